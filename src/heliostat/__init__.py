@@ -1,5 +1,69 @@
-"""Heliostat: Ray's AI libraries on a fast embedded engine for one machine."""
+"""Heliostat: Ray's AI libraries on a fast embedded engine for one machine.
 
+Core's names are here; `data`, `train`, `tune`, `serve` and `util` load on first touch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from heliostat import actor, exceptions
+from heliostat._core.actors import ActorClass, ActorHandle, method
+from heliostat._core.api import cancel, get, get_actor, kill, put, wait
+from heliostat._core.context import (
+    available_resources,
+    cluster_resources,
+    get_gpu_ids,
+    get_runtime_context,
+    nodes,
+)
+from heliostat._core.ids import ActorID, NodeID, ObjectID, TaskID
+from heliostat._core.refs import ObjectRef, ObjectRefGenerator
+from heliostat._core.remote import RemoteFunction, remote
+from heliostat._core.session import RayContext, init, is_initialized, shutdown
 from heliostat._version import __version__
 
-__all__ = ["__version__"]
+__all__ = [
+    "ActorClass",
+    "ActorHandle",
+    "ActorID",
+    "NodeID",
+    "ObjectID",
+    "ObjectRef",
+    "ObjectRefGenerator",
+    "RayContext",
+    "RemoteFunction",
+    "TaskID",
+    "__version__",
+    "actor",
+    "available_resources",
+    "cancel",
+    "cluster_resources",
+    "exceptions",
+    "get",
+    "get_actor",
+    "get_gpu_ids",
+    "get_runtime_context",
+    "init",
+    "is_initialized",
+    "kill",
+    "method",
+    "nodes",
+    "put",
+    "remote",
+    "shutdown",
+    "wait",
+]
+
+_LAZY = ("data", "train", "tune", "serve", "util", "runtime_context", "types")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"heliostat.{name}")
+    raise AttributeError(f"heliostat has no {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_LAZY])

@@ -1,0 +1,209 @@
+"""ActorClass, ActorHandle, ActorMethod and @method: a class whose instance lives in its own process."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, NoReturn, TypeVar
+
+from heliostat._core.ids import ActorID
+from heliostat._core.options import ActorOptions, MethodOptions, actor_options, method_options
+from heliostat._core.refs import ObjectRef, shape
+from heliostat._core.session import current_engine
+from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code
+
+C = TypeVar("C")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARK = "__heliostat_method__"
+
+
+def method(**options: Any) -> Callable[[F], F]:
+    """Set options of an actor's method.
+
+    Args:
+        options: num_returns, max_task_retries, retry_exceptions, name.
+
+    Example:
+        >>> import heliostat as ray
+        >>> @ray.remote
+        ... class Pair:
+        ...     @ray.method(num_returns=2)
+        ...     def both(self): return 1, 2
+        >>> one, two = Pair.remote().both.remote()
+        >>> ray.get(two)
+        2
+    """
+    if not options:
+        raise TypeError("@method needs options, as in @method(num_returns=2)")
+    method_options(options)  # a mistake is told at the line that made it
+
+    def mark(function: F) -> F:
+        setattr(function, _MARK, options)
+        return function
+
+    return mark
+
+
+class ActorClass(Generic[C]):
+    """A class whose instances are actors; made by `@heliostat.remote`.
+
+    Example:
+        >>> import heliostat as ray
+        >>> @ray.remote
+        ... class Greeter:
+        ...     def greet(self, name): return f"hello {name}"
+        >>> ray.get(Greeter.remote().greet.remote("you"))
+        'hello you'
+    """
+
+    def __init__(self, class_: type[C], options: ActorOptions) -> None:
+        self._class = class_
+        self._options = options
+        self._code = Code(class_, class_.__qualname__)
+        self._methods = _methods_of(class_)
+        self.__name__ = class_.__name__
+        self.__qualname__ = class_.__qualname__
+        self.__module__ = class_.__module__
+        self.__doc__ = class_.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            f"actor class {self._code.name} cannot be instantiated directly; "
+            f"use {self._code.name}.remote(...)"
+        )
+
+    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[C]:
+        """Start an actor and return its handle at once; the constructor runs in its process."""
+        spec = ActorSpec(self._code, args, kwargs, self._options, self._methods)
+        return ActorHandle(*current_engine().create_actor(spec))
+
+    def options(self, **options: Any) -> ActorClass[C]:
+        """The same class with other options; this one stays as it is.
+
+        Raises:
+            ValueError: An unknown option, or a value out of range.
+        """
+        other = ActorClass.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._options = actor_options(options, self._options)
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ActorClass, (self._class, self._options)
+
+    def __repr__(self) -> str:
+        return f"ActorClass({self._code.name})"
+
+
+def _methods_of(class_: type) -> dict[str, MethodOptions]:
+    """The options of every public and private method; generators stream by default."""
+    found: dict[str, MethodOptions] = {}
+    for name, value in inspect.getmembers(class_, callable):
+        if name.startswith("__") and name != "__call__":
+            continue
+        marked = getattr(value, _MARK, {})
+        generates = inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value)
+        defaults = {"num_returns": "streaming"} if generates else {}
+        found[name] = method_options({**defaults, **marked})
+    return found
+
+
+class ActorHandle(Generic[C]):
+    """A way to call one actor; hold it, name it or pass it on. The actor ends with its last handle."""
+
+    __slots__ = ("__weakref__", "_alive", "_info")
+
+    def __init__(self, info: ActorInfo, alive: ObjectRef[Any]) -> None:
+        self._info = info
+        self._alive = alive
+
+    def __getattr__(self, name: str) -> ActorMethod:
+        options = self._info.methods.get(name)
+        if options is None:
+            if name.startswith("__") and name.endswith("__"):
+                raise AttributeError(name)
+            known = ", ".join(sorted(m for m in self._info.methods if not m.startswith("_")))
+            raise AttributeError(
+                f"actor {self._info.class_name} has no method {name!r}; its methods are: {known}"
+            )
+        return ActorMethod(self, name, options)
+
+    def __dir__(self) -> list[str]:
+        return sorted(self._info.methods)
+
+    @property
+    def _actor_id(self) -> ActorID:
+        return self._info.actor
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorHandle) and self._info.actor == other._info.actor
+
+    def __hash__(self) -> int:
+        return hash(self._info.actor)
+
+    def __repr__(self) -> str:
+        return f"Actor({self._info.class_name}, {self._info.actor.hex()})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ActorHandle, (self._info, self._alive)
+
+
+class ActorMethod:
+    """One method of one actor, to call with `.remote(...)`."""
+
+    __slots__ = ("_handle", "_name", "_options")
+
+    def __init__(self, handle: ActorHandle[Any], name: str, options: MethodOptions) -> None:
+        self._handle = handle
+        self._name = name
+        self._options = options
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            f"actor method {self._name}() cannot be called directly; use {self._name}.remote(...)"
+        )
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it in the actor's process and return at once.
+
+        Returns:
+            As for remote functions: an ObjectRef, a list, None or an ObjectRefGenerator.
+        """
+        options = self._options
+        spec = CallSpec(self._handle._info.actor, self._name, args, kwargs, options)
+        return shape(current_engine().call_actor(spec), options.num_returns)
+
+    def options(self, **options: Any) -> ActorMethod:
+        """The same method with other options."""
+        return ActorMethod(self._handle, self._name, method_options(options, self._options))
+
+    def __repr__(self) -> str:
+        return f"ActorMethod({self._handle._info.class_name}.{self._name})"
+
+
+class ActorExit(BaseException):
+    """What `exit_actor` raises; no `except Exception` of the user's catches it."""
+
+
+def exit_actor() -> NoReturn:
+    """End the current actor on purpose; the running call and later ones get ActorDiedError.
+
+    Raises:
+        TypeError: If it is not called inside an actor.
+
+    Example:
+        >>> import heliostat as ray
+        >>> @ray.remote
+        ... class Once:
+        ...     def go(self): ray.actor.exit_actor()
+        >>> once = Once.remote()
+        >>> try:
+        ...     ray.get(once.go.remote())
+        ... except ray.exceptions.RayActorError:
+        ...     print("gone")
+        gone
+    """
+    if current_engine().running().actor is None:
+        raise TypeError("exit_actor() only works inside an actor's method")
+    raise ActorExit

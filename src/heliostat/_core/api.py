@@ -1,0 +1,207 @@
+"""get, put, wait, cancel, kill, get_actor: what users call; each checks its input and calls the engine once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar, overload
+
+from heliostat._core.actors import ActorHandle
+from heliostat._core.refs import ObjectRef, ObjectRefGenerator
+from heliostat._core.session import current_engine
+
+T = TypeVar("T")
+
+
+@overload
+def get(refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+@overload
+def get(refs: Sequence[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
+def get(refs: ObjectRef[T] | Sequence[ObjectRef[T]], *, timeout: float | None = None) -> Any:
+    """Wait for values and return them.
+
+    Arrays and tables come back as read-only views of shared memory, without a copy.
+
+    Args:
+        refs: One reference, or a list of them.
+        timeout: Seconds to wait; None for ever, 0 not at all.
+
+    Returns:
+        The value, or the list of values in the same order.
+
+    Raises:
+        GetTimeoutError: When the time is over first.
+        RayTaskError: When the task raised; also an instance of the cause's class.
+        RayActorError: When the actor died.
+        ObjectLostError: When the value is gone.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.get([ray.put(1), ray.put(2)])
+        [1, 2]
+    """
+    timeout_s = _seconds(timeout)
+    if isinstance(refs, ObjectRef):
+        return current_engine().get((refs,), timeout_s=timeout_s)[0]
+    if isinstance(refs, (list, tuple)):
+        for index, ref in enumerate(refs):
+            if not isinstance(ref, ObjectRef):
+                raise ValueError(
+                    f"get() takes ObjectRefs; item {index} of the list is {_kind(ref)}"
+                )
+        return current_engine().get(refs, timeout_s=timeout_s)
+    raise ValueError(f"get() takes an ObjectRef or a list of them, got {_kind(refs)}")
+
+
+def put(value: T) -> ObjectRef[T]:
+    """Keep a value and return a reference to it.
+
+    Raises:
+        TypeError: For an ObjectRef, or a value that cannot be pickled (the path to the culprit
+            is in the message).
+        ObjectStoreFullError: When the value does not fit into the memory budget.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.get(ray.put("kept"))
+        'kept'
+    """
+    if isinstance(value, ObjectRef):
+        raise TypeError(
+            "put() of an ObjectRef is not allowed: it is a reference already; "
+            "put it into a list if you want a reference to the reference"
+        )
+    return current_engine().put(value)
+
+
+def wait(
+    ray_waitables: Sequence[ObjectRef[T]],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,
+) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
+    """Wait until `num_returns` of the references are ready, and tell them from the rest.
+
+    Args:
+        ray_waitables: Different references.
+        num_returns: How many to wait for.
+        timeout: Seconds to wait at most; None for ever.
+        fetch_local: Means nothing on one machine.
+
+    Returns:
+        (ready, not ready), each in the order given; at most `num_returns` are called ready.
+
+    Raises:
+        TypeError: For anything but a list of references.
+        ValueError: For duplicates or a num_returns out of range.
+
+    Example:
+        >>> import heliostat as ray
+        >>> refs = [ray.put(1), ray.put(2)]
+        >>> ready, rest = ray.wait(refs, num_returns=2)
+        >>> len(ready), len(rest)
+        (2, 0)
+    """
+    del fetch_local
+    refs = _waitables(ray_waitables)
+    if isinstance(num_returns, bool) or not isinstance(num_returns, int) or num_returns < 1:
+        raise ValueError(f"num_returns must be an int >= 1, got {num_returns!r}")
+    if num_returns > len(refs):
+        raise ValueError(f"num_returns={num_returns} is more than the {len(refs)} references given")
+    ready = current_engine().wait(refs, count=num_returns, timeout_s=_seconds(timeout))
+    first = [ref for ref in refs if ref in ready][:num_returns]
+    chosen = set(first)
+    return first, [ref for ref in refs if ref not in chosen]
+
+
+def _waitables(refs: Any) -> Sequence[ObjectRef[Any]]:
+    if isinstance(refs, ObjectRef):
+        raise TypeError("wait() takes a list of ObjectRefs, got a single ObjectRef; put it in []")
+    if not isinstance(refs, (list, tuple)):
+        raise TypeError(f"wait() takes a list of ObjectRefs, got {_kind(refs)}")
+    for index, ref in enumerate(refs):
+        if not isinstance(ref, ObjectRef):
+            raise TypeError(f"wait() takes ObjectRefs; item {index} of the list is {_kind(ref)}")
+    if not refs:
+        raise ValueError("wait() needs at least one reference")
+    if len(set(refs)) != len(refs):
+        raise ValueError("wait() needs different references, but one is in the list twice")
+    return refs
+
+
+def cancel(
+    ref: ObjectRef[Any] | ObjectRefGenerator[Any], *, force: bool = False, recursive: bool = True
+) -> None:
+    """Stop the task that makes a value; `get` of it then raises TaskCancelledError.
+
+    A task that waits is not run; a running one gets KeyboardInterrupt in its thread; a finished
+    one is left alone. Calls of asyncio actors are cancelled as asyncio tasks.
+
+    Args:
+        ref: What the task returned.
+        force: End the worker process instead (not for actors).
+        recursive: Also stop the tasks that this one has submitted.
+
+    Raises:
+        TypeError: For anything but a reference.
+        ValueError: force=True for a call of an actor.
+    """
+    if isinstance(ref, ObjectRefGenerator):
+        ref = ref.completed()
+    if not isinstance(ref, ObjectRef):
+        raise TypeError(f"cancel() takes an ObjectRef, got {_kind(ref)}")
+    current_engine().cancel(ref, force=force, recursive=recursive)
+
+
+def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
+    """End an actor's process at once; its pending calls fail with ActorDiedError.
+
+    Args:
+        actor: The actor's handle.
+        no_restart: False lets `max_restarts` bring it back.
+
+    Raises:
+        ValueError: For anything but an actor handle.
+    """
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(
+            f"kill() takes an actor handle, got {_kind(actor)}; use cancel() for tasks"
+        )
+    current_engine().kill_actor(actor._actor_id, restart=not no_restart)
+
+
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
+    """The living actor of that name.
+
+    Raises:
+        ValueError: When there is none; lists the names there are.
+
+    Example:
+        >>> import heliostat as ray
+        >>> @ray.remote
+        ... class A: pass
+        >>> a = A.options(name="one").remote()
+        >>> ray.get_actor("one") == a
+        True
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"an actor's name is a string that is not empty, got {name!r}")
+    return ActorHandle(*current_engine().find_actor(name, namespace))
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
+    if timeout < 0:
+        raise ValueError(
+            f"timeout must be >= 0 seconds, got {timeout!r}; use None to wait for ever"
+        )
+    return timeout
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, ObjectRefGenerator):
+        return "an ObjectRefGenerator (iterate over it, and get() what it yields)"
+    return f"{type(value).__name__}: {value!r}"[:120]

@@ -1,0 +1,166 @@
+"""value <-> bytes: cloudpickle with out-of-band buffers, and the errors that users meet.
+
+`Encoded` is what travels: a pickle, the large buffers beside it, and the references inside.
+Knows nothing of where the bytes go.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, cast
+
+import cloudpickle  # type: ignore[import-untyped]  # ships no types
+
+from heliostat._core.refs import COLLECTOR
+from heliostat.exceptions import SerializationError
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Encoded(NamedTuple):
+    """A value as bytes: the pickle, its out-of-band buffers, the references inside it."""
+
+    data: Buffer
+    buffers: tuple[Buffer, ...] = ()
+    refs: tuple[bytes, ...] = ()
+
+    def size(self) -> int:
+        """All bytes together."""
+        return len(self.data) + sum(len(buffer) for buffer in self.buffers)
+
+
+_ATOMS = frozenset({int, str, float, bool, bytes, type(None)})
+_NONE = Encoded(pickle.dumps(None, 5))
+EMPTY_CALL = Encoded(pickle.dumps(((), {}), 5))
+
+
+def encode(value: object) -> Encoded:
+    """Pickle a value; references inside are listed, large buffers kept apart without a copy.
+
+    Raises:
+        SerializationError: With the path to the part that cannot be pickled.
+    """
+    if value is None:
+        return _NONE
+    if type(value) in _ATOMS:
+        return Encoded(pickle.dumps(value, 5))
+    return encode_object(value)
+
+
+def encode_object(value: object) -> Encoded:
+    """`encode` for anything but an atom."""
+    outer, COLLECTOR.refs = COLLECTOR.refs, []
+    buffers: list[pickle.PickleBuffer] = []
+    file = io.BytesIO()
+    try:
+        cloudpickle.Pickler(file, protocol=5, buffer_callback=buffers.append).dump(value)
+        refs = tuple(COLLECTOR.refs)
+    except Exception as error:  # user code runs in __reduce__, and may raise anything
+        raise explain(value, error) from error
+    finally:
+        COLLECTOR.refs = outer
+    return Encoded(file.getbuffer(), tuple(map(_raw, buffers)), refs)
+
+
+def _raw(buffer: pickle.PickleBuffer) -> memoryview:
+    try:
+        return buffer.raw()
+    except BufferError:  # neither C- nor Fortran-contiguous: only a copy is flat
+        return memoryview(memoryview(buffer).tobytes())
+
+
+def decode(encoded: Encoded) -> Any:
+    """The value back; its buffers stay views of what was passed in."""
+    return pickle.loads(encoded.data, buffers=encoded.buffers)
+
+
+def encode_code(value: Callable[..., Any], name: str) -> bytes:
+    """A function or class as bytes.
+
+    Raises:
+        SerializationError: With the path to the part that cannot be pickled, closures and
+            globals included.
+    """
+    try:
+        return cast("bytes", cloudpickle.dumps(value, protocol=5))
+    except Exception as error:
+        raise explain(value, error, name) from error
+
+
+def explain(value: object, error: BaseException, name: str = "value") -> SerializationError:
+    """The error to raise when `value` could not be pickled: names the culprit inside it."""
+    path, culprit = _culprit(value, name)
+    where = f"{path} = {_short(culprit)}"
+    return SerializationError(
+        f"cannot pickle {where} ({type(culprit).__module__}.{type(culprit).__qualname__}): "
+        f"{type(error).__name__}: {error}. Make it inside the remote function, or pass what it "
+        "is made from."
+    )
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - a user's __repr__ must not hide the first error
+        text = f"<repr failed: {error!r}>"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _culprit(value: object, path: str) -> tuple[str, object]:
+    """Walk into the first part that cannot be pickled, until no part of it is to blame."""
+    seen = {id(value)}
+    for _ in range(32):
+        for step, part in _parts(value):
+            if id(part) not in seen and not _pickles(part):
+                seen.add(id(part))
+                path, value = path + step, part
+                break
+        else:
+            break
+    return path, value
+
+
+def _pickles(value: object) -> bool:
+    try:
+        cloudpickle.dumps(value, protocol=5)
+    except Exception:  # noqa: BLE001 - any failure is the answer
+        return False
+    return True
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        yield from ((f"[{key!r}]", part) for key, part in value.items())
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"[{index}]", part) for index, part in enumerate(value))
+    elif isinstance(value, (set, frozenset)):
+        yield from ((f"{{{_short(part)}}}", part) for part in value)
+    else:
+        yield from _function_parts(value)
+        yield from _attributes(value)
+
+
+def _attributes(value: object) -> Iterable[tuple[str, object]]:
+    state = getattr(value, "__dict__", None)
+    if not isinstance(state, dict) or isinstance(value, type(io)):
+        return ()
+    return tuple((f".{name}", part) for name, part in state.items())
+
+
+def _function_parts(value: object) -> Iterator[tuple[str, object]]:
+    function: Any = getattr(value, "__func__", value)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        if isinstance(value, type):
+            yield from ((f".{name}", part) for name, part in list(vars(value).items()))
+        return
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield f" -> closure variable {name!r}", cell.cell_contents
+        except ValueError:  # an empty cell: the variable is not assigned yet
+            continue
+    for name in code.co_names:
+        if name in function.__globals__:
+            yield f" -> global {name!r}", function.__globals__[name]

@@ -1,0 +1,120 @@
+"""RuntimeContext: which task, actor and resources the calling code has."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from heliostat._core.engine import Running
+from heliostat._core.session import current_engine
+
+
+class RuntimeContext:
+    """Facts about the code that asks; made by `heliostat.get_runtime_context()`.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.get_runtime_context().get_task_id() is None
+        True
+    """
+
+    def _running(self) -> Running:
+        return current_engine().running()
+
+    def get_job_id(self) -> str:
+        """The session's id in hex."""
+        return current_engine().describe().node_id
+
+    def get_node_id(self) -> str:
+        """This machine's id in hex."""
+        return current_engine().describe().node_id
+
+    def get_worker_id(self) -> str:
+        """An id of this process in hex."""
+        return f"{os.getpid():032x}"
+
+    def get_task_id(self) -> str | None:
+        """The running task's id in hex, or None in the driver."""
+        task = self._running().task
+        return None if task is None else task.hex()
+
+    def get_task_name(self) -> str | None:
+        """The running task's name, or None in the driver."""
+        return self._running().task_name or None
+
+    def get_task_function_name(self) -> str | None:
+        """The running function's name, or None in the driver."""
+        return self._running().task_name or None
+
+    def get_actor_id(self) -> str | None:
+        """The actor's id in hex, or None outside actors."""
+        actor = self._running().actor
+        return None if actor is None else actor.hex()
+
+    @property
+    def namespace(self) -> str:
+        """Where named actors are found."""
+        return current_engine().describe().namespace
+
+    @property
+    def was_current_actor_reconstructed(self) -> bool:
+        """Whether this actor was restarted after its process died."""
+        return self._running().restarted
+
+    def get_assigned_resources(self) -> dict[str, float]:
+        """What the running task or actor was given, by resource name."""
+        return dict(self._running().resources)
+
+    def get_accelerator_ids(self) -> dict[str, list[str]]:
+        """The accelerators given to the running task or actor."""
+        return {"GPU": [str(index) for index in self._running().gpu_ids]}
+
+
+_CONTEXT = RuntimeContext()
+
+
+def get_runtime_context() -> RuntimeContext:
+    """Facts about the calling code: its task, actor, resources."""
+    return _CONTEXT
+
+
+def get_gpu_ids() -> list[int]:
+    """The logical GPUs given to the running task or actor; empty in the driver.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.get_gpu_ids()
+        []
+    """
+    return list(current_engine().running().gpu_ids)
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The machines of the cluster: this one."""
+    state = current_engine().describe()
+    return [
+        {
+            "NodeID": state.node_id,
+            "Alive": True,
+            "NodeManagerAddress": "127.0.0.1",
+            "NodeManagerHostname": os.uname().nodename,
+            "Resources": dict(state.total),
+            "Labels": {},
+        }
+    ]
+
+
+def cluster_resources() -> dict[str, float]:
+    """What the cluster has, by resource name.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.cluster_resources()["CPU"] >= 1
+        True
+    """
+    return dict(current_engine().describe().total)
+
+
+def available_resources() -> dict[str, float]:
+    """What of it is free now, by resource name; what is used up is left out."""
+    return {name: left for name, left in current_engine().describe().available.items() if left > 0}

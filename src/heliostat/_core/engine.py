@@ -1,0 +1,103 @@
+"""Engine: a cluster as one process sees it. The protocol, and where engines are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from heliostat._core.ids import ActorID, ObjectID
+from heliostat._core.options import InitOptions
+from heliostat._core.refs import ObjectRef
+from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, TaskSpec
+
+# Loaded by name when chosen, so that nothing imports an engine it does not use.
+NAMES = {
+    "local": "heliostat._engines.local.engine:LocalEngine",
+    "inline": "heliostat._engines.inline:InlineEngine",
+}
+
+
+class Running(NamedTuple):
+    """The task or actor that the calling thread runs for, as far as there is one."""
+
+    task: bytes | None
+    task_name: str
+    actor: bytes | None
+    gpu_ids: tuple[int, ...]
+    resources: dict[str, float]
+    restarted: bool
+
+
+class ClusterState(NamedTuple):
+    """What the cluster has, by resource name, in whole units."""
+
+    total: dict[str, float]
+    available: dict[str, float]
+    node_id: str
+    namespace: str
+    workers: int
+
+
+class Engine(Protocol):
+    """A cluster, as one process sees it. Values go in and out; specs are frozen.
+
+    References are counted by the engine: each `ObjectRef` it returns carries its own finaliser.
+    A stream is known by the reference of its task; its items have references of their own.
+    """
+
+    def __init__(self, options: InitOptions) -> None: ...
+
+    def submit(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
+        """Run a task some time. One reference per result; for a stream, one for its end."""
+
+    def create_actor(self, spec: ActorSpec) -> tuple[ActorInfo, ObjectRef[Any]]:
+        """Make an actor; the reference keeps it alive and is ready when its constructor is done."""
+
+    def call_actor(self, spec: CallSpec) -> list[ObjectRef[Any]]:
+        """Call a method; calls of one caller run in order unless the actor overlaps calls."""
+
+    def find_actor(self, name: str, namespace: str | None) -> tuple[ActorInfo, ObjectRef[Any]]:
+        """The live actor of that name. Raises ValueError."""
+
+    def kill_actor(self, actor: ActorID, *, restart: bool) -> None:
+        """End the actor's process now."""
+
+    def put(self, value: object) -> ObjectRef[Any]:
+        """Keep a value."""
+
+    def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
+        """The values in order; raises the first error. Raises GetTimeoutError."""
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], *, count: int, timeout_s: float | None
+    ) -> set[ObjectRef[Any]]:
+        """Those that are ready once `count` are, or the time is over."""
+
+    def on_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+        """Call back once, on any thread, when the value or its error is there."""
+
+    def next_item(
+        self, stream: ObjectRef[Any], index: int, *, timeout_s: float | None
+    ) -> ObjectRef[Any] | None:
+        """Item `index` of a stream, or None past its end. Raises GetTimeoutError."""
+
+    def on_item(self, stream: ObjectRef[Any], index: int, callback: Callable[[], None]) -> None:
+        """Call back once when `next_item` would not wait."""
+
+    def cancel(self, ref: ObjectRef[Any], *, force: bool, recursive: bool) -> None:
+        """Stop the task that makes this value."""
+
+    def adopt(self, id_: ObjectID) -> ObjectRef[Any]:
+        """A counted reference for an identifier that arrived inside a value."""
+
+    def pin(self, id_: ObjectID) -> None:
+        """Never drop this value while the session lives."""
+
+    def running(self) -> Running:
+        """What the calling thread runs."""
+
+    def describe(self) -> ClusterState:
+        """What there is, and what of it is free."""
+
+    def close(self) -> None:
+        """End everything and leave nothing behind."""

@@ -1,0 +1,294 @@
+"""Keyword options of tasks and actors, parsed once into frozen values.
+
+The only place where they are validated: below it nothing checks again. An option that is
+accepted does what it says; one that is known from Ray but not offered yet raises and says
+what to use instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+Streaming = Literal["streaming"]
+Resources = tuple[tuple[str, int], ...]
+
+UNIT = 10_000  # resources are counted in ten-thousandths, so that fractions add up exactly
+_NONE: Resources = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """What a task asks for, parsed."""
+
+    num_returns: int | Streaming = 1
+    resources: Resources = (("CPU", UNIT),)
+    max_retries: int = 3
+    retry_exceptions: bool | tuple[type[BaseException], ...] = False
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActorOptions:
+    """What an actor asks for, parsed."""
+
+    resources: Resources = _NONE
+    name: str = ""
+    namespace: str | None = None
+    get_if_exists: bool = False
+    detached: bool = False
+    max_restarts: int = 0
+    max_task_retries: int = 0
+    max_concurrency: int | None = None
+    max_pending_calls: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class MethodOptions:
+    """What one call of an actor's method asks for, parsed."""
+
+    num_returns: int | Streaming = 1
+    max_task_retries: int | None = None
+    retry_exceptions: bool | tuple[type[BaseException], ...] = False
+    name: str = ""
+
+
+def to_units(name: str, amount: object) -> int:
+    """An amount of a resource in ten-thousandths.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is negative, no number, or finer than 1/10000.
+    """
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+        raise TypeError(f"{name} must be a number, got {amount!r}")
+    if not 0 <= amount < float("inf"):
+        raise ValueError(f"{name} must be >= 0, got {amount!r}; use 0 for work that only waits")
+    units = round(amount * UNIT)
+    if amount and not units:
+        raise ValueError(f"{name}={amount!r} is finer than the smallest share, {1 / UNIT}")
+    return units
+
+
+def _count(option: str, least: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{option} must be an int, got {value!r}")
+        if value < least:
+            raise ValueError(f"{option} must be >= {least}, got {value}")
+        return value
+
+    return parse
+
+
+def _num_returns(value: object) -> int | Streaming:
+    if value is None:
+        return 1
+    if value in ("streaming", "dynamic"):
+        if value == "dynamic":
+            raise NotImplementedError(
+                'num_returns="dynamic" is not offered; use num_returns="streaming", which yields '
+                "references while the task runs"
+            )
+        return "streaming"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f'num_returns must be an int >= 0 or "streaming", got {value!r}')
+    if value < 0:
+        raise ValueError(f'num_returns must be >= 0 or "streaming", got {value}')
+    return value
+
+
+def _retry_exceptions(value: object) -> bool | tuple[type[BaseException], ...]:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (list, tuple)) and all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in value
+    ):
+        return tuple(value)
+    raise TypeError(
+        f"retry_exceptions must be a bool or a list of exception classes, got {value!r}"
+    )
+
+
+def _text(option: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise TypeError(f"{option} must be a string, got {value!r}")
+        return value
+
+    return parse
+
+
+def _actor_name(value: object) -> str:
+    name = _text("name")(value)
+    if value is not None and not name:
+        raise ValueError("name must not be the empty string; leave it out for an unnamed actor")
+    return name
+
+
+def _namespace(value: object) -> str | None:
+    return _text("namespace")(value) or None
+
+
+def _flag(option: str) -> Callable[[object], bool]:
+    def parse(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise TypeError(f"{option} must be a bool, got {value!r}")
+        return value
+
+    return parse
+
+
+def _lifetime(value: object) -> bool:
+    if value not in (None, "detached", "non_detached"):
+        raise ValueError(f'lifetime must be None, "detached" or "non_detached", got {value!r}')
+    return value == "detached"
+
+
+def _concurrency(value: object) -> int | None:
+    return None if value is None else _count("max_concurrency", 1)(value)
+
+
+def _task_retries(value: object) -> int | None:
+    return None if value is None else _count("max_task_retries", -1)(value)
+
+
+_RESOURCE_KEYS = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+
+# Options of Ray that mean nothing on one machine; accepted because they change nothing here.
+_NO_EFFECT = {
+    "scheduling_strategy": (None, "DEFAULT", "SPREAD"),
+    "enable_task_events": (True, False),
+}
+
+_LATER = {
+    "runtime_env": "set os.environ inside the function, or start the program with the variables set",
+    "placement_group": "ask for num_cpus, num_gpus or resources on each task or actor",
+    "concurrency_groups": "use max_concurrency",
+    "concurrency_group": "use max_concurrency on the actor",
+    "allow_out_of_order_execution": "use max_concurrency, which lets calls overlap",
+    "max_calls": "use an actor and ray.kill it when it has served enough",
+    "accelerator_type": "use resources={'name': 1} and init(resources={'name': n})",
+    "object_store_memory": "set it once in init(object_store_memory=...)",
+    "label_selector": "use resources={'name': 1} and init(resources={'name': n})",
+    "fallback_strategy": "leave it out: there is one machine",
+    "enable_tensor_transport": "leave it out: tensors travel through shared memory",
+    "_generator_backpressure_num_objects": "wait for a reference now and then in the generator",
+}
+
+_TASK_PARSERS: dict[str, Callable[[Any], object]] = {
+    "num_returns": _num_returns,
+    "max_retries": _count("max_retries", -1),
+    "retry_exceptions": _retry_exceptions,
+    "name": _text("name"),
+}
+_ACTOR_PARSERS: dict[str, Callable[[Any], object]] = {
+    "name": _actor_name,
+    "namespace": _namespace,
+    "get_if_exists": _flag("get_if_exists"),
+    "lifetime": _lifetime,
+    "max_restarts": _count("max_restarts", -1),
+    "max_task_retries": _count("max_task_retries", -1),
+    "max_concurrency": _concurrency,
+    "max_pending_calls": _count("max_pending_calls", -1),
+}
+_METHOD_PARSERS: dict[str, Callable[[Any], object]] = {
+    "num_returns": _num_returns,
+    "max_task_retries": _task_retries,
+    "retry_exceptions": _retry_exceptions,
+    "name": _text("name"),
+}
+_FIELDS = {"lifetime": "detached"}
+
+
+def task_options(options: Mapping[str, Any], base: TaskOptions = TaskOptions()) -> TaskOptions:
+    """Parse the keyword options of a task on top of `base`.
+
+    Raises:
+        ValueError: An unknown option, or a value out of range.
+        TypeError: A value of the wrong type.
+        NotImplementedError: An option of Ray that is not offered; names the alternative.
+    """
+    return replace(base, **_parse("task", options, _TASK_PARSERS, base.resources))
+
+
+def actor_options(options: Mapping[str, Any], base: ActorOptions = ActorOptions()) -> ActorOptions:
+    """Parse the keyword options of an actor on top of `base`; raises as `task_options`."""
+    parsed = replace(base, **_parse("actor", options, _ACTOR_PARSERS, base.resources))
+    if parsed.get_if_exists and not parsed.name:
+        raise ValueError("get_if_exists=True needs a name to look for; pass name=...")
+    return parsed
+
+
+def method_options(
+    options: Mapping[str, Any], base: MethodOptions = MethodOptions()
+) -> MethodOptions:
+    """Parse the keyword options of an actor's method on top of `base`; raises as `task_options`."""
+    return replace(base, **_parse("method", options, _METHOD_PARSERS, None))
+
+
+def _parse(
+    what: str,
+    options: Mapping[str, Any],
+    parsers: Mapping[str, Callable[[Any], object]],
+    resources: Resources | None,
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    asked: dict[str, int] = {}
+    for option, value in options.items():
+        if option in parsers:
+            fields[_FIELDS.get(option, option)] = parsers[option](value)
+        elif resources is not None and option in _RESOURCE_KEYS:
+            if value is not None:
+                asked[_RESOURCE_KEYS[option]] = to_units(option, value)
+        elif resources is not None and option == "resources":
+            asked.update(_custom(value))
+        else:
+            _refuse(what, option, value, [*parsers, *_RESOURCE_KEYS, "resources"])
+    if asked and resources is not None:
+        merged = {**dict(resources), **asked}
+        fields["resources"] = tuple(
+            (name, units) for name, units in sorted(merged.items()) if units
+        )
+    return fields
+
+
+def _custom(value: object) -> dict[str, int]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"resources must be a dict of names to amounts, got {value!r}")
+    for name in ("CPU", "GPU"):
+        if name in value:
+            raise ValueError(f"resources={dict(value)!r}: use num_{name.lower()}s= for {name}")
+    return {name: to_units(f"resources[{name!r}]", amount) for name, amount in value.items()}
+
+
+def _refuse(what: str, option: str, value: object, known: list[str]) -> None:
+    if option in _NO_EFFECT and value in _NO_EFFECT[option]:
+        return
+    if option in _NO_EFFECT:
+        raise NotImplementedError(
+            f"{option}={value!r} is not offered; use one of {_NO_EFFECT[option]!r}"
+        )
+    if option in _LATER:
+        if value is None:
+            return
+        raise NotImplementedError(f"{option}={value!r} is not offered yet; {_LATER[option]}")
+    raise ValueError(f"unknown {what} option {option!r}; the options are {', '.join(known)}")
+
+
+@dataclass(frozen=True, slots=True)
+class InitOptions:
+    """What `init` was asked for, parsed."""
+
+    engine: str = "local"
+    num_cpus: int | None = None
+    num_gpus: int | None = None
+    resources: Resources = _NONE
+    object_store_memory: int | None = None
+    namespace: str = ""
+    log_to_driver: bool = True

@@ -1,0 +1,71 @@
+"""What a call gives back: errors wrapped for their receiver, values spread over the results.
+
+Shared by the engines that run user code; knows nothing of where it ran.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import heliostat
+from heliostat._core.options import Streaming
+from heliostat.exceptions import RayError, RayTaskError
+
+_OURS = str(Path(heliostat.__file__).parent) + os.sep + "_"
+
+
+def task_error(name: str, error: BaseException) -> RayTaskError:
+    """What `get` raises for an error of the user's code, with the traceback of the user's frames."""
+    if isinstance(error, RayTaskError):
+        return error
+    return RayTaskError(name, user_traceback(error), error, os.getpid())
+
+
+def user_traceback(error: BaseException) -> str:
+    """The traceback as text, without the frames of the engine that called the user's code."""
+    frames = traceback.TracebackException.from_exception(error, capture_locals=False)
+    kept = [frame for frame in frames.stack if not frame.filename.startswith(_OURS)]
+    if kept:
+        frames.stack = traceback.StackSummary.from_list(kept)
+    return "".join(frames.format())
+
+
+def raisable(error: BaseException) -> BaseException:
+    """The error as `get` raises it."""
+    return error.as_instanceof_cause() if isinstance(error, RayTaskError) else error
+
+
+def retries(error: BaseException, kinds: bool | tuple[type[BaseException], ...]) -> bool:
+    """Whether `retry_exceptions=kinds` asks for another try after this error."""
+    if isinstance(kinds, bool):
+        return kinds and not isinstance(error, RayError)
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return isinstance(cause, kinds)
+
+
+def spread(outcome: Any, num_returns: int | Streaming) -> Sequence[Any]:
+    """One value per result.
+
+    Raises:
+        ValueError: When the function returned another number of values than it promised.
+    """
+    if num_returns == 1:
+        return (outcome,)
+    if num_returns == 0:
+        return ()
+    if not isinstance(outcome, (list, tuple)):
+        try:
+            outcome = list(outcome)
+        except TypeError:
+            raise ValueError(
+                f"num_returns={num_returns}, but the function returned one {type(outcome).__name__}"
+            ) from None
+    if len(outcome) != num_returns:
+        raise ValueError(
+            f"num_returns={num_returns}, but the function returned {len(outcome)} values"
+        )
+    return outcome

@@ -1,0 +1,132 @@
+"""@remote and RemoteFunction: a Python function that runs somewhere else."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from heliostat._core.actors import ActorClass
+from heliostat._core.options import TaskOptions, actor_options, task_options
+from heliostat._core.refs import ObjectRef, shape
+from heliostat._core.session import current_engine
+from heliostat._core.specs import Code, TaskSpec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+
+
+class RemoteFunction(Generic[P, R]):
+    """A function to call with `.remote(...)`; made by `@heliostat.remote`.
+
+    Example:
+        >>> import heliostat as ray
+        >>> @ray.remote(num_cpus=0.5)
+        ... def double(x: int) -> int:
+        ...     return 2 * x
+        >>> ray.get(double.remote(4))
+        8
+    """
+
+    def __init__(self, function: Callable[P, R], options: TaskOptions) -> None:
+        self._function = function
+        self._options = options
+        self._code = Code(function, getattr(function, "__qualname__", repr(function)))
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        raise TypeError(
+            f"remote function {self._code.name}() cannot be called directly; "
+            f"use {self._code.name}.remote(...) and heliostat.get, or "
+            f"{self._code.name}.__wrapped__(...) to run it here"
+        )
+
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> ObjectRef[R]:
+        """Run it on some worker and return at once.
+
+        Returns:
+            An ObjectRef; a list of them for num_returns > 1, None for num_returns=0, an
+            ObjectRefGenerator for num_returns="streaming".
+        """
+        options = self._options
+        refs = current_engine().submit(TaskSpec(self._code, args, kwargs, options))
+        return shape(refs, options.num_returns)  # type: ignore[no-any-return]
+
+    def options(self, **options: Any) -> RemoteFunction[P, R]:
+        """The same function with other options; this one stays as it is.
+
+        Raises:
+            ValueError: An unknown option, or a value out of range.
+        """
+        other = RemoteFunction.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._options = task_options(options, self._options)
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self._function, self._options)
+
+    def __repr__(self) -> str:
+        return f"RemoteFunction({self._code.name})"
+
+
+def _restore(function: Callable[P, R], options: TaskOptions) -> RemoteFunction[P, R]:
+    return RemoteFunction(function, options)
+
+
+@overload
+def remote(__target: type[C]) -> ActorClass[C]: ...  # type: ignore[overload-overlap]
+@overload
+def remote(__target: Callable[P, R]) -> RemoteFunction[P, R]: ...
+@overload
+def remote(**options: Any) -> Callable[[Any], Any]: ...
+def remote(*args: Any, **options: Any) -> Any:
+    """Make a function or class remote.
+
+    Used bare (`@remote`), with options (`@remote(num_cpus=2)`), or as a function.
+
+    Args:
+        args: The function or class, when used bare.
+        options: Options of tasks (num_returns, num_cpus, num_gpus, resources, memory,
+            max_retries, retry_exceptions, name) or of actors (also namespace, get_if_exists,
+            lifetime, max_restarts, max_task_retries, max_concurrency, max_pending_calls).
+
+    Raises:
+        TypeError: For what is neither a function nor a class.
+        ValueError: For an unknown option or a value out of range.
+
+    Example:
+        >>> import heliostat as ray
+        >>> @ray.remote
+        ... class Counter:
+        ...     def __init__(self): self.n = 0
+        ...     def add(self): self.n += 1; return self.n
+        >>> counter = Counter.remote()
+        >>> ray.get([counter.add.remote(), counter.add.remote()])
+        [1, 2]
+    """
+    if len(args) == 1 and not options and callable(args[0]):
+        return _make(args[0], {})
+    if args or not options:
+        raise TypeError(
+            f"use @remote bare, or with keyword options as in @remote(num_cpus=1); got {args!r}"
+        )
+    return functools.partial(_make, options=options)
+
+
+def _make(target: Any, options: dict[str, Any]) -> Any:
+    if inspect.isclass(target):
+        return ActorClass(target, actor_options(options))
+    if not callable(target) or isinstance(target, (RemoteFunction, ActorClass)):
+        raise TypeError(f"@remote needs a function or a class, got {target!r}")
+    if inspect.iscoroutinefunction(target):
+        raise TypeError(
+            f"{target.__qualname__} is an async function; only actors may have async methods. "
+            "Wrap it: def f(): return asyncio.run(...)"
+        )
+    defaults = TaskOptions()
+    if inspect.isgeneratorfunction(target):
+        defaults = task_options({"num_returns": "streaming"})
+    return RemoteFunction(target, task_options(options, defaults))

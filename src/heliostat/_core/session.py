@@ -1,0 +1,262 @@
+"""init, shutdown, is_initialized: the one current engine of this process.
+
+An engine is chosen by name and loaded by import string, so nothing here imports one.
+Worker processes call `attach` with the engine they were born with.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import os
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from heliostat._core import refs
+from heliostat._core.engine import NAMES, Engine
+from heliostat._core.options import InitOptions, to_units
+
+_lock = threading.RLock()
+_engine: Engine | None = None
+_owner_pid = 0
+
+
+class RayContext(Mapping[str, Any]):
+    """What `init` returns: facts about the session, and a context manager that ends it.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.shutdown()
+        >>> with ray.init(engine="inline") as context:
+        ...     context["node_id"] == context.address_info["node_id"]
+        True
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        state = engine.describe()
+        self.address_info: dict[str, Any] = {
+            "node_ip_address": "127.0.0.1",
+            "address": "local",
+            "node_id": state.node_id,
+            "namespace": state.namespace,
+        }
+        self.dashboard_url = ""
+
+    def __getitem__(self, key: str) -> Any:
+        return self.address_info[key]
+
+    def __iter__(self) -> Any:
+        return iter(self.address_info)
+
+    def __len__(self) -> int:
+        return len(self.address_info)
+
+    def __enter__(self) -> RayContext:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        shutdown()
+
+    def disconnect(self) -> None:
+        """End the session, as `shutdown` does."""
+        shutdown()
+
+    def __repr__(self) -> str:
+        return f"RayContext({self.address_info})"
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    resources: dict[str, float] | None = None,
+    object_store_memory: int | None = None,
+    local_mode: bool = False,
+    engine: str | None = None,
+    ignore_reinit_error: bool = False,
+    include_dashboard: bool | None = None,
+    log_to_driver: bool | None = True,
+    namespace: str | None = None,
+    logging_level: int | str | None = None,
+    **others: Any,
+) -> RayContext:
+    """Start a session. Nothing is listening on a port, and nothing stays behind.
+
+    Args:
+        address: None or "local". Clusters are not offered yet.
+        num_cpus: Logical CPUs; as many as this process may use when left out (also the
+            environment variable HELIOSTAT_NUM_CPUS).
+        num_gpus: Logical GPUs; those in CUDA_VISIBLE_DEVICES when left out (also
+            HELIOSTAT_NUM_GPUS).
+        resources: Custom resources by name.
+        object_store_memory: Budget in bytes for large values in shared memory; 30 % of the
+            memory of the machine or container when left out.
+        local_mode: The same as `engine="inline"`.
+        engine: "local" (worker processes) or "inline" (everything in this thread).
+        ignore_reinit_error: Do nothing when a session exists already.
+        include_dashboard: Only None or False: there is no dashboard yet.
+        log_to_driver: Show what workers print.
+        namespace: Where named actors are found.
+        logging_level: Accepted for Ray's sake; Heliostat logs nothing by itself.
+        others: Refused by name.
+
+    Returns:
+        The session's facts; also a context manager that ends it.
+
+    Raises:
+        RuntimeError: If a session exists already.
+        ValueError: For a value out of range.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.shutdown()
+        >>> context = ray.init(num_cpus=2)
+        >>> ray.cluster_resources()["CPU"]
+        2.0
+        >>> ray.shutdown()
+    """
+    _refuse_unknown(others)
+    if include_dashboard:
+        raise NotImplementedError("include_dashboard=True: there is no dashboard yet; leave it out")
+    name = _engine_name(address, engine, local_mode)
+    options = InitOptions(
+        engine=name,
+        num_cpus=_whole("num_cpus", num_cpus, "HELIOSTAT_NUM_CPUS"),
+        num_gpus=_whole("num_gpus", num_gpus, "HELIOSTAT_NUM_GPUS"),
+        resources=tuple(
+            (key, to_units(f"resources[{key!r}]", amount))
+            for key, amount in (resources or {}).items()
+        ),
+        object_store_memory=_store_memory(object_store_memory),
+        namespace=namespace or "",
+        log_to_driver=log_to_driver is not False,
+    )
+    with _lock:
+        existing = _live_engine()
+        if existing is None:
+            return RayContext(_start(options))
+        if ignore_reinit_error:
+            return RayContext(existing)
+    raise RuntimeError(
+        "heliostat.init() was called twice; call heliostat.shutdown() first, or pass "
+        "ignore_reinit_error=True to keep the running session"
+    )
+
+
+def shutdown(_exiting_interpreter: bool = False, *, wait_for_processes: bool = True) -> None:
+    """End the session: workers, actors and shared memory are gone when this returns.
+
+    Calling it without a session does nothing.
+    """
+    global _engine
+    del _exiting_interpreter, wait_for_processes  # it always waits, and exit is no different
+    with _lock:
+        engine, _engine = _live_engine(), None
+        if engine is not None:
+            engine.close()
+
+
+def is_initialized() -> bool:
+    """Whether a session exists in this process."""
+    return _live_engine() is not None
+
+
+def current_engine() -> Engine:
+    """The session's engine; starts a session with defaults when there is none."""
+    if _engine is not None and _owner_pid == os.getpid():
+        return _engine
+    with _lock:
+        return _live_engine() or _start(_default_options())
+
+
+def attach(engine: Engine) -> None:
+    """Make `engine` the one of this process; for worker processes."""
+    global _engine, _owner_pid
+    _engine, _owner_pid = engine, os.getpid()
+
+
+def _default_options() -> InitOptions:
+    return InitOptions(
+        num_cpus=_whole("num_cpus", None, "HELIOSTAT_NUM_CPUS"),
+        num_gpus=_whole("num_gpus", None, "HELIOSTAT_NUM_GPUS"),
+    )
+
+
+def _live_engine() -> Engine | None:
+    # A process that the user forked does not own its parent's session.
+    return _engine if _owner_pid == os.getpid() else None
+
+
+def _start(options: InitOptions) -> Engine:
+    module, _, class_name = NAMES[options.engine].partition(":")
+    engine: Engine = getattr(importlib.import_module(module), class_name)(options)
+    attach(engine)
+    return engine
+
+
+def _engine_name(address: str | None, engine: str | None, local_mode: bool) -> str:
+    if address not in (None, "local"):
+        raise NotImplementedError(
+            f'address={address!r}: clusters are not offered yet; use None or "local"'
+        )
+    name = "inline" if local_mode else engine or os.environ.get("HELIOSTAT_ENGINE", "local")
+    if name not in NAMES:
+        raise ValueError(f"engine={name!r} is not one of {', '.join(NAMES)}")
+    return name
+
+
+def _whole(name: str, value: object, variable: str) -> int | None:
+    text = os.environ.get(variable)
+    if value is None and text:
+        try:
+            value, name = int(text), variable
+        except ValueError:
+            raise ValueError(f"{variable} must be a whole number, got {text!r}") from None
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < 0:
+        raise ValueError(f"{name} must be >= 0, got {value!r}")
+    return int(value)
+
+
+def _store_memory(value: int | None) -> int | None:
+    if value is not None and (not isinstance(value, int) or value < 1 << 20):
+        raise ValueError(f"object_store_memory must be at least 1 MiB in bytes, got {value!r}")
+    return value
+
+
+# What Ray's init also takes, and that has no meaning or effect on one machine.
+_HARMLESS = {
+    "dashboard_host", "dashboard_port", "logging_format", "configure_logging",
+    "_node_ip_address", "_temp_dir", "_system_config", "_metrics_export_port",
+}  # fmt: skip
+_NOT_YET = ("runtime_env", "labels", "job_config", "logging_config", "enable_resource_isolation")
+
+
+def _refuse_unknown(others: Mapping[str, Any]) -> None:
+    for name, value in others.items():
+        if name in _HARMLESS or (name in _NOT_YET and value in (None, False)):
+            continue
+        if name in _NOT_YET:
+            raise NotImplementedError(f"init({name}=...) is not offered yet; leave it out")
+        raise TypeError(f"init() has no argument {name!r}")
+
+
+refs.current_engine = current_engine
+
+
+@atexit.register
+def _at_exit() -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        shutdown()

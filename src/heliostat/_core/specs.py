@@ -1,0 +1,65 @@
+"""Frozen values that describe work: what the API hands to an engine. They know no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from heliostat._core.ids import ActorID, fresh
+from heliostat._core.options import ActorOptions, MethodOptions, TaskOptions
+
+
+class Code:
+    """A function or class that runs elsewhere; its identity lets engines send it once.
+
+    Args:
+        value: The function or class.
+        name: What people call it, for messages.
+    """
+
+    __slots__ = ("__weakref__", "key", "name", "value")
+
+    def __init__(self, value: Callable[..., Any], name: str) -> None:
+        self.key = fresh()
+        self.value = value
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Code({self.name})"
+
+
+class TaskSpec(NamedTuple):
+    """One call of a remote function."""
+
+    code: Code
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    options: TaskOptions
+
+
+class ActorSpec(NamedTuple):
+    """The making of one actor."""
+
+    code: Code
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    options: ActorOptions
+    methods: dict[str, MethodOptions]
+
+
+class CallSpec(NamedTuple):
+    """One call of an actor's method."""
+
+    actor: ActorID
+    method: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    options: MethodOptions
+
+
+class ActorInfo(NamedTuple):
+    """What a handle to an actor needs to know."""
+
+    actor: ActorID
+    class_name: str
+    methods: dict[str, MethodOptions]

@@ -1,0 +1,369 @@
+"""InlineEngine: everything now, in the calling thread, in order.
+
+For debugging (breakpoints, real tracebacks) and for unit tests. Tasks run while they are
+submitted, actors are plain objects, values are not copied. Knows no process and no socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from heliostat._core.actors import ActorExit
+from heliostat._core.engine import ClusterState, Running
+from heliostat._core.ids import ActorID, NodeID, ObjectID, fresh, nth
+from heliostat._core.options import (
+    UNIT,
+    ActorOptions,
+    InitOptions,
+    MethodOptions,
+    Resources,
+    TaskOptions,
+)
+from heliostat._core.outcomes import raisable, retries, spread, task_error
+from heliostat._core.refs import ObjectRef
+from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, TaskSpec
+from heliostat.exceptions import (
+    ActorAlreadyExistsError,
+    ActorDiedError,
+    ActorUnschedulableError,
+    GetTimeoutError,
+    ObjectLostError,
+    TaskUnschedulableError,
+)
+
+_END = object()
+_NOTHING = Running(None, "", None, (), {}, False)
+
+
+class _Failure(NamedTuple):
+    error: BaseException
+
+
+class _Actor:
+    __slots__ = ("dead", "info", "instance", "name", "options", "restarts", "spec")
+
+    def __init__(self, spec: ActorSpec, info: ActorInfo) -> None:
+        self.spec = spec
+        self.info = info
+        self.options: ActorOptions = spec.options
+        self.instance: Any = None
+        self.restarts = 0
+        self.dead: BaseException | None = None
+
+
+class InlineEngine:
+    """Runs everything in the thread that asks for it."""
+
+    def __init__(self, options: InitOptions) -> None:
+        cpus = options.num_cpus if options.num_cpus is not None else os.cpu_count() or 1
+        self._total = {"CPU": cpus * UNIT, **dict(options.resources)}
+        if options.num_gpus:
+            self._total["GPU"] = options.num_gpus * UNIT
+        self._used: dict[str, int] = {}
+        self._namespace = options.namespace
+        self._node = NodeID(fresh())
+        self._values: dict[bytes, Any] = {}
+        self._actors: dict[bytes, _Actor] = {}
+        self._names: dict[tuple[str, str], _Actor] = {}
+        self._running = _NOTHING
+
+    def submit(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
+        """Run the task before returning."""
+        options = spec.options
+        self._check(options.resources, f"task {spec.code.name}", TaskUnschedulableError)
+        return self._call(
+            spec.code.value, spec.options.name or spec.code.name, spec.args, spec.kwargs, options,
+            options.resources, None,
+        )  # fmt: skip
+
+    def create_actor(self, spec: ActorSpec) -> tuple[ActorInfo, ObjectRef[Any]]:
+        """Run the constructor before returning."""
+        options = spec.options
+        self._check(options.resources, f"actor {spec.code.name}", ActorUnschedulableError)
+        key = (options.namespace or self._namespace, options.name)
+        if options.name and key in self._names:
+            if options.get_if_exists:
+                return self.find_actor(options.name, options.namespace)
+            raise ActorAlreadyExistsError(
+                f"an actor named {options.name!r} exists already in namespace {key[0]!r}; use "
+                "get_if_exists=True to get it, or another name"
+            )
+        info = ActorInfo(ActorID(fresh()), spec.code.name, spec.methods)
+        actor = _Actor(spec, info)
+        self._actors[info.actor] = actor
+        if options.name:
+            self._names[key] = actor
+        self._construct(actor)
+        return info, ObjectRef(info.actor)
+
+    def _construct(self, actor: _Actor) -> None:
+        spec = actor.spec
+        running = Running(
+            fresh(), spec.code.name, actor.info.actor, (), _whole(spec.options.resources),
+            actor.restarts > 0,
+        )  # fmt: skip
+        outcome = self._run(
+            spec.code.value, f"{spec.code.name}.__init__", spec.args, spec.kwargs, running
+        )
+        if isinstance(outcome, _Failure):
+            actor.dead = _constructor_error(actor, outcome.error)
+            self._values[actor.info.actor] = _Failure(actor.dead)
+            self._forget_name(actor)
+        else:
+            actor.instance = outcome
+            self._values[actor.info.actor] = None
+
+    def call_actor(self, spec: CallSpec) -> list[ObjectRef[Any]]:
+        """Run the method before returning."""
+        actor = self._actors[spec.actor]
+        name = f"{actor.info.class_name}.{spec.method}"
+        if actor.dead is not None:
+            return self._store(name, _Failure(actor.dead), spec.options)
+        bound = getattr(actor.instance, spec.method)
+        return self._call(
+            bound, name, spec.args, spec.kwargs, spec.options, actor.options.resources, actor
+        )
+
+    def _call(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions | MethodOptions,
+        resources: Resources,
+        actor: _Actor | None,
+    ) -> list[ObjectRef[Any]]:
+        running = Running(
+            fresh(), name, actor.info.actor if actor else None, self._gpus(resources),
+            _whole(resources), bool(actor and actor.restarts),
+        )  # fmt: skip
+        tries = 1 + (options.max_retries if isinstance(options, TaskOptions) else 0)
+        while True:
+            outcome = self._run(function, name, args, kwargs, running)
+            tries -= 1
+            if not isinstance(outcome, _Failure) or tries <= 0:
+                break
+            if not retries(outcome.error, options.retry_exceptions):
+                break
+        if actor is not None and isinstance(outcome, _Failure):
+            outcome = self._perhaps_exit(actor, outcome)
+        return self._store(name, outcome, options)
+
+    def _run(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        running: Running,
+    ) -> Any:
+        """Call it; a failure comes back as a value."""
+        outer, self._running = self._running, running
+        try:
+            positional = [self._resolved(arg) for arg in args]
+            named = {key: self._resolved(arg) for key, arg in kwargs.items()}
+        except BaseException as error:  # noqa: BLE001 - the error of an argument is the result
+            self._running = outer
+            return _Failure(error)
+        try:
+            outcome = function(*positional, **named)
+            if inspect.iscoroutine(outcome):
+                outcome = _await(outcome)
+        except (KeyboardInterrupt, ActorExit) as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            return _Failure(error)
+        except BaseException as error:  # noqa: BLE001 - user code: whatever it raises is its result
+            return _Failure(task_error(name, error))
+        finally:
+            self._running = outer
+        return outcome
+
+    def _store(
+        self, name: str, outcome: Any, options: TaskOptions | MethodOptions
+    ) -> list[ObjectRef[Any]]:
+        first = fresh()
+        if options.num_returns == "streaming":
+            self._store_stream(first, outcome)
+            return [ObjectRef(first)]
+        ids = [nth(first, index) for index in range(options.num_returns)]
+        values: Sequence[Any] = [outcome] * len(ids)
+        if not isinstance(outcome, _Failure):
+            try:
+                values = spread(outcome, options.num_returns)
+            except ValueError as error:
+                values = [_Failure(task_error(name, error))] * len(ids)
+        self._values.update(zip(ids, values, strict=True))
+        return [ObjectRef(id_) for id_ in ids]
+
+    def _store_stream(self, first: bytes, outcome: Any) -> None:
+        index = 0
+        if isinstance(outcome, _Failure):
+            items: Iterator[Any] = iter([outcome])
+        else:
+            items = _guarded(outcome)
+        for index, item in enumerate(items, 1):
+            self._values[nth(first, index)] = item
+        self._values[nth(first, index + 1)] = _END
+        self._values[first] = None
+
+    def find_actor(self, name: str, namespace: str | None) -> tuple[ActorInfo, ObjectRef[Any]]:
+        """The live actor of that name."""
+        actor = self._names.get((namespace or self._namespace, name))
+        if actor is None:
+            raise ValueError(
+                f"no actor is named {name!r} in namespace {namespace or self._namespace!r}; "
+                f"there are: {sorted(key[1] for key in self._names)}"
+            )
+        return actor.info, ObjectRef(actor.info.actor)
+
+    def kill_actor(self, actor: ActorID, *, restart: bool) -> None:
+        """Drop the instance; make a new one if it may restart."""
+        entry = self._actors[actor]
+        limit = entry.options.max_restarts
+        if restart and (limit < 0 or entry.restarts < limit):
+            entry.restarts += 1
+            self._construct(entry)
+            return
+        self._end(entry, "it was killed by ray.kill()")
+
+    def _end(self, actor: _Actor, why: str) -> None:
+        actor.instance = None
+        actor.dead = ActorDiedError(
+            f"actor {actor.info.class_name} is dead: {why}", actor.info.actor.hex()
+        )
+        self._forget_name(actor)
+
+    def _forget_name(self, actor: _Actor) -> None:
+        self._names.pop((actor.options.namespace or self._namespace, actor.options.name), None)
+
+    def _perhaps_exit(self, actor: _Actor, outcome: _Failure) -> _Failure:
+        if not isinstance(outcome.error, ActorExit):
+            return outcome
+        self._end(actor, "it called exit_actor()")
+        assert actor.dead is not None
+        return _Failure(actor.dead)
+
+    def put(self, value: object) -> ObjectRef[Any]:
+        """Keep the very object."""
+        ref: ObjectRef[Any] = ObjectRef(fresh())
+        self._values[ref.binary()] = value
+        return ref
+
+    def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
+        """The values; they are all there."""
+        return [self._resolved(ref) for ref in refs]
+
+    def _resolved(self, value: Any) -> Any:
+        if not isinstance(value, ObjectRef):
+            return value
+        try:
+            found = self._values[value.binary()]
+        except KeyError:
+            raise ObjectLostError(
+                f"{value!r} belongs to a session that has ended", value.hex()
+            ) from None
+        if isinstance(found, _Failure):
+            raise raisable(found.error)
+        return found
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], *, count: int, timeout_s: float | None
+    ) -> set[ObjectRef[Any]]:
+        """Everything is ready."""
+        return set(refs)
+
+    def on_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+        """It is ready now."""
+        callback()
+
+    def next_item(
+        self, stream: ObjectRef[Any], index: int, *, timeout_s: float | None
+    ) -> ObjectRef[Any] | None:
+        """Item `index`, or None past the end."""
+        id_ = nth(stream.binary(), index + 1)
+        if id_ not in self._values:
+            raise GetTimeoutError(f"item {index} of {stream!r} will not come")
+        return None if self._values[id_] is _END else ObjectRef(id_)
+
+    def on_item(self, stream: ObjectRef[Any], index: int, callback: Callable[[], None]) -> None:
+        """All items are there."""
+        callback()
+
+    def cancel(self, ref: ObjectRef[Any], *, force: bool, recursive: bool) -> None:
+        """Every task has ended by the time somebody can ask: as for any finished task, nothing."""
+
+    def adopt(self, id_: ObjectID) -> ObjectRef[Any]:
+        """A reference to a kept value."""
+        return ObjectRef(id_)
+
+    def pin(self, id_: ObjectID) -> None:
+        """Values live until the session ends anyway."""
+
+    def running(self) -> Running:
+        """What runs now."""
+        return self._running
+
+    def describe(self) -> ClusterState:
+        """The resources asked for; all free, since nothing runs meanwhile."""
+        total = _whole(tuple(self._total.items()))
+        return ClusterState(total, dict(total), self._node.hex(), self._namespace, 0)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._values.clear()
+        self._actors.clear()
+        self._names.clear()
+
+    def _check(self, resources: Resources, who: str, error: type[Exception]) -> None:
+        for name, units in resources:
+            if units > self._total.get(name, 0):
+                have = _whole(tuple(self._total.items()))
+                raise error(
+                    f"{who} asks for {name}: {units / UNIT:g}, but there is "
+                    f"{have.get(name, 0):g} of it (the session has {have}); ask for less, or "
+                    f"init() with more"
+                )
+
+    def _gpus(self, resources: Resources) -> tuple[int, ...]:
+        units = dict(resources).get("GPU", 0)
+        return tuple(range(-(-units // UNIT)))
+
+
+def _whole(resources: Resources) -> dict[str, float]:
+    return {name: units / UNIT for name, units in resources}
+
+
+def _constructor_error(actor: _Actor, error: BaseException) -> ActorDiedError:
+    dead = ActorDiedError(
+        f"actor {actor.info.class_name} died in its constructor:\n{error}", actor.info.actor.hex()
+    )
+    dead.__cause__ = error
+    return dead
+
+
+def _guarded(items: Any) -> Iterator[Any]:
+    """The items of a generator; what it raises is its last item."""
+    try:
+        if inspect.isasyncgen(items):
+            items = _await(_collect(items))
+        yield from items
+    except BaseException as error:  # noqa: BLE001 - user code: its error is the last item
+        yield _Failure(task_error("generator", error))
+
+
+async def _collect(items: Any) -> list[Any]:
+    return [item async for item in items]
+
+
+def _await(coroutine: Any) -> Any:
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        loop.close()

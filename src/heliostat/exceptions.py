@@ -1,0 +1,249 @@
+"""Every public error of Core, with Ray's names.
+
+The tree, by who is to blame::
+
+    RayError
+      RayTaskError              the user's function raised (also an instance of the cause's class)
+      TaskCancelledError        somebody called cancel()
+      GetTimeoutError           get(timeout=...) ran out (also a TimeoutError)
+      WorkerCrashedError        the process died under a task and no retry was left
+      RayActorError
+        ActorDiedError          the actor is gone for good
+        ActorUnavailableError   the actor is restarting; this call is lost
+      ObjectLostError           a value is gone: freed, or its owner died
+      ObjectStoreFullError      no shared memory left within the budget
+      OutOfMemoryError          a worker was ended because memory ran out
+      TaskUnschedulableError    a task asks for what this machine does not have
+      ActorUnschedulableError   the same for an actor
+      PendingCallsLimitExceeded max_pending_calls reached
+      RuntimeEnvSetupError      a runtime_env could not be made
+
+This file knows nothing of engines.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+
+
+class RayError(Exception):
+    """The root of every error that Heliostat raises about running work."""
+
+
+class RayTaskError(RayError):
+    """A remote function or method raised.
+
+    What `get` raises is also an instance of the cause's class, so both
+    ``except RayTaskError`` and ``except ValueError`` catch it.
+
+    Args:
+        function_name: The name of the function that raised.
+        traceback_str: The remote traceback, as text.
+        cause: The exception that the user's code raised.
+        pid: The process it was raised in.
+
+    Example:
+        >>> error = RayTaskError("f", "Traceback ...", ValueError("no"))
+        >>> isinstance(error.as_instanceof_cause(), ValueError)
+        True
+    """
+
+    def __init__(
+        self, function_name: str, traceback_str: str, cause: BaseException, pid: int = 0
+    ) -> None:
+        super().__init__(function_name, traceback_str, cause, pid)
+        self.function_name = function_name
+        self.traceback_str = traceback_str
+        self.cause = cause
+        self.pid = pid
+
+    def __str__(self) -> str:
+        where = f" in {self.function_name}() (pid={self.pid})" if self.pid else ""
+        return f"{type(self.cause).__name__}{where}: {self.cause}\n{self.traceback_str}".rstrip()
+
+    def as_instanceof_cause(self) -> RayTaskError:
+        """This error as an instance of both RayTaskError and the cause's class."""
+        cause_class = type(self.cause)
+        if isinstance(self, cause_class) or issubclass(RayTaskError, cause_class):
+            return self
+        if isinstance(self.cause, RayTaskError) or not isinstance(self.cause, Exception):
+            return self
+        dual = _dual_class(cause_class)
+        if dual is None:
+            return self
+        error = dual.__new__(dual)
+        error.args = self.args
+        error.__dict__.update(self.__dict__)
+        error.__cause__ = self.cause
+        return error
+
+
+class _Dual(RayTaskError):
+    """What dual errors share; pickles as the plain error it was made from."""
+
+    def __init__(self) -> None:
+        raise TypeError("made by RayTaskError.as_instanceof_cause()")
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__") or name == "cause":
+            raise AttributeError(name)
+        return getattr(self.cause, name)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore_dual, (self.function_name, self.traceback_str, self.cause, self.pid)
+
+    __str__ = RayTaskError.__str__
+    __repr__ = RayError.__repr__
+
+
+def _restore_dual(name: str, traceback_str: str, cause: BaseException, pid: int) -> RayTaskError:
+    return RayTaskError(name, traceback_str, cause, pid).as_instanceof_cause()
+
+
+@functools.lru_cache(maxsize=256)
+def _dual_class(cause_class: type[Exception]) -> type[_Dual] | None:
+    """A class that is both, or None where the two layouts cannot be combined."""
+    try:
+        return type(f"RayTaskError({cause_class.__name__})", (_Dual, cause_class), {})
+    except TypeError:
+        return None
+
+
+class TaskCancelledError(RayError):
+    """The task was cancelled before it finished."""
+
+    def __init__(self, message: str = "This task was cancelled.") -> None:
+        super().__init__(message)
+
+
+class GetTimeoutError(RayError, TimeoutError):
+    """`get(timeout=...)` ran out before the value was there."""
+
+
+class WorkerCrashedError(RayError):
+    """The worker process died while it ran the task."""
+
+    def __init__(
+        self, message: str = "The worker died unexpectedly while it ran this task."
+    ) -> None:
+        super().__init__(message)
+
+
+class RayActorError(RayError):
+    """An actor could not run a call.
+
+    Args:
+        message: What happened.
+        actor_id: The actor's id in hex, where it is known.
+    """
+
+    def __init__(self, message: str = "The actor died.", actor_id: str | None = None) -> None:
+        super().__init__(message, actor_id)
+        self.actor_id = actor_id
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ActorDiedError(RayActorError):
+    """The actor is dead and will not come back."""
+
+
+class ActorUnavailableError(RayActorError):
+    """The actor was restarting when the call was lost; later calls may work."""
+
+
+class ActorAlreadyExistsError(RayError, ValueError):
+    """An actor of this name lives already; use `get_if_exists=True` or another name."""
+
+
+class ActorHandleNotFoundError(RayError, ValueError):
+    """No live actor has this name."""
+
+
+class AsyncioActorExit(RayError):
+    """Raised inside an asyncio actor by `exit_actor()`."""
+
+
+class ObjectLostError(RayError):
+    """The value of a reference is gone.
+
+    Args:
+        message: What happened.
+        object_ref_hex: The reference in hex.
+    """
+
+    def __init__(self, message: str, object_ref_hex: str = "") -> None:
+        super().__init__(message, object_ref_hex)
+        self.object_ref_hex = object_ref_hex
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ObjectFreedError(ObjectLostError):
+    """The value was freed while a reference to it was still held."""
+
+
+class OwnerDiedError(ObjectLostError):
+    """The process that made the value died before it was stored."""
+
+
+class ObjectStoreFullError(RayError):
+    """The shared memory budget does not have room for the value."""
+
+
+class OutOfDiskError(RayError):
+    """A disk is full."""
+
+
+class OutOfMemoryError(RayError):
+    """A worker was ended because the machine ran out of memory."""
+
+
+class NodeDiedError(RayError):
+    """The machine that ran the work is gone."""
+
+
+class RaySystemError(RayError):
+    """Heliostat itself failed; please report it."""
+
+
+class RuntimeEnvSetupError(RayError):
+    """A `runtime_env` could not be prepared."""
+
+
+class TaskUnschedulableError(RayError):
+    """The task asks for resources that this machine does not have at all."""
+
+
+class ActorUnschedulableError(RayError):
+    """The actor asks for resources that this machine does not have at all."""
+
+
+class TaskPlacementGroupRemoved(RayError):
+    """The placement group of the task was removed."""
+
+
+class ActorPlacementGroupRemoved(RayError):
+    """The placement group of the actor was removed."""
+
+
+class PendingCallsLimitExceeded(RayError):
+    """The actor has `max_pending_calls` calls waiting already."""
+
+
+class ObjectRefStreamEndOfStreamError(RayError):
+    """A streaming generator has no further item."""
+
+
+class UnserializableException(RayError):
+    """The remote exception could not be pickled; this carries its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+
+
+class SerializationError(RayError, TypeError, pickle.PicklingError):
+    """A value cannot be pickled; the message gives the path to the culprit inside it."""
