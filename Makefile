@@ -1,0 +1,105 @@
+# The only entry point, for people and for CI. A fresh machine needs Python >= 3.11 and make:
+# every target makes the virtual environment it needs, and a second run finds it ready.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV   ?= .venv
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN     = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+NEED    = pyproject.toml constraints.txt
+PYTEST  = $(BIN)/python -m pytest
+
+.PHONY: help setup fix check fast test test-lowest test-newest docs bench demo ci constraints clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+# ---- environments: a stamp file says what is installed, and is older than what asks for it ----
+
+$(VENV)/.pip: constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none of python3, python3.13, python3.12, python3.11 is one. Say: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --constraint constraints.txt pip
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.pip $(NEED)
+	$(INSTALL) --constraint constraints.txt --build-constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.pip $(NEED)
+	$(INSTALL) --constraint constraints.txt --build-constraint constraints.txt --editable '.[demo]' --group dev
+	@touch $(VENV)/.demo $@
+
+setup: $(VENV)/.dev  ## the virtual environment, with everything for development
+
+# ---- every day ----
+
+demo: $(VENV)/.demo  ## the taxi lesson, end to end
+	$(BIN)/heliostat demo
+
+fix: $(VENV)/.dev  ## let ruff mend and format what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+check: $(VENV)/.dev  ## lint, types, layers, sizes, parity of names (under 30 s)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m tools.budget
+	$(BIN)/python -m tools.names
+
+fast: $(VENV)/.dev  ## the tests that take seconds
+	$(PYTEST) -m 'not slow and not ray and not gpu'
+
+test: $(VENV)/.dev  ## everything that runs here, with coverage (under 10 min on 2 cores)
+	$(PYTEST) -m 'not ray and not gpu' --cov --cov-report=term
+
+docs: $(VENV)/.dev  ## the site, from docstrings and guides, and the next changelog
+	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/towncrier build --draft --version next
+
+bench: $(VENV)/.dev  ## benchmarks against their baselines, as ratios
+	$(BIN)/python -m benchmarks.run
+
+ci: check docs test  ## what has to pass before a change lands
+
+# ---- the ends of the version ranges we declare ----
+
+test-lowest:  ## the suite with the oldest versions we say we work with
+	$(MAKE) VENV=.venv-lowest .venv-lowest/.tests-lowest
+	.venv-lowest/bin/python -m pytest -m 'not ray and not gpu'
+
+$(VENV)/.tests-lowest: $(NEED) constraints-lowest.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --constraint constraints.txt pip
+	$(INSTALL) --constraint constraints-lowest.txt --editable '.[demo]' --group test
+	@touch $@
+
+test-newest:  ## the suite with whatever is newest today
+	$(MAKE) VENV=.venv-newest .venv-newest/.tests-newest
+	.venv-newest/bin/python -m pytest -m 'not ray and not gpu'
+
+$(VENV)/.tests-newest: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade pip
+	$(INSTALL) --upgrade --upgrade-strategy eager --editable '.[demo]' --group test
+	@touch $@
+
+constraints:  ## write constraints.txt anew from a fresh environment with the newest of everything
+	rm -rf .venv-constraints
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/python -m pip install --quiet --upgrade pip
+	.venv-constraints/bin/python -m pip install --quiet hatchling --editable '.[demo]' --group dev
+	{ echo '# Written by `make constraints`: the newest of everything on the day it ran.'; \
+	  .venv-constraints/bin/python -m pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
+	rm -rf .venv-constraints
+
+clean:  ## everything that make has made
+	rm -rf .venv .venv-lowest .venv-newest site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
