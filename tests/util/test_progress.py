@@ -1,0 +1,275 @@
+"""Progress in real pseudo-terminals and real pipes, seen as a terminal emulator shows it."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+pyte = pytest.importorskip("pyte", reason="a terminal emulator to look at what is drawn")
+
+PYTHON = [sys.executable, "-c"]
+HEAD = "import time, threading, os, signal, sys\nfrom heliostat.util import progress\n"
+
+
+class Terminal:
+    """A program in a pseudo-terminal, and the screen that a person would see."""
+
+    def __init__(self, program, columns=100, rows=24, **environment):
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            os.environ.update(TERM="xterm", PYTHONIOENCODING="utf-8", **environment)
+            os.execv(sys.executable, [*PYTHON, HEAD + program])
+
+    def text(self):
+        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+
+    def read(self, until=None, timeout_s=20):
+        """Follow the program to its end, or until the screen shows `until`."""
+        deadline = time.monotonic() + timeout_s
+        while until is None or until not in self.text():
+            assert time.monotonic() < deadline, self.text()
+            if not select.select([self._fd], [], [], 0.2)[0]:
+                continue
+            try:
+                data = os.read(self._fd, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            self.raw += data
+            self._stream.feed(data)
+        return self.text()
+
+    def close(self):
+        os.close(self._fd)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def in_pipe(program, **environment):
+    return subprocess.run(
+        [*PYTHON, HEAD + program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_live_line_turns_into_one_that_stays():
+    terminal = Terminal(
+        "with progress.line('Read', total=10) as line:\n"
+        "    line.update(4)\n"
+        "    sys.stdin.readline()\n"
+        "    line.update(10)\n"
+    )
+    assert "40%  4 of 10 rows" in terminal.read(until="40%")
+    assert terminal.screen.cursor.x == 0
+    os.write(terminal._fd, b"\n")
+    assert terminal.read().splitlines()[-1].startswith("✓  Read  10 rows")
+    assert terminal.close() == 0
+
+
+def test_several_lines_from_several_threads_are_live_at_once():
+    terminal = Terminal(
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
+        "go = threading.Event()\n"
+        "def work(name):\n"
+        "    with progress.line(name) as line:\n"
+        "        line.update(7)\n"
+        "        go.wait()\n"
+        "threads = [threading.Thread(target=work, args=(name,)) for name in ('one', 'two', 'three')]\n"
+        "[t.start() for t in threads]\n"
+        "signal.sigwait([signal.SIGUSR1])\n"
+        "go.set()\n"
+        "[t.join() for t in threads]\n"
+        "print('end')\n"
+    )
+    text = terminal.read(until="three")
+    assert all(name in text for name in ("one", "two", "three"))
+    os.kill(terminal.pid, signal.SIGUSR1)
+    rows = [row for row in terminal.read().splitlines() if row]
+    assert sorted(row.split()[:2] for row in rows[:3]) == [
+        ["✓", "one"],
+        ["✓", "three"],
+        ["✓", "two"],
+    ]
+    assert rows[3] == "end"
+    assert terminal.close() == 0
+
+
+def test_what_the_user_prints_goes_above_the_live_lines_and_is_whole():
+    terminal = Terminal(
+        "with progress.line('Read') as line:\n"
+        "    for n in range(60):\n"
+        "        print('row', n)\n"
+        "        print('log', n, file=sys.stderr)\n"
+        "        time.sleep(0.01)\n"
+        "    print('half', end='')\n"
+        "print(' and half')\n",
+        rows=200,
+    )
+    rows = terminal.read().splitlines()
+    assert [row for row in rows if row.startswith(("row", "log"))] == [
+        f"{word} {n}" for n in range(60) for word in ("row", "log")
+    ]
+    assert rows[-2].startswith("✓  Read")
+    assert rows[-1] == "half and half"
+    assert terminal.close() == 0
+
+
+@pytest.mark.parametrize("columns", [8, 20, 45])
+def test_a_narrow_terminal_has_one_row_per_line(columns):
+    terminal = Terminal(
+        "with progress.line('A long name of a stage -> and another', total=10**6) as a:\n"
+        "    with progress.line('Second', 'rounds') as b:\n"
+        "        for n in range(10):\n"
+        "            a.update(n * 1000, note='a note')\n"
+        "            b.update(n)\n"
+        "            time.sleep(0.1)\n",
+        columns=columns,
+    )
+    rows = [row for row in terminal.read().splitlines() if row]
+    assert len(rows) == 2
+    assert [row[0] for row in rows] == ["✓", "✓"]
+    assert terminal.close() == 0
+
+
+def test_an_exception_marks_the_line_and_passes():
+    terminal = Terminal(
+        "with progress.line('Read') as line:\n"
+        "    line.update(5)\n"
+        "    time.sleep(0.5)\n"
+        "    raise KeyError('x')\n"
+    )
+    text = terminal.read()
+    assert "✗  Read  5 rows" in text
+    assert "failed with KeyError" in text
+    assert text.endswith("KeyError: 'x'")
+    assert terminal.close() == 1
+
+
+def test_ctrl_c_stops_the_line_and_leaves_the_terminal_in_order():
+    terminal = Terminal(
+        "with progress.line('Read') as line:\n    line.update(5)\n    time.sleep(30)\n"
+    )
+    terminal.read(until="5 rows")
+    os.write(terminal._fd, b"\x03")
+    text = terminal.read()
+    assert "✗  Read  5 rows" in text
+    assert "stopped" in text
+    assert "KeyboardInterrupt" in text
+    assert not terminal.screen.cursor.hidden
+    assert terminal.close() in (-signal.SIGINT, 130)
+
+
+def test_the_cursor_is_never_hidden_so_a_killed_program_leaves_it():
+    terminal = Terminal(
+        "with progress.line('Read') as line:\n    line.update(5)\n    time.sleep(30)\n"
+    )
+    terminal.read(until="5 rows")
+    os.kill(terminal.pid, signal.SIGKILL)
+    terminal.read()
+    assert b"\x1b[?25l" not in terminal.raw
+    assert terminal.close() == -signal.SIGKILL
+
+
+def test_lines_that_are_open_at_exit_are_ended():
+    terminal = Terminal(
+        "line = progress.line('Read').__enter__()\nline.update(5)\ntime.sleep(0.5)\n"
+    )
+    assert terminal.read().splitlines()[-1].startswith("✗  Read  5 rows")
+    assert terminal.close() == 0
+
+
+def test_streams_are_given_back():
+    program = (
+        "before = sys.stdout, sys.stderr\n"
+        "with progress.line('Read') as line:\n"
+        "    assert sys.stdout is not before[0]\n"
+        "    assert sys.stdout.isatty() and sys.stdout.fileno() == 1\n"
+        "    sys.stdout.writelines(['a', 'b'])\n"
+        "    assert sys.stdout.encoding.lower() == 'utf-8'\n"
+        "assert (sys.stdout, sys.stderr) == before\n"
+        "assert threading.active_count() == 1\n"
+    )
+    terminal = Terminal(program)
+    assert terminal.read() == "ab"
+    assert terminal.close() == 0
+
+
+def test_a_child_made_by_fork_does_not_paint():
+    terminal = Terminal(
+        "with progress.line('Read') as line:\n"
+        "    time.sleep(0.5)\n"
+        "    if os.fork() == 0:\n"
+        "        print('from the child', sys.stdout is sys.__stdout__, flush=True)\n"
+        "        assert threading.active_count() == 1\n"
+        "        os._exit(0)\n"
+        "    assert os.wait()[1] == 0\n"
+    )
+    text = terminal.read()
+    assert "from the child True" in text
+    assert terminal.close() == 0
+
+
+def test_a_pipe_gets_plain_lines_on_stderr_only():
+    done = in_pipe(
+        "with progress.line('Read', total=10) as line:\n"
+        "    for n in range(12):\n"
+        "        line.update(min(n, 10))\n"
+        "        time.sleep(0.1)\n"
+        "print('end')\n"
+    )
+    first, last = done.stderr.splitlines()
+    assert first.startswith("Read: ")
+    assert " of 10 rows (" in first
+    assert last.startswith("Read: 10 rows in 1.")
+    assert "\x1b" not in done.stderr
+    assert done.stdout == "end\n"
+
+
+@pytest.mark.parametrize("variable", [{"HELIOSTAT_WORKER": "1"}, {"HELIOSTAT_PROGRESS": "0"}])
+def test_workers_and_the_switch_are_silent(variable):
+    program = (
+        "with progress.line('Read') as line:\n"
+        "    line.update(5)\n"
+        "    assert threading.active_count() == 1\n"
+        "    time.sleep(0.5)\n"
+    )
+    done = in_pipe(program, **variable)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_closed_stream_is_no_error():
+    done = in_pipe(
+        "os.close(2)\nwith progress.line('Read') as line:\n    time.sleep(0.5)\nprint('end')\n"
+    )
+    assert (done.returncode, done.stdout) == (0, "end\n")
+
+
+def test_an_update_costs_less_than_two_microseconds():
+    from heliostat.util import progress
+
+    with progress.line("Read") as line:
+        best = min(_time_of_updates(line) for _ in range(5))
+    assert best < 2e-6
+
+
+def _time_of_updates(line, count=10_000):
+    started = time.perf_counter()
+    for n in range(count):
+        line.update(n)
+    return (time.perf_counter() - started) / count

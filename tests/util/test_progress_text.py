@@ -1,0 +1,116 @@
+"""What progress looks like, as pure text: live region, log lines, widths."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliostat.util._progress_text import Live, Plain, View, _cells
+
+SIZE = (100, 24)
+
+
+def view(
+    done=0.0, *, key=1, name="Read", total=None, note="", started=0.0, outcome="", unit="rows"
+):
+    return View(key, name, unit, started, done, total, note, outcome)
+
+
+def visible(text):
+    return re.sub(r"\x1b\[[0-9]*[A-Za-z]", "", text).replace("\r", "")
+
+
+def test_a_live_line_shows_share_count_rate_and_time_left():
+    text = visible(Live().frame([view(250_000, total=1_000_000, note="ok")], [], 10.0, SIZE))
+    for part in ("25%", "250,000 of 1,000,000 rows", "10.0 s"):
+        assert part in text
+
+
+def test_a_wide_terminal_shows_rate_time_left_and_note():
+    text = visible(Live().frame([view(250_000, total=1_000_000, note="ok")], [], 10.0, (200, 24)))
+    assert "25,000 rows/s" in text
+    assert "30.0 s left" in text
+    assert "ok" in text
+
+
+def test_what_ends_at_once_leaves_no_trace():
+    assert Live().frame([], [view(3, outcome="done")], 0.2, SIZE) == ""
+    assert Plain().frame([], [view(3, outcome="done")], 0.2, SIZE) == ""
+
+
+def test_a_log_says_nothing_for_a_second_then_less_and_less_often():
+    plain = Plain()
+    spoke = [
+        tenth / 10
+        for tenth in range(2000)
+        if plain.frame([view(tenth, total=2000)], [], tenth / 10, SIZE)
+    ]
+    assert spoke == [1.0, 11.0, 22.0, 44.0, 88.0, 148.0]
+
+
+def test_a_log_ends_each_piece_of_work_with_one_line():
+    text = Plain().frame([], [view(1, unit="rounds", outcome="done", note="loss 0.5")], 2.0, SIZE)
+    assert text == "Read: 1 round in 2.0 s, loss 0.5\n"
+
+
+def test_a_failure_says_how_far_it_came():
+    failed = view(20, total=80, outcome="failed with KeyError")
+    assert Plain().frame([], [failed], 2.0, SIZE) == (
+        "Read: failed with KeyError after 2.0 s at 20 of 80 rows\n"
+    )
+    text = visible(Live().frame([], [failed], 2.0, SIZE))
+    assert "20 of 80 rows" in text
+    assert "failed with KeyError" in text
+
+
+def test_more_lines_than_the_terminal_has_are_counted():
+    views = [view(n, key=n, name=f"stage {n}") for n in range(30)]
+    rows = visible(Live().frame(views, [], 1.0, (80, 10))).split("\n")
+    assert len(rows) == 9
+    assert "and 22 more" in rows[0]
+    assert "stage 29" in rows[-1]
+
+
+def test_a_terminal_without_unicode_or_colour_gets_ascii():
+    text = Live(unicode=False, colour=False).frame([view(5, total=10)], [], 1.0, SIZE)
+    assert text.isascii()
+    assert "\x1b[3" not in text
+    assert "##########.........." in text
+
+
+def test_control_characters_in_a_note_cannot_break_the_region():
+    text = Live(colour=False).frame([view(5, note="a\nb\x1b[2Jc")], [], 1.0, SIZE)
+    assert "\n" not in text
+    assert "\x1b[2J" not in text
+
+
+def test_wiping_twice_writes_once():
+    live = Live()
+    live.frame([view(5)], [], 1.0, SIZE)
+    assert live.wipe() != ""
+    assert live.wipe() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(59.96, "60.0 s"), (61, "1 min 01 s"), (3700, "1 h 01 min")]
+)
+def test_long_times_are_told_in_minutes_and_hours(seconds, text):
+    assert text in Plain().frame([], [view(5, outcome="done")], seconds, SIZE)
+
+
+@given(
+    name=st.text(max_size=60),
+    note=st.text(max_size=60),
+    done=st.floats(0, 1e15),
+    total=st.none() | st.floats(0, 1e15),
+    width=st.integers(1, 200),
+    elapsed=st.floats(0.5, 1e6),
+)
+def test_no_row_is_wider_than_the_terminal(name, note, done, total, width, elapsed):
+    views = [view(done, name=name, note=note, total=total), view(1, key=2, name="Other")]
+    ended = [view(done, key=3, name=name, note=note, total=total, outcome="done")]
+    text = visible(Live().frame(views, ended, elapsed, (width, 24)))
+    rows = text.split("\n")
+    assert len(rows) == 3
+    assert max(map(_cells, rows)) <= max(width - 1, 8)
