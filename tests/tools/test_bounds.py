@@ -1,0 +1,46 @@
+"""pyproject.toml, constraints.txt and constraints-lowest.txt say the same."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def pins(file: str) -> dict[str, Version]:
+    lines = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / file).read_text(), re.MULTILINE)
+    return {name.lower().replace("_", "-"): Version(version) for name, version in lines}
+
+
+def declared(*groups: list[str]) -> list[Requirement]:
+    found = [Requirement(line) for group in groups for line in group]
+    return [r for r in found if r.name != "heliostat"]
+
+
+RUNTIME = declared(
+    PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()
+)
+GROUPS = PROJECT["dependency-groups"]
+TESTING = declared(GROUPS["test"])
+DEVELOPMENT = declared(GROUPS["test"], GROUPS["check"], GROUPS["docs"])
+
+
+@pytest.mark.parametrize("need", RUNTIME + TESTING, ids=str)
+def test_the_lowest_version_we_test_is_the_lower_bound_we_declare(need):
+    (bound,) = [s.version for s in need.specifier if s.operator == ">="]
+    assert pins("constraints-lowest.txt")[need.name] == Version(bound)
+
+
+@pytest.mark.parametrize("need", RUNTIME + DEVELOPMENT, ids=str)
+def test_what_we_install_is_pinned_within_the_range(need):
+    assert need.specifier.contains(pins("constraints.txt")[need.name])
+
+
+def test_no_extra_asks_for_torch_or_cuda():
+    heavy = re.compile("torch|cuda|nvidia|^xgboost$", re.IGNORECASE)
+    assert [name for name in pins("constraints.txt") if heavy.search(name)] == []

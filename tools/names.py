@@ -1,0 +1,174 @@
+"""Ray's public names beside ours: each is there, or listed as absent with a reason.
+
+`python -m tools.names` reads ray_names.txt (a name a line, with its parameters) and ray_absent.toml
+(groups of patterns, each with a reason) and exits 1 when a name or a parameter is neither there nor
+listed, or is listed though it is there. It compares names only, never behaviour.
+"""
+
+import importlib
+import inspect
+import re
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+LINE = re.compile(r"(?P<path>[\w.]+)(?:\((?P<parameters>.*)\))?$")
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Name:
+    """One public name of Ray and the parameters a user may pass, or None when it takes none."""
+
+    path: str
+    parameters: tuple[str, ...] | None
+
+    @classmethod
+    def parse(cls, line: str) -> "Name":
+        """A line of ray_names.txt.
+
+        >>> Name.parse("ray.get(object_refs, timeout)")
+        Name(path='ray.get', parameters=('object_refs', 'timeout'))
+
+        Raises:
+            ValueError: the line is neither `a.b` nor `a.b(c, d)`.
+        """
+        match = LINE.match(line)
+        if match is None:
+            raise ValueError(f"ray_names.txt: {line!r} is neither 'a.b' nor 'a.b(c, d)'")
+        inside = match["parameters"]
+        parameters = None if inside is None else tuple(filter(None, inside.split(", ")))
+        return cls(match["path"], parameters)
+
+    @property
+    def module(self) -> str:
+        """The part before the first capital: `ray.data.Dataset.take` -> `ray.data`."""
+        parts = self.path.split(".")[:-1]
+        return ".".join(p for p in parts if p[0].islower())
+
+
+def part_of(owner: Any, part: str, dotted: str) -> Any:
+    """An attribute, a submodule, or a field that only instances have; else MISSING.
+
+    Raises:
+        ModuleNotFoundError: a module of ours is there but needs one that is not installed.
+    """
+    try:
+        if hasattr(owner, part):
+            return getattr(owner, part)
+        if inspect.ismodule(owner):
+            return importlib.import_module(dotted)
+    except ModuleNotFoundError as error:
+        if error.name is None or not dotted.startswith(error.name):
+            raise
+    return None if part in getattr(owner, "__annotations__", {}) else MISSING
+
+
+def find(path: str, package: str) -> Any:
+    """What `ray.x.y` is in our package, or MISSING."""
+    value: Any = importlib.import_module(package)
+    dotted = package
+    for part in path.split(".")[1:]:
+        dotted = f"{dotted}.{part}"
+        value = part_of(value, part, dotted)
+        if value is MISSING:
+            return MISSING
+    return value
+
+
+def unaccepted(ours: object, parameters: tuple[str, ...]) -> list[str]:
+    """Parameters of Ray's that a call of ours would refuse by name."""
+    if not callable(ours):
+        return []
+    try:
+        signature = inspect.signature(ours)
+    except ValueError:
+        return []
+    kinds = {p.kind for p in signature.parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD in kinds:
+        return []
+    return [p for p in parameters if not p.startswith("*") and p not in signature.parameters]
+
+
+def gaps(name: Name, package: str) -> list[str]:
+    """What is not there: the name itself, or `name(parameter)` for each parameter."""
+    ours = find(name.path, package)
+    if ours is MISSING:
+        return [name.path]
+    return [f"{name.path}({p})" for p in unaccepted(ours, name.parameters or ())]
+
+
+def reader(reasons: Mapping[str, str]) -> Callable[[str], str | None]:
+    """A function from a gap to the pattern that excuses it; an exact entry comes before a pattern."""
+    patterns = [p for p in reasons if "*" in p]
+
+    def excuse(gap: str) -> str | None:
+        if gap in reasons:
+            return gap
+        return next((p for p in patterns if fnmatchcase(gap, p)), None)
+
+    return excuse
+
+
+@dataclass(frozen=True)
+class Report:
+    """Counts per module, and what must be mended."""
+
+    there: Counter[str]
+    absent: Counter[str]
+    unlisted: list[str]
+    stale: list[str]
+
+
+def compare(names: list[Name], reasons: Mapping[str, str], package: str) -> Report:
+    """Ray's names against the modules of `package`."""
+    excuse, used = reader(reasons), set[str]()
+    report = Report(Counter(), Counter(), [], [])
+    for name in names:
+        found = gaps(name, package)
+        (report.absent if name.path in found else report.there)[name.module] += 1
+        for gap in found:
+            pattern = excuse(gap)
+            if pattern is None:
+                report.unlisted.append(gap)
+            else:
+                used.add(pattern)
+    report.stale.extend(sorted(set(reasons) - used))
+    return report
+
+
+def read_names(path: Path) -> list[Name]:
+    """The names in a file, comments left out."""
+    lines = path.read_text().splitlines()
+    return [Name.parse(line) for line in lines if line and not line.startswith("#")]
+
+
+def read_reasons(path: Path) -> dict[str, str]:
+    """Pattern -> reason, of all groups of a file."""
+    groups = tomllib.loads(path.read_text())["absent"]
+    return {name: group["reason"] for group in groups for name in group["names"]}
+
+
+def main() -> int:
+    """Print a row per module and what must be mended; 1 when there is any."""
+    names = read_names(HERE / "ray_names.txt")
+    report = compare(names, read_reasons(HERE / "ray_absent.toml"), "heliostat")
+    print(f"{'module':<32}{'there':>6}{'absent':>8}")
+    for module in sorted(report.there | report.absent):
+        print(f"{module:<32}{report.there[module]:>6}{report.absent[module]:>8}")
+    print(f"{'all':<32}{report.there.total():>6}{report.absent.total():>8}")
+    for gap in report.unlisted:
+        print(f"{gap}: neither there nor in tools/ray_absent.toml with a reason")
+    for pattern in report.stale:
+        print(f"tools/ray_absent.toml: {pattern} is there now, or is no name of Ray's: delete it")
+    return 1 if report.unlisted or report.stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
