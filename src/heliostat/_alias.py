@@ -1,0 +1,148 @@
+"""The import hook that lets `import ray` find Heliostat.
+
+`ray` and `ray.x` become other names of the very modules `heliostat` and `heliostat.x`: there is
+one module object, whichever name it was imported by. What Heliostat lacks is an ImportError or
+AttributeError that says so. Whether the real Ray is installed makes no difference.
+
+Knows the import system and nothing of Heliostat's parts. Worker processes install it too, when
+`HELIOSTAT_ALIAS_RAY=1`; users call `heliostat.alias.install()`.
+"""
+
+import importlib
+import importlib.util
+import opcode
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import NoReturn
+
+OURS, THEIRS = "heliostat", "ray"
+ENVIRONMENT = "HELIOSTAT_ALIAS_RAY"
+
+# What people reach for and will not find, with the way that is there instead.
+INSTEAD = {
+    "air": "its configuration classes are in ray.train: "
+    "`from ray.train import Checkpoint, RunConfig, ScalingConfig`",
+    "rllib": "there is no reinforcement learning library; run this program with Ray itself",
+    "workflow": "Ray has removed it; write tasks that pass references to each other",
+    "cluster_utils": "there is one node, this machine; `ray.init(num_cpus=...)` says how large",
+    "autoscaler": "there is one node, this machine; `ray.init(num_cpus=...)` says how large",
+}
+
+
+def install() -> None:
+    """Let `import ray` find Heliostat in this process and the workers it will start.
+
+    A second call does nothing.
+
+    Raises:
+        RuntimeError: The real Ray has been imported already.
+    """
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    present = sys.modules.get(THEIRS)
+    if present is not None and present is not sys.modules.get(OURS):
+        where = getattr(present, "__file__", None) or "an unknown place"
+        raise RuntimeError(
+            f"ray is imported already, from {where}; "
+            "call heliostat.alias.install() before the first `import ray`"
+        )
+    sys.meta_path.insert(0, _Finder())
+    os.environ[ENVIRONMENT] = "1"
+
+
+class _Finder:
+    """Answers for `ray` and all below it, so that no other finder is asked."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != THEIRS and not fullname.startswith(f"{THEIRS}."):
+            return None
+        ours = OURS + fullname.removeprefix(THEIRS)
+        private = any(part.startswith("_") for part in fullname.split("."))
+        if private or importlib.util.find_spec(ours) is None:
+            raise ModuleNotFoundError(_lack(fullname), name=fullname)
+        # importlib.abc, which has the base class, takes longer to import than all of this file.
+        return ModuleSpec(fullname, _Loader(ours))  # type: ignore[arg-type]  # not a subclass
+
+
+class _Loader:
+    """Loads nothing anew: hands out the module that Heliostat has under its own name."""
+
+    def __init__(self, ours: str) -> None:
+        self._ours = ours
+        self._own_spec: ModuleSpec | None = None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self._ours)
+        self._own_spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system has just written the alias's spec over the module's own.
+        module.__spec__ = self._own_spec
+        _explain_missing_names(module)
+
+
+def _explain_missing_names(module: ModuleType) -> None:
+    """Give the module a last word on names it lacks, after its own `__getattr__`."""
+    theirs = THEIRS + module.__name__.removeprefix(OURS)
+    own: Callable[[str], object] | None = module.__dict__.get("__getattr__")
+    if own is not None and getattr(own, "__module__", "") == __name__:
+        return
+
+    def __getattr__(name: str) -> object:
+        reason: AttributeError | None = None
+        if own is not None:
+            try:
+                value = own(name)
+            except AttributeError as error:
+                reason = error
+            else:
+                if isinstance(value, ModuleType) and value.__name__.startswith(f"{OURS}."):
+                    _explain_missing_names(value)
+                return value
+        _refuse(module, f"{theirs}.{name}", name, reason)
+
+    module.__dict__["__getattr__"] = __getattr__
+
+
+def _refuse(module: ModuleType, full: str, name: str, reason: AttributeError | None) -> NoReturn:
+    if name.startswith("__"):
+        raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}") from reason
+    message = _lack(full, _similar(module, name))
+    # `from ray.train import X` turns an AttributeError into a message of Python's own, but lets
+    # an ImportError pass. Everything else that looks a name up must get an AttributeError.
+    caller = sys._getframe(2)
+    if caller.f_code.co_code[caller.f_lasti] == opcode.opmap["IMPORT_FROM"]:
+        raise ImportError(message, name=module.__name__) from reason
+    raise AttributeError(message, name=name, obj=module) from reason
+
+
+def _lack(full: str, similar: Sequence[str] = ()) -> str:
+    """What Heliostat lacks, and what to do."""
+    parts = full.split(".")[1:]
+    parent = ".".join([OURS, *parts[:-1]])
+    if similar:
+        advice = f"did you mean {' or '.join(similar)}?"
+    elif parts and parts[0] in INSTEAD:
+        advice = INSTEAD[parts[0]]
+    elif any(part.startswith("_") for part in parts):
+        advice = "it is private to Ray; use the public names"
+    else:
+        advice = (
+            f"`dir({parent})` lists what is there; "
+            "to use Ray itself, run the program with `python` where ray is installed"
+        )
+    return f"Heliostat has no {full}: {advice}"
+
+
+def _similar(module: ModuleType, name: str) -> list[str]:
+    # Slow to import, and needed only on the way to an error.
+    difflib = importlib.import_module("difflib")
+    names = [known for known in dir(module) if not known.startswith("_")]
+    close: list[str] = difflib.get_close_matches(name, names, n=2, cutoff=0.75)
+    return close
