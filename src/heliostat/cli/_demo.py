@@ -1,0 +1,39 @@
+"""Where the packaged demo is: beside the code in a wheel, in `examples/` in a checkout.
+
+Knows only paths and which packages the demo imports.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+NEEDS = ("numpy", "pandas", "pyarrow", "requests", "starlette", "uvicorn", "xgboost")
+
+
+class DemoNotHere(Exception):
+    """The demo cannot run; the message says what to install or where to get it."""
+
+
+def find(package: Path = PACKAGE, needs: Sequence[str] = NEEDS) -> Path:
+    """The path of the taxi demo.
+
+    Args:
+        package: Where Heliostat is.
+        needs: What the demo imports.
+
+    Raises:
+        DemoNotHere: It was not installed, or a package that it needs was not.
+    """
+    missing = [name for name in needs if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DemoNotHere(
+            f"the demo needs {', '.join(missing)}; install it with: pip install 'heliostat[demo]'"
+        )
+    for place in (package / "demo", package.parents[1] / "examples"):
+        if (place / "taxi.py").is_file():
+            return place / "taxi.py"
+    raise DemoNotHere(
+        "this installation has no demo; get examples/taxi.py and examples/data from the "
+        "source distribution: pip download --no-deps --no-binary heliostat heliostat"
+    )

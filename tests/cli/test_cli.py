@@ -1,0 +1,35 @@
+"""The command line itself."""
+
+import time
+
+from heliostat import __version__
+from heliostat.cli import main
+from tests.cli.command import heliostat
+
+
+def test_version_is_said_at_once():
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = heliostat("--version")
+        took.append(time.perf_counter() - started)
+        assert (done.returncode, done.stdout) == (0, f"heliostat {__version__}\n")
+    assert min(took) < 0.5
+
+
+def test_help_names_the_commands():
+    done = heliostat("--help")
+    assert done.returncode == 0
+    for command in ("run", "demo"):
+        assert command in done.stdout
+
+
+def test_no_command_is_an_error():
+    done = heliostat()
+    assert done.returncode == 2
+    assert "COMMAND" in done.stderr
+
+
+def test_main_returns_its_code(capsys):
+    assert main(["run", "no-such-file.py"]) == 2
+    assert "no-such-file.py" in capsys.readouterr().err
