@@ -1,0 +1,285 @@
+"""Controller: drives a Run until it is finished. It carries out commands and chooses nothing.
+
+It runs in the thread that calls `fit`, be that the driver, a task or an actor.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heliostat.train import _run
+from heliostat.train._run import Command, Event, Kept, Policy, Run
+from heliostat.train._storage import RunDirectory
+from heliostat.train._worker import Assignment, Done, Loop
+from heliostat.train._worker_group import Failure, Group, LocalGroup, News, WorkerGroup, is_death
+from heliostat.train.backend import Backend, BackendConfig
+from heliostat.train.callback import TrainRunContext, UserCallback
+from heliostat.train.checkpoint import Checkpoint
+from heliostat.train.config import DataConfig, RunConfig, ScalingConfig
+from heliostat.train.context import TrainContext
+from heliostat.train.error import WorkerGroupError
+from heliostat.train.result import Result, kept_checkpoints
+from heliostat.util import progress
+
+NOTE_METRICS = 3
+
+_log = logging.getLogger("heliostat.train")
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a trainer wants done."""
+
+    title: str
+    loop: Callable[[], Any]
+    config: dict[str, Any] | None
+    scaling: ScalingConfig
+    run_config: RunConfig
+    backend_config: BackendConfig
+    datasets: Mapping[str, Any]
+    data_config: DataConfig
+    resume_from: Checkpoint | None
+    metadata: dict[str, Any]
+    unit: str = "reports"
+    total: int | None = None
+
+
+class Controller:
+    """One run of a job: its directory, its group of ranks, and its decider."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        config = job.run_config
+        self._storage = RunDirectory.open(config.storage_path, config.name, job.title)
+        self._callbacks: Sequence[UserCallback] = config.callbacks or ()
+        self._group: Group | None = None
+        self._backend: Backend[Any] = job.backend_config.backend_cls()
+        self._history: list[dict[str, Any]] = []
+        self._run = self._begin_or_go_on()
+        self._context = TrainRunContext(
+            config, job.scaling, job.config, job.backend_config, job.data_config, str(self._path)
+        )
+
+    @property
+    def _path(self) -> Path:
+        return self._storage.path
+
+    def _begin_or_go_on(self) -> Run:
+        """A fresh decider, or one that knows what an unfinished run of this name has kept."""
+        job, keep = self._job, self._job.run_config.checkpoint_config
+        policy = Policy(
+            max(1, job.scaling.num_workers),
+            job.run_config.failure_config.max_failures,
+            keep.num_to_keep,
+            keep.checkpoint_score_attribute,
+            keep.checkpoint_score_order,
+        )
+        number = self._storage.next_number()
+        entries = self._storage.entries()
+        complete = bool(entries) and entries[-1]["kind"] == "end" and not entries[-1]["error"]
+        kept = [
+            Kept(*pair) for pair in kept_checkpoints(entries) if (self._path / pair[0]).is_dir()
+        ]
+        if complete or not kept:
+            self._storage.append("begin", title=job.title, config=job.config)
+            return Run(policy, (), number)
+        self._storage.append("resume", checkpoint=kept[-1].name)
+        self._history = [e["metrics"] for e in entries if e["kind"] == "report"]
+        _log.warning("run %s was cut short; it goes on from %s", self._path, kept[-1].name)
+        return Run(policy, kept, number)
+
+    def run(self) -> Result:
+        """Train to the end, good or bad."""
+        shown = progress.line(self._job.title, self._job.unit, self._job.total)
+        quiet = self._job.run_config.verbose == 0
+        try:
+            if quiet:
+                self._drive(shown)
+            else:
+                with shown:
+                    self._drive(shown)
+        finally:
+            if self._group is not None:
+                self._group.stop()
+            self._storage.sweep()
+            self._storage.close()
+        return self._result()
+
+    def _drive(self, shown: progress.Line) -> None:
+        self._feed(_run.Tick())
+        while self._run.phase != "finished":
+            assert self._group is not None
+            attempt = self._run.attempt  # the news is this group's, even if it starts another
+            for news in self._group.news(self._time_left()):
+                self._feed(_event(news, attempt))
+            self._feed(_run.Tick())
+            shown.update(len(self._history), note=_note(self._run.metrics))
+
+    def _time_left(self) -> float | None:
+        deadline = self._run.deadline
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+    def _feed(self, event: Event) -> None:
+        events = deque([event])
+        while events:
+            for command in self._run.handle(events.popleft(), time.monotonic()):
+                answer = self._perform(command)
+                if answer is not None:
+                    events.append(answer)
+                if isinstance(answer, _run.StorageFailed):
+                    break  # what follows relies on what failed
+
+    def _perform(self, command: Command) -> Event | None:
+        match command:
+            case _run.StartGroup():
+                return self._start_group(command)
+            case _run.StopGroup():
+                self._stop_group(command)
+            case _run.Resume():
+                assert self._group is not None
+                working = [r for r, state in enumerate(self._run.ranks) if state == "working"]
+                self._group.advance(working)
+            case _run.Warn(text):
+                _log.warning("%s: %s", self._job.title, text)
+            case _:
+                return self._store(command)
+        return None
+
+    # The group.
+
+    def _start_group(self, command: _run.StartGroup) -> Event:
+        try:
+            self._bring_up(command)
+        # Backends, data and Core may raise anything here; fit() reports it.
+        except Exception as error:  # noqa: BLE001
+            return _run.GroupFailed(command.attempt, error, is_death(error))
+        return _run.GroupUp(command.attempt)
+
+    def _bring_up(self, command: _run.StartGroup) -> None:
+        job = self._job
+        loop = Loop(job.loop, job.backend_config.train_func_context)
+        if job.scaling.num_workers == 0:
+            local = self._group = LocalGroup()
+            local.begin(self._assignments(command, local, None), loop)
+            return
+        group = self._group = WorkerGroup(job.scaling.num_workers, job.scaling.worker_resources)
+        self._backend.on_start(group, job.backend_config)
+        group.begin(self._assignments(command, group, group.workers), loop)
+        self._backend.on_training_start(group, job.backend_config)
+
+    def _assignments(
+        self, command: _run.StartGroup, group: Group, workers: list[Any] | None
+    ) -> list[Assignment]:
+        job, nodes = self._job, [place.node_id for place in group.places]
+        shards = job.data_config.configure(dict(job.datasets), len(nodes), workers, nodes)
+        name = command.checkpoint
+        checkpoint = job.resume_from if name is None else Checkpoint(self._path / name)
+        return [
+            Assignment(
+                TrainContext(
+                    world_rank=rank,
+                    world_size=len(nodes),
+                    local_rank=nodes[:rank].count(node),
+                    local_world_size=nodes.count(node),
+                    node_rank=list(dict.fromkeys(nodes)).index(node),
+                    experiment_name=self._path.name,
+                    storage=str(self._path),
+                    attempt=command.attempt,
+                    metadata=job.metadata,
+                ),
+                checkpoint,
+                shards[rank],
+            )
+            for rank, node in enumerate(nodes)
+        ]
+
+    def _stop_group(self, command: _run.StopGroup) -> None:
+        group, self._group = self._group, None
+        if group is None:
+            return
+        if command.orderly and isinstance(group, WorkerGroup):
+            self._backend.on_shutdown(group, self._job.backend_config)
+        group.stop()
+        self._storage.sweep()
+
+    # What is written down.
+
+    def _store(self, command: Command) -> Event | None:
+        try:
+            self._write(command)
+        except OSError as error:
+            if self._run.phase == "finished":
+                _log.warning("%s could not be written to: %s", self._path, error)
+                return None
+            return _run.StorageFailed(self._run.attempt, error)
+        self._tell(command)
+        return None
+
+    def _write(self, command: Command) -> None:
+        storage = self._storage
+        match command:
+            case _run.Keep(attempt, report, name):
+                storage.commit(storage.stage(attempt, report), name)
+            case _run.Publish(attempt, metrics, checkpoint):
+                storage.append("report", attempt=attempt, metrics=metrics[0], checkpoint=checkpoint)
+            case _run.Delete(name):
+                storage.append("delete", checkpoint=name)
+                storage.delete(name)
+            case _run.Blame(attempt, error):
+                storage.append("failure", attempt=attempt, error=str(error))
+            case _run.Finish(error):
+                storage.append("end", error=error and str(error))
+
+    def _tell(self, command: Command) -> None:
+        match command:
+            case _run.Publish(_, metrics, name):
+                self._history.append(metrics[0])
+                checkpoint = None if name is None else Checkpoint(self._path / name)
+                for callback in self._callbacks:
+                    callback.after_report(self._context, list(metrics), checkpoint)
+            case _run.Blame(_, error, again):
+                if again:
+                    _log.warning("%s starts again after a failure: %s", self._job.title, error)
+                if isinstance(error, WorkerGroupError):
+                    for callback in self._callbacks:
+                        callback.after_exception(self._context, error.worker_failures)
+
+    def _result(self) -> Result:
+        run = self._run
+        kept = [(Checkpoint(self._path / k.name), dict(k.metrics)) for k in run.kept]
+        history = self._history
+        return Result(
+            metrics=history[-1] if history else None,
+            checkpoint=kept[-1][0] if kept else None,
+            error=run.error,
+            path=str(self._path),
+            best_checkpoints=kept or None,
+            config=self._job.config,
+            return_value=run.value,
+            history=history,
+        )
+
+
+def _event(news: News, attempt: int) -> Event:
+    match news.what:
+        case Done(value):
+            return _run.RankDone(attempt, news.rank, value)
+        case Failure(error, died):
+            return _run.RankLost(attempt, news.rank, error, died)
+        case report:
+            return _run.Reported(attempt, news.rank, *report)
+
+
+def _note(metrics: Mapping[str, Any] | None) -> str:
+    numbers = {
+        name: value
+        for name, value in (metrics or {}).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    return " ".join(f"{name}={value:.4g}" for name, value in list(numbers.items())[:NOTE_METRICS])

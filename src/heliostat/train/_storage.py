@@ -1,0 +1,221 @@
+"""A run's directory: staged checkpoints, committed ones, and the log.
+
+    <storage_path>/<run name>/
+        run.jsonl              the log: one line for each thing that happened, only ever appended
+        checkpoint_000000/     committed: complete, on disk, and in the log
+        .stage-.../rank-1/     what a rank has copied so far; swept when its attempt is over
+
+A rank copies its files into a stage and flushes them; the controller then moves all ranks' files
+together and renames the result into place, and only after that writes the log. Whatever dies
+when: a checkpoint is there in full or not at all. This file does not decide what is kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from heliostat.train.checkpoint import local_path
+
+LOG = "run.jsonl"
+STAGE_PREFIX = ".stage-"
+NUMBERED = re.compile(r"checkpoint_(\d{6,})")
+
+
+class RunDirectory:
+    """The directory of one run, as its controller sees it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._log_fd: int | None = None
+
+    @classmethod
+    def open(
+        cls, storage_path: str | os.PathLike[str] | None, name: str | None, prefix: str
+    ) -> RunDirectory:
+        """Make the directory, or find the one of an earlier run of this name.
+
+        Raises:
+            OSError: If it cannot be made or written to; the path is named.
+        """
+        root = local_path("storage_path", storage_path or "~/ray_results")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            path = _unused_directory(root, prefix) if name is None else root / name
+            path.mkdir(exist_ok=True)
+            run = cls(path)
+            run._log_fd = os.open(path / LOG, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            _lock(run._log_fd, path)
+            _cut_torn_line(run._log_fd)
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                f"storage_path={os.fspath(storage_path or root)!r} cannot be written to "
+                f"({error.strerror}); give a directory that you may write to",
+                error.filename,
+            ) from error
+        run.sweep()
+        return run
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What the log tells of the last run here; nothing in a new directory."""
+        return read_log(self.path)
+
+    def stage(self, attempt: int, number: int) -> Path:
+        """Where the ranks put what they save with their report of this number."""
+        return self.path / f"{STAGE_PREFIX}{attempt}-{number}"
+
+    def commit(self, stage: Path, name: str) -> Path:
+        """Make what is staged a checkpoint.
+
+        Two ranks' files of the same name are expected to be the same; the lowest rank's stays.
+
+        Raises:
+            FileExistsError: If there is a checkpoint of this name.
+        """
+        target = self.path / name
+        if target.exists():
+            raise FileExistsError(f"a checkpoint named {name!r} is in {self.path} already")
+        whole = stage / "whole"
+        whole.mkdir()
+        for rank in sorted(stage.glob("rank-*"), key=lambda p: int(p.name.removeprefix("rank-"))):
+            _move_into(rank, whole)
+        for directory, _, _ in os.walk(whole):
+            _flush(directory)
+        os.rename(whole, target)
+        _flush(self.path)
+        shutil.rmtree(stage, ignore_errors=True)
+        return target
+
+    def delete(self, name: str) -> None:
+        """Remove a checkpoint. It is out of sight at once, even if removing is cut short."""
+        doomed = self.path / f"{STAGE_PREFIX}deleted-{name}"
+        os.rename(self.path / name, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove every stage; only when no rank is writing."""
+        for stage in self.path.glob(f"{STAGE_PREFIX}*"):
+            shutil.rmtree(stage, ignore_errors=True)
+
+    def next_number(self) -> int:
+        """One more than the highest number of any checkpoint here."""
+        found = (NUMBERED.fullmatch(entry) for entry in os.listdir(self.path))
+        return max((int(m[1]) + 1 for m in found if m), default=0)
+
+    def append(self, kind: str, **fields: Any) -> None:
+        """Add one line to the log; it is on disk when this returns."""
+        assert self._log_fd is not None
+        entry = {"kind": kind, "time": time.time(), **fields}
+        try:
+            line = json.dumps(entry, default=_plain)
+        except TypeError:  # a key that JSON has no word for, such as a tuple
+            line = json.dumps(_with_text_keys(entry), default=_plain)
+        line += "\n"
+        os.write(self._log_fd, line.encode())
+        os.fsync(self._log_fd)
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log_fd is not None:
+            os.close(self._log_fd)
+            self._log_fd = None
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The entries of the last run that began in this directory, oldest first.
+
+    A last line that was cut short by a crash does not count.
+
+    Raises:
+        FileNotFoundError: If there is no log.
+    """
+    entries: list[dict[str, Any]] = []
+    with open(path / LOG, encoding="utf-8") as lines:
+        for line in lines:
+            if not line.endswith("\n"):
+                break
+            entry = json.loads(line)
+            if entry["kind"] == "begin":
+                entries = []
+            entries.append(entry)
+    return entries
+
+
+def copy_to_stage(source: Path, stage: Path, rank: int) -> None:
+    """Copy a rank's files into the stage and flush them. Runs in the rank's process."""
+    target = stage / f"rank-{rank}"
+    target.mkdir(parents=True)
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    for directory, _, files in os.walk(target):
+        for name in files:
+            _flush(os.path.join(directory, name))
+
+
+def _lock(log_fd: int, path: Path) -> None:
+    try:
+        fcntl.flock(log_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(log_fd)
+        raise RuntimeError(
+            f"a run is writing to {path} already; give this one another RunConfig(name=...)"
+        ) from None
+
+
+def _cut_torn_line(log_fd: int) -> None:
+    """Drop what a crash in the middle of a line has left, or the next line would be lost too."""
+    size = os.fstat(log_fd).st_size
+    while size and os.pread(log_fd, 1, size - 1) != b"\n":
+        size -= 1
+    os.ftruncate(log_fd, size)
+
+
+def _unused_directory(root: Path, prefix: str) -> Path:
+    stem = f"{prefix}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    for n in range(1, 10_000):
+        path = root / (stem if n == 1 else f"{stem}-{n}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(f"{root} holds 10,000 runs named {stem}")
+
+
+def _move_into(source: Path, target: Path) -> None:
+    for entry in sorted(source.iterdir()):
+        there = target / entry.name
+        if not there.exists():
+            entry.rename(there)
+        elif entry.is_dir() and there.is_dir():
+            _move_into(entry, there)
+
+
+def _flush(path: str | Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _with_text_keys(v) for k, v in value.items()}
+    return [_with_text_keys(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: numbers of numpy as numbers, anything else as text."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    # numpy's and torch's arrays and numbers alike
+    to_list = getattr(value, "tolist", None)
+    return to_list() if callable(to_list) else str(value)

@@ -1,0 +1,138 @@
+"""TrainWorker: the actor that hosts one rank and runs the user's loop in a thread.
+
+News travels in the answers of `advance`: a call says "go on" and returns when the loop has
+something to say. Nobody asks twice, nobody polls. The actor itself decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+import heliostat
+from heliostat.train import session as session_module
+from heliostat.train.checkpoint import Checkpoint
+from heliostat.train.context import TrainContext
+from heliostat.train.session import Released, Report, Session
+
+T = TypeVar("T")
+OWN_FILES = (__file__, session_module.__file__)
+
+
+class Place(NamedTuple):
+    """Where a rank lives."""
+
+    node_id: str
+    pid: int
+    hostname: str
+    gpu_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What every rank runs: the user's function and the context to run it in."""
+
+    function: Callable[[], Any]
+    context: Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one rank is given."""
+
+    context: TrainContext
+    checkpoint: Checkpoint | None
+    shards: dict[str, Any]
+
+
+class Done(NamedTuple):
+    """The loop returned."""
+
+    value: Any
+
+
+class TrainWorker:
+    """One rank: a session, and a thread that runs the loop."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._loop: Loop | None = None
+        self._thread: threading.Thread | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def describe(self) -> Place:
+        """Where this rank lives."""
+        context = heliostat.get_runtime_context()
+        return Place(
+            context.get_node_id(), os.getpid(), socket.gethostname(), tuple(heliostat.get_gpu_ids())
+        )
+
+    def execute(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call a function here; what backends join the ranks with."""
+        return function(*args, **kwargs)
+
+    def begin(self, assignment: Assignment, loop: Loop) -> None:
+        """Take the rank's number, data and loop. The loop starts with the first `advance`."""
+        self._session = Session(assignment.context, assignment.checkpoint, assignment.shards)
+        self._loop = loop
+
+    def advance(self) -> Report | Done:
+        """Let the loop go on until it has something to say.
+
+        Returns:
+            Its next report, or Done.
+
+        Raises:
+            BaseException: What the loop raised.
+        """
+        session = self._session
+        assert session is not None, "advance before begin"
+        if self._thread is None:
+            name = f"train-rank-{session.context.world_rank}"
+            self._thread = threading.Thread(
+                target=session.run, args=(self._run_loop,), name=name, daemon=True
+            )
+            self._thread.start()
+        else:
+            session.go_on()
+        report = session.next_report()
+        if report is not None:
+            return report
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return Done(self._value if session.context.world_rank == 0 else None)
+
+    def release(self) -> None:
+        """End a loop that waits in `report`; for ranks that share the controller's process."""
+        if self._session is not None and self._thread is not None:
+            self._session.release()
+            self._thread.join()
+
+    def _run_loop(self) -> None:
+        assert self._loop is not None
+        try:
+            with self._loop.context():
+                self._value = self._loop.function()
+        except Released:
+            pass
+        except SystemExit as error:
+            self._error = RuntimeError(f"the training loop called sys.exit({error.code!r})")
+        # The loop is the user's: whatever it raises leaves through advance().
+        except BaseException as error:  # noqa: BLE001
+            self._error = error.with_traceback(_users_part(error.__traceback__))
+
+
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame that is not ours."""
+    inner = trace
+    while inner is not None and inner.tb_frame.f_code.co_filename in OWN_FILES:
+        inner = inner.tb_next
+    return inner or trace

@@ -1,0 +1,377 @@
+"""What a training asks for: how many ranks, where results go, what to keep, what to survive.
+
+Plain frozen values, checked when they are made. This file knows nothing of actors or files.
+Options of Ray that Heliostat cannot honour yet are refused by name, never ignored.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from heliostat.train._names import check_name
+from heliostat.train.checkpoint import check_local
+
+if TYPE_CHECKING:
+    from heliostat.data import DataIterator, Dataset
+
+__all__ = ["CheckpointConfig", "DataConfig", "FailureConfig", "RunConfig", "ScalingConfig"]
+
+# All of them are met by the one machine there is.
+PLACEMENT_STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK")
+
+
+@dataclass(frozen=True)
+class ScalingConfig:
+    """How many ranks train together, and what each of them needs.
+
+    Args:
+        trainer_resources: Only None or {}: the controller runs in the process that calls `fit`
+            and needs nothing.
+        num_workers: The number of ranks, each an actor of its own; 0 runs the loop in this
+            process.
+        use_gpu: Give every rank a GPU.
+        resources_per_worker: What one rank needs, such as `{"CPU": 2}`. One CPU if left out,
+            or one GPU with `use_gpu`.
+        placement_strategy: "PACK", "SPREAD" or "STRICT_PACK"; one machine meets them all.
+        accelerator_type: Only None.
+        label_selector: Only None.
+        use_tpu: Only False.
+        topology: Only None.
+
+    Raises:
+        TypeError: For a value of the wrong type.
+        ValueError: For a value out of range, or values that contradict each other.
+        NotImplementedError: For what Heliostat does not offer yet.
+
+    Example:
+        >>> ScalingConfig(num_workers=2, resources_per_worker={"CPU": 2}).total_resources
+        {'CPU': 4}
+        >>> ScalingConfig(num_workers=4, use_gpu=True).total_resources
+        {'GPU': 4}
+    """
+
+    trainer_resources: Mapping[str, float] | None = None
+    num_workers: int = 1
+    use_gpu: bool = False
+    resources_per_worker: Mapping[str, float] | None = None
+    placement_strategy: str = "PACK"
+    accelerator_type: str | None = None
+    label_selector: Mapping[str, str] | None = None
+    use_tpu: bool = False
+    topology: str | None = None
+
+    def __post_init__(self) -> None:
+        workers: object = self.num_workers
+        if isinstance(workers, tuple):
+            raise NotImplementedError(
+                f"num_workers={workers!r}: elastic training is not offered yet; "
+                "give one whole number"
+            )
+        _check_whole("num_workers", self.num_workers, least=0)
+        _check_bool("use_gpu", self.use_gpu)
+        self._check_resources()
+        if self.placement_strategy not in PLACEMENT_STRATEGIES:
+            raise ValueError(
+                f"placement_strategy must be one of {', '.join(PLACEMENT_STRATEGIES)} on one "
+                f"machine, got {self.placement_strategy!r}"
+            )
+        for name in ("accelerator_type", "label_selector", "use_tpu", "topology"):
+            _refuse(name, getattr(self, name), "leave it out")
+        if any((self.trainer_resources or {}).values()):
+            raise NotImplementedError(
+                f"trainer_resources={self.trainer_resources!r}: the controller runs in the "
+                "process that calls fit() and takes no resources; leave it out"
+            )
+
+    def _check_resources(self) -> None:
+        asked = self.resources_per_worker
+        if asked is None:
+            return
+        if not isinstance(asked, Mapping):
+            raise TypeError(
+                f"resources_per_worker must be a dict such as {{'CPU': 2}}, got {asked!r}"
+            )
+        for name, amount in asked.items():
+            if not isinstance(name, str):
+                raise TypeError(f"resources_per_worker: names must be strings, got {name!r}")
+            if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not amount >= 0:
+                raise ValueError(
+                    f"resources_per_worker[{name!r}] must be a number >= 0, got {amount!r}"
+                )
+        gpus = asked.get("GPU")
+        if self.use_gpu and gpus == 0:
+            raise ValueError("use_gpu=True, but resources_per_worker says {'GPU': 0}; drop one")
+        if gpus and not self.use_gpu:
+            raise ValueError(
+                f"resources_per_worker asks for {gpus} GPU, but use_gpu is False; set use_gpu=True"
+            )
+
+    @property
+    def worker_resources(self) -> dict[str, float]:
+        """What one rank reserves, with the defaults filled in; nothing of amount 0."""
+        if self.resources_per_worker is None:
+            return {"GPU": 1} if self.use_gpu else {"CPU": 1}
+        asked = dict(self.resources_per_worker)
+        if self.use_gpu:
+            asked.setdefault("GPU", 1)
+        return {name: amount for name, amount in asked.items() if amount}
+
+    @property
+    def total_resources(self) -> dict[str, float]:
+        """What the whole training reserves.
+
+        Example:
+            >>> ScalingConfig(num_workers=3).total_resources
+            {'CPU': 3}
+        """
+        return {name: n * self.num_workers for name, n in self.worker_resources.items()}
+
+    @property
+    def num_cpus_per_worker(self) -> float:
+        """The CPUs of one rank."""
+        return self.worker_resources.get("CPU", 0)
+
+    @property
+    def num_gpus_per_worker(self) -> float:
+        """The GPUs of one rank."""
+        return self.worker_resources.get("GPU", 0)
+
+    @property
+    def additional_resources_per_worker(self) -> dict[str, float]:
+        """What one rank reserves beside CPUs and GPUs."""
+        return {k: v for k, v in self.worker_resources.items() if k not in ("CPU", "GPU")}
+
+
+@dataclass(frozen=True)
+class FailureConfig:
+    """How often a training starts again after a failure.
+
+    Args:
+        max_failures: Restarts from the last checkpoint; 0 for none, -1 without limit.
+        fail_fast: For Tune: whether one failed trial ends them all.
+        controller_failure_limit: Only -1.
+
+    Raises:
+        TypeError: For a value of the wrong type.
+        ValueError: For a value out of range.
+
+    Example:
+        >>> FailureConfig(max_failures=2).max_failures
+        2
+    """
+
+    max_failures: int = 0
+    fail_fast: bool | str = False
+    controller_failure_limit: int = -1
+
+    def __post_init__(self) -> None:
+        _check_whole("max_failures", self.max_failures, least=-1)
+        if self.fail_fast not in (True, False, "raise"):
+            raise ValueError(f"fail_fast must be True, False or 'raise', got {self.fail_fast!r}")
+        if self.fail_fast and self.max_failures != 0:
+            raise ValueError(
+                f"fail_fast={self.fail_fast!r} and max_failures={self.max_failures} contradict "
+                "each other; drop one"
+            )
+        if self.controller_failure_limit != -1:
+            raise NotImplementedError(
+                f"controller_failure_limit={self.controller_failure_limit!r}: use max_failures, "
+                "which counts every failure"
+            )
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Which checkpoints stay on disk.
+
+    The latest one always stays, since a restart needs it.
+
+    Args:
+        num_to_keep: How many to keep; all if None.
+        checkpoint_score_attribute: The metric to keep the best by; the latest are kept if None.
+        checkpoint_score_order: "max" if more is better, "min" if less is.
+        checkpoint_frequency: For trainers that save by themselves: every so many iterations;
+            0 for never.
+        checkpoint_at_end: For trainers that save by themselves: whether to save at the end.
+
+    Raises:
+        TypeError: For a value of the wrong type.
+        ValueError: For a value out of range.
+
+    Example:
+        >>> CheckpointConfig(num_to_keep=2, checkpoint_score_attribute="loss",
+        ...                  checkpoint_score_order="min").num_to_keep
+        2
+    """
+
+    num_to_keep: int | None = None
+    checkpoint_score_attribute: str | None = None
+    checkpoint_score_order: Literal["max", "min"] = "max"
+    checkpoint_frequency: int | None = None
+    checkpoint_at_end: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_to_keep is not None:
+            _check_whole("num_to_keep", self.num_to_keep, least=1)
+        if self.checkpoint_score_order not in ("max", "min"):
+            raise ValueError(
+                f"checkpoint_score_order must be 'max' or 'min', got "
+                f"{self.checkpoint_score_order!r}"
+            )
+        if self.checkpoint_frequency is not None:
+            _check_whole("checkpoint_frequency", self.checkpoint_frequency, least=0)
+        if self.checkpoint_at_end is not None:
+            _check_bool("checkpoint_at_end", self.checkpoint_at_end)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where a run's results go, under which name, and how it meets failures.
+
+    Args:
+        name: The directory of the run below `storage_path`. A run that was cut short goes on
+            from its last checkpoint when its name is used again. A new name if left out.
+        storage_path: A local directory; `~/ray_results` if left out.
+        storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+        failure_config: What to survive.
+        checkpoint_config: What to keep.
+        callbacks: Objects to call as the run goes; `UserCallback` for Train.
+        worker_runtime_env: Only None.
+        logging_config: Only None.
+        verbose: 0 shows no progress.
+        stop: For Tune only.
+        progress_reporter: For Tune only.
+        log_to_file: Only None or False.
+        sync_config: Only None.
+
+    Raises:
+        TypeError: For a value of the wrong type.
+        ValueError: For a name that cannot be a directory.
+        NotImplementedError: For what Heliostat does not offer yet.
+
+    Example:
+        >>> RunConfig(name="taxi", storage_path="/tmp/results").name
+        'taxi'
+    """
+
+    name: str | None = None
+    storage_path: str | os.PathLike[str] | None = None
+    storage_filesystem: Any = None
+    failure_config: FailureConfig = field(default_factory=FailureConfig)
+    checkpoint_config: CheckpointConfig = field(default_factory=CheckpointConfig)
+    callbacks: Sequence[Any] | None = None
+    worker_runtime_env: Mapping[str, Any] | None = None
+    logging_config: Any = None
+    verbose: int | None = None
+    stop: Any = None
+    progress_reporter: Any = None
+    log_to_file: Any = None
+    sync_config: Any = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            check_name("RunConfig(name=...)", self.name)
+        if self.storage_path is not None and not isinstance(self.storage_path, (str, os.PathLike)):
+            raise TypeError(f"storage_path must be a path, got {self.storage_path!r}")
+        # None means the default, as in Ray.
+        if self.failure_config is None:
+            object.__setattr__(self, "failure_config", FailureConfig())  # type: ignore[unreachable]
+        if self.checkpoint_config is None:
+            object.__setattr__(self, "checkpoint_config", CheckpointConfig())  # type: ignore[unreachable]
+        for name, kind in (
+            ("failure_config", FailureConfig),
+            ("checkpoint_config", CheckpointConfig),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
+        check_local(self.storage_filesystem)
+        for name in ("worker_runtime_env", "logging_config", "log_to_file", "sync_config"):
+            _refuse(name, getattr(self, name), "leave it out")
+
+
+class DataConfig:
+    """Which datasets are split between the ranks.
+
+    Subclass it and override `configure` to divide the data in another way.
+
+    Args:
+        datasets_to_split: "all", or the names of those that are split; every rank sees the
+            whole of the others.
+        execution_options: Only None.
+        enable_shard_locality: Has no meaning on one machine.
+
+    Raises:
+        TypeError: If `datasets_to_split` is neither "all" nor a list of names.
+
+    Example:
+        >>> DataConfig(datasets_to_split=["train"]).datasets_to_split
+        ['train']
+    """
+
+    def __init__(
+        self,
+        datasets_to_split: Literal["all"] | list[str] = "all",
+        execution_options: Any = None,
+        enable_shard_locality: bool = True,
+    ) -> None:
+        if datasets_to_split != "all" and not isinstance(datasets_to_split, list):
+            raise TypeError(
+                f"datasets_to_split must be 'all' or a list of names, got {datasets_to_split!r}"
+            )
+        _refuse("execution_options", execution_options, "leave it out")
+        self.datasets_to_split = datasets_to_split
+        self.enable_shard_locality = enable_shard_locality
+
+    def is_split(self, name: str) -> bool:
+        """Whether the dataset of this name is divided between the ranks."""
+        return self.datasets_to_split == "all" or name in self.datasets_to_split
+
+    def configure(
+        self,
+        datasets: dict[str, Dataset],
+        world_size: int,
+        worker_handles: list[Any] | None,
+        worker_node_ids: list[str] | None,
+        **kwargs: Any,
+    ) -> list[dict[str, DataIterator]]:
+        """Make every rank's view of every dataset.
+
+        Args:
+            datasets: The trainer's datasets by name.
+            world_size: The number of ranks.
+            worker_handles: The ranks' actors.
+            worker_node_ids: The node of each rank.
+            kwargs: Nothing yet.
+
+        Returns:
+            One dict of iterators by name for each rank.
+        """
+        shards: list[dict[str, DataIterator]] = [{} for _ in range(world_size)]
+        for name, dataset in datasets.items():
+            if self.is_split(name) and world_size > 1:
+                iterators = list(dataset.streaming_split(world_size, equal=True))
+            else:
+                iterators = [dataset.iterator()] * world_size
+            for shard, iterator in zip(shards, iterators, strict=True):
+                shard[name] = iterator
+        return shards
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value}")
+
+
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def _refuse(name: str, value: object, remedy: str) -> None:
+    if value not in (None, False):
+        raise NotImplementedError(f"{name}={value!r} is not offered yet; {remedy}")

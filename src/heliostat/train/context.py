@@ -1,0 +1,79 @@
+"""TrainContext: which rank am I, among how many, in which run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from heliostat.train import _current
+
+__all__ = ["TrainContext", "get_context"]
+
+
+@dataclass(frozen=True)
+class TrainContext:
+    """Facts about this rank and its run. `get_context()` returns it inside a training loop.
+
+    Example:
+        >>> TrainContext(world_rank=1, world_size=2).get_world_rank()
+        1
+    """
+
+    world_rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    local_world_size: int = 1
+    node_rank: int = 0
+    experiment_name: str = ""
+    storage: str = ""
+    attempt: int = 1
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def get_world_rank(self) -> int:
+        """The number of this rank among all."""
+        return self.world_rank
+
+    def get_world_size(self) -> int:
+        """How many ranks there are."""
+        return self.world_size
+
+    def get_local_rank(self) -> int:
+        """The number of this rank among those on its node."""
+        return self.local_rank
+
+    def get_local_world_size(self) -> int:
+        """How many ranks there are on this rank's node."""
+        return self.local_world_size
+
+    def get_node_rank(self) -> int:
+        """The number of this rank's node among the nodes."""
+        return self.node_rank
+
+    def get_experiment_name(self) -> str:
+        """The run's name."""
+        return self.experiment_name
+
+    def get_storage(self) -> str:
+        """The run's directory."""
+        return self.storage
+
+    def get_metadata(self) -> dict[str, Any]:
+        """What the trainer was given as `metadata`."""
+        return self.metadata
+
+
+def get_context() -> TrainContext:
+    """The context of the rank that calls.
+
+    Returns:
+        Its rank, the number of ranks, and facts about the run.
+
+    Raises:
+        RuntimeError: Outside a training loop.
+
+    Example:
+        >>> get_context()
+        Traceback (most recent call last):
+        RuntimeError: heliostat.train.get_context() was called outside a training loop; ...
+    """
+    return _current.session("get_context").context

@@ -1,0 +1,159 @@
+"""Result: what came out of a training, in memory or read back from its directory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heliostat.train._storage import LOG, read_log
+from heliostat.train.checkpoint import Checkpoint, check_local, local_filesystem, local_path
+from heliostat.train.error import TrainingFailedError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Result"]
+
+
+@dataclass
+class Result:
+    """What came out of a training.
+
+    Args:
+        metrics: What rank 0 reported last; None if nothing was reported.
+        checkpoint: The latest checkpoint; None if there is none.
+        error: Why it failed; None if it did not.
+        path: The run's directory.
+        best_checkpoints: Every checkpoint that was kept with its metrics, oldest first.
+        config: What the loop was given.
+        return_value: What rank 0's loop returned.
+        history: The metrics of every report, oldest first.
+
+    Example:
+        >>> Result(metrics={"loss": 0.5}, checkpoint=None, error=None, path="/tmp/run").metrics
+        {'loss': 0.5}
+    """
+
+    metrics: dict[str, Any] | None
+    checkpoint: Checkpoint | None
+    error: Exception | None
+    path: str
+    best_checkpoints: list[tuple[Checkpoint, dict[str, Any]]] | None = None
+    config: dict[str, Any] | None = None
+    return_value: Any = None
+    history: list[dict[str, Any]] = field(default_factory=list, repr=False)
+
+    @cached_property
+    def metrics_dataframe(self) -> pd.DataFrame:
+        """Every report's metrics, a row each.
+
+        Example:
+            >>> result = Result(None, None, None, "/tmp/run", history=[{"loss": 2.0}, {"loss": 1.0}])
+            >>> list(result.metrics_dataframe["loss"])
+            [2.0, 1.0]
+        """
+        import pandas as pd  # noqa: PLC0415 - optional and slow to load
+
+        return pd.DataFrame(self.history)
+
+    @property
+    def filesystem(self) -> Any:
+        """The pyarrow file system that `path` is on."""
+        return local_filesystem()
+
+    def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
+        """The kept checkpoint whose metric is best.
+
+        Args:
+            metric: The metric's name.
+            mode: "max" if more is better, "min" if less is.
+
+        Returns:
+            The checkpoint, or None if none was kept.
+
+        Raises:
+            ValueError: If `mode` is another, or no kept checkpoint has the metric.
+
+        Example:
+            >>> a, b = Checkpoint("/tmp/a"), Checkpoint("/tmp/b")
+            >>> kept = [(a, {"loss": 2.0}), (b, {"loss": 1.0})]
+            >>> Result(None, b, None, "/tmp/run", kept).get_best_checkpoint("loss", "min").path
+            '/tmp/b'
+        """
+        if mode not in ("max", "min"):
+            raise ValueError(f"mode must be 'max' or 'min', got {mode!r}")
+        if not self.best_checkpoints:
+            return None
+        # NaN is never best: it compares unequal to itself.
+        scored = [
+            (m[metric], c)
+            for c, m in self.best_checkpoints
+            if metric in m and m[metric] == m[metric]
+        ]
+        if not scored:
+            known = sorted({name for _, metrics in self.best_checkpoints for name in metrics})
+            raise ValueError(
+                f"no kept checkpoint has a number for the metric {metric!r}; "
+                f"there are: {', '.join(known) or 'none'}"
+            )
+        pick = max if mode == "max" else min
+        return pick(scored, key=lambda pair: pair[0])[1]
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> Result:
+        """Read back the result of a run, finished or not, from its directory.
+
+        Args:
+            path: The run's directory, as in `Result.path`.
+            storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+
+        Returns:
+            The result, as far as the run has come.
+
+        Raises:
+            FileNotFoundError: If no run has written there.
+
+        Example:
+            >>> Result.from_path("/tmp/no-such-run")
+            Traceback (most recent call last):
+            FileNotFoundError: no run has written to /tmp/no-such-run (there is no run.jsonl)
+        """
+        check_local(storage_filesystem)
+        directory = local_path("Result.from_path", path)
+        try:
+            entries = read_log(directory)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"no run has written to {directory} (there is no {LOG})"
+            ) from error
+        return _from_entries(directory, entries)
+
+
+def _from_entries(directory: Path, entries: list[dict[str, Any]]) -> Result:
+    result = Result(None, None, None, str(directory))
+    for name, metrics in kept_checkpoints(entries):
+        result.checkpoint = Checkpoint(directory / name)
+        result.best_checkpoints = [*(result.best_checkpoints or []), (result.checkpoint, metrics)]
+    for entry in entries:
+        if entry["kind"] == "begin":
+            result.config = entry["config"]
+        elif entry["kind"] == "report":
+            result.metrics = entry["metrics"]
+            result.history.append(entry["metrics"])
+        elif entry["kind"] == "end" and entry["error"]:
+            result.error = TrainingFailedError(entry["error"])
+    return result
+
+
+def kept_checkpoints(entries: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The names and metrics of the checkpoints that a log says are there, oldest first."""
+    kept: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        if entry["kind"] == "report" and entry["checkpoint"]:
+            kept[entry["checkpoint"]] = entry["metrics"]
+        elif entry["kind"] == "delete":
+            kept.pop(entry["checkpoint"], None)
+    return list(kept.items())
