@@ -14,7 +14,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 NEED    = pyproject.toml constraints.txt
 PYTEST  = $(BIN)/python -m pytest
 
-.PHONY: help setup fix check fast test test-lowest test-newest docs bench demo ci constraints clean
+.PHONY: help setup fix check lint types layers sizes fast test test-lowest test-newest docs bench demo ci constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,12 +46,20 @@ fix: $(VENV)/.dev  ## let ruff mend and format what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-check: $(VENV)/.dev  ## lint, types, layers, sizes, parity of names (under 30 s)
+check: lint types layers sizes  ## lint, types, layers, sizes, parity of names (under 30 s)
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+layers: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+sizes: $(VENV)/.dev
 	$(BIN)/python -m tools.budget
 	$(BIN)/python -m tools.names
 
