@@ -1,0 +1,243 @@
+"""Connections that were accepted elsewhere: HTTP spoken on them, and the channel they come by.
+
+`Connections` runs uvicorn's protocol on sockets it is given and listens nowhere. `Intake` is the
+replica's end of a channel to the `Acceptor`: sockets come in as file descriptors; "+" says one
+was taken, "-" one is closed, and "<" hands an idle one back when the replica drains, so that
+no client sees a connection break because of an update.
+
+Neither knows applications or routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+TAKEN, CLOSED, BACK = b"+", b"-", b"<"
+
+
+class _Connection(HttpToolsProtocol):
+    """uvicorn's protocol, which also tells when it is idle and when it is over."""
+
+    owner: Connections
+    reading = False
+
+    def on_message_begin(self) -> None:
+        self.reading = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.reading = False
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.owner.idle(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.owner.lost(self)
+
+    @property
+    def is_idle(self) -> bool:
+        """No request has begun on it that is not answered."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return answered and not self.reading and not self.pipeline
+
+    def descriptor(self) -> int:
+        """The socket's number."""
+        return int(self.transport.get_extra_info("socket").fileno())
+
+
+class Connections:
+    """HTTP/1.1 on sockets that are given to it.
+
+    Args:
+        app: The ASGI app that answers.
+        keep_alive_timeout_s: How long a connection may be idle.
+    """
+
+    def __init__(self, app: ASGIApp, keep_alive_timeout_s: float) -> None:
+        self._config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=keep_alive_timeout_s,  # type: ignore[arg-type]  # floats work
+        )
+        self._config.load()
+        self._state = ServerState()
+        self._clock: asyncio.TimerHandle | None = None
+        self._on_lost: dict[_Connection, Callable[[], None]] = {}
+        self._give_back: Callable[[int], bool] | None = None
+        self._draining = False
+        self.drained = asyncio.Event()
+
+    async def adopt(self, sock: socket.socket, on_lost: Callable[[], None]) -> None:
+        """Speak HTTP on a connected socket from now on; `on_lost` when it is closed."""
+        connection = _Connection(self._config, self._state, {})
+        connection.owner = self
+        self._on_lost[connection] = on_lost
+        if self._clock is None:
+            self._tick()
+        sock.setblocking(False)
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: connection, sock)
+        except OSError:  # the client has gone already
+            sock.close()
+            self.lost(connection)
+        else:
+            if self._draining:
+                self.idle(connection)
+
+    def lend(self, give_back: Callable[[int], bool]) -> None:
+        """From now on give each connection away when it has been answered.
+
+        Args:
+            give_back: Takes a file descriptor; False closes the connection instead.
+        """
+        self._give_back = give_back
+
+    def drain(self, give_back: Callable[[int], bool]) -> None:
+        """As `lend`, and begin with those that are idle now; `drained` when none is left."""
+        self.lend(give_back)
+        self._draining = True
+        for connection in list(self._on_lost):
+            self.idle(connection)
+        self._check_drained()
+
+    def idle(self, connection: _Connection) -> None:
+        """A connection has been answered; it goes away if that is wanted and nothing waits on it."""
+        if self._give_back is None or not connection.is_idle or connection.transport.is_closing():
+            return
+        if self._give_back(connection.descriptor()):
+            connection.transport.abort()  # ours only: the descriptor that was sent lives on
+        else:
+            connection.transport.close()
+
+    def lost(self, connection: _Connection) -> None:
+        """A connection is closed."""
+        on_lost = self._on_lost.pop(connection, None)
+        if on_lost is not None:
+            on_lost()
+        self._check_drained()
+
+    def close(self) -> None:
+        """Break all connections."""
+        for connection in list(self._on_lost):
+            connection.transport.abort()
+        if self._clock is not None:
+            self._clock.cancel()
+
+    def _check_drained(self) -> None:
+        if self._draining and not self._on_lost:
+            self.drained.set()
+
+    def _tick(self) -> None:
+        """Keep the Date header right, as long as there are connections."""
+        now = time.time()
+        date = (b"date", formatdate(now, usegmt=True).encode())
+        self._state.default_headers = [date, *self._config.encoded_headers]
+        self._clock = None
+        if self._on_lost:
+            self._clock = asyncio.get_running_loop().call_later(1.0 - now % 1.0, self._tick)
+
+
+class Intake:
+    """The replica's end of the channel: takes connections from the Acceptor of the same user."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._channel: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        # In the abstract namespace: nothing on any disk, gone with the process.
+        self.address = f"\0heliostat-{secrets.token_hex(16)}"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.setblocking(False)
+        self._listener.bind(self.address)
+        self._listener.listen(8)
+        self._loop.add_reader(self._listener, self._accept)
+
+    def drain(self) -> None:
+        """Hand connections back as they become idle."""
+        self._connections.drain(self._hand_back)
+
+    def close(self) -> None:
+        """Leave."""
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        self._drop_channel()
+
+    def _accept(self) -> None:
+        channel, _ = self._listener.accept()
+        if _peer_uid(channel) != os.getuid():
+            channel.close()
+            return
+        self._drop_channel()
+        channel.setblocking(False)
+        self._channel = channel
+        self._loop.add_reader(channel, self._receive, channel)
+
+    def _receive(self, channel: socket.socket) -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(channel, 16, 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        if not data:
+            self._drop_channel()
+        for descriptor in descriptors:
+            self._say(TAKEN)
+            sock = socket.socket(fileno=descriptor)
+            adopting = self._connections.adopt(sock, lambda: self._say(CLOSED))
+            task = self._loop.create_task(adopting)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _say(self, word: bytes) -> None:
+        if self._channel is not None:
+            with contextlib.suppress(OSError):  # the acceptor is gone: nobody counts any more
+                self._channel.send(word)
+
+    def _hand_back(self, descriptor: int) -> bool:
+        if self._channel is None:
+            return False
+        try:
+            socket.send_fds(self._channel, [BACK], [descriptor])
+        except OSError:
+            return False
+        return True
+
+    def _drop_channel(self) -> None:
+        if self._channel is not None:
+            self._loop.remove_reader(self._channel)
+            self._channel.close()
+            self._channel = None
+
+
+def _peer_uid(channel: socket.socket) -> int:
+    size = struct.calcsize("3i")
+    _pid, uid, _gid = struct.unpack(
+        "3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    )
+    return int(uid)

@@ -1,0 +1,428 @@
+"""Controller: the actor that drives the DeploymentStates, and owns the port.
+
+It decides nothing about replicas: events go into `_state.py`, the commands that come out become
+actors made, drained and killed, and tables published. No user code runs in its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Awaitable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import heliostat as ray
+from heliostat.exceptions import RayError
+from heliostat.serve._acceptor import Acceptor, listen
+from heliostat.serve._connections import Connections
+from heliostat.serve._dispatch import Table
+from heliostat.serve._proxy import Proxy, Route
+from heliostat.serve._replica import Replica, forward, log_to_stderr
+from heliostat.serve._state import (
+    Command,
+    Deployed,
+    DeploymentState,
+    Drained,
+    DrainReplica,
+    Event,
+    Publish,
+    Removed,
+    ReplicaLost,
+    ReplicaUp,
+    StartReplica,
+    Starved,
+    StopReplica,
+    Tick,
+)
+from heliostat.serve.config import DeploymentConfig, HTTPOptions
+from heliostat.serve.schema import (
+    ApplicationStatus,
+    ApplicationStatusOverview,
+    DeploymentStatus,
+    ProxyStatus,
+    ServeStatus,
+)
+
+logger = logging.getLogger("heliostat.serve")
+
+_ROOM_PATIENCE_S = 0.5
+_FAILED_CHECKS_ALLOWED = 3
+
+
+class DeploymentSpec(NamedTuple):
+    """One deployment as the controller gets it; user code only as a reference."""
+
+    name: str
+    config: DeploymentConfig
+    version: str
+    payload: list[ray.ObjectRef[Any]]  # (class or function, args, kwargs), not to be read here
+
+
+class ApplicationSpec(NamedTuple):
+    """An application as the controller gets it; the ingress is the last deployment."""
+
+    name: str
+    route_prefix: str | None
+    deployments: list[DeploymentSpec]
+
+
+@dataclass
+class _Deployment:
+    app: str
+    spec: DeploymentSpec
+    state: DeploymentState
+    is_ingress: bool
+    table: Table
+    actors: dict[str, Any] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+    timer: asyncio.TimerHandle | None = None
+
+
+@dataclass
+class _Application:
+    spec: ApplicationSpec
+    deployed_at: float
+    deleting: bool = False
+
+
+class Controller:
+    """All of Serve's state; an actor with `async` methods only."""
+
+    def __init__(self, http: HTTPOptions) -> None:
+        self._http = http
+        self._apps: dict[str, _Application] = {}
+        self._deployments: dict[tuple[str, str], _Deployment] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._acceptor: Acceptor | None = None
+
+    async def start(self, caller_pid: int) -> HTTPOptions:
+        """Listen, once; returns the options in force (with the real port).
+
+        Raises:
+            PortTakenError: When the port is taken.
+            RuntimeError: On an engine without processes of its own.
+        """
+        if os.getpid() == caller_pid:
+            raise RuntimeError(
+                "Serve needs processes of its own to listen: the engine 'inline' runs everything "
+                "in the calling thread; use heliostat.init() without engine='inline' or "
+                "local_mode=True"
+            )
+        if self._acceptor is None:
+            log_to_stderr()
+            self._news = asyncio.Event()
+            listener = listen(self._http.host, self._http.port)
+            self._proxy = Proxy(forward, self._http)
+            own = Connections(self._proxy, self._http.keep_alive_timeout_s)
+            self._acceptor = Acceptor(listener, own, self._http.keep_alive_timeout_s)
+        return self._http
+
+    async def address(self) -> tuple[str, int]:
+        """Host and port that Serve listens on."""
+        assert self._acceptor is not None
+        return self._acceptor.address
+
+    async def deploy(self, spec: ApplicationSpec) -> None:
+        """Want this application from now on.
+
+        Raises:
+            ValueError: When another application has the route prefix.
+        """
+        for other in self._apps.values():
+            taken = other.spec.route_prefix
+            if other.spec.name != spec.name and taken is not None and taken == spec.route_prefix:
+                raise ValueError(
+                    f"route_prefix {taken!r} belongs to application {other.spec.name!r}; choose "
+                    f"another, or serve.delete({other.spec.name!r}) first"
+                )
+        self._apps[spec.name] = _Application(spec, time.time())
+        wanted = {deployment.name for deployment in spec.deployments}
+        for (app, name), deployment in list(self._deployments.items()):
+            if app == spec.name and name not in wanted:
+                self._feed(deployment, Removed())
+        for deployment_spec in spec.deployments:
+            is_ingress = deployment_spec is spec.deployments[-1] and spec.route_prefix is not None
+            deployment = self._deployment(spec.name, deployment_spec, is_ingress)
+            config = deployment_spec.config
+            self._feed(
+                deployment,
+                Deployed(
+                    f"{deployment_spec.version} {is_ingress}",
+                    config.num_replicas,
+                    config.failed_starts_allowed(),
+                    config.graceful_shutdown_timeout_s,
+                ),
+            )
+        self._publish_routes()
+
+    async def until_deployed(self, app_name: str) -> str:
+        """Wait until the application runs; returns why it cannot, or an empty string."""
+        while True:
+            overview = self._overview(app_name)
+            if overview is None:
+                return f"application {app_name!r} was deleted before it was up"
+            if overview.status == ApplicationStatus.RUNNING:
+                return ""
+            if overview.status == ApplicationStatus.DEPLOY_FAILED:
+                return overview.message
+            await self._news.wait()
+
+    async def watch(self, app_name: str, deployment_name: str, known_version: int) -> Table:
+        """The deployment's table, as soon as it is another than the known one."""
+        while True:
+            deployment = self._deployments.get((app_name, deployment_name))
+            if deployment is None:
+                where = f"application {app_name!r} has no deployment {deployment_name!r}"
+                return Table(0, {}, 1, -1, f"{where}; it was deleted, or never deployed")
+            if deployment.table.version != known_version:
+                return deployment.table
+            await self._news.wait()
+
+    async def ingress_of(self, app_name: str) -> str | None:
+        """The name of the application's ingress; None when there is no such application."""
+        app = self._apps.get(app_name)
+        return None if app is None else app.spec.deployments[-1].name
+
+    async def applications(self) -> dict[str, list[str]]:
+        """The names of the deployments of each application."""
+        return {
+            name: [deployment.name for deployment in app.spec.deployments]
+            for name, app in self._apps.items()
+        }
+
+    async def status(self) -> ServeStatus:
+        """What `serve.status()` shows."""
+        overviews = {name: self._overview(name) for name in self._apps}
+        return ServeStatus(
+            proxies={"127.0.0.1": ProxyStatus.HEALTHY},
+            applications={name: one for name, one in overviews.items() if one is not None},
+        )
+
+    async def delete(self, app_name: str) -> bool:
+        """End an application and wait until it is gone; False when there is none."""
+        app = self._apps.get(app_name)
+        if app is None:
+            return False
+        app.deleting = True
+        self._publish_routes()
+        for deployment in self._of(app_name):
+            self._feed(deployment, Removed())
+        while self._apps.get(app_name) is app and app.deleting:
+            await self._news.wait()
+        return True
+
+    async def stop(self) -> None:
+        """End all applications, gracefully, and free the port."""
+        await asyncio.gather(*(self.delete(name) for name in list(self._apps)))
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
+
+    def _deployment(self, app: str, spec: DeploymentSpec, is_ingress: bool) -> _Deployment:
+        found = self._deployments.get((app, spec.name))
+        if found is None:
+            table = Table(0, {}, spec.config.max_ongoing_requests, -1, "")
+            found = _Deployment(app, spec, DeploymentState(spec.name), is_ingress, table)
+            self._deployments[app, spec.name] = found
+        found.spec, found.is_ingress = spec, is_ingress
+        return found
+
+    def _feed(self, deployment: _Deployment, event: Event) -> None:
+        """Let the state decide, do what it says, and wake whoever waits for news."""
+        now = asyncio.get_running_loop().time()
+        failed_before = deployment.state.failed
+        for command in deployment.state.handle(event, now):
+            self._perform(deployment, command)
+        if deployment.state.failed != failed_before:
+            self._publish(deployment, deployment.table.replicas)
+        self._set_timer(deployment, now)
+        self._bury(deployment)
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _perform(self, deployment: _Deployment, command: Command) -> None:
+        match command:
+            case StartReplica(name):
+                self._spawn(self._bring_up(deployment, name))
+            case DrainReplica(name):
+                self._spawn(self._drain(deployment, name))
+            case StopReplica(name):
+                self._stop_replica(deployment, name)
+            case Publish(names):
+                self._publish(deployment, {name: deployment.actors[name] for name in names})
+
+    def _set_timer(self, deployment: _Deployment, now: float) -> None:
+        if deployment.timer is not None:
+            deployment.timer.cancel()
+            deployment.timer = None
+        when = deployment.state.next_tick(now)
+        if when is not None:
+            deployment.timer = asyncio.get_running_loop().call_at(
+                when, self._feed, deployment, Tick()
+            )
+
+    def _bury(self, deployment: _Deployment) -> None:
+        """Forget a deployment that is gone, and its application with the last of them."""
+        key = (deployment.app, deployment.spec.name)
+        if not deployment.state.is_gone or self._deployments.get(key) is not deployment:
+            return
+        del self._deployments[key]
+        app = self._apps.get(deployment.app)
+        if app is not None and app.deleting and not self._of(deployment.app):
+            del self._apps[deployment.app]
+
+    async def _bring_up(self, deployment: _Deployment, name: str) -> None:
+        """A replica's whole life: place it, run its constructor, wait for its death."""
+        error = "the replica ended"
+        try:
+            actor = self._create(deployment, name)
+            deployment.actors[name] = actor
+            await self._place(deployment, name, actor)
+            address = await actor.start.remote(deployment.spec.payload, self._routes())
+            if address:
+                deployment.addresses[name] = address
+                await actor.set_routes.remote(self._routes())
+            self._feed(deployment, ReplicaUp(name))
+            checks = asyncio.ensure_future(self._check_health(deployment, name, actor))
+            try:
+                await actor.until_gone.remote()
+            finally:
+                checks.cancel()
+        except RayError as failure:
+            error = str(failure)
+        except Exception as failure:  # noqa: BLE001 - options that Core refuses; told by run()
+            error = f"{type(failure).__name__}: {failure}"
+        dead = deployment.actors.pop(name, None)
+        deployment.addresses.pop(name, None)
+        if dead is not None:
+            ray.kill(dead)
+        if name in deployment.table.replicas or not deployment.state.removed:
+            logger.debug("replica %s: %s", name, error)
+        self._feed(deployment, ReplicaLost(name, error))
+
+    def _create(self, deployment: _Deployment, name: str) -> Any:
+        options = {"num_cpus": 1, **deployment.spec.config.ray_actor_options}
+        http = self._http if deployment.is_ingress else None
+        return (
+            ray.remote(Replica)
+            .options(max_concurrency=100_000, **options)
+            .remote(deployment.app, deployment.spec.name, name, deployment.spec.config, http)
+        )
+
+    async def _place(self, deployment: _Deployment, name: str, actor: Any) -> None:
+        """Wait for the replica's process; say so when there is no room for it."""
+        placed = asyncio.ensure_future(_answer_of(actor.placed.remote()))
+        while not placed.done():
+            await asyncio.wait([placed], timeout=_ROOM_PATIENCE_S)
+            if not placed.done():
+                self._feed(deployment, Starved(name))
+        await placed
+
+    async def _drain(self, deployment: _Deployment, name: str) -> None:
+        with contextlib.suppress(RayError):  # if it dies, its own task hears of that
+            await deployment.actors[name].drain.remote()
+            self._feed(deployment, Drained(name))
+
+    def _stop_replica(self, deployment: _Deployment, name: str) -> None:
+        actor = deployment.actors.get(name)
+        if actor is not None:
+            ray.kill(actor)  # `_bring_up` gets the error of its pending call, and goes on there
+
+    async def _check_health(self, deployment: _Deployment, name: str, actor: Any) -> None:
+        """Kill a replica that fails or does not answer several checks in a row."""
+        config, failures = deployment.spec.config, 0
+        while failures < _FAILED_CHECKS_ALLOWED:
+            await asyncio.sleep(config.health_check_period_s)
+            try:
+                check = _answer_of(actor.check_health.remote())
+                await asyncio.wait_for(check, config.health_check_timeout_s)
+                failures = 0
+            except (RayError, TimeoutError) as error:
+                failures += 1
+                logger.warning("health check of replica %s failed: %s", name, error)
+        self._stop_replica(deployment, name)
+
+    def _publish(self, deployment: _Deployment, replicas: dict[str, Any]) -> None:
+        config, unavailable = deployment.spec.config, ""
+        if deployment.state.removed:
+            unavailable = f"deployment {deployment.spec.name!r} was deleted"
+        elif deployment.state.failed and not replicas:
+            unavailable = f"deployment {deployment.spec.name!r} could not be deployed"
+        deployment.table = Table(
+            deployment.table.version + 1,
+            replicas,
+            config.max_ongoing_requests,
+            config.max_queued_requests,
+            unavailable,
+        )
+        self._update_acceptor()
+
+    def _publish_routes(self) -> None:
+        routes = self._routes()
+        self._proxy.set_routes(routes)
+        self._update_acceptor()
+        for deployment in self._deployments.values():
+            for name in deployment.addresses:
+                deployment.actors[name].set_routes.remote(routes)
+
+    def _update_acceptor(self) -> None:
+        if self._acceptor is None:
+            return
+        doors: dict[str, dict[str, str]] = {}
+        for deployment in self._deployments.values():
+            doors.setdefault(deployment.app, {}).update(
+                {
+                    name: deployment.addresses[name]
+                    for name in deployment.table.replicas
+                    if name in deployment.addresses
+                }
+            )
+        self._acceptor.update(self._routes(), doors)
+
+    def _routes(self) -> list[Route]:
+        return [
+            Route(app.spec.route_prefix, name, app.spec.deployments[-1].name)
+            for name, app in self._apps.items()
+            if app.spec.route_prefix is not None and not app.deleting
+        ]
+
+    def _of(self, app_name: str) -> list[_Deployment]:
+        return [d for (app, _), d in self._deployments.items() if app == app_name]
+
+    def _overview(self, app_name: str) -> ApplicationStatusOverview | None:
+        app = self._apps.get(app_name)
+        if app is None:
+            return None
+        overviews = {d.spec.name: d.state.overview() for d in self._of(app_name)}
+        wanted = [overviews[d.name] for d in app.spec.deployments if d.name in overviews]
+        states = {overview.status for overview in wanted}
+        message = ""
+        if app.deleting:
+            status = ApplicationStatus.DELETING
+        elif DeploymentStatus.DEPLOY_FAILED in states:
+            status = ApplicationStatus.DEPLOY_FAILED
+            message = "\n".join(
+                f"deployment {name!r} failed: {overview.message}"
+                for name, overview in overviews.items()
+                if overview.status == DeploymentStatus.DEPLOY_FAILED
+            )
+        elif DeploymentStatus.UPDATING in states:
+            status = ApplicationStatus.DEPLOYING
+        elif DeploymentStatus.UNHEALTHY in states:
+            status = ApplicationStatus.UNHEALTHY
+        else:
+            status = ApplicationStatus.RUNNING
+        return ApplicationStatusOverview(status, message, app.deployed_at, overviews)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _answer_of(ref: Awaitable[Any]) -> Any:
+    return await ref

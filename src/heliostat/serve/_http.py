@@ -1,0 +1,153 @@
+"""Values <-> HTTP: what a deployment returns as a Response, and whole messages that can travel.
+
+Pure conversions. It knows nothing of replicas, routes or sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope
+
+Header = tuple[bytes, bytes]
+
+
+class HttpRequest(NamedTuple):
+    """A request with its whole body, fit to be sent to another process."""
+
+    scope: dict[str, Any]
+    body: bytes
+
+
+class HttpResponse(NamedTuple):
+    """A response with its whole body, fit to be sent to another process."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+_TRAVELS = (
+    "type",
+    "http_version",
+    "method",
+    "scheme",
+    "path",
+    "raw_path",
+    "query_string",
+    "root_path",
+    "headers",
+    "client",
+    "server",
+)
+
+
+def to_response(value: object) -> Response:
+    """A Response from what the user's code returned.
+
+    A Response stays, str is text, bytes are bytes; all else is JSON (arrays, dataclasses and
+    pydantic models included).
+
+    Raises:
+        TypeError: When it cannot become JSON; names the type.
+        ValueError: When it holds NaN or infinity, which JSON has not.
+    """
+    if isinstance(value, Response):
+        return value
+    if isinstance(value, str):
+        return Response(value, media_type="text/plain")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return Response(bytes(value), media_type="application/octet-stream")
+    return Response(to_json(value), media_type="application/json")
+
+
+def to_json(value: object) -> bytes:
+    """JSON, as UTF-8."""
+    text = json.dumps(
+        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
+    )
+    return text.encode()
+
+
+def _plain(value: Any) -> Any:
+    """The nearest plain value, found by what the object offers; no library is imported."""
+    for name in ("tolist", "model_dump", "isoformat"):  # arrays, pydantic models, dates
+        convert = getattr(value, name, None)
+        if callable(convert) and not isinstance(value, type):
+            return convert()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, (set, frozenset)):
+        return list(value)
+    if hasattr(value, "__next__") or hasattr(value, "__anext__"):
+        raise TypeError(
+            "a generator cannot be an HTTP response by itself; "
+            "return starlette.responses.StreamingResponse(generator)"
+        )
+    raise TypeError(
+        f"{type(value).__module__}.{type(value).__qualname__} cannot become JSON; return a "
+        "str, bytes, dict, list, number or a starlette Response"
+    )
+
+
+def problem(status: int, text: str, request_id: str, *headers: Header) -> HttpResponse:
+    """An answer that says what went wrong and under which id the log has more."""
+    body = f"{text}\nRequest id: {request_id}\n".encode()
+    length = (b"content-length", str(len(body)).encode())
+    kind = (b"content-type", b"text/plain; charset=utf-8")
+    return HttpResponse(status, [kind, length, *headers], body)
+
+
+async def read_request(scope: Scope, receive: Receive) -> HttpRequest:
+    """The whole request.
+
+    Raises:
+        ConnectionError: When the client went away before its body was here.
+    """
+    chunks = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the client went away before it had sent its request")
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return HttpRequest(
+                {key: scope[key] for key in _TRAVELS if key in scope}, b"".join(chunks)
+            )
+
+
+async def write_response(
+    response: HttpResponse, send: Callable[[Message], Awaitable[None]]
+) -> None:
+    """Send a whole response."""
+    await send(
+        {"type": "http.response.start", "status": response.status, "headers": response.headers}
+    )
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def run_app(app: ASGIApp, request: HttpRequest) -> HttpResponse:
+    """Run an ASGI app on a whole request and collect its whole response."""
+    status, headers, chunks, received = 500, [], [], False
+
+    async def receive() -> Message:
+        nonlocal received
+        if received:
+            await asyncio.Event().wait()  # nobody is there who could go away
+        received = True
+        return {"type": "http.request", "body": request.body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], list(message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            chunks.append(message.get("body", b""))
+
+    await app({**request.scope, "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+    return HttpResponse(status, headers, b"".join(chunks))

@@ -1,0 +1,184 @@
+"""Proxy: the ASGI app that every connection meets, in a replica or beside the controller.
+
+It finds the application by the longest route prefix and runs it here if it is here; else it
+forwards the request through a handle. It gives every request an id and turns errors into
+statuses. It does not know how connections come (`_connections.py`) nor what a replica is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from heliostat.exceptions import RayActorError
+from heliostat.serve._http import (
+    HttpRequest,
+    HttpResponse,
+    problem,
+    read_request,
+    to_json,
+    write_response,
+)
+from heliostat.serve.config import HTTPOptions
+from heliostat.serve.context import RequestContext, serving
+from heliostat.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+logger = logging.getLogger("heliostat.serve")
+
+_ID_HEADER = b"x-request-id"
+_ID_FORM = re.compile(rb"[\x21-\x7e]{1,200}")
+
+
+class Route(NamedTuple):
+    """A URL prefix, and the deployment that answers there."""
+
+    prefix: str
+    app_name: str
+    ingress: str
+
+
+Forward = Callable[[Route, str, HttpRequest], Awaitable[HttpResponse]]
+
+
+def by_length(routes: Iterable[Route]) -> list[Route]:
+    """The routes with the longest prefix first, as `match` wants them."""
+    return sorted(routes, key=lambda route: len(route.prefix), reverse=True)
+
+
+def match(routes: Iterable[Route], path: str) -> Route | None:
+    """The first route whose prefix is the path, or ends where a segment of it ends.
+
+    Example:
+        >>> match([Route("/a", "a", "A")], "/a/b").app_name
+        'a'
+        >>> match([Route("/a", "a", "A")], "/ab") is None
+        True
+    """
+    for route in routes:
+        prefix = route.prefix
+        if prefix == "/" or path == prefix or path.startswith(prefix + "/"):
+            return route
+    return None
+
+
+class Proxy:
+    """Longest prefix, then the application here or a forward.
+
+    Args:
+        forward: Sends a whole request to a deployment in another process.
+        options: The server's options.
+        local: The applications that this process can run itself, by name.
+    """
+
+    def __init__(
+        self, forward: Forward, options: HTTPOptions, local: Mapping[str, ASGIApp] | None = None
+    ) -> None:
+        self.routes: list[Route] = []
+        self.ongoing = 0
+        self._forward = forward
+        self._options = options
+        self._local = dict(local or {})
+
+    def set_routes(self, routes: Iterable[Route]) -> None:
+        """Replace the table of routes."""
+        self.routes = by_length(routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI has it."""
+        if scope["type"] != "http":
+            await _refuse(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        tag = (_ID_HEADER, request_id.encode())
+        started = False
+
+        async def send_tagged(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = [h for h in message.get("headers", ()) if h[0].lower() != _ID_HEADER]
+                message = {**message, "headers": [*headers, tag]}
+            await send(message)
+
+        self.ongoing += 1
+        try:
+            await self._answer(scope, receive, send_tagged, request_id)
+        except (ClientDisconnect, ConnectionError):
+            logger.debug("request %s: the client went away", request_id)
+        except Exception as error:
+            answer = _problem_of(error, request_id, scope)
+            if started:
+                # Half an answer is out: break the connection, so that nobody takes it for whole.
+                raise
+            await write_response(answer, send_tagged)
+        finally:
+            self.ongoing -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        path = scope["path"]
+        route = match(self.routes, path)
+        if route is None:
+            await write_response(self._own_page(path, request_id), send)
+            return
+        root = self._options.root_path
+        scope["root_path"] = root + (route.prefix if route.prefix != "/" else "")
+        scope["path"] = root + path
+        app = self._local.get(route.app_name)
+        async with asyncio.timeout(self._options.request_timeout_s):
+            if app is None:
+                request = await read_request(scope, receive)
+                await write_response(await self._forward(route, request_id, request), send)
+            else:
+                with serving(RequestContext(route.prefix, request_id, route.app_name)):
+                    await app(scope, receive, send)
+
+    def _own_page(self, path: str, request_id: str) -> HttpResponse:
+        if path == "/-/healthz":
+            return HttpResponse(200, [(b"content-type", b"text/plain")], b"success")
+        if path == "/-/routes":
+            table = {route.prefix: route.app_name for route in self.routes}
+            return HttpResponse(200, [(b"content-type", b"application/json")], to_json(table))
+        known = ", ".join(route.prefix for route in self.routes) or "none"
+        return problem(404, f"Path {path!r} not found; the routes are: {known}", request_id)
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's id, if it sent a sane one, or a new one."""
+    for name, value in scope["headers"]:
+        if name == _ID_HEADER and _ID_FORM.fullmatch(value):
+            return str(value, "ascii")
+    return str(uuid.uuid4())
+
+
+def _problem_of(error: Exception, request_id: str, scope: Scope) -> HttpResponse:
+    if isinstance(error, TimeoutError) and isinstance(error.__cause__, asyncio.CancelledError):
+        return problem(408, "The request took longer than request_timeout_s.", request_id)
+    if isinstance(error, BackPressureError):
+        return problem(503, f"Too busy: {error}", request_id, (b"retry-after", b"1"))
+    if isinstance(error, (DeploymentUnavailableError, RayActorError)):
+        logger.error("request %s: %s", request_id, error)
+        return problem(
+            503, f"Unavailable: {type(error).__name__}", request_id, (b"retry-after", b"1")
+        )
+    logger.error(
+        "%s %s failed with status 500 (request id %s)",
+        scope["method"],
+        scope["path"],
+        request_id,
+        exc_info=error,
+    )
+    return problem(500, "Internal Server Error; the server's log has the traceback.", request_id)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """What is not HTTP: WebSockets are closed, which the client sees as status 403."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1003})

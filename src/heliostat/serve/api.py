@@ -1,0 +1,312 @@
+"""run, start, shutdown, status, delete, get_app_handle, get_deployment_handle.
+
+Each checks its input, and asks the controller once. It does not know how replicas come about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import heliostat as ray
+from heliostat.exceptions import RayActorError, RayTaskError
+from heliostat.serve._build import Node, build
+from heliostat.serve._controller import ApplicationSpec, Controller, DeploymentSpec
+from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller
+from heliostat.serve.config import HTTPOptions
+from heliostat.serve.context import get_replica_context
+from heliostat.serve.deployment import Application
+from heliostat.serve.exceptions import DeployFailedError, RayServeException
+from heliostat.serve.handle import DeploymentHandle
+from heliostat.serve.schema import ServeStatus
+
+logger = logging.getLogger("heliostat.serve")
+
+_PREFIX = re.compile(r"(/[^/{}\s]+)+|/")
+
+
+def run(
+    target: Application,
+    blocking: bool = False,
+    name: str = "default",
+    route_prefix: str | None = "/",
+    logging_config: Any = None,
+    _local_testing_mode: bool = False,
+    external_scaler_enabled: bool = False,
+    controller_options: Any = None,
+) -> DeploymentHandle:
+    """Deploy an application, and return when all its replicas run.
+
+    An application of that name is replaced, replica by replica, without a failed request.
+
+    Args:
+        target: What `.bind()` returned.
+        blocking: Wait for Ctrl-C, then shut Serve down.
+        name: The application's name.
+        route_prefix: Where HTTP requests for it begin; None for no HTTP.
+        logging_config: Not offered; configure the logger "heliostat.serve".
+        external_scaler_enabled: Not offered.
+        controller_options: Not offered.
+
+    Returns:
+        A handle to the ingress, the deployment that was bound last.
+
+    Raises:
+        DeployFailedError: When a replica cannot be made; has the constructor's traceback.
+        OSError: When the port is taken; names who holds it, where that can be known.
+        TypeError: When `target` is no application.
+        ValueError: For a bad name or route prefix.
+
+    Example:
+        >>> import heliostat as ray
+        >>> from heliostat import serve
+        >>> @serve.deployment
+        ... class Doubler:
+        ...     def double(self, x): return 2 * x
+        >>> handle = serve.run(Doubler.bind(), route_prefix=None)
+        >>> handle.double.remote(4).result()
+        8
+        >>> serve.shutdown()
+    """
+    _refuse(
+        logging_config=(logging_config, "configure the logger 'heliostat.serve'"),
+        _local_testing_mode=(_local_testing_mode, "call the class through .func_or_class"),
+        external_scaler_enabled=(external_scaler_enabled, "use num_replicas"),
+        controller_options=(controller_options, "there is nothing to set"),
+    )
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"an application's name is a string that is not empty, got {name!r}")
+    if route_prefix is not None and not _PREFIX.fullmatch(route_prefix):
+        raise ValueError(
+            "route_prefix must be '/', or begin with '/' and not end with it, without braces and "
+            f"spaces; got {route_prefix!r}"
+        )
+    nodes = build(target, name)
+    controller = _start(None)
+    _check_room(nodes)
+    spec = ApplicationSpec(name, route_prefix, [_spec(node) for node in nodes])
+    _ask(controller.deploy.remote(spec))
+    problem = _ask(controller.until_deployed.remote(name))
+    if problem:
+        raise DeployFailedError(f"application {name!r} could not be deployed: {problem}")
+    handle = DeploymentHandle(nodes[-1].name, name)
+    if blocking:
+        _block()
+    return handle
+
+
+def start(
+    proxy_location: Any = None,
+    http_options: HTTPOptions | Mapping[str, Any] | None = None,
+    grpc_options: Any = None,
+    logging_config: Any = None,
+    tracing_config: Any = None,
+    controller_options: Any = None,
+) -> None:
+    """Start Serve without an application, to choose where it listens.
+
+    Args:
+        proxy_location: Means nothing on one machine; "Disabled" is not offered.
+        http_options: HTTPOptions, or a dict of them.
+        grpc_options: Not offered yet.
+        logging_config: Not offered; configure the logger "heliostat.serve".
+        tracing_config: Not offered.
+        controller_options: Not offered.
+
+    Raises:
+        OSError: When the port is taken; names who holds it, where that can be known.
+
+    Example:
+        >>> from heliostat import serve
+        >>> serve.start(http_options={"port": 0})
+        >>> serve.shutdown()
+    """
+    _refuse(
+        grpc_options=(grpc_options, "use HTTP or handles"),
+        logging_config=(logging_config, "configure the logger 'heliostat.serve'"),
+        tracing_config=(tracing_config, "leave it out"),
+        controller_options=(controller_options, "there is nothing to set"),
+    )
+    if str(getattr(proxy_location, "value", proxy_location)) == "Disabled":
+        raise NotImplementedError(
+            'proxy_location="Disabled" is not offered; use serve.run(..., route_prefix=None)'
+        )
+    _start(HTTPOptions.parse(http_options))
+
+
+def status() -> ServeStatus:
+    """How all applications, deployments and replicas are.
+
+    Returns:
+        A ServeStatus; without applications when Serve does not run.
+
+    Example:
+        >>> from heliostat import serve
+        >>> serve.status().applications
+        {}
+    """
+    try:
+        controller = find_controller()
+    except RayServeException:
+        return ServeStatus()
+    overview: ServeStatus = ray.get(controller.status.remote())
+    return overview
+
+
+def delete(name: str, _blocking: bool = True) -> None:
+    """End an application: running requests are finished first.
+
+    Args:
+        name: The application's name.
+
+    Raises:
+        RayServeException: When Serve does not run.
+    """
+    gone = find_controller().delete.remote(name)
+    if _blocking and not ray.get(gone):
+        logger.info("there is no application %r to delete", name)
+
+
+def shutdown() -> None:
+    """End all applications and Serve itself; nothing listens and no replica is left after it.
+
+    Does nothing when Serve does not run. The session of Core goes on.
+    """
+    if not ray.is_initialized():
+        return
+    with contextlib.suppress(RayServeException):
+        controller = find_controller()
+        with contextlib.suppress(RayActorError):
+            ray.get(controller.stop.remote())
+            ray.kill(controller)
+
+
+def get_app_handle(name: str) -> DeploymentHandle:
+    """A handle to an application's ingress.
+
+    Raises:
+        RayServeException: When there is no such application; lists those there are.
+    """
+    controller = find_controller()
+    ingress = ray.get(controller.ingress_of.remote(name))
+    if ingress is None:
+        known = sorted(ray.get(controller.applications.remote()))
+        raise RayServeException(f"there is no application {name!r}; there are {known}")
+    return DeploymentHandle(ingress, name)
+
+
+def get_deployment_handle(
+    deployment_name: str,
+    app_name: str | None = None,
+    _check_exists: bool = True,
+    _record_telemetry: bool = True,
+) -> DeploymentHandle:
+    """A handle to any deployment.
+
+    Args:
+        deployment_name: The deployment.
+        app_name: Its application; in a deployment's code, its own unless given.
+
+    Raises:
+        RayServeException: When there is no such deployment; lists those there are.
+    """
+    del _record_telemetry  # there is none
+    if app_name is None:
+        app_name = _own_app()
+    if _check_exists:
+        known = ray.get(find_controller().applications.remote())
+        if deployment_name not in known.get(app_name, ()):
+            raise RayServeException(
+                f"application {app_name!r} has no deployment {deployment_name!r}; there are {known}"
+            )
+    return DeploymentHandle(deployment_name, app_name)
+
+
+def _own_app() -> str:
+    try:
+        return get_replica_context().app_name
+    except RuntimeError:
+        raise RayServeException("outside a deployment's code, app_name must be given") from None
+
+
+def _start(http: HTTPOptions | None) -> Any:
+    """The controller, which listens; made if there is none."""
+    controller = (
+        ray.remote(Controller)
+        .options(
+            name=CONTROLLER,
+            namespace=NAMESPACE,
+            get_if_exists=True,
+            lifetime="detached",
+            num_cpus=0,
+            max_concurrency=100_000,
+        )
+        .remote(http or HTTPOptions())
+    )
+    try:
+        in_force = _ask(controller.start.remote(os.getpid()))
+    except (OSError, RuntimeError):
+        ray.kill(controller)
+        raise
+    if http is not None and http != in_force:
+        logger.warning("Serve runs already with %s; %s is ignored", in_force, http)
+    return controller
+
+
+def _ask(ref: Any) -> Any:
+    """The controller's answer; its own errors as they were raised, without its traceback."""
+    try:
+        return ray.get(ref)
+    except RayTaskError as error:
+        raise error.cause from None
+
+
+def _spec(node: Node) -> DeploymentSpec:
+    version = node.config.version
+    if version is None:
+        full_version = uuid.uuid4().hex
+    else:
+        # The same code with other options needs new replicas, except for their number.
+        options = {k: v for k, v in vars(node.config).items() if k != "num_replicas"}
+        full_version = f"{version} {options}"
+    payload = ray.put((node.target, node.args, node.kwargs))
+    return DeploymentSpec(node.name, node.config, full_version, [payload])
+
+
+def _check_room(nodes: list[Node]) -> None:
+    """Raise at once for a replica that never fits into this cluster."""
+    total = ray.cluster_resources()
+    for node in nodes:
+        options = {"num_cpus": 1, **node.config.ray_actor_options}
+        wanted = {"CPU": options["num_cpus"], "GPU": options.get("num_gpus")}
+        wanted.update(options.get("resources") or {})
+        for resource, amount in wanted.items():
+            if amount and amount > total.get(resource, 0):
+                raise ValueError(
+                    f"each replica of {node.name!r} asks for {resource}: {amount}, but the cluster "
+                    f"has {total.get(resource, 0)}; change ray_actor_options, or give more to "
+                    "heliostat.init()"
+                )
+
+
+def _refuse(**options: tuple[Any, str]) -> None:
+    for name, (value, instead) in options.items():
+        if value:
+            raise NotImplementedError(f"{name}={value!r} is not offered: {instead}")
+
+
+def _block() -> None:
+    """Wait for Ctrl-C, then leave nothing behind."""
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        logger.info("Ctrl-C: Serve shuts down")
+    finally:
+        shutdown()

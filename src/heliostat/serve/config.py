@@ -1,0 +1,213 @@
+"""Options of Serve, parsed once into frozen values.
+
+The only place where they are validated. An option that is known from Ray but not offered yet
+raises and says what to use instead. It does not know how the options are carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any
+
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class HTTPOptions:
+    """Where and how Serve listens.
+
+    Args:
+        host: The address to listen on; loopback unless you open it yourself.
+        port: The TCP port; 0 takes a free one.
+        root_path: A prefix that a proxy in front of Serve has taken off the path.
+        request_timeout_s: Answer 408 after so many seconds; None waits for ever.
+        keep_alive_timeout_s: How long an idle connection stays open.
+
+    Raises:
+        ValueError: For a value out of range.
+
+    Example:
+        >>> from heliostat import serve
+        >>> serve.HTTPOptions(port=8001).host
+        '127.0.0.1'
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    root_path: str = ""
+    request_timeout_s: float | None = None
+    keep_alive_timeout_s: float = 90
+
+    def __post_init__(self) -> None:
+        _whole("port", self.port, 0)
+        if self.port > 65535:
+            raise ValueError(f"port must be 0..65535, got {self.port}")
+        if self.root_path and not self.root_path.startswith("/"):
+            raise ValueError(f"root_path must start with '/', got {self.root_path!r}")
+        if self.request_timeout_s is not None:
+            _positive("request_timeout_s", self.request_timeout_s)
+        _positive("keep_alive_timeout_s", self.keep_alive_timeout_s)
+
+    @staticmethod
+    def parse(value: HTTPOptions | Mapping[str, Any] | None) -> HTTPOptions:
+        """HTTPOptions from what `serve.start(http_options=)` takes.
+
+        Raises:
+            TypeError: For an unknown option; the known ones are listed.
+        """
+        if value is None:
+            return HTTPOptions()
+        if isinstance(value, HTTPOptions):
+            return value
+        known = [field.name for field in fields(HTTPOptions)]
+        for name in value:
+            if name not in known:
+                raise TypeError(f"http_options has no {name!r}; it takes {', '.join(known)}")
+        return HTTPOptions(**value)
+
+
+@dataclass(frozen=True)
+class AutoscalingConfig:
+    """How many replicas a deployment may have, by load. Validated, not carried out yet.
+
+    Args:
+        min_replicas: The least; 0 lets the deployment sleep.
+        max_replicas: The most.
+        initial_replicas: Where to begin; `min_replicas` unless given.
+        target_ongoing_requests: How many requests a replica should work on at a time.
+        upscale_delay_s: How long the load must be high.
+        downscale_delay_s: How long the load must be low.
+
+    Raises:
+        ValueError: For bounds that contradict each other.
+    """
+
+    min_replicas: int = 1
+    max_replicas: int = 1
+    initial_replicas: int | None = None
+    target_ongoing_requests: float = 2
+    upscale_delay_s: float = 30.0
+    downscale_delay_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        _whole("min_replicas", self.min_replicas, 0)
+        _whole("max_replicas", self.max_replicas, 1)
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(
+                f"max_replicas ({self.max_replicas}) must be >= min_replicas ({self.min_replicas})"
+            )
+        initial = self.initial_replicas
+        if initial is not None and not self.min_replicas <= initial <= self.max_replicas:
+            raise ValueError(
+                f"initial_replicas ({initial}) must be between min_replicas "
+                f"({self.min_replicas}) and max_replicas ({self.max_replicas})"
+            )
+        _positive("target_ongoing_requests", self.target_ongoing_requests)
+
+
+@dataclass(frozen=True)
+class DeploymentConfig:
+    """The options of one deployment, parsed."""
+
+    version: str | None = None
+    num_replicas: int = 1
+    ray_actor_options: Mapping[str, Any] = field(default_factory=lambda: _NO_OPTIONS)
+    user_config: Any = None
+    max_ongoing_requests: int = 5
+    max_queued_requests: int = -1
+    graceful_shutdown_wait_loop_s: float = 2.0
+    graceful_shutdown_timeout_s: float = 20.0
+    health_check_period_s: float = 10.0
+    health_check_timeout_s: float = 30.0
+    max_constructor_retry_count: int = 20
+
+    def __post_init__(self) -> None:
+        _whole("num_replicas", self.num_replicas, 1)
+        _whole("max_ongoing_requests", self.max_ongoing_requests, 1)
+        _whole("max_queued_requests", self.max_queued_requests, -1)
+        _whole("max_constructor_retry_count", self.max_constructor_retry_count, 1)
+        _positive("graceful_shutdown_wait_loop_s", self.graceful_shutdown_wait_loop_s)
+        if self.graceful_shutdown_timeout_s < 0:
+            raise ValueError(
+                f"graceful_shutdown_timeout_s must be >= 0, got {self.graceful_shutdown_timeout_s}"
+            )
+        _positive("health_check_period_s", self.health_check_period_s)
+        _positive("health_check_timeout_s", self.health_check_timeout_s)
+
+    def with_options(self, options: Mapping[str, Any]) -> DeploymentConfig:
+        """This config with some options replaced.
+
+        Raises:
+            NotImplementedError: For options of Ray that are not offered yet.
+            TypeError: For unknown options; the known ones are listed.
+        """
+        known = {field.name for field in fields(self)}
+        for name, value in options.items():
+            if name in _LATER and value is not None:
+                raise NotImplementedError(f"{name}={value!r} is not offered yet: {_LATER[name]}")
+            if name not in known and name not in _LATER:
+                raise TypeError(
+                    f"a deployment has no option {name!r}; it takes {', '.join(sorted(known))}"
+                )
+        changes = {name: value for name, value in options.items() if name not in _LATER}
+        if changes.get("num_replicas") == "auto":
+            raise NotImplementedError(
+                'num_replicas="auto" is not offered yet; give a number of replicas'
+            )
+        if "num_replicas" in changes and changes["num_replicas"] is None:
+            del changes["num_replicas"]
+        if "ray_actor_options" in changes:
+            changes["ray_actor_options"] = _actor_options(changes["ray_actor_options"])
+        return replace(self, **changes)
+
+    def failed_starts_allowed(self) -> int:
+        """After so many failed starts in a row a deployment has failed."""
+        return min(self.max_constructor_retry_count, 3 * self.num_replicas)
+
+
+_LATER = {
+    "autoscaling_config": "use num_replicas",
+    "placement_group_bundles": "ask for resources in ray_actor_options",
+    "placement_group_strategy": "ask for resources in ray_actor_options",
+    "placement_group_bundle_label_selector": "there is one machine",
+    "max_replicas_per_node": "there is one machine; use num_replicas",
+    "logging_config": "configure the logger 'heliostat.serve'",
+    "request_router_config": "replicas are chosen by the power of two choices",
+    "backpressure_config": "use max_queued_requests, which answers 503",
+    "gang_scheduling_config": "there is one machine",
+    "deployment_actors": "create the actor in the constructor",
+    "rolling_update_percentage": "replicas are replaced one by one",
+    "max_surge_percent": "replicas are replaced one by one",
+}
+
+_ACTOR_OPTIONS = ("num_cpus", "num_gpus", "memory", "resources", "accelerator_type", "runtime_env")
+
+
+def _actor_options(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Checked names only: Core checks the values when the replica is made."""
+    if value is None:
+        return _NO_OPTIONS
+    if not isinstance(value, Mapping):
+        raise TypeError(f"ray_actor_options must be a dict, got {value!r}")
+    for name in value:
+        if name not in _ACTOR_OPTIONS:
+            raise ValueError(
+                f"ray_actor_options has no {name!r}; it takes {', '.join(_ACTOR_OPTIONS)}"
+            )
+    return dict(value)
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value}")
+
+
+def _positive(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not value > 0:
+        raise ValueError(f"{name} must be > 0, got {value}")

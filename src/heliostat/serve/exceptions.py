@@ -1,0 +1,28 @@
+"""The errors that Serve's callers may catch.
+
+It knows nothing of HTTP: which status an error becomes is decided in `_proxy.py`.
+"""
+
+from __future__ import annotations
+
+from heliostat.exceptions import RayError
+
+
+class RayServeException(RayError):
+    """The root of Serve's errors."""
+
+
+class BackPressureError(RayServeException):
+    """More requests wait than `max_queued_requests` allows."""
+
+
+class DeploymentUnavailableError(RayServeException):
+    """The deployment was deleted, or could not be deployed."""
+
+
+class RequestCancelledError(RayServeException):
+    """The request was cancelled by `DeploymentResponse.cancel()`."""
+
+
+class DeployFailedError(RayServeException, RuntimeError):
+    """`serve.run` could not bring an application up; holds the replica's traceback."""

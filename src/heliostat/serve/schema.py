@@ -1,0 +1,82 @@
+"""What `serve.status()` returns, with Ray's names.
+
+It knows nothing of how states come about: that is `_state.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ApplicationStatus(StrEnum):
+    """How an application is."""
+
+    NOT_STARTED = "NOT_STARTED"
+    DEPLOYING = "DEPLOYING"
+    DEPLOY_FAILED = "DEPLOY_FAILED"
+    RUNNING = "RUNNING"
+    UNHEALTHY = "UNHEALTHY"
+    DELETING = "DELETING"
+
+
+class DeploymentStatus(StrEnum):
+    """How a deployment is."""
+
+    UPDATING = "UPDATING"
+    HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
+    DEPLOY_FAILED = "DEPLOY_FAILED"
+
+
+class DeploymentStatusTrigger(StrEnum):
+    """Why a deployment is as it is."""
+
+    CONFIG_UPDATE_STARTED = "CONFIG_UPDATE_STARTED"
+    CONFIG_UPDATE_COMPLETED = "CONFIG_UPDATE_COMPLETED"
+    REPLICA_STARTUP_FAILED = "REPLICA_STARTUP_FAILED"
+    DELETING = "DELETING"
+
+
+class ProxyStatus(StrEnum):
+    """How the process that owns the port is."""
+
+    HEALTHY = "HEALTHY"
+
+
+class ReplicaState(StrEnum):
+    """The states of a replica; `_state.py` has the table of moves."""
+
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    DRAINING = "DRAINING"
+    STOPPING = "STOPPING"
+
+
+@dataclass(frozen=True)
+class DeploymentStatusOverview:
+    """A deployment in `serve.status()`."""
+
+    status: DeploymentStatus
+    status_trigger: DeploymentStatusTrigger
+    replica_states: dict[ReplicaState, int]
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class ApplicationStatusOverview:
+    """An application in `serve.status()`."""
+
+    status: ApplicationStatus
+    message: str
+    last_deployed_time_s: float
+    deployments: dict[str, DeploymentStatusOverview]
+
+
+@dataclass(frozen=True)
+class ServeStatus:
+    """All of Serve: `serve.status()`."""
+
+    proxies: dict[str, ProxyStatus] = field(default_factory=dict)
+    applications: dict[str, ApplicationStatusOverview] = field(default_factory=dict)
+    target_capacity: float | None = None

@@ -1,0 +1,68 @@
+"""Values <-> HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime
+
+import numpy as np
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
+
+from heliostat.serve._http import HttpRequest, problem, run_app, to_response
+
+
+@pytest.mark.parametrize(
+    ("value", "body", "kind"),
+    [
+        ("text", b"text", "text/plain; charset=utf-8"),
+        (b"\x00", b"\x00", "application/octet-stream"),
+        ({"a": [1, 2.5, None, True]}, b'{"a":[1,2.5,null,true]}', "application/json"),
+        (None, b"null", "application/json"),
+        (np.float32(0.5), b"0.5", "application/json"),
+        ({"p": np.array([[1, 2]])}, b'{"p":[[1,2]]}', "application/json"),
+        (datetime.date(2020, 1, 2), b'"2020-01-02"', "application/json"),
+        ("\u00e9", "\u00e9".encode(), "text/plain; charset=utf-8"),
+    ],
+)
+def test_a_value_becomes_the_response_of_its_kind(value: object, body: bytes, kind: str):
+    response = to_response(value)
+    assert (response.body, response.headers["content-type"]) == (body, kind)
+
+
+def test_a_response_stays_as_it_is():
+    response = JSONResponse({}, status_code=201)
+    assert to_response(response) is response
+
+
+def test_a_dataclass_becomes_an_object():
+    @dataclasses.dataclass
+    class Point:
+        x: int
+
+    assert to_response([Point(1)]).body == b'[{"x":1}]'
+
+
+def test_what_json_has_not_is_named():
+    with pytest.raises(TypeError, match=r"builtins\.object cannot become JSON"):
+        to_response({"a": object()})
+    with pytest.raises(TypeError, match="StreamingResponse"):
+        to_response(x for x in "ab")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_response(float("nan"))
+
+
+def test_a_whole_request_runs_through_an_app_and_streams_are_collected():
+    async def app(scope, receive, send):
+        body = await Request(scope, receive).body()
+        await StreamingResponse(iter([body, b"!"]), 202)(scope, receive, send)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+    answer = asyncio.run(run_app(app, HttpRequest(scope, b"hi")))
+    assert (answer.status, answer.body) == (202, b"hi!")
+
+
+def test_a_problem_carries_its_request_id():
+    assert b"Request id: 42" in problem(500, "no", "42").body

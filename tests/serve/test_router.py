@@ -1,0 +1,61 @@
+"""Router: counts and choices."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliostat.serve._router import Router
+
+
+def router(*names: str, queued: int = -1) -> Router:
+    made = Router()
+    made.publish(names, 2, queued)
+    return made
+
+
+def test_without_a_replica_nothing_is_assigned():
+    assert Router().assign(Random(0)) is None
+
+
+def test_of_two_replicas_the_less_busy_one_is_chosen():
+    one = router("a", "b")
+    first = one.assign(Random(1))
+    second = one.assign(Random(1))
+    assert {first, second} == {"a", "b"}
+
+
+def test_a_dead_replica_is_not_chosen_again_until_it_is_published_anew():
+    one = router("a", "b")
+    one.lost("a")
+    assert {one.assign(Random(seed)) for seed in range(20)} == {"b"}
+    one.publish(["a"], 2, -1)
+    assert one.assign(Random(0)) == "a"
+
+
+def test_news_of_a_replica_that_is_gone_is_ignored():
+    one = router("a")
+    one.finished("x")
+    assert one.loads == {"a": 0}
+
+
+def test_requests_beyond_capacity_and_queue_are_refused():
+    one = router("a", queued=1)
+    for _ in range(3):
+        assert one.admits(waiting=0)
+        one.assign(Random(0))
+    assert not one.admits(waiting=0)
+    one.finished("a")
+    assert one.admits(waiting=0)
+    assert not one.admits(waiting=1)
+
+
+@given(st.integers(2, 8), st.integers(0, 2**32))
+def test_power_of_two_keeps_replicas_almost_level(replicas: int, seed: int):
+    rng, one = Random(seed), router(*(str(i) for i in range(replicas)))
+    for _ in range(50 * replicas):
+        one.assign(rng)
+        one.check()
+    assert max(one.loads.values()) - min(one.loads.values()) <= 12
