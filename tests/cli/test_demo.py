@@ -15,5 +15,5 @@ def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it():
 
 
 def test_an_installation_without_the_demo_says_how_to_get_it(tmp_path):
-    with pytest.raises(_demo.DemoNotHere, match="pip download"):
+    with pytest.raises(_demo.DemoNotHere, match="get a checkout and say `make demo`"):
         _demo.find(package=tmp_path / "site" / "heliostat")

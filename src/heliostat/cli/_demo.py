@@ -34,6 +34,6 @@ def find(package: Path = PACKAGE, needs: Sequence[str] = NEEDS) -> Path:
         if (place / "taxi.py").is_file():
             return place / "taxi.py"
     raise DemoNotHere(
-        "this installation has no demo; get examples/taxi.py and examples/data from the "
-        "source distribution: pip download --no-deps --no-binary heliostat heliostat"
+        "this installation has no demo; it is in examples/ of Heliostat's source: "
+        "get a checkout and say `make demo` there"
     )
