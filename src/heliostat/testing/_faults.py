@@ -1,0 +1,553 @@
+"""The suite's tests of what goes wrong: dead workers, retries, restarts, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import heliostat as ray
+from heliostat.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    RayActorError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
+from heliostat.testing._session import Gate, SharedSession, Tally, with_session
+from heliostat.testing.clock import until
+
+
+def _kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _segfault() -> None:
+    # No core file and no dump of our own making: the test wants only the signal.
+    import faulthandler  # noqa: PLC0415 - runs in the worker that is about to die
+    import resource  # noqa: PLC0415
+
+    faulthandler.disable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.string_at(0)
+
+
+DEATHS: dict[str, tuple[Callable[[], object], str]] = {
+    "sigkill": (_kill_self, r"SIGKILL|signal 9"),
+    "_exit": (lambda: os._exit(7), r"\b7\b"),
+    "segfault": (_segfault, r"SIGSEGV|signal 11"),
+    "sys.exit": (lambda: sys.exit(3), r"\b3\b"),
+}
+
+
+class CrashTests(SharedSession):
+    """Workers that die under a task."""
+
+    @pytest.mark.parametrize("death", DEATHS)
+    def test_a_dead_worker_without_retries_is_an_error_that_says_how_it_died(
+        self, death: str
+    ) -> None:
+        die, named = DEATHS[death]
+
+        @ray.remote(max_retries=0)
+        def task() -> None:
+            die()
+
+        with pytest.raises(WorkerCrashedError, match=named):
+            ray.get(task.remote(), timeout=30)
+
+    @pytest.mark.parametrize("death", ["sigkill", "_exit"])
+    def test_a_dead_worker_is_retried(self, death: str, tmp_path: Path) -> None:
+        tally = Tally(tmp_path)
+        die, _ = DEATHS[death]
+
+        @ray.remote
+        def task(x: int) -> int:
+            if tally.add() == 1:
+                die()
+            return x
+
+        assert ray.get(task.remote(5), timeout=30) == 5
+        assert tally.count() == 2
+
+    def test_max_retries_bounds_the_attempts(self, tmp_path: Path) -> None:
+        tally = Tally(tmp_path)
+
+        @ray.remote(max_retries=2)
+        def task() -> None:
+            tally.add()
+            _kill_self()
+
+        with pytest.raises(WorkerCrashedError):
+            ray.get(task.remote(), timeout=30)
+        assert tally.count() == 3
+
+    def test_an_exception_is_not_retried_unless_asked(self, tmp_path: Path) -> None:
+        tally = Tally(tmp_path)
+
+        @ray.remote
+        def task() -> None:
+            tally.add()
+            raise ValueError("once")
+
+        with pytest.raises(ValueError, match="once"):
+            ray.get(task.remote())
+        assert tally.count() == 1
+
+    @pytest.mark.parametrize("kinds", [True, [ValueError], [KeyError, LookupError, ValueError]])
+    def test_retry_exceptions_retries_what_it_names(self, kinds: Any, tmp_path: Path) -> None:
+        tally = Tally(tmp_path)
+
+        @ray.remote(max_retries=3, retry_exceptions=kinds)
+        def task() -> str:
+            if tally.add() < 3:
+                raise ValueError("again")
+            return "third"
+
+        assert ray.get(task.remote(), timeout=30) == "third"
+
+    def test_retry_exceptions_does_not_retry_what_it_does_not_name(self, tmp_path: Path) -> None:
+        tally = Tally(tmp_path)
+
+        @ray.remote(max_retries=3, retry_exceptions=[KeyError])
+        def task() -> None:
+            tally.add()
+            raise ValueError("other")
+
+        with pytest.raises(ValueError, match="other"):
+            ray.get(task.remote())
+        assert tally.count() == 1
+
+    def test_others_do_not_notice_a_dead_worker(self) -> None:
+        @ray.remote(max_retries=0)
+        def die() -> None:
+            _kill_self()
+
+        @ray.remote
+        def live(x: int) -> int:
+            return x
+
+        refs = [live.remote(n) for n in range(20)]
+        dead = die.remote()
+        refs += [live.remote(n) for n in range(20, 40)]
+        assert ray.get(refs, timeout=30) == list(range(40))
+        with pytest.raises(WorkerCrashedError):
+            ray.get(dead, timeout=30)
+
+    def test_a_stream_whose_worker_dies_ends_with_the_error(self) -> None:
+        @ray.remote(max_retries=0)
+        def stream() -> Iterator[int]:
+            yield 1
+            _kill_self()
+
+        items = stream.remote()
+        first = next(items)
+        assert ray.get(first, timeout=20) == 1
+        with pytest.raises(WorkerCrashedError):
+            for ref in items:
+                ray.get(ref, timeout=20)
+
+    def test_a_task_whose_parent_died_is_run_by_the_next_attempt(self, tmp_path: Path) -> None:
+        tally = Tally(tmp_path)
+
+        @ray.remote
+        def child(x: int) -> int:
+            return x + 1
+
+        @ray.remote
+        def parent() -> int:
+            value = ray.get(child.remote(1))
+            if tally.add() == 1:
+                _kill_self()
+            return value + 1
+
+        assert ray.get(parent.remote(), timeout=30) == 3
+
+
+def fragile_class() -> Any:
+    """A fresh actor class that can die in several ways."""
+
+    @ray.remote
+    class Fragile:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def add(self) -> int:
+            self.count += 1
+            return self.count
+
+        def pid(self) -> int:
+            return os.getpid()
+
+        def die(self) -> None:
+            os._exit(5)
+
+        def die_until(self, tally: Tally, times: int) -> str:
+            if tally.add() <= times:
+                os._exit(5)
+            return "survived"
+
+        def wait(self, gate: Gate) -> str:
+            gate.wait()
+            return "through"
+
+        def leave(self) -> None:
+            ray.actor.exit_actor()
+
+        def restarted(self) -> bool:
+            return bool(ray.get_runtime_context().was_current_actor_reconstructed)
+
+    return Fragile
+
+
+class ActorFaultTests(SharedSession):
+    """Actors that die, are killed, leave, and come back."""
+
+    def test_a_killed_actor_fails_running_waiting_and_later_calls(self, tmp_path: Path) -> None:
+        actor = fragile_class().remote()
+        ray.get(actor.add.remote())
+        running, waiting = actor.wait.remote(Gate(tmp_path)), actor.add.remote()
+        ray.kill(actor)
+        for ref in (running, waiting, actor.add.remote()):
+            with pytest.raises(ActorDiedError, match=r"kill"):
+                ray.get(ref, timeout=20)
+
+    def test_results_got_before_the_death_stay_good(self) -> None:
+        actor = fragile_class().remote()
+        ref = actor.add.remote()
+        ray.wait([ref])
+        ray.kill(actor)
+        assert ray.get(ref) == 1
+
+    def test_only_actors_can_be_killed(self) -> None:
+        with pytest.raises((ValueError, TypeError), match="int"):
+            ray.kill(1)
+        with pytest.raises((ValueError, TypeError), match="ObjectRef"):
+            ray.kill(ray.put(1))
+
+    def test_a_crash_without_restarts_is_the_end(self) -> None:
+        actor = fragile_class().remote()
+        with pytest.raises(ActorDiedError, match=r"(?s)Fragile.*\b5\b"):
+            ray.get(actor.die.remote(), timeout=20)
+        with pytest.raises(RayActorError):
+            ray.get(actor.add.remote(), timeout=20)
+
+    def test_max_restarts_brings_a_fresh_actor_back(self) -> None:
+        actor = fragile_class().options(max_restarts=1).remote()
+        assert ray.get([actor.add.remote(), actor.add.remote()]) == [1, 2]
+        assert ray.get(actor.restarted.remote()) is False
+        with pytest.raises(ActorUnavailableError):
+            ray.get(actor.die.remote(), timeout=20)
+        assert _first_success(actor.add.remote) == 1
+        assert ray.get(actor.restarted.remote()) is True
+        with pytest.raises(ActorDiedError):
+            ray.get(actor.die.remote(), timeout=20)
+        with pytest.raises(ActorDiedError):
+            ray.get(actor.add.remote(), timeout=20)
+
+    def test_max_task_retries_runs_the_lost_call_again(self, tmp_path: Path) -> None:
+        actor = fragile_class().options(max_restarts=-1, max_task_retries=2).remote()
+        assert ray.get(actor.die_until.remote(Tally(tmp_path), 2), timeout=30) == "survived"
+
+    def test_calls_waiting_behind_a_crash_run_after_the_restart(self) -> None:
+        actor = fragile_class().options(max_restarts=1, max_task_retries=1).remote()
+        ray.get(actor.add.remote())
+        lost = actor.die.remote()
+        later = [actor.add.remote() for _ in range(3)]
+        with pytest.raises(RayActorError):
+            ray.get(lost, timeout=20)
+        with pytest.raises(RayActorError):
+            ray.get(later, timeout=20)
+
+    def test_kill_with_restart_uses_a_restart(self) -> None:
+        actor = fragile_class().options(max_restarts=1).remote()
+        first = ray.get(actor.pid.remote())
+        ray.kill(actor, no_restart=False)
+        assert _first_success(actor.pid.remote) != first
+        ray.kill(actor, no_restart=True)
+        with pytest.raises(RayActorError):
+            ray.get(actor.pid.remote(), timeout=20)
+
+    def test_exit_actor_ends_it_for_good(self) -> None:
+        actor = fragile_class().options(max_restarts=3).remote()
+        with pytest.raises(RayActorError):
+            ray.get(actor.leave.remote(), timeout=20)
+        with pytest.raises(RayActorError):
+            ray.get(actor.add.remote(), timeout=20)
+
+    def test_exit_actor_outside_an_actor_is_an_error(self) -> None:
+        with pytest.raises((TypeError, RuntimeError), match="actor"):
+            ray.actor.exit_actor()
+
+    def test_exit_actor_works_in_async_methods(self) -> None:
+        @ray.remote
+        class Async:
+            async def leave(self) -> None:
+                ray.actor.exit_actor()
+
+            async def stay(self) -> int:
+                return 1
+
+        actor = Async.remote()
+        assert ray.get(actor.stay.remote()) == 1
+        with pytest.raises(RayActorError):
+            ray.get(actor.leave.remote(), timeout=20)
+        with pytest.raises(RayActorError):
+            ray.get(actor.stay.remote(), timeout=20)
+
+    def test_a_restarted_named_actor_keeps_its_name(self) -> None:
+        actor = fragile_class().options(name="phoenix", max_restarts=1).remote()
+        with pytest.raises(RayActorError):
+            ray.get(actor.die.remote(), timeout=20)
+        assert _first_success(ray.get_actor("phoenix").add.remote) == 1
+        ray.kill(actor)
+
+    def test_retry_exceptions_of_a_method_runs_it_again(self, tmp_path: Path) -> None:
+        tally = Tally(tmp_path)
+
+        @ray.remote(max_task_retries=3)
+        class Flaky:
+            @ray.method(retry_exceptions=[ValueError])
+            def call(self) -> str:
+                if tally.add() < 3:
+                    raise ValueError("again")
+                return "third"
+
+        assert ray.get(Flaky.remote().call.remote(), timeout=20) == "third"
+
+
+def _first_success(call: Callable[[], Any]) -> Any:
+    """The result of the first call that does not meet an actor that is still restarting."""
+
+    def attempt() -> list[Any]:
+        try:
+            return [ray.get(call(), timeout=20)]
+        except ActorUnavailableError:
+            return []
+
+    return until(attempt, "the actor is back")[0]
+
+
+class CancelTests(SharedSession):
+    """cancel: of what waits, runs, has ended."""
+
+    @with_session(num_cpus=1)
+    def test_a_waiting_task_is_cancelled_before_it_runs(self, tmp_path: Path) -> None:
+        gate, tally = Gate(tmp_path), Tally(tmp_path)
+
+        @ray.remote
+        def hold() -> None:
+            gate.wait()
+
+        @ray.remote
+        def never() -> None:
+            tally.add()
+
+        holding, waiting = hold.remote(), never.remote()
+        ray.cancel(waiting)
+        with pytest.raises(TaskCancelledError):
+            ray.get(waiting, timeout=20)
+        gate.open()
+        ray.get(holding)
+        assert tally.count() == 0
+
+    def test_a_task_that_waits_for_an_argument_is_cancelled(self, tmp_path: Path) -> None:
+        gate = Gate(tmp_path)
+
+        @ray.remote
+        def late() -> int:
+            gate.wait()
+            return 1
+
+        @ray.remote
+        def use(x: int) -> int:
+            return x
+
+        argument = late.remote()
+        waiting = use.remote(argument)
+        ray.cancel(waiting)
+        with pytest.raises(TaskCancelledError):
+            ray.get(waiting, timeout=20)
+        gate.open()
+        assert ray.get(argument) == 1
+
+    def test_a_running_task_is_interrupted(self, tmp_path: Path) -> None:
+        started, cleaned = Gate(tmp_path, "started"), Gate(tmp_path, "cleaned")
+
+        @ray.remote
+        def spin() -> None:
+            started.open()
+            try:
+                while True:
+                    time.sleep(0.005)
+            finally:
+                cleaned.open()
+
+        ref = spin.remote()
+        started.wait()
+        ray.cancel(ref)
+        with pytest.raises(TaskCancelledError):
+            ray.get(ref, timeout=20)
+        cleaned.wait()
+
+    def test_force_kills_the_worker_of_a_running_task(self, tmp_path: Path) -> None:
+        started = Gate(tmp_path)
+
+        @ray.remote
+        def stubborn() -> None:
+            started.open()
+            while True:
+                try:
+                    time.sleep(60)
+                except BaseException:  # noqa: BLE001 - it does not want to stop
+                    continue
+
+        ref = stubborn.remote()
+        started.wait()
+        ray.cancel(ref, force=True)
+        with pytest.raises((WorkerCrashedError, TaskCancelledError)):
+            ray.get(ref, timeout=20)
+
+    def test_a_cancelled_task_is_not_retried(self, tmp_path: Path) -> None:
+        started, tally = Gate(tmp_path), Tally(tmp_path)
+
+        @ray.remote(max_retries=5, retry_exceptions=True)
+        def spin() -> None:
+            tally.add()
+            started.open()
+            while True:
+                time.sleep(0.005)
+
+        ref = spin.remote()
+        started.wait()
+        ray.cancel(ref)
+        with pytest.raises(TaskCancelledError):
+            ray.get(ref, timeout=20)
+        assert tally.count() == 1
+
+    def test_cancelling_what_has_ended_changes_nothing(self) -> None:
+        @ray.remote
+        def one() -> int:
+            return 1
+
+        ref = one.remote()
+        assert ray.get(ref) == 1
+        ray.cancel(ref)
+        assert ray.get(ref) == 1
+        ray.cancel(ray.put(2))
+
+    def test_only_references_can_be_cancelled(self) -> None:
+        with pytest.raises(TypeError, match="int"):
+            ray.cancel(1)
+
+    def test_cancel_reaches_the_children(self, tmp_path: Path) -> None:
+        started, cleaned = Gate(tmp_path, "started"), Gate(tmp_path, "cleaned")
+
+        @ray.remote
+        def child() -> None:
+            started.open()
+            try:
+                while True:
+                    time.sleep(0.005)
+            finally:
+                cleaned.open()
+
+        @ray.remote
+        def parent() -> None:
+            ray.get(child.remote())
+
+        ref = parent.remote()
+        started.wait()
+        ray.cancel(ref, recursive=True)
+        with pytest.raises(TaskCancelledError):
+            ray.get(ref, timeout=20)
+        cleaned.wait()
+
+    def test_the_worker_of_a_cancelled_task_serves_on(self, tmp_path: Path) -> None:
+        @ray.remote
+        def spin(gate: Gate) -> None:
+            gate.open()
+            while True:
+                time.sleep(0.005)
+
+        @ray.remote
+        def one() -> int:
+            return 1
+
+        for number in range(3):
+            gate = Gate(tmp_path, str(number))
+            ref = spin.remote(gate)
+            gate.wait()
+            ray.cancel(ref)
+            with pytest.raises(TaskCancelledError):
+                ray.get(ref, timeout=20)
+            assert ray.get([one.remote() for _ in range(10)], timeout=20) == [1] * 10
+
+    def test_a_call_of_an_async_actor_is_cancelled_in_its_coroutine(self, tmp_path: Path) -> None:
+        started, cleaned = Gate(tmp_path, "started"), Gate(tmp_path, "cleaned")
+
+        @ray.remote
+        class Sleeper:
+            async def sleep(self) -> None:
+                started.open()
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    cleaned.open()
+
+            async def one(self) -> int:
+                return 1
+
+        sleeper = Sleeper.remote()
+        ref = sleeper.sleep.remote()
+        started.wait()
+        ray.cancel(ref)
+        with pytest.raises(TaskCancelledError):
+            ray.get(ref, timeout=20)
+        cleaned.wait()
+        assert ray.get(sleeper.one.remote()) == 1
+
+    def test_a_call_that_waits_at_an_actor_is_cancelled(self, tmp_path: Path) -> None:
+        gate = Gate(tmp_path)
+        actor = fragile_class().remote()
+        running = actor.wait.remote(gate)
+        waiting = actor.add.remote()
+        ray.cancel(waiting)
+        with pytest.raises(TaskCancelledError):
+            ray.get(waiting, timeout=20)
+        gate.open()
+        assert ray.get(running, timeout=20) == "through"
+        assert ray.get(actor.add.remote()) == 1
+
+    def test_a_call_of_an_actor_cannot_be_cancelled_by_force(self, tmp_path: Path) -> None:
+        gate = Gate(tmp_path)
+        actor = fragile_class().remote()
+        running = actor.wait.remote(gate)
+        with pytest.raises(ValueError, match="force"):
+            ray.cancel(running, force=True)
+        gate.open()
+        assert ray.get(running, timeout=20) == "through"
+
+    def test_a_stream_can_be_cancelled(self, tmp_path: Path) -> None:
+        @ray.remote
+        def endless() -> Iterator[int]:
+            n = 0
+            while True:
+                yield n
+                n += 1
+                time.sleep(0.002)
+
+        stream = endless.remote()
+        assert ray.get(next(stream), timeout=20) == 0
+        ray.cancel(stream)
+        with pytest.raises(TaskCancelledError):
+            for ref in stream:
+                ray.get(ref, timeout=20)

@@ -1,0 +1,49 @@
+"""EngineTests: the behaviour that every engine must show, through public names only.
+
+The groups lie one to a file beside this one. An engine's own tests subclass `EngineTests`; what
+the engine cannot do stands in `cannot`, with the reason, and that list documents the difference.
+"""
+
+from __future__ import annotations
+
+from heliostat.testing._actors import ActorTests
+from heliostat.testing._asynchrony import AsynchronyTests
+from heliostat.testing._errors import ErrorTests
+from heliostat.testing._faults import ActorFaultTests, CancelTests, CrashTests
+from heliostat.testing._lifecycle import LifecycleTests
+from heliostat.testing._objects import MemoryTests, ObjectTests
+from heliostat.testing._resources import ResourceTests
+from heliostat.testing._streams import StreamTests
+from heliostat.testing._tasks import TaskTests
+
+__all__ = ["EngineTests"]
+
+
+class EngineTests(
+    LifecycleTests,
+    TaskTests,
+    ObjectTests,
+    MemoryTests,
+    StreamTests,
+    ActorTests,
+    AsynchronyTests,
+    ResourceTests,
+    ErrorTests,
+    CrashTests,
+    ActorFaultTests,
+    CancelTests,
+):
+    """Subclass it in a test file, say which engine, and pytest runs the whole suite.
+
+    Attributes:
+        engine: The name that `heliostat.init(engine=...)` knows.
+        cannot: Tests that this engine is excused from: name -> reason.
+        settle_s: How long resources may take to come back after a test.
+
+    Example:
+        >>> class TestInline(EngineTests):
+        ...     engine = "inline"
+        ...     cannot = {"test_a_dead_worker_is_retried": "there are no workers"}
+        >>> all(hasattr(TestInline, name) for name in TestInline.cannot)
+        True
+    """

@@ -1,0 +1,95 @@
+"""The shared suite on the inline engine, and how that engine differs from the others."""
+
+from typing import ClassVar
+
+from heliostat.testing.suite import EngineTests
+
+ENDED = "a task has ended before its reference exists: nothing waits, overlaps or is held meanwhile"
+OURS = "tasks run in this very process: its death would be ours"
+SAME = "values are kept as they are: no copy is made and nothing is pickled"
+HERE = "there is no shared memory and nothing to recycle: values live as long as the session"
+WHOLE = "a stream is drained when its task is called"
+
+EXCUSES: dict[str, tuple[str, ...]] = {
+    ENDED: (
+        "test_get_runs_into_its_timeout",
+        "test_wait_sees_what_is_ready_first",
+        "test_a_running_task_holds_what_it_asked_for",
+        "test_a_resource_bounds_how_many_run_at_once",
+        "test_fractions_add_up_exactly",
+        "test_a_task_of_0_cpus_runs_when_all_cpus_are_taken",
+        "test_a_small_task_does_not_wait_behind_one_that_cannot_run_yet",
+        "test_an_actor_waits_for_resources_that_come_free",
+        "test_an_idle_actor_holds_no_cpu_unless_it_asked_for_some",
+        "test_an_actor_without_handles_gives_its_resources_back",
+        "test_actors_with_a_gpu_each_have_different_ones",
+        "test_halves_of_a_gpu_share_it",
+        "test_awaiting_does_not_stop_the_loop",
+        "test_an_await_may_time_out_and_the_reference_stays_good",
+        "test_calls_of_an_async_actor_overlap",
+        "test_max_concurrency_bounds_an_async_actor",
+        "test_a_threaded_actor_runs_calls_at_once",
+        "test_calls_of_one_caller_stay_in_order_when_an_argument_is_late",
+        "test_a_reference_held_by_a_queued_task_keeps_its_object",
+        "test_a_killed_actor_fails_running_waiting_and_later_calls",
+        "test_a_waiting_task_is_cancelled_before_it_runs",
+        "test_a_task_that_waits_for_an_argument_is_cancelled",
+        "test_a_running_task_is_interrupted",
+        "test_force_kills_the_worker_of_a_running_task",
+        "test_a_cancelled_task_is_not_retried",
+        "test_cancel_reaches_the_children",
+        "test_the_worker_of_a_cancelled_task_serves_on",
+        "test_a_call_of_an_async_actor_is_cancelled_in_its_coroutine",
+        "test_a_call_that_waits_at_an_actor_is_cancelled",
+        "test_a_call_of_an_actor_cannot_be_cancelled_by_force",
+    ),
+    OURS: (
+        "test_a_dead_worker_without_retries_is_an_error_that_says_how_it_died",
+        "test_a_dead_worker_is_retried",
+        "test_max_retries_bounds_the_attempts",
+        "test_others_do_not_notice_a_dead_worker",
+        "test_a_stream_whose_worker_dies_ends_with_the_error",
+        "test_a_task_whose_parent_died_is_run_by_the_next_attempt",
+        "test_a_crash_without_restarts_is_the_end",
+        "test_max_restarts_brings_a_fresh_actor_back",
+        "test_max_task_retries_runs_the_lost_call_again",
+        "test_calls_waiting_behind_a_crash_run_after_the_restart",
+        "test_kill_with_restart_uses_a_restart",
+        "test_a_restarted_named_actor_keeps_its_name",
+        "test_a_keyboard_interrupt_in_a_task_is_a_cancellation",
+        "test_gpus_are_numbered_and_seen_by_cuda",
+    ),
+    SAME: (
+        "test_a_put_value_is_a_snapshot",
+        "test_an_argument_is_a_snapshot",
+        "test_an_unpicklable_value_is_a_type_error_with_the_path_to_the_culprit",
+        "test_an_unpicklable_attribute_is_named",
+        "test_an_unpicklable_closure_is_named",
+        "test_an_unpicklable_result_is_an_error_of_its_task",
+        "test_an_item_that_cannot_be_pickled_is_an_error",
+        "test_a_large_array_is_read_without_a_copy_and_read_only",
+        "test_a_large_result_and_a_large_argument_are_read_only",
+    ),
+    HERE: (
+        "test_an_object_larger_than_the_store_is_refused_with_both_sizes",
+        "test_a_result_larger_than_the_store_is_an_error_of_its_task",
+        "test_a_store_full_of_live_objects_is_an_error_until_one_is_dropped",
+    ),
+    WHOLE: (
+        "test_an_item_arrives_before_the_task_has_ended",
+        "test_next_ready_says_whether_next_would_wait",
+        "test_an_abandoned_stream_ends_its_task",
+        "test_a_stream_can_be_cancelled",
+    ),
+}
+
+
+class TestInline(EngineTests):
+    engine = "inline"
+    cannot: ClassVar[dict[str, str]] = {
+        test: reason for reason, tests in EXCUSES.items() for test in tests
+    }
+
+
+def test_every_excuse_is_for_a_test_that_exists() -> None:
+    assert [name for name in TestInline.cannot if not hasattr(EngineTests, name)] == []
