@@ -42,9 +42,10 @@ setup: $(VENV)/.dev  ## the virtual environment, with everything for development
 demo: $(VENV)/.demo  ## the taxi lesson, end to end
 	$(BIN)/heliostat demo
 
-fix: $(VENV)/.dev  ## let ruff mend and format what it can
+fix: $(VENV)/.dev  ## let ruff mend and format what it can; write the tree anew
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/python -m tools.tree --write
 
 check: lint types layers sizes  ## lint, types, layers, sizes, parity of names (under 30 s)
 
@@ -62,6 +63,7 @@ layers: $(VENV)/.dev
 sizes: $(VENV)/.dev
 	$(BIN)/python -m tools.budget
 	$(BIN)/python -m tools.names
+	$(BIN)/python -m tools.tree
 
 fast: $(VENV)/.dev  ## the tests that take seconds
 	$(PYTEST) -m 'not slow and not ray and not gpu'

@@ -25,7 +25,7 @@ def programs() -> Iterator[object]:
             yield pytest.param(*match.groups(), id=f"{page.relative_to(ROOT)}-{number}")
 
 
-@pytest.mark.parametrize(("program", "output"), programs())
+@pytest.mark.parametrize(("program", "output"), list(programs()))
 def test_a_program_prints_what_the_page_says(program, output, tmp_path):
     script = tmp_path / "program.py"
     script.write_text(program)
