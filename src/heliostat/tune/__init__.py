@@ -1,0 +1,77 @@
+"""Tune: many trials, one decider.
+
+A map of the folder: `tuner.py` is the way in; `_experiment.py` decides (which trial starts, goes on,
+stops) and `_loop.py` does it, with one `_trial_actor.py` for each trial at a time; `session.py` is what
+a trial talks to. `search/` proposes configs out of a space (`_space.py`, `search/sample.py`),
+`schedulers/` and `stopper.py` cut trials short. `_snapshot.py` is everything on disk, `_restore.py` reads
+it back, `result_grid.py` is what comes out.
+"""
+
+from heliostat.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig
+from heliostat.tune import schedulers, search
+from heliostat.tune.callback import Callback
+from heliostat.tune.context import TuneContext
+from heliostat.tune.error import TuneError
+from heliostat.tune.result_grid import ResultGrid
+from heliostat.tune.search.sample import (
+    choice,
+    grid_search,
+    lograndint,
+    loguniform,
+    qlograndint,
+    qloguniform,
+    qrandint,
+    qrandn,
+    quniform,
+    randint,
+    randn,
+    sample_from,
+    uniform,
+)
+from heliostat.tune.session import get_checkpoint, get_context, report
+from heliostat.tune.stopper import Stopper
+from heliostat.tune.trainable import (
+    PlacementGroupFactory,
+    Trainable,
+    with_parameters,
+    with_resources,
+)
+from heliostat.tune.tune_config import TuneConfig
+from heliostat.tune.tuner import Tuner
+
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "CheckpointConfig",
+    "FailureConfig",
+    "PlacementGroupFactory",
+    "Result",
+    "ResultGrid",
+    "RunConfig",
+    "Stopper",
+    "Trainable",
+    "TuneConfig",
+    "TuneContext",
+    "TuneError",
+    "Tuner",
+    "choice",
+    "get_checkpoint",
+    "get_context",
+    "grid_search",
+    "lograndint",
+    "loguniform",
+    "qlograndint",
+    "qloguniform",
+    "qrandint",
+    "qrandn",
+    "quniform",
+    "randint",
+    "randn",
+    "report",
+    "sample_from",
+    "schedulers",
+    "search",
+    "uniform",
+    "with_parameters",
+    "with_resources",
+]

@@ -1,0 +1,488 @@
+"""Experiment: event in, commands out; which trial starts, goes on, stops, and what is kept.
+
+It asks the searcher for configs, the scheduler and the stopper for verdicts, and admits trials by
+resources. It does not know of actors, files or the clock.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from heliostat.tune import _messages as m
+from heliostat.tune import _space
+from heliostat.tune._metrics import look_up, user_metrics
+from heliostat.tune._trial import (
+    ERROR,
+    PAUSED,
+    PAUSING,
+    PENDING,
+    RUNNING,
+    STOPPING,
+    TERMINATED,
+    Trial,
+)
+from heliostat.tune.error import TuneError
+from heliostat.tune.schedulers import TrialScheduler
+from heliostat.tune.search import Searcher
+from heliostat.tune.stopper import Stopper
+
+_EPSILON = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What does not change while a study runs.
+
+    Attributes:
+        name: Of the study.
+        trainable_name: Of what is tuned.
+        id_prefix: First part of each trial's id.
+        space: The search space.
+        limit: How many trials at most; None leaves it to the searcher.
+        capacity: The resources of the cluster.
+        request: Resources for a config.
+        create: Makes the directory name of a trial, and its name where users want another.
+        metric: What is optimised; None for nothing.
+        mode: "min", "max" or None.
+        max_concurrent: At most so many at a time; 0 for as many as fit.
+        time_budget_s: Stop everything after this.
+        max_failures: How often a trial may fail and be tried again; -1 for always.
+        fail_fast: The first failed trial ends the study.
+        keep: How many checkpoints of a trial stay; None for all.
+        keep_by: The metric by which they are ranked; None for the newest.
+        keep_mode: "min" or "max".
+    """
+
+    name: str
+    trainable_name: str
+    id_prefix: str
+    space: Mapping[str, Any]
+    limit: float | None
+    capacity: Mapping[str, float]
+    request: Callable[[dict[str, Any]], Mapping[str, float]]
+    create: Callable[[Trial], Trial] = lambda trial: trial
+    metric: str | None = None
+    mode: str | None = None
+    max_concurrent: int = 0
+    time_budget_s: float | None = None
+    max_failures: int = 0
+    fail_fast: bool = False
+    keep: int | None = None
+    keep_by: str | None = None
+    keep_mode: str = "max"
+
+
+class Experiment:
+    """Decides about the trials of one study.
+
+    Args:
+        study: What is fixed.
+        searcher: Proposes configs; knows the space already.
+        scheduler: Judges reports.
+        stopper: Ends trials, or the study.
+        trials: Trials of an earlier run, for a study that is taken up again.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        searcher: Searcher,
+        scheduler: TrialScheduler,
+        stopper: Stopper,
+        trials: list[Trial] | None = None,
+    ) -> None:
+        self.study = study
+        self.failure: BaseException | None = None
+        self._searcher = searcher
+        self._scheduler = scheduler
+        self._stopper = stopper
+        self._trials: dict[str, Trial] = {trial.trial_id: trial for trial in trials or []}
+        # Failed attempts go to the front, paused trials to the back.
+        self._waiting = deque(t for t in self._trials.values() if t.state in (PENDING, PAUSED))
+        self._live: dict[str, Trial] = {}
+        self._used: dict[str, float] = {}
+        # No more proposals; and, when stopped, no more attempts either.
+        self._closed = False
+        self._stopped = False
+        self._deadline: float | None = None
+        self._seen_metric: set[str] = set()
+        self._counts = dict.fromkeys((TERMINATED, ERROR), 0)
+        for trial in self._trials.values():
+            if trial.is_finished():
+                self._counts[trial.state] += 1
+        self.lockstep = scheduler.decides or stopper.decides
+
+    @property
+    def finished(self) -> bool:
+        """No trial runs or waits, and there will be no more."""
+        return self._closed and not self._live and not self._waiting
+
+    @property
+    def deadline(self) -> float | None:
+        """When the time budget ends; a `Tick` is due then. None without one, or once it is over."""
+        return self._deadline
+
+    @property
+    def running(self) -> int:
+        """How many trials run."""
+        return len(self._live)
+
+    @property
+    def ended(self) -> int:
+        """How many trials ended, well or not."""
+        return sum(self._counts.values())
+
+    @property
+    def failed(self) -> int:
+        """How many trials ended in error."""
+        return self._counts[ERROR]
+
+    @property
+    def total(self) -> float | None:
+        """How many trials there will be, as far as known."""
+        total = self._searcher.total_samples
+        return self.study.limit if total is None else total
+
+    def get_trials(self) -> list[Trial]:
+        """All trials so far, in the order proposed."""
+        return list(self._trials.values())
+
+    def get_trial(self, trial_id: str) -> Trial:
+        """One of them."""
+        return self._trials[trial_id]
+
+    def get_waiting_trials(self) -> list[Trial]:
+        """Those that may run now, pending ones before paused ones."""
+        return sorted(self._waiting, key=lambda trial: trial.state == PAUSED)
+
+    def handle(self, event: m.Event, now: float) -> list[m.Command]:
+        """Take note of an event and say what to do about it.
+
+        Args:
+            event: What happened.
+            now: Monotonic seconds.
+
+        Returns:
+            Commands, to be performed in order.
+
+        Raises:
+            TuneError: A trial can never fit, or the searcher does what it must not.
+        """
+        out: list[m.Command] = []
+        match event:
+            case m.Interrupted():
+                self._stop_all("interrupted", out)
+            case m.Tick():
+                if self._deadline is None and not self._stopped and self.study.time_budget_s:
+                    self._deadline = now + self.study.time_budget_s
+            case m.Reported() | m.TrialDone() | m.TrialLost():
+                self._on_news(event, out)
+        if self._deadline is not None and now >= self._deadline and not self._closed:
+            self._stop_all("time budget", out)
+        self._admit(out)
+        return out
+
+    def fail(self, error: BaseException, out: list[m.Command]) -> None:
+        """End the study with an error of its own; the trials under way are stopped."""
+        self.failure = self.failure or error
+        self._stop_all("study failed", out)
+
+    def _on_news(self, event: m.Reported | m.TrialDone | m.TrialLost, out: list[m.Command]) -> None:
+        trial = self._live.get(event.trial_id)
+        if trial is None or trial.attempt != event.attempt:
+            return  # late news of an attempt that is over
+        match event:
+            case m.Reported():
+                self._on_reported(trial, event.reports, out)
+            case m.TrialDone():
+                self._on_done(trial, event, out)
+            case m.TrialLost():
+                self._on_failed(trial, event.error, out)
+
+    # Reports.
+
+    def _on_reported(self, trial: Trial, reports: list[m.Report], out: list[m.Command]) -> None:
+        verdict = TrialScheduler.CONTINUE
+        for report in reports:
+            verdict = self._judge(trial, report, out)
+        if trial.state != RUNNING:
+            return  # told to stop already, by this report or before
+        match verdict:
+            case TrialScheduler.STOP:
+                trial.move(STOPPING, "verdict")
+                out.append(m.Stop(trial.trial_id))
+            case TrialScheduler.PAUSE:
+                trial.move(PAUSING, "verdict")
+                out.append(m.Pause(trial.trial_id))
+            case TrialScheduler.CONTINUE | TrialScheduler.NOOP:
+                out.append(m.Continue(trial.trial_id))
+            case _:
+                scheduler = type(self._scheduler).__name__
+                self.fail(
+                    TuneError(
+                        f"{scheduler}.on_trial_result returned {verdict!r} for trial {trial}; it "
+                        'must be "CONTINUE", "PAUSE" or "STOP"'
+                    ),
+                    out,
+                )
+
+    def _judge(self, trial: Trial, report: m.Report, out: list[m.Command]) -> str:
+        result = report.metrics
+        trial.last_result = result
+        metric = self.study.metric
+        if metric is not None and look_up(result, metric) is not None:
+            self._seen_metric.add(trial.trial_id)
+        self._searcher.on_trial_result(trial.trial_id, result)
+        if report.checkpoint is not None:
+            self._keep(trial, report.checkpoint, result, out)
+        out.append(m.Snapshot("result", trial, result))
+        stop = self._stopper(trial.trial_id, result)
+        verdict = self._scheduler.on_trial_result(self, trial, result)
+        if self._stopper.decides and self._stopper.stop_all():
+            self._stop_all("stopper", out)
+        return TrialScheduler.STOP if stop else verdict
+
+    def _keep(self, trial: Trial, path: str, result: dict[str, Any], out: list[m.Command]) -> None:
+        trial.checkpoint = path
+        trial.saved += 1
+        trial.checkpoints.append((path, result))
+        out.append(m.Snapshot("checkpoint", trial, result))
+        study = self.study
+        if study.keep is None or len(trial.checkpoints) <= study.keep:
+            return
+        # The newest stays whatever its score: it is what a failed trial goes on from.
+        worst = min(trial.checkpoints[:-1] or trial.checkpoints, key=self._worth)
+        trial.checkpoints.remove(worst)
+        if worst[0] != trial.checkpoint:
+            out.append(m.Delete(worst[0]))
+
+    def _worth(self, kept: tuple[str, dict[str, Any]]) -> float:
+        if self.study.keep_by is None:
+            return 0.0  # min() takes the first of equals: the oldest
+        value = look_up(kept[1], self.study.keep_by)
+        if not isinstance(value, int | float) or value != value:
+            return float("-inf")
+        return value if self.study.keep_mode == "max" else -value
+
+    # Ends.
+
+    def _on_done(self, trial: Trial, event: m.TrialDone, out: list[m.Command]) -> None:
+        for report in event.reports:
+            self._judge(trial, report, out)
+        if event.error is not None and trial.state != STOPPING:
+            self._on_failed(trial, event.error, out)
+            return
+        if event.saved is not None:
+            self._keep(trial, event.saved, trial.last_result, out)
+        self._release(trial)
+        if trial.state == PAUSING:
+            trial.move(PAUSED, "done")
+            out.append(m.Snapshot("pause", trial))
+            self._waiting.append(trial)
+            return
+        by_itself = trial.state == RUNNING
+        self._complete(trial, out)
+        unseen = self.study.metric is not None and trial.trial_id not in self._seen_metric
+        if unseen and by_itself and trial.last_result:
+            self.fail(self._no_metric(trial), out)
+        self._seen_metric.discard(trial.trial_id)
+
+    def _complete(self, trial: Trial, out: list[m.Command]) -> None:
+        trial.move(TERMINATED, "done")
+        if trial.last_result:
+            trial.last_result["done"] = True
+        self._counts[TERMINATED] += 1
+        self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
+        self._scheduler.on_trial_complete(self, trial, trial.last_result)
+        out.append(m.Snapshot("complete", trial))
+
+    def _no_metric(self, trial: Trial) -> TuneError:
+        reported = ", ".join(map(repr, user_metrics(trial.last_result))) or "none of its own"
+        return TuneError(
+            f"trial {trial} ended without reporting {self.study.metric!r}, the metric of TuneConfig; "
+            f"the metrics it reported: {reported}. Report that one, or name one of these"
+        )
+
+    def _on_failed(self, trial: Trial, error: BaseException, out: list[m.Command]) -> None:
+        if trial.state == STOPPING:  # its process was ended on purpose
+            self._release(trial)
+            self._complete(trial, out)
+            return
+        self._release(trial)
+        trial.error = error
+        trial.num_failures += 1
+        tries = self.study.max_failures
+        if not self._stopped and (tries < 0 or trial.num_failures <= tries):
+            trial.move(PENDING, "failed, tries again")
+            out.append(m.Snapshot("retry", trial))
+            self._waiting.appendleft(trial)
+            return
+        trial.move(ERROR, "failed")
+        self._counts[ERROR] += 1
+        self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None, error=True)
+        self._scheduler.on_trial_error(self, trial)
+        out.append(m.Snapshot("error", trial))
+        if self.study.fail_fast:
+            self._stop_all("fail_fast", out)
+
+    def _stop_all(self, why: str, out: list[m.Command]) -> None:
+        self._closed = self._stopped = True
+        self._deadline = None
+        for trial in self._live.values():
+            if trial.state in (RUNNING, PAUSING):
+                trial.move(STOPPING, why)
+                out.append(m.Stop(trial.trial_id))
+        for trial in self._waiting:
+            self._scheduler.on_trial_remove(self, trial)
+            self._complete(trial, out)
+        self._waiting.clear()
+
+    # Admission.
+
+    def _admit(self, out: list[m.Command]) -> None:
+        while trial := self._next_trial(out):
+            if not self._has_room(trial):
+                return
+            self._waiting.remove(trial)
+            self._live[trial.trial_id] = trial
+            for name, amount in trial.resources.items():
+                self._used[name] = self._used.get(name, 0.0) + amount
+            trial.attempt += 1
+            trial.error = None
+            trial.move(RUNNING, f"attempt {trial.attempt}")
+            out.append(m.Snapshot("start", trial))
+            out.append(m.Start(trial, self.lockstep))
+
+    def _next_trial(self, out: list[m.Command]) -> Trial | None:
+        if self.study.max_concurrent and len(self._live) >= self.study.max_concurrent:
+            return None
+        if self._waiting and not self._scheduler.decides:
+            return self._waiting[0]
+        if not any(trial.state == PENDING for trial in self._waiting):
+            self._propose(out)
+        if not self._waiting:
+            return None
+        chosen = self._scheduler.choose_trial_to_run(self)
+        if chosen is None and not self._live:
+            self.fail(
+                TuneError(
+                    f"{type(self._scheduler).__name__} lets none of the {len(self._waiting)} waiting "
+                    "trials run and no trial is running: the study would wait for ever"
+                ),
+                out,
+            )
+        return chosen
+
+    def _propose(self, out: list[m.Command]) -> None:
+        """Ask the searcher for one more trial and let it wait for room."""
+        if self._closed:
+            return
+        if self.study.limit is not None and len(self._trials) >= self.study.limit:
+            self._closed = True
+            return
+        index = len(self._trials)
+        trial_id = f"{self.study.id_prefix}_{index:05d}"
+        suggestion = self._searcher.suggest(trial_id)
+        if suggestion == Searcher.FINISHED:
+            self._closed = True
+            return
+        if suggestion is None:
+            if not self._live and not self._waiting:
+                raise TuneError(
+                    f"{type(self._searcher).__name__}.suggest({trial_id!r}) returned None while no "
+                    "trial is running: the study would wait for ever; return Searcher.FINISHED "
+                    "when there is nothing more to try"
+                )
+            return
+        trial = self._make(trial_id, index, suggestion)
+        self._trials[trial_id] = trial
+        self._waiting.append(trial)
+        self._scheduler.on_trial_add(self, trial)
+        out.append(m.Snapshot("add", trial))
+
+    def _make(self, trial_id: str, index: int, suggestion: Any) -> Trial:
+        searcher = type(self._searcher).__name__
+        if not isinstance(suggestion, Mapping):
+            raise TuneError(
+                f"{searcher}.suggest({trial_id!r}) returned {suggestion!r}; it must be a dict of "
+                "parameters, None or Searcher.FINISHED"
+            )
+        config = _space.preset(self.study.space, suggestion)
+        left = ["/".join(map(str, path)) for path, _ in _space.open_values(config)]
+        if left:
+            raise TuneError(
+                f"{searcher}.suggest({trial_id!r}) left parts of param_space open: "
+                f"{', '.join(left)}; give them fixed values or let the searcher propose them"
+            )
+        chosen = _space.tag(self.study.space, config)
+        request = self.study.request(config)
+        check_fits(request, self.study.capacity, f"a trial of {self.study.trainable_name}")
+        return self.study.create(
+            Trial(
+                trial_id=trial_id,
+                trainable_name=self.study.trainable_name,
+                config=config,
+                experiment_tag=f"{index}_{chosen}" if chosen else str(index),
+                path="",
+                resources=dict(request),
+            )
+        )
+
+    def _has_room(self, trial: Trial) -> bool:
+        return all(
+            self._used.get(name, 0.0) + amount <= self.study.capacity.get(name, 0.0) + _EPSILON
+            for name, amount in trial.resources.items()
+        )
+
+    def _release(self, trial: Trial) -> None:
+        del self._live[trial.trial_id]
+        for name, amount in trial.resources.items():
+            left = self._used[name] - amount
+            self._used[name] = left if left > _EPSILON else 0.0
+
+    def check(self) -> None:
+        """Assert what is always true."""
+        for trial in self._live.values():
+            assert trial.state in (RUNNING, STOPPING, PAUSING), trial.story
+        for trial in self._waiting:
+            assert trial.state in (PENDING, PAUSED), trial.story
+        assert len(set(self._waiting)) == len(self._waiting)
+        ended = [t for t in self._trials.values() if t.is_finished()]
+        assert len(ended) == self.ended
+        assert len(ended) + len(self._live) + len(self._waiting) == len(self._trials)
+        for name in {*self._used, *self.study.capacity}:
+            used = sum(trial.resources.get(name, 0.0) for trial in self._live.values())
+            assert abs(used - self._used.get(name, 0.0)) < 1e-6
+            assert used <= self.study.capacity.get(name, 0.0) + 1e-6
+        if self.study.max_concurrent:
+            assert len(self._live) <= self.study.max_concurrent
+        for trial in self._trials.values():
+            assert len(trial.checkpoints) <= (self.study.keep or trial.saved)
+            assert trial.checkpoint is None or trial.checkpoint == trial.checkpoints[-1][0]
+
+
+def check_fits(request: Mapping[str, float], capacity: Mapping[str, float], who: str) -> None:
+    """Refuse a request that the whole cluster could never meet.
+
+    Args:
+        request: What is asked.
+        capacity: What the cluster has when it is empty.
+        who: Whose request it is, for the message.
+
+    Raises:
+        TuneError: It can never fit; the message names what is missing.
+
+    Example:
+        >>> check_fits({"CPU": 1}, {"CPU": 2}, "a trial")
+    """
+    missing = [
+        f"{name}: {amount:g} asked, {capacity.get(name, 0.0):g} there"
+        for name, amount in request.items()
+        if amount > capacity.get(name, 0.0) + _EPSILON
+    ]
+    if missing:
+        raise TuneError(
+            f"{who} can never run here ({'; '.join(missing)}). Ask for less, or give the cluster "
+            "more: heliostat.init(num_cpus=, num_gpus=, resources=)"
+        )

@@ -1,0 +1,297 @@
+"""Loop: drives an Experiment with actors, its log and its callbacks. It decides nothing."""
+
+import shutil
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import heliostat
+from heliostat.exceptions import RayActorError, RayError
+from heliostat.train import Checkpoint
+from heliostat.tune import _messages as m
+from heliostat.tune._experiment import Experiment
+from heliostat.tune._snapshot import Log, encode
+from heliostat.tune._trial import Trial
+from heliostat.tune._trial_actor import TrialActor
+from heliostat.tune.callback import Callback
+from heliostat.tune.progress_reporter import Display
+from heliostat.tune.trainable import Runnable
+
+_HOOKS = {
+    "start": "on_trial_start",
+    "complete": "on_trial_complete",
+    "error": "on_trial_error",
+    "retry": "on_trial_recover",
+}
+
+
+class _Slot(NamedTuple):
+    """An actor and what it holds: it can host any trial that asks for the same."""
+
+    actor: Any
+    holds: tuple[tuple[str, float], ...]
+
+
+class _Call(NamedTuple):
+    """A call to an actor whose answer is awaited."""
+
+    trial_id: str
+    attempt: int
+
+
+class Loop:
+    """Feeds an Experiment with what happens, and does what it says.
+
+    Args:
+        experiment: The decider.
+        runnable: What trials run.
+        experiment_name: The study's name.
+        directory: The study's directory.
+        log: Where to write down what happens.
+        callbacks: Whom to tell.
+        display: What people see.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        runnable: Runnable,
+        experiment_name: str,
+        directory: Path,
+        log: Log,
+        callbacks: Sequence[Callback],
+        display: Display,
+    ) -> None:
+        self._experiment = experiment
+        self._runnable = runnable
+        self._shipped = heliostat.put(runnable)
+        self._name = experiment_name
+        self._directory = directory
+        self._log = log
+        self._callbacks = callbacks
+        self._display = display
+        self._calls: dict[Any, _Call] = {}
+        self._slots: dict[str, _Slot] = {}
+        self._idle: list[_Slot] = []
+        self._events: deque[m.Event] = deque([m.Tick()])
+        self._iteration = 0
+
+    def run(self) -> None:
+        """Run the study to its end; Ctrl-C ends it early, a second one at once."""
+        try:
+            while self._events or not self._experiment.finished:
+                try:
+                    self._step()
+                except KeyboardInterrupt:
+                    if self._experiment.finished or self._display.interrupted:
+                        raise
+                    self._display.interrupted = True
+                    self._events.append(m.Interrupted())
+        finally:
+            self._end()
+
+    def _step(self) -> None:
+        if not self._events:
+            self._wait()
+        self._iteration += 1
+        for callback in self._callbacks:
+            callback.on_step_begin(self._iteration, self._experiment.get_trials())
+        while self._events:
+            event = self._events.popleft()
+            for command in self._experiment.handle(event, time.monotonic()):
+                self._perform(command)
+        self._log.flush()
+        self._display.update(self._experiment)
+        for callback in self._callbacks:
+            callback.on_step_end(self._iteration, self._experiment.get_trials())
+
+    # Commands.
+
+    def _perform(self, command: m.Command) -> None:
+        match command:
+            case m.Start():
+                self._start(command.trial, lockstep=command.lockstep)
+            case m.Continue():
+                slot = self._slots[command.trial_id]
+                self._call(command.trial_id, slot.actor.next.remote())
+            case m.Stop():
+                self._stop(command.trial_id, save=False)
+            case m.Pause():
+                self._stop(command.trial_id, save=True)
+            case m.Snapshot():
+                self._record(command)
+            case m.Delete():
+                self._log.append("delete", path=self._relative(command.path))
+                self._log.flush()  # nothing refers to it any more, and the disk knows
+                shutil.rmtree(command.path, ignore_errors=True)
+
+    def _start(self, trial: Trial, *, lockstep: bool) -> None:
+        request = self._runnable.request(trial.config)
+        slot = self._slot(tuple(sorted(request.bundles[0].items())))
+        self._slots[trial.trial_id] = slot
+        order = m.Order(
+            trial_id=trial.trial_id,
+            trial_name=str(trial),
+            experiment_name=self._name,
+            experiment_tag=trial.experiment_tag,
+            config=trial.config,
+            path=trial.path,
+            resources=dict(trial.resources),
+            checkpoint=trial.checkpoint,
+            next_checkpoint=trial.saved,
+            last_result=trial.last_result,
+            lockstep=lockstep,
+        )
+        self._call(trial.trial_id, slot.actor.start.remote(order))
+
+    def _slot(self, holds: tuple[tuple[str, float], ...]) -> _Slot:
+        for index, slot in enumerate(self._idle):
+            if slot.holds == holds:
+                return self._idle.pop(index)
+        # Idle actors of another size hold what this one may need.
+        while self._idle:
+            heliostat.kill(self._idle.pop().actor)
+        options = dict(holds)
+        actor = _REMOTE.options(
+            num_cpus=options.pop("CPU", 0),
+            num_gpus=options.pop("GPU", 0),
+            memory=options.pop("memory", None),
+            resources=options or None,
+        ).remote(self._shipped)
+        return _Slot(actor, holds)
+
+    def _call(self, trial_id: str, ref: Any) -> None:
+        attempt = self._experiment.get_trial(trial_id).attempt
+        self._calls[ref] = _Call(trial_id, attempt)
+
+    def _stop(self, trial_id: str, *, save: bool) -> None:
+        waiting = [ref for ref, call in self._calls.items() if call.trial_id == trial_id]
+        slot = self._slots[trial_id]
+        if not waiting:  # it waits for our answer, inside report()
+            self._call(trial_id, slot.actor.stop.remote(save))
+            return
+        # In the middle of its work: nothing but the end of its process ends that.
+        for ref in waiting:
+            call = self._calls.pop(ref)
+            self._events.append(m.TrialDone(trial_id, call.attempt, []))
+        self._drop(trial_id)
+
+    def _drop(self, trial_id: str) -> None:
+        if slot := self._slots.pop(trial_id, None):
+            heliostat.kill(slot.actor)
+
+    # Events.
+
+    def _wait(self) -> None:
+        refs = list(self._calls)
+        assert refs, "a study that is not finished waits for some trial"
+        deadline = self._experiment.deadline
+        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready, rest = heliostat.wait(refs, num_returns=1, timeout=timeout)
+        if ready and rest:
+            more, _ = heliostat.wait(rest, num_returns=len(rest), timeout=0)
+            ready += more
+        for ref in ready:
+            self._events.append(self._take(ref, self._calls.pop(ref)))
+        if not ready:
+            self._events.append(m.Tick())
+
+    def _take(self, ref: Any, call: _Call) -> m.Event:
+        trial_id, attempt = call
+        try:
+            update: m.Update = heliostat.get(ref)
+        except RayActorError as error:
+            self._slots.pop(trial_id, None)
+            return m.TrialLost(trial_id, attempt, error)
+        except RayError as error:
+            # A fresh process for the next trial: what failed may have left anything behind.
+            self._drop(trial_id)
+            return m.TrialDone(trial_id, attempt, [], error)
+        if not update.done:
+            return m.Reported(trial_id, attempt, update.reports)
+        self._idle.append(self._slots.pop(trial_id))
+        return m.TrialDone(trial_id, attempt, update.reports, None, update.saved)
+
+    # Records.
+
+    def _record(self, snapshot: m.Snapshot) -> None:
+        what, trial, result = snapshot
+        log = self._log
+        match what:
+            case "add":
+                log.append(
+                    "add",
+                    trial=trial.trial_id,
+                    name=str(trial),
+                    tag=trial.experiment_tag,
+                    path=self._relative(trial.path),
+                    resources=trial.resources,
+                    config=encode(trial.config),
+                )
+            case "result":
+                log.append("result", trial=trial.trial_id, result=encode(result))
+            case "checkpoint":
+                assert trial.checkpoint is not None
+                log.append(
+                    "checkpoint",
+                    trial=trial.trial_id,
+                    path=self._relative(trial.checkpoint),
+                    result=encode(result),
+                )
+            case "error" | "retry":
+                assert trial.error is not None
+                self._write_error(trial, trial.error)
+                log.append(what, trial=trial.trial_id, error=_encode_error(trial.error))
+            case _:
+                log.append(what, trial=trial.trial_id)
+        for callback in self._callbacks:
+            self._tell(callback, what, trial, result)
+        if what == "error":
+            self._display.failed(trial)
+
+    def _tell(
+        self, callback: Callback, what: str, trial: Trial, result: dict[str, Any] | None
+    ) -> None:
+        trials = self._experiment.get_trials()
+        if what == "result":
+            assert result is not None
+            callback.on_trial_result(self._iteration, trials, trial, result)
+        elif what == "checkpoint":
+            assert trial.checkpoint is not None
+            callback.on_trial_save(self._iteration, trials, trial)
+            callback.on_checkpoint(self._iteration, trials, trial, Checkpoint(trial.checkpoint))
+        elif what in _HOOKS:
+            getattr(callback, _HOOKS[what])(self._iteration, trials, trial)
+            if what == "start" and trial.checkpoint is not None:
+                callback.on_trial_restore(self._iteration, trials, trial)
+
+    def _write_error(self, trial: Trial, error: BaseException) -> None:
+        path = Path(trial.path)
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / "error.txt").open("a", encoding="utf-8") as file:
+            file.write("".join(traceback.format_exception(error)))
+
+    def _relative(self, path: str) -> str:
+        """Paths in the log are below the study's directory, so that it can be moved."""
+        return str(Path(path).relative_to(self._directory))
+
+    def _end(self) -> None:
+        for slot in (*self._slots.values(), *self._idle):
+            heliostat.kill(slot.actor)
+        self._slots.clear()
+        self._idle.clear()
+        self._log.flush()
+
+
+def _encode_error(error: BaseException) -> Any:
+    text = "".join(traceback.format_exception(error))
+    try:
+        return {"text": text, "error": encode(error)}
+    except Exception:  # noqa: BLE001 - user values may refuse to be pickled: the text remains
+        return {"text": text, "error": None}
+
+
+_REMOTE = heliostat.remote(TrialActor)

@@ -1,0 +1,113 @@
+"""What is said between a study's decider, its loop and its trial actors. Values only."""
+
+from typing import Any, NamedTuple
+
+from heliostat.tune._trial import Trial
+
+
+class Report(NamedTuple):
+    """What a trial said once: its metrics and where it saved itself, if it did."""
+
+    metrics: dict[str, Any]
+    checkpoint: str | None = None
+
+
+class Order(NamedTuple):
+    """What a trial actor needs to know to run an attempt."""
+
+    trial_id: str
+    trial_name: str
+    experiment_name: str
+    experiment_tag: str
+    config: dict[str, Any]
+    path: str
+    resources: dict[str, float]
+    checkpoint: str | None
+    next_checkpoint: int
+    last_result: dict[str, Any]
+    lockstep: bool
+
+
+class Update(NamedTuple):
+    """What a trial actor answers: reports since the last answer, and whether the trial ended."""
+
+    reports: list[Report]
+    done: bool
+    saved: str | None = None
+
+
+class Tick(NamedTuple):
+    """Time went by, or the study begins."""
+
+
+class Interrupted(NamedTuple):
+    """The user wants no more."""
+
+
+class Reported(NamedTuple):
+    """A trial reported and goes on (or waits for its answer)."""
+
+    trial_id: str
+    attempt: int
+    reports: list[Report]
+
+
+class TrialDone(NamedTuple):
+    """An attempt ended: by itself, because it was told to, or with an error of its own."""
+
+    trial_id: str
+    attempt: int
+    reports: list[Report]
+    error: BaseException | None = None
+    saved: str | None = None
+
+
+class TrialLost(NamedTuple):
+    """The process of an attempt is gone."""
+
+    trial_id: str
+    attempt: int
+    error: BaseException
+
+
+class Start(NamedTuple):
+    """Run an attempt, from the trial's checkpoint when it has one."""
+
+    trial: Trial
+    lockstep: bool
+
+
+class Continue(NamedTuple):
+    """Let an attempt go on, and wait for its next report."""
+
+    trial_id: str
+
+
+class Stop(NamedTuple):
+    """End an attempt; its `TrialDone` is still awaited."""
+
+    trial_id: str
+
+
+class Pause(NamedTuple):
+    """Save and end an attempt; its `TrialDone` is still awaited."""
+
+    trial_id: str
+
+
+class Snapshot(NamedTuple):
+    """This happened: write it down and tell the callbacks."""
+
+    what: str
+    trial: Trial
+    result: dict[str, Any] | None = None
+
+
+class Delete(NamedTuple):
+    """Remove a checkpoint that no record refers to any more."""
+
+    path: str
+
+
+Event = Tick | Interrupted | Reported | TrialDone | TrialLost
+Command = Start | Continue | Stop | Pause | Snapshot | Delete

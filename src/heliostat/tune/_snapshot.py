@@ -1,0 +1,185 @@
+"""What is on disk of a study: one append-only log with one writer, and the files of each trial.
+
+The log is JSON lines; a line that was cut off by a kill is the last one and is ignored. It grows by a
+constant for each thing that happens, however many trials there are. A trial's own files (`params.json`,
+`result.json`, checkpoints) are written by the process that runs it. Nothing here knows why.
+"""
+
+import base64
+import fcntl
+import json
+import math
+import os
+import pickle
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
+
+from heliostat.train import Checkpoint
+
+LOG_PREFIX = "experiment-"
+TUNER_FILE = "tuner.pkl"
+_PICKLED = "__pickle__"
+
+
+class Log:
+    """The writer of a study's log. Lines are on their way to the disk after `flush`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Its only writer: a second one is told so at once.
+        self._file = open(path, "ab")  # noqa: SIM115 - open as long as the study runs
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise RuntimeError(
+                f"another process is running the study of {path}; wait for it or end it"
+            ) from None
+        if self._file.tell() and not _ends_with_newline(path):
+            self._file.write(b"\n")  # the writer before us was killed within a line
+
+    def append(self, kind: str, **fields: Any) -> None:
+        """Add a record."""
+        self._file.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
+
+    def flush(self) -> None:
+        """Hand all records to the operating system: they outlive this process from here."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """No more records."""
+        self._file.close()
+
+
+def read_log(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a log, oldest first; what a kill cut off is left out."""
+    with path.open("rb") as lines:
+        for line in lines:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue  # cut off by a kill; the next writer ended the line
+
+
+def newest_log(directory: Path) -> Path | None:
+    """The log of the last study that ran in a directory."""
+    logs = sorted(directory.glob(f"{LOG_PREFIX}*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    return logs[-1] if logs else None
+
+
+def encode(value: Any) -> Any:
+    """A value as JSON can hold it without loss; what JSON cannot hold is pickled."""
+    if _is_plain(value):
+        return value
+    return {_PICKLED: base64.b64encode(cloudpickle.dumps(value)).decode()}
+
+
+def decode(value: Any) -> Any:
+    """The inverse of `encode`. Only for a study's own log: it may run code."""
+    if isinstance(value, dict) and value.keys() == {_PICKLED}:
+        return pickle.loads(base64.b64decode(value[_PICKLED]))
+    return value
+
+
+class TrialFiles:
+    """The files of one trial, as the process that runs it sees them."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._results: IO[str] | None = None
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Make the directory and write the configuration."""
+        os.makedirs(self._path, exist_ok=True)
+        with open(os.path.join(self._path, "params.json"), "w", encoding="utf-8") as file:
+            file.write(readable(config))
+
+    def append(self, result: Mapping[str, Any]) -> None:
+        """Add a line to `result.json`."""
+        if self._results is None:
+            path = os.path.join(self._path, "result.json")
+            self._results = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        self._results.write(readable(result) + "\n")
+        self._results.flush()
+
+    def keep(self, checkpoint: Checkpoint, name: str) -> str:
+        """Copy a checkpoint into the directory: complete or not at all.
+
+        A checkpoint that is there already, such as a trainer's, stays where it is.
+        """
+        if Path(checkpoint.path).is_relative_to(self._path):
+            return checkpoint.path
+        target = os.path.join(self._path, name)
+        stage = f"{target}.stage-{os.getpid()}"
+        shutil.rmtree(stage, ignore_errors=True)
+        checkpoint.to_directory(stage)
+        # An attempt that was killed between this and its report leaves one of the same name.
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(stage, target)
+        return target
+
+    def close(self) -> None:
+        """No more results."""
+        if self._results is not None:
+            self._results.close()
+
+
+def read_results(path: str) -> list[dict[str, Any]]:
+    """All reports of a trial, oldest first."""
+    try:
+        lines = Path(path, "result.json").read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there complete or not at all."""
+    stage = path.with_name(f"{path.name}.stage-{os.getpid()}")
+    stage.write_bytes(data)
+    stage.replace(path)
+
+
+def readable(value: Any) -> str:
+    """A value as JSON for people and tools; what JSON does not know becomes a number or text."""
+    try:
+        return json.dumps(value, default=_to_json)
+    except (TypeError, ValueError):  # keys that are no strings, circles
+        return json.dumps(_stringify(value), default=str)
+
+
+def _to_json(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, tensors
+        return value.tolist()
+    return str(value)
+
+
+def _stringify(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _stringify(item) for key, item in value.items()}
+    return value if isinstance(value, int | float | str | None) else str(value)
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict:
+        return _PICKLED not in value and all(
+            type(key) is str and _is_plain(item) for key, item in value.items()
+        )
+    if kind is list:
+        return all(map(_is_plain, value))
+    return value is None or kind in (str, int, bool)
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

@@ -1,0 +1,87 @@
+"""Trial: one configuration and what became of it. Changed by `Experiment` alone."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+PENDING = "PENDING"
+RUNNING = "RUNNING"
+# Internal: told to stop or pause, not quiet yet. People see RUNNING.
+STOPPING = "STOPPING"
+PAUSING = "PAUSING"
+PAUSED = "PAUSED"
+TERMINATED = "TERMINATED"
+ERROR = "ERROR"
+
+MOVES = {
+    PENDING: {RUNNING, TERMINATED},
+    RUNNING: {STOPPING, PAUSING, TERMINATED, ERROR, PENDING},
+    STOPPING: {TERMINATED, ERROR},
+    PAUSING: {PAUSED, STOPPING, TERMINATED, ERROR, PENDING},
+    PAUSED: {RUNNING, TERMINATED},
+    TERMINATED: {PENDING},
+    ERROR: {PENDING},
+}
+_STORY = 20
+
+
+@dataclass(eq=False, slots=True)
+class Trial:
+    """One configuration of a study, its state and its last report.
+
+    Attributes:
+        trial_id: Unique in the study.
+        trainable_name: What is tuned.
+        config: The configuration.
+        experiment_tag: The number of the trial and what was chosen for it.
+        path: The directory of the trial.
+        resources: What it is admitted for: names to amounts.
+        state: Where it stands; `status` is what people see.
+        attempt: Which try this is; news of older ones is dropped.
+        last_result: The last report.
+        checkpoint: Path of the last checkpoint.
+        checkpoints: Paths of the checkpoints that are kept, each with its report.
+        error: Why it failed.
+        num_failures: How often it failed.
+    """
+
+    trial_id: str
+    trainable_name: str
+    config: dict[str, Any]
+    experiment_tag: str
+    path: str
+    resources: Mapping[str, float]
+    name: str = ""
+    state: str = PENDING
+    attempt: int = 0
+    last_result: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
+    checkpoints: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    saved: int = 0
+    error: BaseException | None = None
+    num_failures: int = 0
+    story: deque[str] = field(default_factory=lambda: deque(maxlen=_STORY))
+
+    @property
+    def status(self) -> str:
+        """PENDING, RUNNING, PAUSED, TERMINATED or ERROR."""
+        return RUNNING if self.state in (STOPPING, PAUSING) else self.state
+
+    def is_finished(self) -> bool:
+        """Whether it ended, well or not."""
+        return self.state in (TERMINATED, ERROR)
+
+    def move(self, state: str, why: str) -> None:
+        """Go to another state; an impossible move is a bug and says how it came to it."""
+        assert state in MOVES[self.state], (
+            f"trial {self.trial_id}: {self.state} -> {state} ({why}) after {list(self.story)}"
+        )
+        self.story.append(f"{self.state} -> {state} ({why})")
+        self.state = state
+
+    def __str__(self) -> str:
+        return self.name or f"{self.trainable_name}_{self.trial_id}"
+
+    def __repr__(self) -> str:
+        return f"Trial({self}, {self.status})"

@@ -1,0 +1,325 @@
+"""What a trial talks to: report, get_checkpoint, get_context.
+
+A Session is one attempt's end of the conversation with its actor. The user's code runs in a thread
+and calls `report`; the actor's calls wait for what it says. In lockstep `report` returns when the study
+has answered; otherwise reports are gathered and the code goes on at once. It does not know how the
+answers travel.
+"""
+
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any
+
+from heliostat.train import Checkpoint
+from heliostat.train import _current as train_current
+from heliostat.tune._messages import Order, Report, Update
+from heliostat.tune._snapshot import TrialFiles
+from heliostat.tune.context import TuneContext
+
+# Gather reports for so long before an answer leaves, when nobody waits for a verdict.
+LINGER_S = 0.005
+# A trial that reports faster than the study listens waits here, so that memory stays bounded.
+MOST_UNREAD = 1000
+STOP_GRACE_S = 10.0
+
+_of_thread: ContextVar["Session | None"] = ContextVar("heliostat_tune_session", default=None)
+_live: list["Session"] = []
+_HOSTNAME = socket.gethostname()
+_HERE = os.path.dirname(__file__)
+
+
+class StopTrialError(BaseException):
+    """Raised inside `report` in a trial that shall end. Not an Exception: user code must not catch it."""
+
+
+class Session:
+    """One attempt's end of the conversation with its actor."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.context = TuneContext(
+            trial_id=order.trial_id,
+            trial_name=order.trial_name,
+            trial_dir=order.path,
+            trial_resources=order.resources,
+            experiment_name=order.experiment_name,
+        )
+        self.saving = False
+        self._files = TrialFiles(order.path)
+        self._changed = threading.Condition()
+        self._unread: list[Report] = []
+        self._answered = True
+        self._stopping = False
+        self._ended = False
+        self._error: BaseException | None = None
+        self._saved: str | None = None
+        self._checkpoints = order.next_checkpoint
+        self._iteration = int(order.last_result.get("training_iteration", 0))
+        self._time_before = float(order.last_result.get("time_total_s", 0.0))
+        self._iterations_here = 0
+        self._started = self._last = time.monotonic()
+
+    # The trial's side.
+
+    def report(
+        self,
+        metrics: Mapping[str, Any],
+        checkpoint: Checkpoint | None = None,
+        name: str | None = None,
+        delete_local: bool = False,
+    ) -> None:
+        """Say something, and in lockstep wait for the answer."""
+        with self._changed:
+            self._stop_here()
+            self._say(metrics, checkpoint, name, delete_local, done=False)
+            self._changed.wait_for(self._may_go_on)
+            self._stop_here()
+
+    def _may_go_on(self) -> bool:
+        heard = self._answered if self.order.lockstep else len(self._unread) < MOST_UNREAD
+        return heard or self._stopping
+
+    def _stop_here(self) -> None:
+        if self._stopping:
+            raise StopTrialError
+
+    def _say(
+        self,
+        metrics: Mapping[str, Any],
+        checkpoint: Checkpoint | None,
+        name: str | None,
+        delete_local: bool,
+        *,
+        done: bool,
+    ) -> None:
+        check_metrics(metrics)
+        path = None if checkpoint is None else self._store(checkpoint, name, delete_local)
+        result = self._with_auto(metrics, path, done=done)
+        self._files.append(result)
+        self._unread.append(Report(result, path))
+        self._answered = False
+        self._changed.notify_all()
+
+    def _store(self, checkpoint: Checkpoint, name: str | None, delete_local: bool) -> str:
+        if not isinstance(checkpoint, Checkpoint):
+            raise TypeError(f"report(checkpoint=) takes a tune.Checkpoint, got {checkpoint!r}")
+        path = self._files.keep(checkpoint, name or f"checkpoint_{self._checkpoints:06d}")
+        self._checkpoints += 1
+        if delete_local and path != checkpoint.path:
+            shutil.rmtree(checkpoint.path)
+        return path
+
+    def _with_auto(
+        self, metrics: Mapping[str, Any], path: str | None, *, done: bool
+    ) -> dict[str, Any]:
+        now, wall = time.monotonic(), time.time()
+        self._iteration += 1
+        self._iterations_here += 1
+        here = now - self._started
+        result = {
+            **metrics,
+            "training_iteration": self._iteration,
+            "trial_id": self.order.trial_id,
+            "experiment_tag": self.order.experiment_tag,
+            "time_this_iter_s": now - self._last,
+            "time_total_s": self._time_before + here,
+            "time_since_restore": here,
+            "iterations_since_restore": self._iterations_here,
+            "timestamp": int(wall),
+            "date": time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(wall)),
+            "hostname": _HOSTNAME,
+            "node_ip": "127.0.0.1",
+            "pid": os.getpid(),
+            "checkpoint_dir_name": None if path is None else os.path.basename(path),
+            "done": done,
+        }
+        self._last = now
+        return result
+
+    def get_checkpoint(self) -> Checkpoint | None:
+        """What the attempt goes on from."""
+        return None if self.order.checkpoint is None else Checkpoint(self.order.checkpoint)
+
+    def get_dataset_shard(self, name: str | None) -> Any:
+        """Refused: trials have no shards."""
+        raise RuntimeError(
+            "get_dataset_shard() works inside the training loop of a Trainer; give data to a trial "
+            "with tune.with_parameters(trainable, data=dataset)"
+        )
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Store a checkpoint without a report; for trainables that save when they are told to end."""
+        self._saved = self._store(checkpoint, None, delete_local=True)
+
+    def run(self, code: Callable[["Session"], Mapping[str, Any] | None]) -> None:
+        """Run the trial's code as this session's, then say how it ended."""
+        error: BaseException | None = None
+        final: Mapping[str, Any] | None = None
+        with _hosted(self):
+            try:
+                self._files.begin(self.order.config)
+                final = code(self)
+            except StopTrialError:
+                pass
+            except BaseException as raised:  # noqa: BLE001 - user code: goes to the driver by wait()
+                error = raised.with_traceback(_below_ours(raised.__traceback__))
+        with self._changed:
+            if final is not None and not self._stopping:
+                self._say(final, None, None, False, done=True)
+            self._error = error
+            self._ended = True
+            self._files.close()
+            self._changed.notify_all()
+
+    # The actor's side.
+
+    def wait(self) -> Update:
+        """Wait until there is something to say.
+
+        Raises:
+            BaseException: What the trial's code raised, once all it said before is read.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._unread)
+            if not self.order.lockstep and not self._ended:
+                self._changed.wait_for(
+                    lambda: self._ended or len(self._unread) >= MOST_UNREAD, LINGER_S
+                )
+            reports, self._unread = self._unread, []
+            self._changed.notify_all()
+            if self._error is None:
+                return Update(reports, self._ended, self._saved)
+            if reports:
+                return Update(reports, done=False)
+            raise self._error
+
+    def go_on(self) -> None:
+        """Let `report` return."""
+        with self._changed:
+            self._answered = True
+            self._changed.notify_all()
+
+    def stop(self, *, save: bool) -> bool:
+        """Let `report` end the trial instead of returning.
+
+        Args:
+            save: Whether the trial shall save itself if it can.
+
+        Returns:
+            Whether it has ended.
+        """
+        with self._changed:
+            self.saving = save
+            self._stopping = True
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: self._ended, STOP_GRACE_S)
+
+
+@contextmanager
+def _hosted(session: Session) -> Iterator[None]:
+    token = _of_thread.set(session)
+    _live.append(session)
+    # heliostat.train.report() and get_checkpoint() work inside a function trial, too.
+    train_current.enter(session)  # type: ignore[arg-type]  # has the methods those two call
+    try:
+        yield
+    finally:
+        train_current.leave(session)  # type: ignore[arg-type]
+        _live.remove(session)
+        _of_thread.reset(token)
+
+
+def _below_ours(frames: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of this package that lead to the user's code."""
+    below = frames
+    while below is not None and os.path.dirname(below.tb_frame.f_code.co_filename) == _HERE:
+        below = below.tb_next
+    return below or frames
+
+
+def current(asker: str) -> Session:
+    """The session of the trial that calls, also from a thread that it started.
+
+    Args:
+        asker: The function asking, for the message.
+
+    Returns:
+        The session.
+
+    Raises:
+        RuntimeError: Outside a trial.
+    """
+    found = _of_thread.get() or (_live[0] if len(_live) == 1 else None)
+    if found is None:
+        raise RuntimeError(
+            f"tune.{asker}() was called outside a trial; call it in the function that Tuner runs"
+        )
+    return found
+
+
+def report(metrics: Mapping[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
+    """Report metrics of the trial, and a checkpoint if there is one.
+
+    Args:
+        metrics: Names and values; nested dicts are known as `outer/inner`.
+        checkpoint: A directory that was saved; it is copied into the trial's directory first.
+
+    Raises:
+        RuntimeError: Outside a trial.
+        TypeError: `metrics` is not a dict with strings as keys.
+
+    Example:
+        >>> from heliostat import tune
+        >>> def trial(config):
+        ...     for step in range(3):
+        ...         tune.report({"loss": config["x"] / (step + 1)})
+    """
+    current("report").report(metrics, checkpoint)
+
+
+def get_checkpoint() -> Checkpoint | None:
+    """The checkpoint to go on from, after a failure, a pause or a restore.
+
+    Returns:
+        The last one reported by an earlier attempt; None at a fresh start.
+
+    Raises:
+        RuntimeError: Outside a trial.
+
+    Example:
+        >>> from heliostat import tune
+        >>> def trial(config):
+        ...     checkpoint = tune.get_checkpoint()
+        ...     first = 0 if checkpoint is None else 1
+    """
+    return current("get_checkpoint").get_checkpoint()
+
+
+def get_context() -> TuneContext:
+    """Facts about the trial that calls.
+
+    Raises:
+        RuntimeError: Outside a trial.
+
+    Example:
+        >>> from heliostat import tune
+        >>> def trial(config):
+        ...     return {"name": tune.get_context().get_trial_name()}
+    """
+    return current("get_context").context
+
+
+def check_metrics(metrics: object) -> None:
+    """Refuse what is not a dict of metrics."""
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"report() takes a dict of metrics, got {metrics!r}")
+    for key in metrics:
+        if not isinstance(key, str):
+            raise TypeError(f"report(): the names of metrics must be strings, got {key!r}")

@@ -1,0 +1,535 @@
+"""What can be tuned: functions, Trainable classes and trainers, all as one `Runnable`.
+
+`with_parameters` and `with_resources` wrap functions and classes. Nothing here knows of other trials.
+"""
+
+import copy
+import inspect
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Number
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import heliostat
+from heliostat.train import Checkpoint, RunConfig, UserCallback
+from heliostat.tune.error import TuneError
+
+if TYPE_CHECKING:
+    from heliostat.tune.session import Session
+
+Resources = Mapping[str, float]
+_DICT_FILE = "checkpoint_dict.pkl"
+
+
+def parse_resources(resources: Resources) -> dict[str, float]:
+    """Resources as users write them, with the names the cluster has: `cpu` is `CPU`, `gpu` is `GPU`."""
+    parsed: dict[str, float] = {}
+    for name, amount in resources.items():
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not amount >= 0:
+            raise ValueError(f"resources[{name!r}] must be a number >= 0, got {amount!r}")
+        if amount:
+            parsed[name.upper() if name in ("cpu", "gpu") else name] = amount
+    return parsed
+
+
+@dataclass(frozen=True)
+class PlacementGroupFactory:
+    """Resources of a trial in bundles: the first for the trial itself, the rest for what it starts.
+
+    Args:
+        bundles: One dict of resources a bundle.
+        strategy: "PACK", "SPREAD" or "STRICT_PACK"; one machine meets them all.
+
+    Raises:
+        ValueError: No bundles, or another strategy.
+
+    Example:
+        >>> PlacementGroupFactory([{"CPU": 1}, {"CPU": 2}]).required_resources
+        {'CPU': 3}
+    """
+
+    bundles: Sequence[Resources]
+    strategy: str = "PACK"
+
+    def __post_init__(self) -> None:
+        if not self.bundles:
+            raise ValueError(
+                "PlacementGroupFactory needs at least one bundle; [{}] asks for nothing"
+            )
+        if self.strategy not in ("PACK", "SPREAD", "STRICT_PACK"):
+            raise ValueError(
+                f'strategy must be "PACK", "SPREAD" or "STRICT_PACK" on one machine, '
+                f"got {self.strategy!r}"
+            )
+        object.__setattr__(self, "bundles", [parse_resources(bundle) for bundle in self.bundles])
+
+    @property
+    def required_resources(self) -> dict[str, float]:
+        """The sum of the bundles."""
+        total: dict[str, float] = {}
+        for bundle in self.bundles:
+            for name, amount in bundle.items():
+                total[name] = total.get(name, 0) + amount
+        return total
+
+
+Request = PlacementGroupFactory | Callable[[dict[str, Any]], Any]
+_ONE_CPU = PlacementGroupFactory([{"CPU": 1}])
+
+
+def as_request(resources: Any) -> PlacementGroupFactory:
+    """Resources in any form users may give them, as bundles."""
+    if isinstance(resources, PlacementGroupFactory):
+        return resources
+    if isinstance(resources, Mapping):
+        return PlacementGroupFactory([resources])
+    raise TypeError(
+        f'resources must be a dict such as {{"cpu": 1, "gpu": 0.5}} or a PlacementGroupFactory, '
+        f"got {resources!r}"
+    )
+
+
+class Trainable:
+    """Something that is trained step by step; subclass it, and override `setup` and `step`.
+
+    Args:
+        config: The configuration of the trial.
+
+    Attributes:
+        config: The configuration of the trial.
+        iteration: How many steps were made.
+
+    Example:
+        >>> class Count(Trainable):
+        ...     def setup(self, config):
+        ...         self.x = config["start"]
+        ...     def step(self):
+        ...         self.x += 1
+        ...         return {"x": self.x}
+        >>> Count({"start": 3}).train()["x"]
+        4
+    """
+
+    # Set before setup() in a trial.
+    _session: "Session | None" = None
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        self.config = config or {}
+        self.iteration = 0
+        self.setup(copy.deepcopy(self.config))
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Get ready; called once, before the first step."""
+
+    def step(self) -> dict[str, Any]:
+        """Train for a while.
+
+        Returns:
+            Metrics; with `done=True` among them the trial ends.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override step()")
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | None:
+        """Save the state into a directory, or return it as a dict."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must override save_checkpoint() to be saved"
+        )
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Take up the state that `save_checkpoint` saved: its directory, or its dict."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must override load_checkpoint() to be restored"
+        )
+
+    def cleanup(self) -> None:
+        """Let go of what `setup` took; called once, at the end."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory | None:
+        """What a trial with this config needs; None for one CPU."""
+        return None
+
+    @property
+    def training_iteration(self) -> int:
+        """How many steps were made."""
+        return self.iteration
+
+    @property
+    def trial_id(self) -> str:
+        """The trial's id."""
+        return "default" if self._session is None else self._session.order.trial_id
+
+    @property
+    def trial_name(self) -> str:
+        """The trial's name."""
+        return "default" if self._session is None else self._session.order.trial_name
+
+    @property
+    def logdir(self) -> str | None:
+        """The trial's directory."""
+        return None if self._session is None else self._session.order.path
+
+    def train(self) -> dict[str, Any]:
+        """Make one step and count it.
+
+        Returns:
+            What the step returned.
+
+        Raises:
+            TypeError: The step returned something else than a dict.
+        """
+        result = self.step()
+        if not isinstance(result, Mapping):
+            raise TypeError(f"{type(self).__name__}.step() must return a dict, got {result!r}")
+        self.iteration += 1
+        return {"training_iteration": self.iteration, **result}
+
+    def save(self, checkpoint_dir: str | None = None) -> Checkpoint:
+        """Save the state.
+
+        Args:
+            checkpoint_dir: Where to; a new temporary directory if None.
+
+        Returns:
+            The checkpoint.
+        """
+        path = checkpoint_dir or tempfile.mkdtemp(prefix="checkpoint_")
+        state = self.save_checkpoint(path)
+        if isinstance(state, dict):
+            Path(path, _DICT_FILE).write_bytes(pickle.dumps(state))
+        Path(path, ".iteration").write_text(str(self.iteration))
+        return Checkpoint(path)
+
+    def restore(self, checkpoint_path: str | os.PathLike[str] | Checkpoint) -> None:
+        """Take up a state that `save` saved.
+
+        Args:
+            checkpoint_path: The checkpoint, or its directory.
+        """
+        path = Path(checkpoint_path)
+        self.iteration = int(Path(path, ".iteration").read_text())
+        saved = Path(path, _DICT_FILE)
+        self.load_checkpoint(pickle.loads(saved.read_bytes()) if saved.exists() else str(path))
+
+    def stop(self) -> None:
+        """End it: `cleanup` is called."""
+        self.cleanup()
+
+
+class Runnable(Protocol):
+    """What a trial actor runs."""
+
+    @property
+    def name(self) -> str:
+        """For people and directories."""
+
+    def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
+        """What a trial with this config is admitted for."""
+
+    def run(self, session: "Session") -> Mapping[str, Any] | None:
+        """Run a trial to its end; what is returned is its last report."""
+
+
+@dataclass(frozen=True)
+class FunctionRunnable:
+    """A function of the config that reports by itself, or returns or yields its metrics."""
+
+    function: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return _name(self.function)
+
+    def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
+        """What `with_resources` said; one CPU without."""
+        return _requested(self.function, config) or _ONE_CPU
+
+    def run(self, session: "Session") -> Mapping[str, Any] | None:
+        """Call the function."""
+        outcome = self.function(session.order.config)
+        if inspect.isgenerator(outcome):
+            for value in outcome:
+                session.report(_as_metrics(value))
+            return None
+        return None if outcome is None else _as_metrics(outcome)
+
+
+@dataclass(frozen=True)
+class ClassRunnable:
+    """A Trainable class, stepped until it is done or told to end."""
+
+    cls: type[Trainable]
+    save_every: int = 0
+    save_at_end: bool = False
+
+    @property
+    def name(self) -> str:
+        """The class's name."""
+        return self.cls.__name__
+
+    def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
+        """What the class says; one CPU if nothing."""
+        asked = self.cls.default_resource_request(config)
+        return _ONE_CPU if asked is None else as_request(asked)
+
+    def run(self, session: "Session") -> None:
+        """Make steps."""
+        # A subclass of its own, so that setup() may ask for trial_id and logdir.
+        trainable = type(self.cls.__name__, (self.cls,), {"_session": session})(
+            session.order.config
+        )
+        try:
+            if session.order.checkpoint is not None:
+                trainable.restore(session.order.checkpoint)
+            self._steps(trainable, session)
+        except BaseException as error:
+            # Told to end, not failed: the state is good.
+            if not isinstance(error, Exception) and (self.save_at_end or session.saving):
+                session.save(trainable.save())
+            raise
+        finally:
+            trainable.stop()
+
+    def _steps(self, trainable: Trainable, session: "Session") -> None:
+        done = False
+        while not done:
+            result = trainable.train()
+            done = bool(result.pop("done", False))
+            wanted = bool(result.pop("should_checkpoint", False))
+            due = bool(self.save_every) and trainable.iteration % self.save_every == 0
+            save = wanted or due or (done and self.save_at_end)
+            session.report(result, trainable.save() if save else None, delete_local=True)
+
+
+@dataclass(frozen=True)
+class TrainerRunnable:
+    """A trainer: its own arguments are what is tuned, its reports are the trial's."""
+
+    trainer: Any
+    run_config: RunConfig = field(default_factory=RunConfig)
+
+    @property
+    def name(self) -> str:
+        """The trainer's class."""
+        return type(self.trainer).__name__
+
+    def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
+        """What all ranks need together; the trial's own process needs nothing."""
+        scaling = self.trainer.replace(**config).scaling_config
+        return PlacementGroupFactory([{}, scaling.total_resources])
+
+    def run(self, session: "Session") -> None:
+        """Fit a copy of the trainer that has the trial's config."""
+        inside = replace(
+            self.run_config,
+            name="train",
+            storage_path=session.order.path,
+            callbacks=[*(self.run_config.callbacks or ()), _Forward(session)],
+            verbose=0,
+            stop=None,
+        )
+        self.trainer.replace(**session.order.config, run_config=inside).fit()
+
+
+class _Forward(UserCallback):
+    """Passes a trainer's reports on as the trial's."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+
+    def after_report(
+        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
+    ) -> None:
+        self._session.report(metrics[0], checkpoint)
+
+
+@dataclass(frozen=True)
+class _Resourced:
+    """A function with the resources it needs."""
+
+    inner: Callable[..., Any]
+    resources: Request
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.inner(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class _Parametrized:
+    """A function with large arguments that are stored once, not with each trial."""
+
+    inner: Callable[..., Any]
+    refs: dict[str, Any]
+
+    def __call__(self, config: dict[str, Any]) -> Any:
+        return self.inner(config, **_fetch(self.refs))
+
+
+def with_resources(trainable: Any, resources: Any) -> Any:
+    """Say what each trial of a trainable needs.
+
+    Args:
+        trainable: A function of the config, or a Trainable class.
+        resources: A dict such as `{"cpu": 2, "gpu": 1}`, a PlacementGroupFactory, or a function from
+            the config to one of these.
+
+    Returns:
+        The trainable, for `Tuner`.
+
+    Raises:
+        TypeError: It is neither; a trainer says what it needs in its ScalingConfig.
+
+    Example:
+        >>> from heliostat import tune
+        >>> def trial(config):
+        ...     return {"loss": config["x"]}
+        >>> two_cpus = tune.with_resources(trial, {"cpu": 2})
+    """
+    request: Request = resources if _is_function(resources) else as_request(resources)
+    if inspect.isclass(trainable) and issubclass(trainable, Trainable):
+
+        def default_resource_request(cls: type, config: dict[str, Any]) -> PlacementGroupFactory:
+            return _settle(request, config)
+
+        body: dict[str, Any] = {"default_resource_request": classmethod(default_resource_request)}
+        return type(trainable.__name__, (trainable,), body)
+    if not _is_function(trainable):
+        raise TypeError(
+            f"with_resources() takes a function or a Trainable class, got {trainable!r}; what a "
+            "trainer needs is said by its ScalingConfig"
+        )
+    return _Resourced(trainable, request)
+
+
+def with_parameters(trainable: Any, **kwargs: Any) -> Any:
+    """Give large objects to a trainable: stored once, shared by all trials.
+
+    Args:
+        trainable: A function `f(config, name=...)`, or a Trainable class whose
+            `setup(config, name=...)` takes them.
+        kwargs: The objects by name.
+
+    Returns:
+        The trainable, for `Tuner`.
+
+    Raises:
+        TypeError: It is neither.
+
+    Example:
+        >>> from heliostat import tune
+        >>> def trial(config, data):
+        ...     return {"loss": config["x"] * len(data)}
+        >>> shared = tune.with_parameters(trial, data=list(range(1000)))
+    """
+    if inspect.isclass(trainable) and issubclass(trainable, Trainable):
+        refs = {name: heliostat.put(value) for name, value in kwargs.items()}
+        inner = trainable.setup
+
+        def setup(self: Trainable, config: dict[str, Any]) -> None:
+            inner(self, config, **_fetch(refs))
+
+        return type(trainable.__name__, (trainable,), {"setup": setup})
+    if not _is_function(trainable):
+        raise TypeError(
+            f"with_parameters() takes a function or a Trainable class, got {trainable!r}"
+        )
+    return _Parametrized(trainable, {name: heliostat.put(value) for name, value in kwargs.items()})
+
+
+def as_runnable(trainable: Any, run_config: RunConfig) -> Runnable:
+    """Whatever `Tuner` was given, as something a trial actor can run.
+
+    Args:
+        trainable: A function of the config, a Trainable class, or a trainer.
+        run_config: The study's; the checkpoint settings in it are the trials'.
+
+    Returns:
+        The runnable.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: Checkpoint settings that this kind of trainable cannot follow.
+    """
+    keep = run_config.checkpoint_config
+    if inspect.isclass(trainable) and issubclass(trainable, Trainable):
+        return ClassRunnable(
+            trainable, keep.checkpoint_frequency or 0, bool(keep.checkpoint_at_end)
+        )
+    if hasattr(trainable, "fit") and hasattr(trainable, "replace"):
+        own = trainable.run_config or RunConfig()
+        if own.checkpoint_config == RunConfig().checkpoint_config:
+            own = replace(own, checkpoint_config=keep)
+        return TrainerRunnable(trainable, own)
+    if not _is_function(trainable):
+        raise TypeError(
+            f"Tuner takes a function of the config, a Trainable class or a trainer, got "
+            f"{trainable!r}"
+        )
+    _check_takes_config(trainable)
+    if keep.checkpoint_frequency or keep.checkpoint_at_end:
+        raise ValueError(
+            "checkpoint_frequency and checkpoint_at_end are for Trainable classes; a function saves "
+            "when it calls tune.report(metrics, checkpoint=...)"
+        )
+    return FunctionRunnable(trainable)
+
+
+def _check_takes_config(function: Callable[..., Any]) -> None:
+    inner = function
+    while isinstance(inner, _Resourced | _Parametrized):
+        inner = inner.inner
+    try:
+        signature = inspect.signature(inner)
+    except ValueError:  # a builtin without a signature
+        return
+    try:
+        signature.bind_partial({})
+    except TypeError as error:
+        raise TypeError(
+            f"the function to tune must take the config: def {_name(inner)}(config): ..., "
+            f"but its arguments are {signature}"
+        ) from error
+
+
+def _is_function(value: Any) -> bool:
+    return callable(value) and not inspect.isclass(value)
+
+
+def _name(function: Any) -> str:
+    while isinstance(function, _Resourced | _Parametrized):
+        function = function.inner
+    name = getattr(function, "__name__", None) or type(getattr(function, "func", function)).__name__
+    return "lambda" if name == "<lambda>" else name
+
+
+def _requested(function: Any, config: dict[str, Any]) -> PlacementGroupFactory | None:
+    while isinstance(function, _Resourced | _Parametrized):
+        if isinstance(function, _Resourced):
+            return _settle(function.resources, config)
+        function = function.inner
+    return None
+
+
+def _settle(request: Request, config: dict[str, Any]) -> PlacementGroupFactory:
+    return request if isinstance(request, PlacementGroupFactory) else as_request(request(config))
+
+
+def _as_metrics(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, Number):
+        return {"_metric": value}
+    raise TuneError(
+        f"the function that is tuned must return or yield a dict of metrics, a number or None, "
+        f"got {value!r}"
+    )
+
+
+def _fetch(refs: dict[str, Any]) -> dict[str, Any]:
+    values: Iterator[Any] = iter(heliostat.get(list(refs.values())))
+    return dict(zip(refs, values, strict=True))

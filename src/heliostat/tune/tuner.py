@@ -1,0 +1,365 @@
+"""Tuner: fit, restore. It checks what it was given, makes the study's directory and runs the Loop."""
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
+
+import heliostat
+from heliostat.train import RunConfig
+from heliostat.tune import _restore
+from heliostat.tune._experiment import Experiment, Study, check_fits
+from heliostat.tune._loop import Loop
+from heliostat.tune._snapshot import LOG_PREFIX, TUNER_FILE, Log, newest_log, write_whole
+from heliostat.tune._space import copy_containers, open_values
+from heliostat.tune._trial import Trial
+from heliostat.tune.callback import Callback
+from heliostat.tune.error import TuneError
+from heliostat.tune.progress_reporter import Display
+from heliostat.tune.result_grid import ResultGrid
+from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
+from heliostat.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
+from heliostat.tune.stopper import as_stopper
+from heliostat.tune.trainable import Runnable, as_runnable
+from heliostat.tune.tune_config import TuneConfig
+from heliostat.util import progress
+
+_LONGEST_DIRECTORY = 180
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the user gave a Tuner; kept beside the study for `restore`."""
+
+    param_space: dict[str, Any]
+    tune_config: TuneConfig
+    run_config: RunConfig
+
+
+class Tuner:
+    """Runs many trials of something with different configurations, and finds the best.
+
+    Args:
+        trainable: A function of the config, a Trainable class, or a trainer.
+        param_space: The search space; for a trainer, its own arguments.
+        tune_config: How to search.
+        run_config: Where results go, when to stop, what to survive.
+
+    Raises:
+        TypeError: An argument of the wrong type.
+        ValueError: Values that contradict each other.
+        NotImplementedError: What Heliostat does not offer yet.
+
+    Example:
+        >>> from heliostat import tune
+        >>> def trial(config):
+        ...     tune.report({"loss": (config["x"] - 3) ** 2})
+        >>> tuner = tune.Tuner(
+        ...     trial,
+        ...     param_space={"x": tune.grid_search([1, 3, 5])},
+        ...     tune_config=tune.TuneConfig(metric="loss", mode="min"),
+        ...     run_config=tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0),
+        ... )
+        >>> tuner.fit().get_best_result().config
+        {'x': 3}
+    """
+
+    def __init__(
+        self,
+        trainable: Any = None,
+        *,
+        param_space: Mapping[str, Any] | None = None,
+        tune_config: TuneConfig | None = None,
+        run_config: RunConfig | None = None,
+    ) -> None:
+        _check_type("param_space", param_space, Mapping, "a dict")
+        _check_type("tune_config", tune_config, TuneConfig, "a TuneConfig")
+        _check_type("run_config", run_config, RunConfig, "a RunConfig")
+        run = run_config or RunConfig()
+        if run.progress_reporter is not None:
+            raise NotImplementedError(
+                f"progress_reporter={run.progress_reporter!r} is not offered yet; leave it out, or use "
+                "callbacks=[a tune.Callback]"
+            )
+        for callback in run.callbacks or ():
+            if not isinstance(callback, Callback):
+                raise TypeError(
+                    f"RunConfig(callbacks=) of a Tuner takes tune.Callback objects, got {callback!r}; "
+                    "callbacks of a trainer go into the trainer's own run_config"
+                )
+        as_stopper(run.stop)
+        self._runnable: Runnable = as_runnable(trainable, run)
+        self._given = _Given(copy_containers(param_space or {}), tune_config or TuneConfig(), run)
+        self._resumed: _restore.Resumed | None = None
+        self._results: ResultGrid | None = None
+
+    @classmethod
+    def restore(
+        cls,
+        path: str | Path,
+        trainable: Any,
+        resume_unfinished: bool = True,
+        resume_errored: bool = False,
+        restart_errored: bool = False,
+        param_space: Mapping[str, Any] | None = None,
+        storage_filesystem: Any = None,
+    ) -> "Tuner":
+        """Take up a study that was cut short, also by a kill. Only from a path that you trust.
+
+        Args:
+            path: The study's directory, `ResultGrid.experiment_path`.
+            trainable: What was tuned.
+            resume_unfinished: Go on with trials that were running or waiting, from their checkpoints;
+                else they count as ended.
+            resume_errored: Try failed trials again, from their checkpoints.
+            restart_errored: Try failed trials again, from the beginning.
+            param_space: The same search space again, where the stored one cannot be read back.
+            storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+
+        Returns:
+            A Tuner whose `fit` goes on where the study was.
+
+        Raises:
+            ValueError: There is no study, or the flags contradict each other.
+            NotImplementedError: The study's searcher cannot go on.
+
+        Example:
+            >>> from heliostat import tune
+            >>> tune.Tuner.can_restore("/tmp/no-such-study")
+            False
+        """
+        if (
+            storage_filesystem is not None
+            and getattr(storage_filesystem, "type_name", "") != "local"
+        ):
+            raise NotImplementedError(
+                f"storage_filesystem={storage_filesystem!r} is not offered yet; use a local directory"
+            )
+        if resume_errored and restart_errored:
+            raise ValueError("resume_errored and restart_errored contradict each other; drop one")
+        directory = Path(path).expanduser().absolute()
+        if not cls.can_restore(directory):
+            raise ValueError(
+                f"there is no study in {directory}; give the directory that ResultGrid.experiment_path "
+                "named"
+            )
+        given = cloudpickle.loads((directory / TUNER_FILE).read_bytes())
+        run = replace(given.run_config, name=directory.name, storage_path=str(directory.parent))
+        space = given.param_space if param_space is None else param_space
+        tuner = cls(trainable, param_space=space, tune_config=given.tune_config, run_config=run)
+        log = newest_log(directory)
+        assert log is not None
+        tuner._resumed = _restore.read(
+            log,
+            resume_unfinished=resume_unfinished,
+            errored="restart" if restart_errored else "resume" if resume_errored else "skip",
+        )
+        return tuner
+
+    @classmethod
+    def can_restore(cls, path: str | Path, storage_filesystem: Any = None) -> bool:
+        """Whether there is a study at a path.
+
+        Args:
+            path: A directory.
+            storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+
+        Returns:
+            Whether `restore` can read it.
+
+        Example:
+            >>> Tuner.can_restore("/tmp/no-such-study")
+            False
+        """
+        directory = Path(path).expanduser().absolute()
+        return (directory / TUNER_FILE).is_file() and newest_log(directory) is not None
+
+    def fit(self) -> ResultGrid:
+        """Run the study to its end. Ctrl-C ends it early, with what there is.
+
+        Returns:
+            The results. A failed trial is one of them; it does not raise.
+
+        Raises:
+            TuneError: No trial can run, or none reports the metric.
+        """
+        given = self._given
+        config = given.tune_config
+        capacity = heliostat.cluster_resources()
+        name = given.run_config.name or f"{self._runnable.name}_{_now()}"
+        directory = (
+            Path(given.run_config.storage_path or "~/ray_results").expanduser().absolute() / name
+        )
+        self._check_can_run(capacity)
+        directory.mkdir(parents=True, exist_ok=True)
+        searcher, scheduler = self._searcher(), config.scheduler or FIFOScheduler()
+        if self._resumed is None:
+            kept = replace(given, tune_config=replace(config, search_alg=searcher))
+            write_whole(directory / TUNER_FILE, _pickle(kept))
+        study = self._study(name, directory, capacity, searcher)
+        self._introduce(searcher, scheduler)
+        trials = self._take_up(searcher, directory)
+        experiment = Experiment(
+            study, searcher, scheduler, as_stopper(given.run_config.stop), trials
+        )
+        self._run(experiment, name, directory)
+        self._results = ResultGrid(
+            experiment.get_trials(), str(directory), config.metric, config.mode
+        )
+        self._raise_failure(experiment)
+        return self._results
+
+    def get_results(self) -> ResultGrid:
+        """The results of the last `fit`, or of the study that was restored.
+
+        Returns:
+            The results.
+
+        Raises:
+            RuntimeError: There was neither.
+        """
+        if self._results is not None:
+            return self._results
+        if self._resumed is None:
+            raise RuntimeError("there are no results yet; call fit() first")
+        config, directory = self._given.tune_config, self._resumed.log.parent
+        trials = self._resumed.trials(directory, self._runnable.name)
+        return ResultGrid(trials, str(directory), config.metric, config.mode)
+
+    def _check_can_run(self, capacity: Mapping[str, float]) -> None:
+        """Before anything is made on disk: does the first trial fit at all?"""
+        space = self._given.param_space
+        if any(True for _ in open_values(space)):
+            return  # what a config asks for is known when there is one
+        check_fits(
+            self._runnable.request(copy_containers(space)).required_resources,
+            capacity,
+            f"a trial of {self._runnable.name}",
+        )
+
+    def _searcher(self) -> Searcher:
+        return self._given.tune_config.search_alg or BasicVariantGenerator()
+
+    def _introduce(self, searcher: Searcher, scheduler: TrialScheduler) -> None:
+        config = self._given.tune_config
+        searcher.set_search_properties(
+            config.metric, config.mode, self._given.param_space, num_samples=config.num_samples
+        )
+        taken = scheduler.set_search_properties(config.metric, config.mode)
+        if not taken and config.metric is not None:
+            raise ValueError(
+                f"{type(scheduler).__name__} has a metric or mode of its own and TuneConfig names one "
+                "too; drop one of them"
+            )
+
+    def _study(
+        self, name: str, directory: Path, capacity: Mapping[str, float], searcher: Searcher
+    ) -> Study:
+        config, run = self._given.tune_config, self._given.run_config
+        keep = run.checkpoint_config
+        samples = config.num_samples
+        return Study(
+            name=name,
+            trainable_name=self._runnable.name,
+            id_prefix=self._resumed.id_prefix if self._resumed else uuid.uuid4().hex[:5],
+            space=self._given.param_space,
+            # A searcher that knows its own end, as grids do, is asked until it says so.
+            limit=samples if samples > 0 and not _knows_end(searcher) else None,
+            capacity=capacity,
+            request=lambda trial_config: self._runnable.request(trial_config).required_resources,
+            create=lambda trial: self._name_trial(trial, directory),
+            metric=config.metric,
+            mode=config.mode,
+            max_concurrent=config.max_concurrent_trials or 0,
+            time_budget_s=config.budget_s,
+            max_failures=run.failure_config.max_failures,
+            fail_fast=bool(run.failure_config.fail_fast),
+            # A trainer keeps its own.
+            keep=None if hasattr(self._runnable, "trainer") else keep.num_to_keep,
+            keep_by=keep.checkpoint_score_attribute,
+            keep_mode=keep.checkpoint_score_order,
+        )
+
+    def _name_trial(self, trial: Trial, directory: Path) -> Trial:
+        config = self._given.tune_config
+        if config.trial_name_creator is not None:
+            trial.name = config.trial_name_creator(trial)
+        if config.trial_dirname_creator is None:
+            below = f"{trial}_{trial.experiment_tag}".replace("/", "_")[:_LONGEST_DIRECTORY]
+        else:
+            below = config.trial_dirname_creator(trial)
+        if "/" in below or below in ("", ".", ".."):
+            raise ValueError(
+                f"trial_dirname_creator returned {below!r} for trial {trial}; it must be a plain name"
+            )
+        trial.path = str(directory / below)
+        return trial
+
+    def _take_up(self, searcher: Searcher, directory: Path) -> list[Trial]:
+        if self._resumed is None:
+            return []
+        trials = self._resumed.trials(directory, self._runnable.name)
+        _restore.catch_up(searcher, trials)
+        return trials
+
+    def _run(self, experiment: Experiment, name: str, directory: Path) -> None:
+        run, config = self._given.run_config, self._given.tune_config
+        log = Log(self._resumed.log if self._resumed else _new_log(directory))
+        if self._resumed is None:
+            log.append("begin", version=1, name=name, id_prefix=experiment.study.id_prefix)
+        callbacks = list(run.callbacks or ())
+        for callback in callbacks:
+            total = experiment.total
+            callback.setup(stop=run.stop, num_samples=config.num_samples, total_num_samples=total)
+        space, quiet = self._given.param_space, run.verbose == 0
+        with progress.line(f"Tune {name}", unit="trials", total=None) as line:
+            display = Display(None if quiet else line, space, config.metric, config.mode)
+            loop = Loop(experiment, self._runnable, name, directory, log, callbacks, display)
+            try:
+                loop.run()
+            finally:
+                log.close()
+        for callback in callbacks:
+            callback.on_experiment_end(experiment.get_trials())
+        display.finish(experiment.get_trials(), str(directory))
+
+    def _raise_failure(self, experiment: Experiment) -> None:
+        if experiment.failure is not None:
+            raise experiment.failure
+        if self._given.run_config.failure_config.fail_fast == "raise":
+            for trial in experiment.get_trials():
+                if trial.error is not None:
+                    raise trial.error
+
+
+def _knows_end(searcher: Searcher) -> bool:
+    inner = searcher.searcher if isinstance(searcher, ConcurrencyLimiter) else searcher
+    return isinstance(inner, BasicVariantGenerator)
+
+
+def _new_log(directory: Path) -> Path:
+    return directory / f"{LOG_PREFIX}{_now()}-{uuid.uuid4().hex[:4]}.jsonl"
+
+
+def _pickle(given: _Given) -> bytes:
+    try:
+        data: bytes = cloudpickle.dumps(given)
+    except Exception as error:  # values of the user's: anything may come
+        raise TuneError(
+            f"the study cannot be written down for restore: something in param_space, tune_config or "
+            f"run_config cannot be pickled ({type(error).__name__}: {error})"
+        ) from error
+    return data
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _check_type(name: str, value: Any, kind: Any, expected: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} must be {expected} or None, got {value!r}")
