@@ -22,6 +22,7 @@ from heliostat.serve.exceptions import (
     BackPressureError,
     DeploymentUnavailableError,
     RayServeException,
+    ReplicaClosedError,
     RequestCancelledError,
 )
 
@@ -113,11 +114,12 @@ class Dispatch:
         error = done.exception()
         # A RayTaskError is what the user's code raised, even if it raised an actor's death.
         died = isinstance(error, RayActorError) and not isinstance(error, RayTaskError)
+        closed = isinstance(error, ReplicaClosedError)  # it had not begun: no try was used up
         with self._lock:
             self._router.finished(replica)
-            if died:
+            if died or closed:
                 self._router.lost(replica)
-        if died and call.tries < MOST_TRIES:
+        if closed or (died and call.tries < MOST_TRIES):
             self.send(call)
         elif error is None:
             call.outcome.set_result(done.result())

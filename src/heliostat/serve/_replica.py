@@ -29,6 +29,7 @@ from heliostat.serve._http import HttpRequest, HttpResponse, run_app, to_respons
 from heliostat.serve._proxy import Proxy, Route
 from heliostat.serve.config import DeploymentConfig, HTTPOptions
 from heliostat.serve.context import ReplicaContext, RequestContext, serving, set_replica_context
+from heliostat.serve.exceptions import ReplicaClosedError
 
 
 class Replica:
@@ -49,6 +50,7 @@ class Replica:
         self._http = http
         self._object: Any = None
         self._ongoing = 0
+        self._is_closed = False
 
     async def placed(self) -> None:
         """Answers as soon as there is a process."""
@@ -94,6 +96,8 @@ class Replica:
 
     async def call(self, method: str, context: RequestContext, /, *args: Any, **kwargs: Any) -> Any:
         """A handle's call."""
+        if self._is_closed:
+            raise ReplicaClosedError(f"replica {self._name} has ended")
         if method == HTTP:
             return await self._whole_request(context, *args)
         async with self._slot():
@@ -108,6 +112,7 @@ class Replica:
         while self._ongoing:
             self._idle.clear()
             await self._idle.wait()
+        self._is_closed = True
         self._object = None
 
     async def check_health(self) -> None:

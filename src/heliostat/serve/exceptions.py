@@ -24,5 +24,9 @@ class RequestCancelledError(RayServeException):
     """The request was cancelled by `DeploymentResponse.cancel()`."""
 
 
+class ReplicaClosedError(RayServeException):
+    """The replica had finished and takes no request any more; callers go to another by themselves."""
+
+
 class DeployFailedError(RayServeException, RuntimeError):
     """`serve.run` could not bring an application up; holds the replica's traceback."""

@@ -1,0 +1,147 @@
+"""Dispatch with actors of the inline engine in the part of replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import heliostat as ray
+from heliostat.exceptions import ActorDiedError
+from heliostat.serve._dispatch import Call, Dispatch, Table
+from heliostat.serve.context import RequestContext
+from heliostat.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RayServeException,
+    ReplicaClosedError,
+)
+from heliostat.serve.handle import DeploymentHandle
+
+
+@ray.remote
+class Answers:
+    def __init__(self, is_closed: bool = False) -> None:
+        self.is_closed = is_closed
+
+    def call(self, method: str, context: RequestContext, /, *args: Any, **kwargs: Any) -> Any:
+        if method == "fail":
+            raise KeyError("the user's")
+        if self.is_closed:
+            raise ReplicaClosedError("drained")
+        return method, args, kwargs
+
+
+@pytest.fixture(autouse=True)
+def inline() -> Iterator[None]:
+    with ray.init(engine="inline"):
+        yield
+
+
+def table(*actors: Any, queued: int = -1, unavailable: str = "") -> Table:
+    replicas = {f"r{number}": actor for number, actor in enumerate(actors)}
+    return Table(1, replicas, 1, queued, unavailable)
+
+
+def handle(dispatch: Dispatch) -> DeploymentHandle:
+    return DeploymentHandle("d", "a", dispatch=dispatch)
+
+
+def test_a_call_waits_for_a_replica_and_then_reaches_it():
+    dispatch = Dispatch("a", "d")
+    response = handle(dispatch).predict.remote(1, x=2)
+    with pytest.raises(TimeoutError, match="no answer after 0 s"):
+        response.result(timeout_s=0)
+    dispatch.publish(table(Answers.remote()))
+    assert response.result(timeout_s=5) == ("predict", (1,), {"x": 2})
+
+
+def test_a_call_on_a_dead_replica_is_tried_on_another():
+    dead, living = Answers.remote(), Answers.remote()
+    ray.kill(dead)
+    dispatch = Dispatch("a", "d")
+    dispatch.publish(table(dead, living))
+    for _ in range(10):
+        assert handle(dispatch).remote().result() == ("__call__", (), {})
+
+
+def test_a_replica_that_has_closed_sends_the_call_on_without_using_up_a_try():
+    dispatch = Dispatch("a", "d")
+    dispatch.publish(table(*(Answers.remote(True) for _ in range(9)), Answers.remote()))
+    assert handle(dispatch).remote().result(timeout_s=5) == ("__call__", (), {})
+
+
+def test_without_another_replica_the_call_waits_for_news():
+    dead = Answers.remote()
+    ray.kill(dead)
+    dispatch = Dispatch("a", "d")
+    dispatch.publish(table(dead))
+    response = handle(dispatch).remote()
+    dispatch.publish(table(Answers.remote()))
+    assert response.result(timeout_s=5) == ("__call__", (), {})
+
+
+def test_a_request_that_meets_only_dying_replicas_is_given_up():
+    dead = [Answers.remote() for _ in range(5)]
+    for actor in dead:
+        ray.kill(actor)
+    dispatch = Dispatch("a", "d")
+    dispatch.publish(table(*dead))
+    with pytest.raises(ActorDiedError):
+        handle(dispatch).remote().result(timeout_s=5)
+
+
+def test_the_users_error_comes_as_its_own_class():
+    dispatch = Dispatch("a", "d")
+    dispatch.publish(table(Answers.remote()))
+    with pytest.raises(KeyError, match="the user's"):
+        handle(dispatch).fail.remote().result()
+
+
+def test_a_full_queue_refuses_and_a_deleted_deployment_says_so():
+    dispatch = Dispatch("a", "d")
+    dispatch.publish(table(queued=0))
+    with pytest.raises(BackPressureError, match="'d' of application 'a' has 0 replicas"):
+        handle(dispatch).remote().result()
+    dispatch.publish(table(unavailable="it was deleted"))
+    with pytest.raises(DeploymentUnavailableError, match="it was deleted"):
+        handle(dispatch).remote().result()
+
+
+def test_a_response_is_an_argument_of_the_next_call_and_arrives_as_its_value():
+    dispatch = Dispatch("a", "d")
+    first = handle(dispatch).one.remote()
+    second = handle(dispatch).two.remote(first, after=first)
+    dispatch.publish(table(Answers.remote()))
+    one = ("one", (), {})
+    assert second.result(timeout_s=5) == ("two", (one,), {"after": one})
+    third = handle(dispatch).three.remote(first)
+    assert third.result(timeout_s=5) == ("three", (one,), {})
+
+
+def test_a_failed_response_as_argument_fails_the_call():
+    dispatch = Dispatch("a", "d")
+    second = handle(dispatch).two.remote(handle(dispatch).fail.remote())
+    dispatch.publish(table(Answers.remote()))
+    with pytest.raises(KeyError):
+        second.result(timeout_s=5)
+
+
+def test_a_handle_without_serve_says_what_to_do():
+    with pytest.raises(RayServeException, match=r"call serve\.run"):
+        DeploymentHandle("d", "a").remote()
+
+
+def test_handles_keep_private_names_and_equality():
+    one = DeploymentHandle("d", "a")
+    assert one == DeploymentHandle("d", "a")
+    assert one.method != one
+    with pytest.raises(AttributeError):
+        _ = one._secret
+    with pytest.raises(NotImplementedError, match="stream=True"):
+        one.options(stream=True)
+
+
+def test_calls_are_values_of_their_own():
+    assert Call("m", RequestContext(), (), {}) != Call("m", RequestContext(), (), {})
