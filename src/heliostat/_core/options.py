@@ -41,7 +41,6 @@ class ActorOptions:
     max_restarts: int = 0
     max_task_retries: int = 0
     max_concurrency: int | None = None
-    max_pending_calls: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +169,7 @@ _LATER = {
     "concurrency_groups": "use max_concurrency",
     "concurrency_group": "use max_concurrency on the actor",
     "allow_out_of_order_execution": "use max_concurrency, which lets calls overlap",
+    "max_pending_calls": "wait for earlier calls before you make more",
     "max_calls": "use an actor and ray.kill it when it has served enough",
     "accelerator_type": "use resources={'name': 1} and init(resources={'name': n})",
     "object_store_memory": "set it once in init(object_store_memory=...)",
@@ -193,7 +193,6 @@ _ACTOR_PARSERS: dict[str, Callable[[Any], object]] = {
     "max_restarts": _count("max_restarts", -1),
     "max_task_retries": _count("max_task_retries", -1),
     "max_concurrency": _concurrency,
-    "max_pending_calls": _count("max_pending_calls", -1),
 }
 _METHOD_PARSERS: dict[str, Callable[[Any], object]] = {
     "num_returns": _num_returns,

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import heliostat
 from heliostat._core.options import Streaming
 from heliostat.exceptions import RayError, RayTaskError
 
-_OURS = str(Path(heliostat.__file__).parent) + os.sep + "_"
+_OURS = str(Path(__file__).parent.parent) + os.sep + "_"
 
 
 def task_error(name: str, error: BaseException) -> RayTaskError:
@@ -57,15 +56,16 @@ def spread(outcome: Any, num_returns: int | Streaming) -> Sequence[Any]:
         return (outcome,)
     if num_returns == 0:
         return ()
+    values: Sequence[Any] = outcome
     if not isinstance(outcome, (list, tuple)):
         try:
-            outcome = list(outcome)
+            values = list(outcome)
         except TypeError:
             raise ValueError(
                 f"num_returns={num_returns}, but the function returned one {type(outcome).__name__}"
             ) from None
-    if len(outcome) != num_returns:
+    if len(values) != num_returns:
         raise ValueError(
-            f"num_returns={num_returns}, but the function returned {len(outcome)} values"
+            f"num_returns={num_returns}, but the function returned {len(values)} values"
         )
-    return outcome
+    return values

@@ -1,0 +1,149 @@
+"""How an actor serves its calls: one at a time, in threads, or on an asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from heliostat._core.actors import ActorExit
+from heliostat._engines.local.engine import RUNNING
+from heliostat._engines.local.messages import Call, Finished
+
+if TYPE_CHECKING:
+    from heliostat._engines.local.worker import Worker
+
+ASYNC_CONCURRENCY = 1000  # as Ray's default for asyncio actors
+
+
+def serve(worker: Worker, concurrency: int) -> None:
+    """Serve calls in the way the class asks for; returns at once for one call at a time."""
+    if _is_async(type(worker.actor)):
+        asyncio.run(_Async(worker, concurrency or ASYNC_CONCURRENCY).serve())
+    elif concurrency > 1:
+        _serve_threads(worker, concurrency)
+
+
+def _is_async(class_: type) -> bool:
+    return any(
+        inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+        for _, method in inspect.getmembers(class_, inspect.isfunction)
+    )
+
+
+def _serve_threads(worker: Worker, concurrency: int) -> NoReturn:
+    """The main thread reads, a pool of threads runs the calls."""
+    link = worker.link
+    executor = ThreadPoolExecutor(concurrency, thread_name_prefix="actor")
+
+    def run(message: Call) -> None:
+        name = f"{type(worker.actor).__name__}.{message.method}"
+        RUNNING.set(worker.running._replace(task=message.task, task_name=name))
+        try:
+            report = worker.attempt(message, name, lambda: getattr(worker.actor, message.method))
+        except ActorExit:
+            worker.exit_actor()
+        worker.reply(report, message, more=False)
+
+    while True:
+        while link.inbox:
+            executor.submit(run, link.inbox.popleft())
+        link.sweep()
+        link.flush()
+        link.wait_for_work()
+
+
+class _Async:
+    """Calls overlap on one event loop, which also watches the socket."""
+
+    def __init__(self, worker: Worker, concurrency: int) -> None:
+        self._worker = worker
+        self._slots = asyncio.Semaphore(concurrency)
+        self._calls: dict[bytes, asyncio.Task[None]] = {}
+        self._flush_asked = False
+
+    async def serve(self) -> None:
+        """Until the process ends."""
+        self._loop = asyncio.get_running_loop()
+        link = self._worker.link
+        link.on_inbox = self._on_inbox
+        self._loop.add_reader(link.fileno(), self._readable)
+        self._take_inbox()
+        await self._loop.create_future()
+
+    def _readable(self) -> None:
+        link = self._worker.link
+        link.read_mail()
+        if link.cancelled:
+            self._cancel()
+        link.sweep()
+
+    def _on_inbox(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._take_inbox()
+        else:
+            self._loop.call_soon_threadsafe(self._take_inbox)
+
+    def _take_inbox(self) -> None:
+        inbox = self._worker.link.inbox
+        while inbox:
+            message = inbox.popleft()
+            task = self._loop.create_task(self._run(message))
+            self._calls[message.task] = task
+
+    def _cancel(self) -> None:
+        for id_ in list(self._worker.link.cancelled):
+            self._worker.link.cancelled.discard(id_)
+            if id_ in self._calls:
+                self._calls[id_].cancel()
+
+    async def _run(self, message: Call) -> None:
+        worker = self._worker
+        name = f"{type(worker.actor).__name__}.{message.method}"
+        RUNNING.set(worker.running._replace(task=message.task, task_name=name))
+        start = time.perf_counter()
+        failure = 0
+        try:
+            async with self._slots:
+                values = await self._call(message, name)
+        except ActorExit:
+            worker.exit_actor()
+        except asyncio.CancelledError as error:
+            values, failure = (worker.error(name, error),), 1
+        except BaseException as error:  # noqa: BLE001 - user code: it becomes the call's result
+            values = (worker.error(name, error),)
+            failure = 2 if worker.retried(message, error) else 1
+        finally:
+            self._calls.pop(message.task, None)
+        seconds = time.perf_counter() - start
+        report = Finished(worker.link.proc, message.task, values, failure, seconds, ())
+        worker.reply_later(report, message)
+        self._flush_soon()
+
+    async def _call(self, message: Call, name: str) -> Any:
+        worker = self._worker
+        args, kwargs = worker.arguments(message)
+        outcome = getattr(worker.actor, message.method)(*args, **kwargs)
+        if inspect.isawaitable(outcome):
+            outcome = await outcome
+        if message.num_returns < 0 and hasattr(outcome, "__aiter__"):
+            position = 0
+            async for item in outcome:
+                worker.send_item(message.task, position, item)
+                position += 1
+                self._flush_soon()
+            return (worker.engine.to_value(None),)
+        return worker.results(message, name, outcome)
+
+    def _flush_soon(self) -> None:
+        """Once per turn of the loop, so that calls that end together are reported together."""
+        if not self._flush_asked:
+            self._flush_asked = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_asked = False
+        self._worker.link.flush()

@@ -1,0 +1,369 @@
+"""ActorScheduler: which actors start, which calls are sent, what a death means. Pure.
+
+Works on the tables of the Scheduler that it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from heliostat._engines.local import failures
+from heliostat._engines.local.actors import Actor
+from heliostat._engines.local.messages import (
+    Answer,
+    Asked,
+    Call,
+    Called,
+    Created,
+    Exiting,
+    Finished,
+    Kill,
+    Killed,
+    Make,
+    Send,
+    Stop,
+    Value,
+)
+from heliostat._engines.local.tasks import Task, WorkerState
+from heliostat.exceptions import ActorAlreadyExistsError
+
+if TYPE_CHECKING:
+    from heliostat._engines.local.scheduler import Scheduler
+
+AS_THE_ACTOR = -2
+
+
+class ActorScheduler:
+    """The actors of a session."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.actors: dict[bytes, Actor] = {}
+        self.names: dict[tuple[str, str], Actor] = {}
+        self.to_start: list[Actor] = []
+
+    def handlers(self) -> dict[type, Callable[[Any], None]]:
+        """The events that are decided here."""
+        return {
+            Created: self._created,
+            Called: self._called,
+            Killed: self._killed,
+            Exiting: self._exiting,
+            Asked: self._asked,
+        }
+
+    # Beginning
+
+    def _created(self, event: Created) -> None:
+        maker = Task(event, f"{event.name}.__init__", 1)
+        maker.shape, maker.actor = event.shape, event.task
+        actor = self.actors[event.task] = Actor(event, maker)
+        if event.public_name:
+            self.names[event.namespace, event.public_name] = actor
+        self.scheduler.admit(maker, event.proc)
+        if event.detached:
+            self.scheduler.owned.hold((event.task,))
+        if maker.state == "ready":
+            self.ready(maker)
+
+    def ready(self, task: Task) -> None:
+        """The arguments of a constructor or call are there."""
+        assert task.actor is not None
+        actor = self.actors[task.actor]
+        if task is actor.maker:
+            self.to_start.append(actor)
+            self.scheduler.dispatch()
+        else:
+            self._send_calls(actor)
+
+    def dispatch(self) -> None:
+        """Start waiting actors as far as resources reach."""
+        if not self.to_start:
+            return
+        waiting, self.to_start = self.to_start, []
+        waiting = [a for a in waiting if a.state == "waiting" and not self._start(a)]
+        self.to_start = waiting + self.to_start
+
+    def _start(self, actor: Actor) -> bool:
+        scheduler, maker = self.scheduler, actor.maker
+        failed = scheduler.failed_need(maker)
+        if failed is not None:
+            self._die(actor, "an argument of its constructor failed", failed)
+            return True
+        gpus = scheduler.resources.take(maker.shape)
+        if gpus is None:
+            return False
+        worker = scheduler.take_worker()
+        worker.shape, worker.gpus, worker.actor = maker.shape, gpus, actor.id
+        actor.worker, actor.gpus = worker.proc, gpus
+        actor.move("starting")
+        maker.move("running")
+        maker.worker = worker
+        created = actor.created
+        scheduler.out.append(
+            Send(
+                worker.proc,
+                Make(
+                    actor.id, created.key, created.name, created.call, created.call_id,
+                    created.slots, scheduler.lend_needs(worker.proc, maker), gpus, maker.shape,
+                    created.concurrency, actor.restarted,
+                ),
+            )
+        )  # fmt: skip
+        return True
+
+    # Calls
+
+    def _called(self, event: Called) -> None:
+        actor = self.actors.get(event.actor)
+        name = f"{actor.created.name if actor else 'unknown'}.{event.method}"
+        task = Task(event, name, event.num_returns)
+        task.actor = event.actor
+        self.scheduler.admit(task, event.proc)
+        if actor is None or actor.state == "dead":
+            self.scheduler.fail(task, self._death(actor, event.actor))
+            return
+        task.retries = event.retries
+        if event.retries == AS_THE_ACTOR:
+            task.retries = actor.created.call_retries
+        actor.queue.append(task)
+        if actor.state == "alive":
+            self._send_calls(actor)
+
+    def _death(self, actor: Actor | None, id_: bytes) -> Value:
+        if actor is None:
+            return failures.actor_dead("unknown", "it belongs to a session that has ended", id_)
+        return failures.actor_dead(actor.created.name, actor.reason, id_)
+
+    def _send_calls(self, actor: Actor) -> None:
+        """Send queued calls in order, up to the first whose arguments are not there."""
+        scheduler = self.scheduler
+        while actor.state == "alive" and actor.queue and actor.queue[0].state == "ready":
+            task = actor.queue.popleft()
+            failed = scheduler.failed_need(task) if task.event.needs else None
+            if failed is not None:
+                scheduler.fail(task, failed)
+                continue
+            assert actor.worker is not None
+            task.move("running")
+            task.worker = scheduler.workers[actor.worker]
+            actor.calls[task.id] = task
+            event = task.event
+            assert isinstance(event, Called)
+            needs = scheduler.lend_needs(actor.worker, task)
+            scheduler.out.append(
+                Send(
+                    actor.worker,
+                    Call(
+                        task.id, event.method, event.num_returns, event.retry_on, event.call,
+                        event.call_id, event.slots, needs,
+                    ),
+                )
+            )  # fmt: skip
+
+    def call_finished(self, worker: WorkerState, task: Task, event: Finished) -> None:
+        """A constructor or a call has ended."""
+        assert task.actor is not None
+        actor = self.actors[task.actor]
+        task.worker = None
+        if task is actor.maker:
+            self._constructed(actor, worker, event)
+            return
+        del actor.calls[task.id]
+        self.scheduler.conclude(task, event)
+        self._perhaps_idle(actor)
+
+    def _constructed(self, actor: Actor, worker: WorkerState, event: Finished) -> None:
+        maker = actor.maker
+        if event.failure:
+            self._retire(worker, "its constructor raised")
+            self._die(actor, "its constructor raised", event.values[0])
+            return
+        actor.move("alive")
+        maker.move("done")
+        entry = self.scheduler.entry(actor.id)
+        if entry is not None and entry.value is None:
+            self.scheduler.resolve(actor.id, event.values[0])
+        self._send_calls(actor)
+        self._perhaps_idle(actor)
+
+    def requeue(self, task: Task) -> None:
+        """A call that is to be repeated goes first."""
+        assert task.actor is not None
+        actor = self.actors[task.actor]
+        actor.queue.appendleft(task)
+        self._send_calls(actor)
+
+    def unqueue(self, task: Task) -> None:
+        """A call was cancelled before it was sent."""
+        assert task.actor is not None
+        actor = self.actors[task.actor]
+        if task in actor.queue:
+            actor.queue.remove(task)
+
+    # Ends
+
+    def perhaps_end(self, id_: bytes) -> None:
+        """Nobody refers to this object any more; if it is an actor, it ends when it is idle."""
+        actor = self.actors.get(id_)
+        if actor is None:
+            return
+        actor.ending = True
+        if actor.state == "dead":
+            del self.actors[id_]
+        else:
+            self._perhaps_idle(actor)
+
+    def _perhaps_idle(self, actor: Actor) -> None:
+        if not actor.idle() or actor.state not in ("alive", "waiting"):
+            return
+        if actor.state == "alive" and actor.worker is not None:
+            self._retire(self.scheduler.workers[actor.worker], "no handle to it was left")
+        self._die(actor, "no handle to it was left", None)
+
+    def _retire(self, worker: WorkerState, why: str) -> None:
+        worker.killed = worker.killed or why
+        self.scheduler.out.append(Send(worker.proc, Stop()))
+
+    def _die(self, actor: Actor, reason: str, error: Value | None) -> None:
+        """It is dead: every call fails, its name is free, its arguments are let go."""
+        scheduler = self.scheduler
+        actor.move("dead")
+        actor.reason = reason
+        if error is not None:
+            actor.reason = f"{reason}: {failures.text(error)}"
+        self._forget_name(actor)
+        maker = actor.maker
+        scheduler.tasks.pop(maker.id, None)
+        holds, maker.holds = maker.holds, ()
+        entry = scheduler.entry(actor.id)
+        death = failures.actor_dead(actor.created.name, actor.reason, actor.id)
+        if entry is not None and entry.value is None:
+            scheduler.resolve(actor.id, death)
+        for task in [*actor.calls.values(), *actor.queue]:
+            task.worker = None
+            scheduler.fail(task, death)
+        actor.calls.clear()
+        actor.queue.clear()
+        scheduler.owned.release(holds)
+        if scheduler.entry(actor.id) is None:
+            self.actors.pop(actor.id, None)
+
+    def _forget_name(self, actor: Actor) -> None:
+        key = actor.created.namespace, actor.created.public_name
+        if self.names.get(key) is actor:
+            del self.names[key]
+
+    def worker_lost(self, worker: WorkerState) -> None:
+        """The process of an actor is gone: restart it, or it is dead."""
+        assert worker.actor is not None
+        scheduler, actor = self.scheduler, self.actors.get(worker.actor)
+        scheduler.set_free(worker)
+        if actor is None or actor.state == "dead" or actor.worker != worker.proc:
+            return
+        if not actor.may_restart():
+            self._die(actor, worker.killed, None)
+            return
+        if actor.maker.state == "running":
+            actor.maker.move("ready")
+        calls, actor.calls = actor.calls, {}
+        actor.restart()
+        self._remake(actor)
+        for task in reversed(calls.values()):
+            task.worker = None
+            if task.retries == 0:
+                error = failures.actor_restarting(actor.created.name, worker.killed, actor.id)
+                scheduler.fail(task, error)
+            else:
+                task.retries -= task.retries > 0
+                task.move("ready")
+                actor.queue.appendleft(task)
+        self.to_start.append(actor)
+
+    def _remake(self, actor: Actor) -> None:
+        """A fresh constructor task that holds what the first one held."""
+        maker = Task(actor.created, f"{actor.created.name}.__init__", 1)
+        maker.shape, maker.actor, maker.holds = actor.created.shape, actor.id, actor.maker.holds
+        maker.move("ready")
+        actor.maker = self.scheduler.tasks[actor.id] = maker
+
+    def _killed(self, event: Killed) -> None:
+        actor = self.actors.get(event.actor)
+        if actor is None or actor.state == "dead":
+            return
+        why = "it was killed by ray.kill()"
+        if not event.restart:
+            actor.restarts = 0
+            self._forget_name(actor)
+        if actor.worker is None:
+            if not event.restart:
+                self._die(actor, why, None)
+            return
+        worker = self.scheduler.workers[actor.worker]
+        worker.killed = why
+        self.scheduler.out.append(Kill(worker.proc))
+
+    def _exiting(self, event: Exiting) -> None:
+        actor = self.actors.get(event.actor)
+        worker = self.scheduler.workers.get(event.proc)
+        if actor is None or worker is None or actor.worker != worker.proc:
+            return
+        actor.restarts = 0
+        self._forget_name(actor)
+        worker.killed = "it called exit_actor()"
+
+    # Questions
+
+    def _asked(self, event: Asked) -> None:
+        payload, error = None, None
+        try:
+            payload = self._answer(event)
+        except ValueError as refusal:
+            error = refusal
+        self.scheduler.out.append(Answer(event.proc, event.request, payload, error))
+
+    def _answer(self, event: Asked) -> Any:
+        if event.question == "create":
+            created, get_if_exists = event.payload
+            return self._create_named(Created(*created), get_if_exists=get_if_exists)
+        if event.question == "find":
+            namespace, name = event.payload
+            return self._find(event.proc, namespace, name)
+        raise AssertionError(f"no such question: {event.question}")
+
+    def _create_named(self, created: Created, *, get_if_exists: bool) -> Any:
+        key = created.namespace, created.public_name
+        if key not in self.names:
+            self._created(created)
+            return created.task, created.name, created.methods
+        if get_if_exists:
+            return self._find(created.proc, *key)
+        raise ActorAlreadyExistsError(
+            f"an actor named {key[1]!r} exists already in namespace {key[0]!r}; use "
+            "get_if_exists=True to get it, or another name"
+        )
+
+    def _find(self, proc: int, namespace: str, name: str) -> Any:
+        actor = self.names.get((namespace, name))
+        if actor is None:
+            known = sorted(key[1] for key in self.names if key[0] == namespace)
+            raise ValueError(
+                f"no actor is named {name!r} in namespace {namespace!r}; there are: {known}"
+            )
+        self.scheduler.owned.lend(proc, actor.id)
+        return actor.id, actor.created.name, actor.created.methods
+
+    def check(self) -> None:
+        """Assert the invariants of the actor tables."""
+        for actor in self.actors.values():
+            assert (actor.state in ("starting", "alive")) == (actor.worker is not None) or (
+                actor.state == "dead"
+            )
+            assert all(task.state == "running" for task in actor.calls.values())
+            if actor.state == "dead":
+                assert not actor.queue
+                assert not actor.calls
+        for key, actor in self.names.items():
+            assert key == (actor.created.namespace, actor.created.public_name)
+            assert actor.state != "dead"

@@ -1,0 +1,83 @@
+"""The life of an actor as a table, and its queue of calls. No I/O.
+
+waiting     its resources or constructor arguments are not there yet
+starting    its constructor runs
+alive       takes calls
+dead        for good; calls fail with the recorded reason
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from heliostat._engines.local.messages import Created
+from heliostat._engines.local.tasks import Task
+
+MOVES = {
+    ("waiting", "starting"),
+    ("waiting", "dead"),
+    ("starting", "alive"),
+    ("starting", "waiting"),  # its process died, and it may restart
+    ("starting", "dead"),
+    ("alive", "waiting"),
+    ("alive", "dead"),
+}
+
+
+class Actor:
+    """One actor through all of its restarts."""
+
+    __slots__ = (
+        "calls",
+        "created",
+        "ending",
+        "gpus",
+        "id",
+        "maker",
+        "queue",
+        "reason",
+        "restarted",
+        "restarts",
+        "state",
+        "worker",
+    )
+
+    def __init__(self, created: Created, maker: Task) -> None:
+        self.created = created
+        self.id = created.task
+        self.maker = maker
+        self.state = "waiting"
+        self.restarts = created.restarts  # how many are left; below zero: without end
+        self.restarted = False
+        self.worker: int | None = None
+        self.gpus: tuple[int, ...] = ()
+        self.queue: deque[Task] = deque()  # calls not yet sent, in order
+        self.calls: dict[bytes, Task] = {}  # calls sent to the process
+        self.ending = False  # no handle is left: it ends after its last call
+        self.reason = ""
+
+    def move(self, state: str) -> None:
+        """Go to another state; an impossible move is a bug in the scheduler."""
+        assert (self.state, state) in MOVES, f"{self.created.name}: {self.state} -> {state}"
+        self.state = state
+
+    def pending(self) -> int:
+        """Calls that have not ended."""
+        return len(self.queue) + len(self.calls)
+
+    def may_restart(self) -> bool:
+        """Whether another process may take over after this one died."""
+        return self.restarts != 0 and not self.ending
+
+    def restart(self) -> None:
+        """Count one restart and wait for a new process."""
+        if self.restarts > 0:
+            self.restarts -= 1
+        self.restarted = True
+        self.worker = None
+        self.gpus = ()
+        self.move("waiting")
+
+    def idle(self) -> bool:
+        """Whether nobody can reach it any more and nothing is left to do."""
+        return self.ending and not self.queue and not self.calls

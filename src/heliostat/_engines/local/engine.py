@@ -1,0 +1,354 @@
+"""LocalEngine: the engine protocol on top of one Port; runs on the caller's thread.
+
+The same class serves the driver (its port is the Hub, in the same process) and worker processes
+(their port is a Link, a socket to the hub). It turns values into bytes and back; the port knows
+where they are. Knows nothing of scheduling.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from heliostat._core import codec
+from heliostat._core.arguments import pack
+from heliostat._core.codec import Encoded
+from heliostat._core.engine import ClusterState, Running
+from heliostat._core.ids import ActorID, ObjectID, fresh, nth
+from heliostat._core.options import UNIT, InitOptions, Resources
+from heliostat._core.outcomes import raisable
+from heliostat._core.refs import ObjectRef
+from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
+from heliostat._engines.local.messages import (
+    END,
+    ERROR,
+    INLINE,
+    STORED,
+    Called,
+    Cancelled,
+    Created,
+    Defined,
+    Killed,
+    Put,
+    Submitted,
+    Taken,
+    Value,
+)
+from heliostat._engines.local.resources import missing
+from heliostat._engines.local.store import Store, extent
+from heliostat._engines.local.waiting import Waiter
+from heliostat.exceptions import (
+    ActorUnschedulableError,
+    GetTimeoutError,
+    ObjectStoreFullError,
+    TaskUnschedulableError,
+)
+
+INLINE_MOST = 64 << 10  # larger values go through the arena
+AS_THE_ACTOR = -2
+_NOTHING = Running(None, "", None, (), {}, False)
+
+RUNNING: contextvars.ContextVar[Running] = contextvars.ContextVar("running", default=_NOTHING)
+
+
+class Port(Protocol):
+    """Where events go and values come from, as seen by one process."""
+
+    proc: int
+    store: Store
+    total: dict[str, int]
+    namespace: str
+    node_id: str
+
+    def post(self, event: Any) -> None:
+        """Tell the scheduler."""
+
+    def ask(self, question: str, payload: Any) -> Any:
+        """Ask the hub and wait for the answer."""
+
+    def values(self, ids: Sequence[bytes]) -> list[Value | None]:
+        """Those that are known here."""
+
+    def subscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
+        """Count the waiter down for each of these when it is there."""
+
+    def unsubscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
+        """Forget a waiter whose time is over."""
+
+    def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
+        """Wait until the waiter misses nothing."""
+
+    def own(self, id_: bytes) -> None:
+        """A first reference that the hub has counted already; `drop` takes it back."""
+
+    def adopt(self, id_: bytes) -> None:
+        """Count one more reference or view in this process; `drop` takes it back."""
+
+    def drop(self, id_: bytes) -> object:
+        """One reference or view less; safe in finalisers."""
+
+    def close(self) -> None:
+        """End the session."""
+
+
+class LocalEngine:
+    """Many processes on this machine, as one of them sees it."""
+
+    def __init__(self, options: InitOptions, port: Port | None = None) -> None:
+        if port is None:
+            from heliostat._engines.local.hub import start  # noqa: PLC0415 - workers have none
+
+            port = start(options)
+        self._port = port
+        self._defined: set[bytes] = set()
+
+    # Work
+
+    def submit(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
+        """Run a task some time."""
+        code, options = spec.code, spec.options
+        if code.key not in self._defined:
+            self._define(code)
+        shape = options.resources
+        if len(shape) != 1 or shape[0][0] != "CPU" or shape[0][1] > self._port.total["CPU"]:
+            self._check(shape, f"task {code.name}", TaskUnschedulableError)
+        port, task = self._port, fresh()
+        call, slots, needs, keep = self._pack(spec.args, spec.kwargs)
+        num_returns = -1 if options.num_returns == "streaming" else options.num_returns
+        port.post(
+            Submitted(
+                port.proc, task, code.key, options.name or code.name, num_returns, shape,
+                options.max_retries, self._retry_on(options.retry_exceptions),
+                call, keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
+            )
+        )  # fmt: skip
+        return self._results(task, num_returns)
+
+    def create_actor(self, spec: ActorSpec) -> tuple[ActorInfo, ObjectRef[Any]]:
+        """Make an actor."""
+        code, options = spec.code, spec.options
+        if code.key not in self._defined:
+            self._define(code)
+        self._check(options.resources, f"actor {code.name}", ActorUnschedulableError)
+        port = self._port
+        call, slots, needs, keep = self._pack(spec.args, spec.kwargs)
+        created = Created(
+            port.proc, fresh(), code.key, code.name, options.resources, options.max_restarts,
+            options.max_task_retries, options.max_concurrency or 0, options.name,
+            options.namespace or port.namespace, options.detached, pickle.dumps(spec.methods),
+            call, keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
+        )  # fmt: skip
+        if options.name:
+            return self._actor(*port.ask("create", (tuple(created), options.get_if_exists)))
+        port.post(created)
+        return ActorInfo(ActorID(created.task), code.name, spec.methods), self._mine(created.task)
+
+    def call_actor(self, spec: CallSpec) -> list[ObjectRef[Any]]:
+        """Call a method."""
+        options, port, task = spec.options, self._port, fresh()
+        call, slots, needs, keep = self._pack(spec.args, spec.kwargs)
+        num_returns = -1 if options.num_returns == "streaming" else options.num_returns
+        retries = AS_THE_ACTOR if options.max_task_retries is None else options.max_task_retries
+        port.post(
+            Called(
+                port.proc, task, spec.actor, spec.method, num_returns, retries,
+                self._retry_on(options.retry_exceptions), call,
+                keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
+            )
+        )  # fmt: skip
+        return self._results(task, num_returns)
+
+    def _results(self, task: bytes, num_returns: int) -> list[ObjectRef[Any]]:
+        if num_returns == 1 or num_returns < 0:
+            return [self._mine(task)]
+        if num_returns == 0:
+            self._mine(task)  # counted, and let go at once
+        return [self._mine(nth(task, index)) for index in range(num_returns)]
+
+    def _mine(self, id_: bytes) -> ObjectRef[Any]:
+        """A reference that the hub has counted already, because this process asked for it."""
+        self._port.own(id_)
+        return ObjectRef(id_, self._port.drop)
+
+    def _define(self, code: Code) -> None:
+        blob = codec.encode_code(code.value, code.name)
+        self._port.post(Defined(self._port.proc, code.key, blob))
+        self._defined.add(code.key)
+
+    def _check(self, shape: Resources, who: str, error: type[Exception]) -> None:
+        lacks = missing(self._port.total, shape)
+        if lacks:
+            have = {name: units / UNIT for name, units in self._port.total.items()}
+            raise error(
+                f"{who} asks for more than there is: {lacks}. The session has {have}. Ask for "
+                "less, or start it with more: init(num_cpus=, num_gpus=, resources=)"
+            )
+
+    def _retry_on(self, kinds: bool | tuple[type[BaseException], ...]) -> Any:
+        return kinds if isinstance(kinds, bool) else codec.encode_code(kinds, "retry_exceptions")  # type: ignore[arg-type]
+
+    def _pack(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Value, tuple[int | str, ...], tuple[bytes, ...], ObjectRef[Any] | None]:
+        """Arguments as a value; large ones are kept as an object while the task needs them."""
+        encoded, slots, needs = pack(args, kwargs)
+        if encoded.size() <= INLINE_MOST:
+            return (INLINE, encoded.data, encoded.buffers, encoded.refs), slots, needs, None
+        value = self._to_arena(encoded)
+        return value, slots, needs, self._keep(value)
+
+    # Values
+
+    def put(self, value: object) -> ObjectRef[Any]:
+        """Keep a value."""
+        return self._keep(self.to_value(value))
+
+    def _keep(self, value: Value) -> ObjectRef[Any]:
+        id_ = fresh()
+        self._port.post(Put(self._port.proc, id_, value))
+        return self._mine(id_)
+
+    def to_value(self, value: object, kind: int = INLINE) -> Value:
+        """Encode a value; large ones into the arena."""
+        encoded = codec.encode(value)
+        if kind == INLINE and encoded.size() > INLINE_MOST:
+            return self._to_arena(encoded)
+        return kind, encoded.data, encoded.buffers, encoded.refs
+
+    def _to_arena(self, encoded: Encoded) -> Value:
+        sizes = (len(encoded.data), *(len(buffer) for buffer in encoded.buffers))
+        offset, is_fresh = self._port.ask("reserve", extent(sizes))
+        try:
+            self._port.store.write(offset, encoded, fresh=is_fresh)
+        except ObjectStoreFullError:
+            self._port.ask("unreserve", offset)
+            raise
+        return STORED, offset, sizes, encoded.refs
+
+    def from_value(self, id_: bytes | None, value: Value) -> Any:
+        """Decode a value; raises if it is an error. Large buffers stay views of the arena."""
+        kind, head, parts, _ = value
+        if kind == INLINE:
+            return pickle.loads(head, buffers=parts)
+        if kind == ERROR:
+            raise raisable(pickle.loads(head, buffers=parts))
+        assert kind == STORED
+        assert id_ is not None
+        self._port.adopt(id_)
+        data, *buffers = self._port.store.read(id_, head, parts, self._port.drop)
+        return pickle.loads(data, buffers=buffers)
+
+    def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
+        """The values in order."""
+        ids = [ref._id for ref in refs]
+        values = self._port.values(ids)
+        if None in values:
+            self._await([i for i, v in zip(ids, values, strict=True) if v is None], timeout_s)
+            values = self._port.values(ids)
+        decode = self.from_value
+        return [decode(id_, value) for id_, value in zip(ids, values, strict=True)]  # type: ignore[arg-type]
+
+    def _await(self, ids: list[bytes], timeout_s: float | None) -> None:
+        waiter = Waiter()
+        self._port.subscribe(ids, waiter)
+        try:
+            if self._port.wait(waiter, timeout_s):
+                return
+        finally:
+            if waiter.missing > 0:
+                self._port.unsubscribe(ids, waiter)
+        raise GetTimeoutError(
+            f"get() waited {timeout_s} s, and {waiter.missing} of the values are not there yet"
+        )
+
+    def wait(
+        self, refs: Sequence[ObjectRef[Any]], *, count: int, timeout_s: float | None
+    ) -> set[ObjectRef[Any]]:
+        """Those that are ready once `count` are."""
+        ids = [ref._id for ref in refs]
+        values = self._port.values(ids)
+        there = sum(value is not None for value in values)
+        if there < count:
+            absent = [i for i, v in zip(ids, values, strict=True) if v is None]
+            waiter = Waiter(missing=count - there - len(absent))  # plus one for each it subscribes
+            self._port.subscribe(absent, waiter)
+            self._port.wait(waiter, timeout_s)
+            self._port.unsubscribe(absent, waiter)
+            values = self._port.values(ids)
+        return {ref for ref, value in zip(refs, values, strict=True) if value is not None}
+
+    def on_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+        """Call back once when the value is there."""
+        self._when((ref._id,), callback)
+
+    def _when(self, ids: Sequence[bytes], callback: Callable[[], None]) -> None:
+        if self._port.values(ids)[0] is not None:
+            callback()
+            return
+        self._port.subscribe(ids, Waiter(callback=callback))
+
+    # Streams: item i of a stream has the identifier nth(stream, i + 1)
+
+    def next_item(
+        self, stream: ObjectRef[Any], index: int, *, timeout_s: float | None
+    ) -> ObjectRef[Any] | None:
+        """Item `index`, or None past the end."""
+        port, item = self._port, nth(stream._id, index + 1)
+        value = port.values((item,))[0]
+        if value is None:
+            self._await([item], timeout_s)
+            value = port.values((item,))[0]
+        if value is not None and value[0] == END:
+            return None
+        port.adopt(item)
+        port.post(Taken(port.proc, stream._id, item))
+        return ObjectRef(item, port.drop)
+
+    def on_item(self, stream: ObjectRef[Any], index: int, callback: Callable[[], None]) -> None:
+        """Call back once when `next_item` would not wait."""
+        self._when((nth(stream._id, index + 1),), callback)
+
+    # Actors and tasks that are there already
+
+    def find_actor(self, name: str, namespace: str | None) -> tuple[ActorInfo, ObjectRef[Any]]:
+        """The live actor of that name."""
+        return self._actor(*self._port.ask("find", (namespace or self._port.namespace, name)))
+
+    def _actor(self, actor: bytes, name: str, methods: bytes) -> tuple[ActorInfo, ObjectRef[Any]]:
+        return ActorInfo(ActorID(actor), name, pickle.loads(methods)), self._mine(actor)
+
+    def kill_actor(self, actor: ActorID, *, restart: bool) -> None:
+        """End the actor's process now."""
+        self._port.post(Killed(self._port.proc, bytes(actor), restart))
+
+    def cancel(self, ref: ObjectRef[Any], *, force: bool, recursive: bool) -> None:
+        """Stop the task that makes this value."""
+        self._port.post(Cancelled(self._port.proc, ref._id, force, recursive))
+
+    def adopt(self, id_: ObjectID) -> ObjectRef[Any]:
+        """A counted reference for an identifier that arrived inside a value."""
+        plain = bytes(id_)
+        self._port.adopt(plain)
+        return ObjectRef(plain, self._port.drop)
+
+    def pin(self, id_: ObjectID) -> None:
+        """Never drop this value while the session lives."""
+        self._port.adopt(bytes(id_))
+
+    def running(self) -> Running:
+        """What the calling thread runs."""
+        return RUNNING.get()
+
+    def describe(self) -> ClusterState:
+        """What there is, and what of it is free."""
+        port = self._port
+        total = {name: units / UNIT for name, units in port.total.items()}
+        free, workers = port.ask("describe", None)
+        available = {name: max(0, units) / UNIT for name, units in free}
+        return ClusterState(total, available, port.node_id, port.namespace, workers)
+
+    def close(self) -> None:
+        """End every process of the session, and free its memory."""
+        self._port.close()

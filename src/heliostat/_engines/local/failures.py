@@ -1,0 +1,66 @@
+"""The errors that the engine itself gives as the value of an object."""
+
+from __future__ import annotations
+
+import pickle
+
+from heliostat._engines.local.messages import ERROR, Value
+from heliostat.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    ObjectLostError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
+
+
+def as_value(error: BaseException) -> Value:
+    """An error of ours as a value."""
+    return ERROR, pickle.dumps(error, 5), (), ()
+
+
+def cancelled(name: str) -> Value:
+    """The task was cancelled."""
+    return as_value(TaskCancelledError(f"task {name} was cancelled"))
+
+
+def crashed(name: str, reason: str) -> Value:
+    """The process died under the task, and no retry is left."""
+    return as_value(
+        WorkerCrashedError(
+            f"the worker process died while it ran {name}: {reason}. Retries are used up; "
+            "max_retries=... allows more"
+        )
+    )
+
+
+def actor_dead(name: str, reason: str, actor: bytes) -> Value:
+    """The actor is gone for good."""
+    return as_value(ActorDiedError(f"actor {name} is dead: {reason}", actor.hex()))
+
+
+def actor_restarting(name: str, reason: str, actor: bytes) -> Value:
+    """The call was in the process that died; the actor comes back."""
+    return as_value(
+        ActorUnavailableError(
+            f"the process of actor {name} died during this call: {reason}. The actor restarts; "
+            "max_task_retries=... repeats such calls",
+            actor.hex(),
+        )
+    )
+
+
+def lost(id_: bytes) -> Value:
+    """Nobody knows the object."""
+    return as_value(
+        ObjectLostError(
+            f"object {id_.hex()} is not known here: it was freed, or belongs to a session that "
+            "has ended",
+            id_.hex(),
+        )
+    )
+
+
+def text(value: Value) -> str:
+    """The message of an error value, for another error that is caused by it."""
+    return str(pickle.loads(value[1], buffers=value[2]))

@@ -1,0 +1,328 @@
+"""Link: a worker's port to the hub; a socket, and what this process holds.
+
+The worker's main thread reads when it is idle; any thread that waits for a value reads while it
+waits. A signal makes the main thread look at its mail while it runs user code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import select
+import signal
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from heliostat._engines.local import wire
+from heliostat._engines.local.messages import (
+    STORED,
+    Answered,
+    Asked,
+    Blocked,
+    Call,
+    Cancel,
+    Defined,
+    Deliver,
+    Dropped,
+    Drops,
+    GiveBack,
+    Make,
+    Resumed,
+    Returned,
+    Run,
+    Stop,
+    Value,
+    Wanted,
+)
+from heliostat._engines.local.pool import MAIL
+from heliostat._engines.local.store import Store
+from heliostat._engines.local.waiting import Lead, Waiter
+
+
+class Link:
+    """What a worker process knows of the session."""
+
+    def __init__(self, proc: int, sock: socket.socket, store: Store, facts: dict[str, Any]) -> None:
+        self.proc = proc
+        self.store = store
+        self.total: dict[str, int] = facts["total"]
+        self.namespace: str = facts["namespace"]
+        self.node_id: str = facts["node_id"]
+        self.inbox: deque[Any] = deque()  # tasks and calls to run
+        self.codes: dict[bytes, bytes] = {}
+        self.cancelled: set[bytes] = set()
+        self.busy_with_task = False  # the main thread runs a task (not an actor's method)
+        self.on_inbox: Callable[[], None] | None = None  # set by asyncio actors
+        self.interrupt: Callable[[], None] = lambda: None  # raises if what runs was cancelled
+        self._blocked = False
+        self._mail = Waiter()
+        self._sock = sock
+        self._parser = wire.Parser()
+        self._lead = Lead(self._read)
+        self._reading = False
+        self._out: deque[Any] = deque()
+        self._sending = threading.Lock()
+        self._requests = iter(range(1, 1 << 62))
+        self._answers: dict[int, Any] = {}
+        self._waiters: dict[Any, list[Waiter]] = {}
+        self._known: dict[bytes, Value] = {}
+        self._wanted: set[bytes] = set()
+        self._counts: dict[bytes, int] = {}
+        self._lent: dict[bytes, int] = {}
+        self._dropped: deque[bytes] = deque()
+        self._lock = threading.RLock()
+        self.drop = self._dropped.append
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Run: self._work,
+            Make: self._work,
+            Call: self._work,
+            Deliver: self._delivered,
+            Answered: self._answered,
+            Cancel: self._cancel,
+            GiveBack: lambda message: self.give_back(),
+            Stop: lambda message: os._exit(0),
+            Defined: self._defined,
+        }
+
+    # Sending
+
+    def post(self, event: Any) -> None:
+        """Send now."""
+        self._out.append(event)
+        self.flush()
+
+    def post_later(self, event: Any) -> None:
+        """Send with the next message."""
+        self._out.append(event)
+
+    def sending(self) -> bool:
+        """Whether a frame is being written, which nothing may interrupt."""
+        return self._sending.locked()
+
+    def flush(self) -> None:
+        """Send what there is; the thread that sends already takes it along."""
+        while self._out and self._sending.acquire(blocking=False):
+            try:
+                while self._out:
+                    messages = []
+                    while self._out:
+                        messages.append(self._out.popleft())
+                    self._sock.sendall(wire.encode(messages))
+            except (BrokenPipeError, ConnectionResetError):
+                os._exit(1)  # the driver is gone
+            finally:
+                self._sending.release()
+
+    # Asking and waiting
+
+    def ask(self, question: str, payload: Any) -> Any:
+        """Ask the hub and wait for the answer."""
+        request = next(self._requests)
+        waiter = Waiter(missing=1)
+        self._waiters[request] = [waiter]
+        self.post(Asked(self.proc, request, question, payload))
+        self._lead.wait(waiter, None)
+        answer = self._answers.pop(request)
+        if answer.error is not None:
+            raise pickle.loads(answer.error)
+        return answer.payload
+
+    def values(self, ids: Sequence[bytes]) -> list[Value | None]:
+        """Those that were delivered."""
+        known = self._known
+        return [known.get(id_) for id_ in ids]
+
+    def subscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
+        """Have them delivered, and count the waiter down for each."""
+        with self._lock:
+            new = []
+            for id_ in ids:
+                if id_ in self._known:
+                    continue
+                self._waiters.setdefault(id_, []).append(waiter)
+                waiter.missing += 1
+                if id_ not in self._wanted:
+                    self._wanted.add(id_)
+                    new.append(id_)
+        if new:
+            self.post(Wanted(self.proc, tuple(new)))
+        if waiter.callback is not None and waiter.missing <= 0:
+            waiter.callback()
+
+    def unsubscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
+        """Forget a waiter whose time is over."""
+        with self._lock:
+            for id_ in ids:
+                waiters = self._waiters.get(id_)
+                if waiters and waiter in waiters:
+                    waiters.remove(waiter)
+
+    def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
+        """Wait until the waiter misses nothing; lend the CPU meanwhile."""
+        if waiter.missing <= 0:
+            return True
+        is_main = threading.current_thread() is threading.main_thread()
+        if not (is_main and self.busy_with_task):
+            return self._lead.wait(waiter, timeout_s)
+        self._blocked = True
+        self.post(Blocked(self.proc, self._unbegun()))
+        try:
+            return self._lead.wait(waiter, timeout_s)
+        finally:
+            self._blocked = False
+            self.post(Resumed(self.proc))
+
+    def wait_for_work(self) -> None:
+        """The main thread is idle: read until there is something to run."""
+        self._mail.missing = 1
+        if not self.inbox:
+            self._lead.wait(self._mail, None)
+
+    def _unbegun(self) -> tuple[bytes, ...]:
+        tasks = []
+        while self.inbox:
+            tasks.append(self.inbox.popleft().task)
+        return tuple(tasks)
+
+    def give_back(self) -> None:
+        """Return the tasks that have not begun, and report what is done."""
+        if self.busy_with_task:
+            self._out.append(Returned(self.proc, self._unbegun()))
+        self.flush()
+
+    # Reading
+
+    def _read(self, timeout_s: float | None) -> None:
+        self.flush()
+        if timeout_s is not None and not select.select([self._sock], [], [], timeout_s)[0]:
+            return
+        self._reading = True
+        try:
+            self._take(self._sock.recv(1 << 18))
+        finally:
+            self._reading = False
+        self.flush()
+        self.interrupt()
+
+    def read_mail(self) -> None:
+        """Take what has arrived without waiting, unless this thread is in the middle of that."""
+        if self._reading:
+            return
+        self._lead.try_read(0)
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            os._exit(1)  # the driver is gone
+        for message in self._parser.feed(data):
+            self._handlers[type(message)](message)
+
+    def fileno(self) -> int:
+        """For an event loop that watches the socket."""
+        return self._sock.fileno()
+
+    def _work(self, message: Any) -> None:
+        if self._blocked:  # sent before the hub knew
+            self._out.append(Returned(self.proc, (message.task,)))
+            return
+        self.inbox.append(message)
+        self._mail.missing = 0
+        if self.on_inbox is not None:
+            self.on_inbox()
+        else:
+            self._mail.wake()
+
+    def _defined(self, message: Any) -> None:
+        self.codes[message.key] = message.blob
+
+    def _delivered(self, message: Deliver) -> None:
+        id_, value = message
+        with self._lock:
+            self._known[id_] = value
+            self._wanted.discard(id_)
+            self._lent[id_] = self._lent.get(id_, 0) + 1
+            for ref in value[3]:
+                self._lent[ref] = self._lent.get(ref, 0) + 1
+            waiters = self._waiters.pop(id_, ())
+        for waiter in waiters:
+            waiter.missing -= 1
+            if waiter.missing <= 0:
+                if waiter.callback is not None:
+                    waiter.callback()
+                else:
+                    waiter.wake()
+
+    def _answered(self, message: Answered) -> None:
+        self._answers[message.request] = message
+        for waiter in self._waiters.pop(message.request, ()):
+            waiter.missing = 0
+            waiter.wake()
+
+    def _cancel(self, message: Cancel) -> None:
+        self.cancelled.add(message.task)
+        main = threading.main_thread()
+        if threading.current_thread() is not main:
+            signal.pthread_kill(main.ident or 0, MAIL)
+
+    # Counting: what this process was lent goes back when nothing here refers to it
+
+    def own(self, id_: bytes) -> None:
+        """A first reference to something that the hub counts as lent to this process."""
+        with self._lock:
+            self._counts[id_] = self._counts.get(id_, 0) + 1
+            self._lent[id_] = self._lent.get(id_, 0) + 1
+
+    def adopt(self, id_: bytes) -> None:
+        """One more reference or view."""
+        with self._lock:
+            self._counts[id_] = self._counts.get(id_, 0) + 1
+
+    def _receive_ids(self, ids: Iterable[bytes]) -> None:
+        with self._lock:
+            for id_ in ids:
+                self._lent[id_] = self._lent.get(id_, 0) + 1
+
+    def receive(self, id_: bytes | None, value: Value) -> None:
+        """A value came with a task: its memory and the references inside were lent with it."""
+        if value[0] == STORED and id_ is not None:
+            self._receive_ids((id_,))
+        if value[3]:
+            self._receive_ids(value[3])
+
+    def drops(self, received: Iterable[bytes] = ()) -> Drops:
+        """What goes back now: dropped references, and of `received` what nobody here refers to."""
+        gone: list[tuple[bytes, int]] = []
+        with self._lock:
+            touched = list(received)
+            while self._dropped:
+                id_ = self._dropped.popleft()
+                self._counts[id_] = self._counts.get(id_, 0) - 1
+                touched.append(id_)
+            for id_ in touched:
+                if self._counts.get(id_, 0) > 0:
+                    continue
+                self._counts.pop(id_, None)
+                self._known.pop(id_, None)
+                times = self._lent.pop(id_, 0)
+                if times:
+                    gone.append((id_, times))
+        return tuple(gone)
+
+    def has_dropped(self) -> bool:
+        """Whether something may go back."""
+        return bool(self._dropped)
+
+    def sweep(self) -> None:
+        """Give back what was dropped, with the next message."""
+        if self._dropped:
+            drops = self.drops()
+            if drops:
+                self._out.append(Dropped(self.proc, drops))
+
+    def close(self) -> None:
+        """Workers end when the driver says so."""
+        with contextlib.suppress(OSError):
+            self.flush()

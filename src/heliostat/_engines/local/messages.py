@@ -1,0 +1,347 @@
+"""The events and commands of the local engine, as NamedTuples.
+
+An event says what happened in a process (`proc` 0 is the driver, others are workers); the
+scheduler hears it. A command says what to do about it; the hub performs it. Those that cross a
+socket are listed in `WIRE`, in an order that both ends share.
+
+Everything in a wire message is a bytes, int, float, str, bool, None or tuple, so that marshal can
+carry it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+DRIVER = 0
+
+# Kinds of Value
+INLINE = 0
+STORED = 1
+ERROR = 2
+END = 3
+
+
+# A value as bytes, here or in the arena: (kind, head, parts, ids of the references inside).
+# INLINE, ERROR: `head` is the pickle, `parts` the buffers. STORED: `head` is the offset in the
+# arena, `parts` the sizes of the pickle and of each buffer. END: the end of a stream.
+# A plain tuple, because marshal takes no other.
+Value = tuple[int, Any, tuple[Any, ...], tuple[bytes, ...]]
+
+Shape = tuple[tuple[str, int], ...]
+Drops = tuple[tuple[bytes, int], ...]
+
+
+class Submitted(NamedTuple):
+    """A process asks for a task."""
+
+    proc: int
+    task: bytes
+    key: bytes
+    name: str
+    num_returns: int  # -1: a stream
+    shape: Shape
+    retries: int
+    retry_on: Any  # bool, or a pickled tuple of exception classes
+    call: Value
+    call_id: bytes | None  # the object that holds the arguments, if they are in the arena
+    slots: tuple[int | str, ...]
+    needs: tuple[bytes, ...]
+    parent: bytes | None
+
+
+class Created(NamedTuple):
+    """A process asks for an actor. Its constructor is a task with the actor's id."""
+
+    proc: int
+    task: bytes
+    key: bytes
+    name: str  # of the class
+    shape: Shape
+    restarts: int
+    call_retries: int
+    concurrency: int  # 0: as the class suggests
+    public_name: str
+    namespace: str
+    detached: bool
+    methods: bytes
+    call: Value
+    call_id: bytes | None
+    slots: tuple[int | str, ...]
+    needs: tuple[bytes, ...]
+    parent: bytes | None
+
+
+class Called(NamedTuple):
+    """A process calls a method of an actor."""
+
+    proc: int
+    task: bytes
+    actor: bytes
+    method: str
+    num_returns: int
+    retries: int  # -2: as the actor says
+    retry_on: Any
+    call: Value
+    call_id: bytes | None
+    slots: tuple[int | str, ...]
+    needs: tuple[bytes, ...]
+    parent: bytes | None
+
+
+class Put(NamedTuple):
+    """A process keeps a value."""
+
+    proc: int
+    id: bytes
+    value: Value
+
+
+class Wanted(NamedTuple):
+    """A process waits for values; each is delivered once it is there."""
+
+    proc: int
+    ids: tuple[bytes, ...]
+
+
+class Taken(NamedTuple):
+    """A process took an item off a stream: the stream need not keep it alive any more."""
+
+    proc: int
+    stream: bytes
+    item: bytes
+
+
+class Dropped(NamedTuple):
+    """A process has no reference to these any more; it gives back what was delivered."""
+
+    proc: int
+    drops: Drops
+
+
+class Finished(NamedTuple):
+    """A task ended in a worker. `failure`: 0 none, 1 an error, 2 an error to retry."""
+
+    proc: int
+    task: bytes
+    values: tuple[Value, ...]
+    failure: int
+    seconds: float
+    drops: Drops
+
+
+class Yielded(NamedTuple):
+    """A streaming task yielded the item at this position."""
+
+    proc: int
+    task: bytes
+    position: int
+    value: Value
+
+
+class Blocked(NamedTuple):
+    """A worker waits inside a task, and gives back the tasks it has not begun."""
+
+    proc: int
+    returned: tuple[bytes, ...]
+
+
+class Resumed(NamedTuple):
+    """A worker goes on after it was blocked."""
+
+    proc: int
+
+
+class Returned(NamedTuple):
+    """A worker gives back tasks it has not begun."""
+
+    proc: int
+    tasks: tuple[bytes, ...]
+
+
+class Cancelled(NamedTuple):
+    """Somebody wants the task of this value stopped."""
+
+    proc: int
+    id: bytes
+    force: bool
+    recursive: bool
+
+
+class Killed(NamedTuple):
+    """Somebody wants an actor ended."""
+
+    proc: int
+    actor: bytes
+    restart: bool
+
+
+class Exiting(NamedTuple):
+    """An actor ends on its own wish, in the middle of this task."""
+
+    proc: int
+    actor: bytes
+
+
+class Defined(NamedTuple):
+    """A function or class, before it is first used. Goes both ways."""
+
+    proc: int
+    key: bytes
+    blob: bytes
+
+
+class Asked(NamedTuple):
+    """A question that wants an answer: reserve, create, find_actor, describe."""
+
+    proc: int
+    request: int
+    question: str
+    payload: Any
+
+
+class WorkerLost(NamedTuple):
+    """A worker process is gone."""
+
+    proc: int
+    reason: str
+
+
+class Tick(NamedTuple):
+    """Time has passed."""
+
+
+# ---- commands to a worker, all on the wire
+
+
+class Run(NamedTuple):
+    """Run a task; `needs` are the ids and values of the slots."""
+
+    task: bytes
+    key: bytes
+    name: str
+    num_returns: int
+    retry_on: Any
+    call: Value
+    call_id: bytes | None
+    slots: tuple[int | str, ...]
+    needs: tuple[tuple[bytes, Value], ...]
+    gpus: tuple[int, ...]
+    shape: Shape
+
+
+class Make(NamedTuple):
+    """Become an actor: run its constructor, which is a task of the actor's id."""
+
+    task: bytes
+    key: bytes
+    name: str
+    call: Value
+    call_id: bytes | None
+    slots: tuple[int | str, ...]
+    needs: tuple[tuple[bytes, Value], ...]
+    gpus: tuple[int, ...]
+    shape: Shape
+    concurrency: int
+    restarted: bool
+
+
+class Call(NamedTuple):
+    """Run a method of the actor that lives here."""
+
+    task: bytes
+    method: str
+    num_returns: int
+    retry_on: Any
+    call: Value
+    call_id: bytes | None
+    slots: tuple[int | str, ...]
+    needs: tuple[tuple[bytes, Value], ...]
+
+
+class Deliver(NamedTuple):
+    """A value that this process wanted."""
+
+    id: bytes
+    value: Value
+
+
+class Answered(NamedTuple):
+    """The answer to a question; `error` is a pickled exception."""
+
+    request: int
+    payload: Any
+    error: bytes | None
+
+
+class Cancel(NamedTuple):
+    """Interrupt this task if it runs."""
+
+    task: bytes
+
+
+class GiveBack(NamedTuple):
+    """Report what is done, and return the tasks that have not begun."""
+
+
+class Stop(NamedTuple):
+    """Leave."""
+
+
+WIRE: tuple[type[Any], ...] = (
+    Submitted, Created, Called, Put, Wanted, Taken, Dropped, Finished, Yielded, Blocked, Resumed,
+    Returned, Cancelled, Killed, Exiting, Defined, Asked,
+    Run, Make, Call, Deliver, Answered, Cancel, GiveBack, Stop,
+)  # fmt: skip
+
+
+# ---- commands of the scheduler to the hub
+
+
+class Spawn(NamedTuple):
+    """Start a worker process of this number."""
+
+    proc: int
+
+
+class Send(NamedTuple):
+    """Send a message to a worker."""
+
+    proc: int
+    message: Any
+
+
+class Nudge(NamedTuple):
+    """Make a busy worker read its mail now."""
+
+    proc: int
+
+
+class Kill(NamedTuple):
+    """End a worker process now."""
+
+    proc: int
+
+
+class Resolve(NamedTuple):
+    """A value is there: wake the driver's waiters, if any."""
+
+    id: bytes
+    value: Value
+
+
+class Free(NamedTuple):
+    """Nobody refers to a stored value: its memory can be used again."""
+
+    value: Value
+
+
+class Answer(NamedTuple):
+    """Answer a question of a process."""
+
+    proc: int
+    request: int
+    payload: Any
+    error: Any
+
+
+Command = Spawn | Send | Nudge | Kill | Resolve | Free | Answer

@@ -1,0 +1,603 @@
+"""Scheduler: event in, commands out. Tasks, dependencies, workers, retries, cancellation.
+
+Pure: no I/O, no clock, no threads. Actors are decided in `actor_scheduler.py` on the same tables.
+
+Short functions are sent to a worker several at a time (a *pipeline*), so that a round trip is
+not paid for each. A worker that blocks, or is found slow, gives back what it has not begun.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from heliostat._core.ids import nth
+from heliostat._engines.local import failures
+from heliostat._engines.local.actor_scheduler import ActorScheduler
+from heliostat._engines.local.messages import (
+    DRIVER,
+    END,
+    ERROR,
+    STORED,
+    Blocked,
+    Cancel,
+    Cancelled,
+    Command,
+    Deliver,
+    Dropped,
+    Finished,
+    Free,
+    GiveBack,
+    Kill,
+    Nudge,
+    Put,
+    Resolve,
+    Resumed,
+    Returned,
+    Send,
+    Shape,
+    Spawn,
+    Stop,
+    Submitted,
+    Taken,
+    Tick,
+    Value,
+    Wanted,
+    WorkerLost,
+    Yielded,
+)
+from heliostat._engines.local.ownership import Entry, Ownership
+from heliostat._engines.local.resources import Resources
+from heliostat._engines.local.tasks import Task, WorkerState, run_message
+
+PIPELINE_S = 0.002  # how much work, by past durations, a worker is sent ahead
+PIPELINE_MOST = 128
+SLOW_S = 0.02  # a worker that is silent for this long with work ahead gives it back
+IDLE_S = 10.0  # idle workers beyond one per CPU leave after this
+MOST_WORKERS = 512
+
+
+class Scheduler:
+    """Decides what runs where and when. `handle(event, now)` gives the commands."""
+
+    def __init__(self, total: Mapping[str, int]) -> None:
+        self.resources = Resources(total)
+        self.owned = Ownership()
+        self.tasks: dict[bytes, Task] = {}
+        self.workers: dict[int, WorkerState] = {}
+        self.idle: list[WorkerState] = []
+        self.ready: dict[Shape, deque[Task]] = {}
+        self.waiting: dict[bytes, list[Task]] = {}  # object -> tasks that need it
+        self.seconds: dict[bytes, float] = {}  # function -> how long it takes, smoothed
+        self.out: list[Command] = []
+        self.now = 0.0
+        self._next_proc = 1
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Submitted: self._submitted,
+            Finished: self._finished,
+            Yielded: self._yielded,
+            Put: self._put,
+            Wanted: self._wanted,
+            Taken: self._taken,
+            Dropped: self._dropped,
+            Blocked: self._blocked,
+            Resumed: self._resumed,
+            Returned: self._returned,
+            Cancelled: self._cancelled,
+            WorkerLost: self._worker_lost,
+            Tick: self._tick,
+        }
+        self.actors = ActorScheduler(self)
+        self._handlers.update(self.actors.handlers())
+
+    def handle(self, event: Any, now: float) -> list[Command]:
+        """What to do about an event."""
+        self.now = now
+        self._handlers[type(event)](event)
+        if self.owned.unheld:
+            self._sweep()
+        out, self.out = self.out, []
+        return out
+
+    # Tasks begin
+
+    def _submitted(self, event: Submitted) -> None:
+        task = Task(event, event.name, event.num_returns)
+        task.key, task.shape, task.retries = event.key, event.shape, event.retries
+        self.admit(task, event.proc)
+        if task.state == "ready":
+            self.enqueue(task)
+            self.dispatch()
+
+    def admit(self, task: Task, proc: int) -> None:
+        """Register a task: its results, what it holds, what it waits for."""
+        event, owned = task.event, self.owned
+        self.tasks[task.id] = task
+        owned.create(task.id, proc, task.id)
+        for index in range(1, task.returns()):
+            owned.create(nth(task.id, index), proc, task.id)
+        if task.num_returns < 0:
+            owned.objects[task.id].items = set()
+        call_refs = event.call[3]
+        if event.needs or call_refs or event.call_id:
+            task.holds = event.needs + call_refs + ((event.call_id,) if event.call_id else ())
+            owned.hold(task.holds)
+        if event.parent is not None and (parent := self.tasks.get(event.parent)):
+            parent.children = parent.children or []
+            parent.children.append(task.id)
+        self.await_needs(task)
+
+    def await_needs(self, task: Task) -> None:
+        """Make it ready, or wait for each argument that is not there."""
+        for need in task.event.needs:
+            if self.owned.ensure(need).value is None:
+                self.waiting.setdefault(need, []).append(task)
+                task.missing += 1
+        if not task.missing:
+            task.move("ready")
+
+    def enqueue(self, task: Task, *, first: bool = False) -> None:
+        """Put a ready task into the queue of its resources."""
+        queue = self.ready.get(task.shape)
+        if queue is None:
+            queue = self.ready[task.shape] = deque()
+        if first:
+            queue.appendleft(task)
+        else:
+            queue.append(task)
+
+    # Tasks are given to workers
+
+    def dispatch(self) -> None:
+        """Give ready tasks to workers, as far as resources reach."""
+        self.actors.dispatch()
+        for shape, queue in list(self.ready.items()):
+            while queue and self._start_worker_for(shape, queue):
+                pass
+            if queue:
+                self._pipeline(shape, queue)
+            if not queue:
+                del self.ready[shape]
+
+    def _start_worker_for(self, shape: Shape, queue: deque[Task]) -> bool:
+        if not self.idle and len(self.workers) >= MOST_WORKERS:
+            return False
+        gpus = self.resources.take(shape)
+        if gpus is None:
+            return False
+        worker = self.take_worker()
+        worker.shape, worker.gpus = shape, gpus
+        self._run(worker, queue.popleft())
+        return True
+
+    def take_worker(self) -> WorkerState:
+        """An idle worker, or a new one."""
+        return self.idle.pop() if self.idle else self.spawn()
+
+    def spawn(self) -> WorkerState:
+        """Start a process; it can be sent work at once."""
+        worker = WorkerState(self._next_proc, self.now)
+        self._next_proc += 1
+        self.workers[worker.proc] = worker
+        self.out.append(Spawn(worker.proc))
+        return worker
+
+    def prestart(self, count: int) -> list[Command]:
+        """Start idle workers before they are asked for."""
+        self.idle.extend(self.spawn() for _ in range(count))
+        out, self.out = self.out, []
+        return out
+
+    def _pipeline(self, shape: Shape, queue: deque[Task]) -> None:
+        """Send short tasks ahead to workers that are busy with the same resources."""
+        if queue[0].key not in self.seconds:
+            return
+        busy = [w for w in self.workers.values() if w.shape == shape and not w.blocked]
+        for worker in busy:
+            share = -(-len(queue) // len(busy))
+            while queue and share > 0 and self._room(worker, queue[0]):
+                self._run(worker, queue.popleft())
+                share -= 1
+
+    def _room(self, worker: WorkerState, task: Task) -> bool:
+        seconds = self.seconds.get(task.key)
+        if seconds is None or worker.actor is not None or worker.killed:
+            return False
+        ahead = len(worker.tasks)
+        return ahead < PIPELINE_MOST and ahead * seconds < PIPELINE_S
+
+    def _run(self, worker: WorkerState, task: Task) -> None:
+        task.move("running")
+        task.worker, task.gpus = worker, worker.gpus
+        if not worker.tasks:
+            worker.heard = self.now
+        worker.tasks.append(task)
+        self.out.append(Send(worker.proc, run_message(task, self.lend_needs(worker.proc, task))))
+
+    def lend_needs(self, proc: int, task: Task) -> tuple[tuple[bytes, Value], ...]:
+        """The values of a task's arguments, counted as lent to the process that gets them."""
+        event = task.event
+        if event.call[3] or event.call_id:
+            self._lend(proc, event.call_id, event.call)
+        if not event.needs:
+            return ()
+        found = []
+        for need in event.needs:
+            value = self.owned.objects[need].value
+            assert value is not None
+            self._lend(proc, need, value)
+            found.append((need, value))
+        return tuple(found)
+
+    def _lend(self, proc: int, id_: bytes | None, value: Value) -> None:
+        """What a process gets with a value: its memory, and the references inside."""
+        if value[0] == STORED and id_ is not None:
+            self.owned.lend(proc, id_)
+        for ref in value[3]:
+            self.owned.lend(proc, ref)
+
+    # Tasks end
+
+    def _finished(self, event: Finished) -> None:
+        worker = self.workers.get(event.proc)
+        task = self.tasks.get(event.task)
+        if worker is not None:
+            worker.heard = self.now
+        if task is None or worker is None or task.worker is not worker:
+            self._free_unused(event.values)
+            self._give_back(event.proc, event.drops)
+            return  # late news of an attempt that was given up
+        if task.actor is not None:
+            self.actors.call_finished(worker, task, event)
+        else:
+            self._learn(task.key, event.seconds)
+            worker.tasks.remove(task)
+            task.worker = None
+            self.conclude(task, event)
+        self._give_back(event.proc, event.drops)
+        if task.actor is None:
+            self._next_for(worker)
+
+    def _free_unused(self, values: Iterable[Value]) -> None:
+        self.out.extend(Free(value) for value in values if value[0] == STORED)
+
+    def _learn(self, key: bytes, seconds: float) -> None:
+        known = self.seconds.get(key)
+        self.seconds[key] = seconds if known is None else known + 0.2 * (seconds - known)
+
+    def conclude(self, task: Task, event: Finished) -> None:
+        """A task ended: try again, or make its results known."""
+        if event.failure == 2 and task.retries != 0 and not task.cancelled:
+            task.retries -= task.retries > 0
+            task.move("ready")
+            self.requeue(task)
+        elif event.failure and task.cancelled:
+            self.fail(task, failures.cancelled(task.name))
+        elif event.failure:
+            self.fail(task, event.values[0])
+        else:
+            self.finish(task, event.values)
+
+    def requeue(self, task: Task) -> None:
+        """A task that is ready once more goes first."""
+        if task.actor is not None:
+            self.actors.requeue(task)
+        else:
+            self.enqueue(task, first=True)
+            self.dispatch()
+
+    def finish(self, task: Task, values: Iterable[Value]) -> None:
+        """Make its results known and let go of what it held."""
+        if task.num_returns < 0:
+            self._resolve_item(task, nth(task.id, task.yielded + 1), (END, b"", (), ()))
+        for index, value in enumerate(values):
+            self.resolve(nth(task.id, index), value)
+        self._forget(task)
+
+    def fail(self, task: Task, error: Value) -> None:
+        """Its error is the value of each of its results."""
+        if task.num_returns < 0:  # the last item of a stream carries the error
+            self._resolve_item(task, nth(task.id, task.yielded + 1), error)
+            task.yielded += 1
+            self.finish(task, (error,))
+        else:
+            self.finish(task, (error,) * task.returns())
+
+    def _forget(self, task: Task) -> None:
+        task.move("done")
+        del self.tasks[task.id]
+        if task.num_returns == 0:
+            self.owned.objects.pop(task.id, None)
+        if task.holds:
+            self.owned.release(task.holds)
+
+    def _next_for(self, worker: WorkerState) -> None:
+        """More tasks of the same resources for a worker that runs out of them; or it is free."""
+        shape = worker.shape
+        queue = self.ready.get(shape) if shape is not None else None
+        if shape is None or not queue or worker.blocked or worker.killed:
+            if not worker.tasks:
+                self.set_free(worker)
+                self.dispatch()
+            return
+        if not worker.tasks:
+            self._run(worker, queue.popleft())
+        share = -(-len(queue) // 2)
+        while queue and share > 0 and self._room(worker, queue[0]):
+            self._run(worker, queue.popleft())
+            share -= 1
+        if not queue:
+            del self.ready[shape]
+
+    def set_free(self, worker: WorkerState) -> None:
+        """Give back its resources; it is idle now."""
+        if worker.shape is not None:
+            if worker.blocked:
+                self.resources.reclaim(worker.shape)
+            self.resources.give(worker.shape, worker.gpus)
+        worker.shape, worker.gpus, worker.blocked = None, (), False
+        if not worker.killed and worker.actor is None:
+            self.idle.append(worker)
+
+    # Values
+
+    def resolve(self, id_: bytes, value: Value) -> None:
+        """A value is there: tell who waits for it."""
+        entry = self.owned.resolve(id_, value)
+        self.out.append(Resolve(id_, value))
+        for proc in entry.wanted or ():
+            self._deliver(proc, id_, value)
+        entry.wanted = None
+        for task in self.waiting.pop(id_, ()):
+            task.missing -= 1
+            if not task.missing and task.state == "waiting":
+                task.move("ready")
+                self._argument_ready(task)
+        self.owned.settle(id_, entry)
+
+    def _argument_ready(self, task: Task) -> None:
+        if task.actor is not None:
+            self.actors.ready(task)
+        else:
+            failed = self.failed_need(task)
+            if failed is not None:
+                self.fail(task, failed)
+                return
+            self.enqueue(task)
+            self.dispatch()
+
+    def failed_need(self, task: Task) -> Value | None:
+        """The error of an argument, which becomes the error of the task."""
+        for need in task.event.needs:
+            value = self.owned.objects[need].value
+            if value is not None and value[0] == ERROR:
+                return value
+        return None
+
+    def _deliver(self, proc: int, id_: bytes, value: Value) -> None:
+        if proc == DRIVER or proc not in self.workers:
+            return
+        self.owned.lend(proc, id_)
+        for ref in value[3]:
+            self.owned.lend(proc, ref)
+        self.out.append(Send(proc, Deliver(id_, value)))
+
+    def _put(self, event: Put) -> None:
+        self.owned.create(event.id, event.proc, None)
+        self.resolve(event.id, event.value)
+
+    def _wanted(self, event: Wanted) -> None:
+        for id_ in event.ids:
+            if not self.known(id_):
+                self.out.append(Send(event.proc, Deliver(id_, failures.lost(id_))))
+                continue
+            entry = self.owned.ensure(id_)
+            if entry.value is not None:
+                self._deliver(event.proc, id_, entry.value)
+            else:
+                entry.wanted = entry.wanted or set()
+                entry.wanted.add(event.proc)
+
+    def known(self, id_: bytes) -> bool:
+        """Whether the object exists, or is an item that its stream may still yield."""
+        if id_ in self.owned.objects:
+            return True
+        stream = self.tasks.get(nth(id_, 0))
+        return stream is not None and stream.num_returns < 0
+
+    def _yielded(self, event: Yielded) -> None:
+        worker = self.workers.get(event.proc)
+        task = self.tasks.get(event.task)
+        if worker is None or task is None or task.worker is not worker:
+            self._free_unused((event.value,))
+            return
+        worker.heard = self.now
+        item = nth(task.id, event.position + 1)
+        if event.position < task.yielded:
+            self._free_unused((event.value,))  # a retry yields the same items again
+            return
+        task.yielded = event.position + 1
+        self._resolve_item(task, item, event.value)
+
+    def _resolve_item(self, task: Task, item: bytes, value: Value) -> None:
+        """An item is there; the stream keeps it until it is taken or nobody can take it."""
+        stream = self.owned.objects.get(task.id)
+        if stream is not None and stream.items is not None and stream.count > 0:
+            stream.items.add(item)
+            self.owned.hold((item,))
+        self.resolve(item, value)
+
+    def _taken(self, event: Taken) -> None:
+        stream = self.owned.objects.get(event.stream)
+        if stream is not None and stream.items and event.item in stream.items:
+            stream.items.remove(event.item)
+            self.owned.release((event.item,))
+
+    def _dropped(self, event: Dropped) -> None:
+        self._give_back(event.proc, event.drops)
+
+    def _give_back(self, proc: int, drops: Iterable[tuple[bytes, int]]) -> None:
+        if proc == DRIVER:
+            for id_, times in drops:
+                self.owned.drop(id_, times)
+        else:
+            for id_, times in drops:
+                self.owned.give_back(proc, id_, times)
+
+    def _sweep(self) -> None:
+        """What nobody holds any more: memory to free, actors to end."""
+        while self.owned.unheld:
+            unheld, self.owned.unheld = self.owned.unheld, []
+            for id_ in unheld:
+                self.actors.perhaps_end(id_)
+        for value in self.owned.freed:
+            if value[0] == STORED:
+                self.out.append(Free(value))
+        self.owned.freed.clear()
+
+    # Workers block, are slow, or die
+
+    def _blocked(self, event: Blocked) -> None:
+        worker = self.workers.get(event.proc)
+        if worker is None:
+            return
+        self._take_back(worker, event.returned)
+        if worker.shape is not None and not worker.blocked:
+            worker.blocked = True
+            self.resources.lend(worker.shape)
+        self.dispatch()
+
+    def _resumed(self, event: Resumed) -> None:
+        worker = self.workers.get(event.proc)
+        if worker is not None and worker.blocked and worker.shape is not None:
+            worker.blocked = False
+            self.resources.reclaim(worker.shape)
+
+    def _returned(self, event: Returned) -> None:
+        worker = self.workers.get(event.proc)
+        if worker is not None:
+            worker.heard = self.now
+            self._take_back(worker, event.tasks)
+            self.dispatch()
+
+    def _take_back(self, worker: WorkerState, ids: tuple[bytes, ...]) -> None:
+        for id_ in reversed(ids):
+            task = self.tasks.get(id_)
+            if task is not None and task.worker is worker and task.actor is None:
+                worker.tasks.remove(task)
+                task.worker = None
+                task.move("ready")
+                self.seconds.pop(task.key, None)  # what is ahead was not short after all
+                self.enqueue(task, first=True)
+
+    def _worker_lost(self, event: WorkerLost) -> None:
+        worker = self.workers.pop(event.proc, None)
+        if worker is None:
+            return
+        if worker in self.idle:
+            self.idle.remove(worker)
+        worker.killed = worker.killed or event.reason
+        tasks, worker.tasks = worker.tasks, deque()
+        if worker.actor is None:
+            self.set_free(worker)
+        for position, task in enumerate(tasks):
+            task.worker = None
+            self._attempt_lost(task, worker.killed, begun=position == 0)
+        if worker.actor is not None:
+            self.actors.worker_lost(worker)
+        self.owned.forget(event.proc)
+        self.dispatch()
+
+    def _attempt_lost(self, task: Task, reason: str, *, begun: bool) -> None:
+        if task.cancelled:
+            self.fail(task, failures.cancelled(task.name))
+        elif begun and task.retries == 0:
+            self.fail(task, failures.crashed(task.name, reason))
+        else:
+            task.retries -= begun and task.retries > 0
+            task.move("ready")
+            self.enqueue(task, first=True)
+
+    # Cancellation
+
+    def _cancelled(self, event: Cancelled) -> None:
+        entry = self.owned.objects.get(event.id)
+        task = self.tasks.get(entry.task) if entry is not None and entry.task else None
+        if task is not None:
+            self._cancel(task, event)
+
+    def _cancel(self, task: Task, event: Cancelled) -> None:
+        if event.recursive:
+            for child in task.children or ():
+                if child in self.tasks:
+                    self._cancel(self.tasks[child], event)
+        if task.state == "running":
+            self._cancel_running(task, force=event.force)
+            return
+        if task.actor is not None:
+            self.actors.unqueue(task)
+        elif task.state == "ready":
+            self.ready[task.shape].remove(task)
+        self._stop_waiting(task)
+        self.fail(task, failures.cancelled(task.name))
+
+    def _stop_waiting(self, task: Task) -> None:
+        for need in task.event.needs:
+            waiting = self.waiting.get(need)
+            if waiting and task in waiting:
+                waiting.remove(task)
+                if not waiting:
+                    del self.waiting[need]
+
+    def _cancel_running(self, task: Task, *, force: bool) -> None:
+        worker = task.worker
+        task.cancelled = True
+        if force and task.actor is None:
+            worker.killed = "it was ended by cancel(force=True)"
+            self.out.append(Kill(worker.proc))
+        else:
+            self.out.append(Send(worker.proc, Cancel(task.id)))
+            self.out.append(Nudge(worker.proc))
+
+    # Time
+
+    def deadline(self) -> float | None:
+        """When `Tick` is due, if at all."""
+        due = [w.heard + SLOW_S for w in self.workers.values() if len(w.tasks) > 1]
+        if len(self.idle) > self._kept():
+            due.append(min(w.heard for w in self.idle) + IDLE_S)
+        return min(due, default=None)
+
+    def _kept(self) -> int:
+        return max(1, self.resources.total.get("CPU", 0) // 10_000)
+
+    def _tick(self, event: Tick) -> None:
+        for worker in self.workers.values():
+            if len(worker.tasks) > 1 and worker.heard + SLOW_S <= self.now:
+                worker.heard = self.now
+                self.out.append(Send(worker.proc, GiveBack()))
+                self.out.append(Nudge(worker.proc))
+        while len(self.idle) > self._kept() and self.idle[0].heard + IDLE_S <= self.now:
+            worker = self.idle.pop(0)
+            worker.killed = "it was idle"
+            self.out.append(Send(worker.proc, Stop()))
+
+    def entry(self, id_: bytes) -> Entry | None:
+        """What is known of an object."""
+        return self.owned.objects.get(id_)
+
+    def check(self) -> None:
+        """Assert the invariants of all tables."""
+        self.resources.check()
+        self.owned.check()
+        for worker in self.workers.values():
+            assert not (worker.tasks and worker in self.idle)
+            for task in worker.tasks:
+                assert task.state == "running"
+                assert task.worker is worker
+        for queue in self.ready.values():
+            assert all(task.state == "ready" and task.worker is None for task in queue)
+        for tasks in self.waiting.values():
+            assert all(task.state == "waiting" for task in tasks)
+        self.actors.check()

@@ -1,0 +1,110 @@
+"""Task: one piece of work and the states it goes through. A task is in exactly one state.
+
+waiting    some argument is not there yet
+ready      may run as soon as there is a worker (or its actor can take it)
+running    handed to a worker
+done       its values, or its error, are there
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from heliostat._engines.local.messages import Called, Created, Run, Shape, Submitted, Value
+
+MOVES = {
+    ("waiting", "ready"),
+    ("waiting", "done"),
+    ("ready", "running"),
+    ("ready", "done"),
+    ("running", "ready"),
+    ("running", "done"),
+}
+
+
+class Task:
+    """A task, a call of an actor's method, or the constructor of an actor."""
+
+    __slots__ = (
+        "actor",
+        "cancelled",
+        "children",
+        "event",
+        "gpus",
+        "holds",
+        "id",
+        "key",
+        "missing",
+        "name",
+        "num_returns",
+        "parent",
+        "retries",
+        "shape",
+        "state",
+        "worker",
+        "yielded",
+    )
+
+    def __init__(self, event: Submitted | Called | Created, name: str, num_returns: int) -> None:
+        self.event = event
+        self.id = event.task
+        self.name = name
+        self.num_returns = num_returns
+        self.key = b""
+        self.shape: Shape = ()
+        self.retries = 0
+        self.actor: bytes | None = None
+        self.parent = event.parent
+        self.children: list[bytes] | None = None
+        self.holds: tuple[bytes, ...] = ()
+        self.missing = 0
+        self.worker: Any = None
+        self.gpus: tuple[int, ...] = ()
+        self.cancelled = False
+        self.yielded = 0
+        self.state = "waiting"
+
+    def move(self, state: str) -> None:
+        """Go to another state; an impossible move is a bug in the scheduler."""
+        assert (self.state, state) in MOVES, f"{self.name}: {self.state} -> {state}"
+        self.state = state
+
+    def returns(self) -> int:
+        """How many objects it makes when it ends; a stream makes one that marks its end."""
+        return 1 if self.num_returns < 0 else self.num_returns
+
+
+def run_message(task: Task, needs: tuple[tuple[bytes, Value], ...]) -> Run:
+    """What a worker needs to run the task."""
+    event = task.event
+    assert isinstance(event, Submitted)
+    return Run(
+        task.id,
+        event.key,
+        task.name,
+        task.num_returns,
+        event.retry_on,
+        event.call,
+        event.call_id,
+        event.slots,
+        needs,
+        task.gpus,
+        task.shape,
+    )
+
+
+class WorkerState:
+    """A process as the scheduler sees it."""
+
+    __slots__ = ("actor", "blocked", "gpus", "heard", "killed", "proc", "shape", "tasks")
+
+    def __init__(self, proc: int, now: float) -> None:
+        self.proc = proc
+        self.tasks: deque[Task] = deque()  # sent, in order; the first is running
+        self.shape: Shape | None = None  # the resources it holds
+        self.gpus: tuple[int, ...] = ()
+        self.blocked = False
+        self.actor: bytes | None = None
+        self.heard = now
+        self.killed = ""

@@ -1,0 +1,111 @@
+"""Waiting for values: whoever waits reads the sockets (leader and followers).
+
+A thread that waits in `get` becomes the leader if there is none, and reads until what it waits
+for is there: no other thread has to be woken. Others that wait meanwhile are followers, woken by
+the leader; when it leaves, one of them takes over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+
+class Waiter:
+    """Somebody who waits for a number of things; or a callback for when they are there."""
+
+    __slots__ = ("_lock", "callback", "missing")
+
+    def __init__(self, missing: int = 0, callback: Callable[[], None] | None = None) -> None:
+        self.missing = missing
+        self.callback = callback
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wake(self) -> None:
+        """End its sleep, now or the next time."""
+        if self._lock.locked():
+            self._lock.release()
+
+    def sleep(self, timeout_s: float | None) -> None:
+        """Until somebody wakes it, or the time is over."""
+        self._lock.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s))
+
+
+class Lead:
+    """One thread at a time reads.
+
+    Args:
+        read: Read what has arrived and act on it; waits up to that many seconds (None: for ever).
+    """
+
+    def __init__(self, read: Callable[[float | None], None]) -> None:
+        self._read = read
+        self._taken = threading.Lock()
+        self._followers: deque[Waiter] = deque()
+        self.used = False  # somebody led since it was last set to False
+
+    def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
+        """Wait until nothing is missing; False if the time is over first."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while waiter.missing > 0:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            self._followers.append(waiter)
+            if self._taken.acquire(blocking=False):
+                self._forget(waiter)
+                self._lead(waiter, deadline)
+            else:
+                try:
+                    waiter.sleep(left)
+                finally:
+                    self._forget(waiter)
+        return True
+
+    def _lead(self, waiter: Waiter, deadline: float | None) -> None:
+        try:
+            while waiter.missing > 0:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return
+                self._read(left)
+        finally:
+            self.used = True
+            self._taken.release()
+            self.hand_over()
+
+    def try_read(self, timeout_s: float | None) -> bool:
+        """Read once as the leader, unless there is one already."""
+        if not self._taken.acquire(blocking=False):
+            return False
+        try:
+            self._read(timeout_s)
+        finally:
+            self._taken.release()
+            self.hand_over()
+        return True
+
+    def hand_over(self) -> None:
+        """Let a follower take the lead."""
+        if self._followers:
+            try:
+                self._followers[0].wake()
+            except IndexError:  # it has left meanwhile
+                return
+
+    def taken(self) -> bool:
+        """Whether some thread reads now."""
+        return self._taken.locked()
+
+    def has_followers(self) -> bool:
+        """Whether somebody sleeps and could lead."""
+        return bool(self._followers)
+
+    def _forget(self, waiter: Waiter) -> None:
+        try:
+            self._followers.remove(waiter)
+        except ValueError:
+            return

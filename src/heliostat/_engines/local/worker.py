@@ -1,0 +1,334 @@
+"""The worker process: receive, run, reply. Tasks, and actors of every kind (see `actor_loop`)."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import Any, NoReturn
+
+from heliostat._core import session
+from heliostat._core.actors import ActorExit
+from heliostat._core.arguments import fill
+from heliostat._core.engine import Running
+from heliostat._core.options import UNIT, InitOptions
+from heliostat._core.outcomes import retries, spread, task_error
+from heliostat._engines.local.engine import RUNNING, LocalEngine
+from heliostat._engines.local.link import Link
+from heliostat._engines.local.messages import (
+    ERROR,
+    Call,
+    Exiting,
+    Finished,
+    Make,
+    Run,
+    Shape,
+    Value,
+    Yielded,
+)
+from heliostat._engines.local.pool import MAIL
+from heliostat._engines.local.store import Store
+from heliostat.exceptions import UnserializableException
+
+FLUSH_S = 0.001  # results of short tasks are sent together, but not later than this
+
+
+class Worker:
+    """One process that runs tasks, or hosts one actor."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.engine = LocalEngine(InitOptions(), link)
+        self.functions: dict[bytes, Any] = {}
+        self.actor: Any = None
+        self.actor_id: bytes | None = None
+        self.running = Running(None, "", None, (), {}, False)
+        self._task: bytes | None = None  # what the main thread runs, and may be cancelled
+        self._flushed = 0.0
+        link.interrupt = self._interrupt
+
+    def run(self) -> NoReturn:
+        """Serve until the driver is gone or says stop."""
+        link = self.link
+        while True:
+            if link.inbox:
+                self.execute(link.inbox.popleft())
+            else:
+                link.sweep()
+                link.flush()
+                link.wait_for_work()
+
+    def execute(self, message: Any) -> None:
+        """Carry out one message."""
+        if type(message) is Run:
+            self._run_task(message)
+        elif type(message) is Make:
+            self._become(message)
+        else:
+            self.call(message)
+
+    # Tasks
+
+    def _run_task(self, message: Run) -> None:
+        link = self.link
+        link.busy_with_task = True
+        self._task = message.task
+        try:
+            if link.cancelled:
+                self._interrupt()
+            self._prepare(message.gpus, message.shape)
+            RUNNING.set(
+                Running(
+                    message.task, message.name, None, message.gpus, _whole(message.shape), False
+                )
+            )
+            report = self.attempt(message, message.name, lambda: self.function(message.key))
+        except KeyboardInterrupt as error:  # cancelled outside of the user's code
+            report = Finished(
+                link.proc, message.task, (self.error(message.name, error),), 1, 0.0, ()
+            )
+        finally:
+            self._task = None
+            link.busy_with_task = False
+        self.reply(report, message, more=bool(link.inbox))
+
+    def function(self, key: bytes) -> Any:
+        """The function or class that a message names."""
+        function = self.functions.get(key)
+        if function is None:
+            function = self.functions[key] = pickle.loads(self.link.codes[key])
+        return function
+
+    def attempt(self, message: Any, name: str, find: Callable[[], Any]) -> Finished:
+        """Decode, call, encode; whatever goes wrong becomes the report."""
+        start = time.perf_counter()
+        failure = 0
+        try:
+            args, kwargs = self.arguments(message)
+            outcome = find()(*args, **kwargs)
+            del args, kwargs
+            values = self.results(message, name, outcome)
+        except ActorExit:
+            raise
+        except SystemExit as error:
+            self._leave(error)
+        except BaseException as error:  # noqa: BLE001 - user code: it becomes the task's result
+            values = (self.error(name, error),)
+            failure = 2 if self.retried(message, error) else 1
+        return Finished(
+            self.link.proc, message.task, values, failure, time.perf_counter() - start, ()
+        )
+
+    def retried(self, message: Any, error: BaseException) -> bool:
+        """Whether the caller asked for another try after this error."""
+        kinds = message.retry_on
+        if kinds is False:
+            return False
+        if isinstance(kinds, bytes):
+            kinds = pickle.loads(kinds)
+        return retries(error, kinds)
+
+    def arguments(self, message: Any) -> tuple[Any, Any]:
+        """The arguments of a call; raises the error of an argument that failed."""
+        link, engine = self.link, self.engine
+        for id_, value in message.needs:
+            link.receive(id_, value)
+        link.receive(message.call_id, message.call)
+        args, kwargs = engine.from_value(message.call_id, message.call)
+        if not message.slots:
+            return args, kwargs
+        values = [engine.from_value(id_, value) for id_, value in message.needs]
+        return fill(args, kwargs, message.slots, values)
+
+    def results(self, message: Any, name: str, outcome: Any) -> tuple[Value, ...]:
+        """The outcome as values; a stream is sent item by item."""
+        if message.num_returns == 1:
+            return (self.engine.to_value(outcome),)
+        if message.num_returns < 0:
+            self._stream(message.task, name, outcome)
+            return (self.engine.to_value(None),)
+        return tuple(self.engine.to_value(v) for v in spread(outcome, message.num_returns))
+
+    def _stream(self, task: bytes, name: str, outcome: Any) -> None:
+        for position, item in enumerate(_items(name, outcome)):
+            self.send_item(task, position, item)
+
+    def send_item(self, task: bytes, position: int, item: Any) -> None:
+        """One item of a stream; short ones are sent together."""
+        self.link.post_later(Yielded(self.link.proc, task, position, self.engine.to_value(item)))
+        self._flush_if_due()
+
+    def error(self, name: str, error: BaseException) -> Value:
+        """An error of the user's code as a value; what cannot be pickled travels as text."""
+        wrapped = task_error(name, error)
+        try:
+            return self._checked(wrapped)
+        except Exception:  # noqa: BLE001 - a user's exception class may fail in any way
+            text = UnserializableException(f"{type(error).__qualname__}: {error}")
+            return self.engine.to_value(
+                type(wrapped)(name, wrapped.traceback_str, text, wrapped.pid), ERROR
+            )
+
+    def _checked(self, error: BaseException) -> Value:
+        value = self.engine.to_value(error, ERROR)
+        pickle.loads(value[1], buffers=value[2])  # some pickle and then do not load
+        return value
+
+    def reply(self, report: Finished, message: Any, *, more: bool) -> None:
+        """Send the report with what goes back; soon, if more work is waiting here."""
+        self.reply_later(report, message)
+        if more:
+            self._flush_if_due()
+        else:
+            self._flushed = time.perf_counter()
+            self.link.flush()
+
+    def reply_later(self, report: Finished, message: Any) -> None:
+        """The report, with what goes back, for the next flush."""
+        received = [id_ for need, value in message.needs for id_ in (need, *value[3])]
+        received.extend(message.call[3])
+        if message.call_id is not None:
+            received.append(message.call_id)
+        if received or self.link.has_dropped():
+            report = report._replace(drops=self.link.drops(received))
+        self.link.post_later(report)
+
+    def _flush_if_due(self) -> None:
+        now = time.perf_counter()
+        if now - self._flushed > FLUSH_S:
+            self._flushed = now
+            self.link.flush()
+
+    # Actors
+
+    def _become(self, message: Make) -> None:
+        """Run the constructor, then serve calls in the way the class asks for."""
+        self.actor_id = message.task
+        self._prepare(message.gpus, message.shape)
+        name = f"{message.name}.__init__"
+        self.running = Running(
+            message.task, message.name, message.task, message.gpus, _whole(message.shape),
+            message.restarted,
+        )  # fmt: skip
+        RUNNING.set(self.running)
+        start = time.perf_counter()
+        failure = 0
+        try:
+            args, kwargs = self.arguments(message)
+            class_ = self.function(message.key)
+            self.actor = class_(*args, **kwargs)
+            values = (self.engine.to_value(None),)
+            del args, kwargs
+        except SystemExit as error:
+            self._leave(error)
+        except BaseException as error:  # noqa: BLE001 - user code: the actor dies of it
+            values, failure = (self.error(name, error),), 1
+        seconds = time.perf_counter() - start
+        report = Finished(self.link.proc, message.task, values, failure, seconds, ())
+        self.reply(report, message, more=False)
+        if not failure:
+            self._serve(message.concurrency)
+
+    def _serve(self, concurrency: int) -> None:
+        from heliostat._engines.local import actor_loop  # noqa: PLC0415 - asyncio is slow to load
+
+        actor_loop.serve(self, concurrency)
+
+    def call(self, message: Call) -> None:
+        """Run a method and reply."""
+        name = f"{type(self.actor).__name__}.{message.method}"
+        RUNNING.set(self.running._replace(task=message.task, task_name=name))
+        self._task = message.task
+        try:
+            if self.link.cancelled:
+                self._interrupt()
+            report = self.attempt(message, name, lambda: getattr(self.actor, message.method))
+        except ActorExit:
+            self.exit_actor()
+        except KeyboardInterrupt as error:
+            report = Finished(self.link.proc, message.task, (self.error(name, error),), 1, 0.0, ())
+        finally:
+            self._task = None
+        self.reply(report, message, more=bool(self.link.inbox))
+
+    def exit_actor(self) -> NoReturn:
+        """The actor ends on its own wish."""
+        assert self.actor_id is not None
+        self.link.post(Exiting(self.link.proc, self.actor_id))
+        _flush_streams()
+        os._exit(0)
+
+    def _leave(self, error: SystemExit) -> NoReturn:
+        """sys.exit() in user code: an actor leaves on purpose, a task's worker dies of it."""
+        if self.actor_id is not None:
+            self.exit_actor()
+        self.link.flush()
+        _flush_streams()
+        os._exit(error.code if isinstance(error.code, int) else 1)
+
+    # Environment and signals
+
+    def _prepare(self, gpus: tuple[int, ...], shape: Shape) -> None:
+        """Set what libraries read from the environment."""
+        if len(shape) == 1 and shape[0] == ("CPU", UNIT) and not gpus:
+            return
+        wanted = dict(shape)
+        if "GPU" in wanted:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
+
+    def on_mail(self, number: int, frame: FrameType | None) -> None:
+        """The hub has sent something that cannot wait."""
+        self.link.read_mail()
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        task = self._task
+        if task is None or task not in self.link.cancelled or self.link.sending():
+            return
+        if threading.current_thread() is threading.main_thread():
+            self.link.cancelled.discard(task)
+            raise KeyboardInterrupt("this task was cancelled")
+
+
+def _items(name: str, outcome: Any) -> Iterator[Any]:
+    if hasattr(outcome, "__aiter__"):
+        raise TypeError(f"{name} is an async generator; only asyncio actors can stream from one")
+    if not hasattr(outcome, "__iter__"):
+        raise TypeError(
+            f'{name} has num_returns="streaming", so it must be a generator or return an '
+            f"iterable, got {type(outcome).__name__}"
+        )
+    return iter(outcome)
+
+
+def _whole(shape: Iterable[tuple[str, int]]) -> dict[str, float]:
+    return {name: units / UNIT for name, units in shape}
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def main(proc: int, sock: socket.socket, segment: int, facts: dict[str, Any]) -> NoReturn:
+    """Be worker number `proc`, joined to the hub by `sock`."""
+    store = Store(segment, facts["capacity"])
+    worker = Worker(Link(proc, sock, store, facts))
+    session.attach(worker.engine)
+    signal.signal(MAIL, worker.on_mail)
+    signal.siginterrupt(MAIL, False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.environ.get("HELIOSTAT_ALIAS_RAY") == "1":
+        from heliostat._alias import install  # noqa: PLC0415 - only for `heliostat run`
+
+        install()
+    contextvars.copy_context().run(worker.run)
+    raise AssertionError("a worker never returns")
