@@ -270,8 +270,8 @@ def _event(news: News, attempt: int) -> Event:
     match news.what:
         case Done(value):
             return _run.RankDone(attempt, news.rank, value)
-        case Failure(error, died):
-            return _run.RankLost(attempt, news.rank, error, died)
+        case Failure(error, died, at):
+            return _run.RankLost(attempt, news.rank, error, died, at)
         case report:
             return _run.Reported(attempt, news.rank, *report)
 

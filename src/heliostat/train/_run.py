@@ -7,6 +7,7 @@ checkpoints stay. It does not know actors, files or users' functions.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,12 +85,13 @@ class RankDone(NamedTuple):
 
 
 class RankLost(NamedTuple):
-    """A rank's loop raised, or its process died."""
+    """A rank's loop raised, at a time by its own clock if known, or its process died."""
 
     attempt: int
     rank: int
     error: Exception
     died: bool = False
+    at: float = math.inf
 
 
 class StorageFailed(NamedTuple):
@@ -273,7 +275,7 @@ class Run:
             return self._conclude()
         self._patience_s *= 2
         self.deadline = now + self._patience_s
-        return [Warn(f"{self._who('waiting')} in report() and wait for {self._who('working')}")]
+        return [Warn(f"{self._who('waiting')} waiting in report() for {self._who('working')}")]
 
     def _reported(self, event: Reported, now: float) -> list[Command]:
         self._move_rank(event.rank, "waiting")
@@ -341,7 +343,7 @@ class Run:
 
     def _conclude(self) -> list[Command]:
         """Enough is known about a failure: name the culprit, then try again or end."""
-        losses = sorted(self._lost.values(), key=lambda loss: not loss.died)
+        losses = sorted(self._lost.values(), key=lambda loss: (not loss.died, loss.at))
         first = losses[0]
         again = self._may_try_again()
         text = (
@@ -358,9 +360,9 @@ class Run:
     def _uneven(self) -> list[Command]:
         return self._finish(
             WorkerGroupError(
-                f"every rank must call report() equally often, but {self._who('done')} at the end of "
+                f"every rank must call report() equally often, but {self._who('done')} ended "
                 f"the loop after {_count(self._attempt_reports, 'report')}, while "
-                f"{self._who('waiting')} in report() once more",
+                f"{self._who('waiting')} called report() once more",
                 {},
             )
         )
@@ -428,7 +430,7 @@ class Run:
 
     def _who(self, state: RankState) -> str:
         ranks = [r for r, s in enumerate(self.ranks) if s == state]
-        return f"rank {ranks[0]} is" if len(ranks) == 1 else f"ranks {ranks} are"
+        return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks}"
 
     def _move(self, to: Phase) -> None:
         assert (self.phase, to) in MOVES, f"{self.phase} -> {to}; {list(self.story)}"

@@ -6,9 +6,11 @@ something to say. Nobody asks twice, nobody polls. The actor itself decides noth
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ from heliostat.train.context import TrainContext
 from heliostat.train.session import Released, Report, Session
 
 T = TypeVar("T")
+# Travels on the user's exception: leaving the loop's context makes other ranks fail too, and the
+# earliest of them all is to blame. All ranks of a machine read the same monotonic clock.
+RAISED_AT = "_heliostat_raised_at"
 OWN_FILES = (__file__, session_module.__file__)
 
 
@@ -120,7 +125,12 @@ class TrainWorker:
         assert self._loop is not None
         try:
             with self._loop.context():
-                self._value = self._loop.function()
+                try:
+                    self._value = self._loop.function()
+                except BaseException as error:
+                    with contextlib.suppress(AttributeError):  # a class with __slots__
+                        setattr(error, RAISED_AT, time.monotonic())
+                    raise
         except Released:
             pass
         except SystemExit as error:

@@ -7,6 +7,7 @@ a rank is news like any other.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import heliostat
 from heliostat.exceptions import RayActorError, RayTaskError
-from heliostat.train._worker import Assignment, Done, Loop, Place, TrainWorker
+from heliostat.train._worker import RAISED_AT, Assignment, Done, Loop, Place, TrainWorker
 from heliostat.train.session import Report
 
 # After so long without all ranks, say what is missing; and again each time.
@@ -24,10 +25,11 @@ _log = logging.getLogger("heliostat.train")
 
 
 class Failure(NamedTuple):
-    """A rank's loop raised, or the rank's process died."""
+    """A rank's loop raised, at that time, or the rank's process died."""
 
     error: Exception
-    died: bool
+    died: bool = False
+    at: float = math.inf
 
 
 class News(NamedTuple):
@@ -187,7 +189,7 @@ class LocalGroup:
             return [News(0, self._worker.advance())]
         # The loop is the user's: what it raises is news.
         except Exception as error:  # noqa: BLE001
-            return [News(0, Failure(error, died=False))]
+            return [News(0, Failure(error))]
 
     def stop(self) -> None:
         """End the loop if it waits in report()."""
@@ -199,7 +201,8 @@ def _outcome(ref: Any) -> Report | Done | Failure:
         outcome: Report | Done = heliostat.get(ref)
     # The loop is the user's: what it raises is news.
     except Exception as error:  # noqa: BLE001
-        return Failure(error, is_death(error))
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        return Failure(error, is_death(error), getattr(cause, RAISED_AT, math.inf))
     return outcome
 
 

@@ -290,9 +290,13 @@ def _signature(cls: type) -> inspect.Signature:
 
 
 def _parameters(cls: type) -> list[str]:
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    """The arguments that the constructor knows; those of the parent too if it takes **kwargs."""
     parameters = list(_signature(cls).parameters.values())[1:]
-    return [p.name for p in parameters if p.kind not in variadic]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    known = [p.name for p in parameters if p.kind not in variadic]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters) and cls.__base__ is not None:
+        known += [name for name in _parameters(cls.__base__) if name not in known]
+    return known
 
 
 def _by_name(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+import os
+import pickle
+
+import pytest
+from pyarrow import fs
+
+from heliostat.train import Checkpoint
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    (tmp_path / "saved" / "deep").mkdir(parents=True)
+    (tmp_path / "saved" / "deep" / "w").write_text("7")
+    return Checkpoint.from_directory(tmp_path / "saved")
+
+
+def test_reading_copies_nothing(checkpoint):
+    with checkpoint.as_directory() as path:
+        assert path == checkpoint.path
+        assert os.listdir(path) == ["deep"]
+
+
+def test_to_directory_makes_a_copy_of_ones_own(checkpoint, tmp_path):
+    copy = checkpoint.to_directory(tmp_path / "copy")
+    assert (tmp_path / "copy" / "deep" / "w").read_text() == "7"
+    assert copy == str(tmp_path / "copy")
+
+
+def test_metadata_is_set_and_updated(checkpoint):
+    assert checkpoint.get_metadata() == {}
+    checkpoint.set_metadata({"a": 1})
+    checkpoint.update_metadata({"b": [2]})
+    assert Checkpoint(checkpoint.path).get_metadata() == {"a": 1, "b": [2]}
+
+
+def test_a_checkpoint_travels_as_its_path(checkpoint):
+    copy = pickle.loads(pickle.dumps(checkpoint))
+    assert copy == checkpoint
+    assert hash(copy) == hash(checkpoint)
+
+
+def test_a_missing_directory_is_named(tmp_path):
+    gone = Checkpoint(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="gone"), gone.as_directory():
+        pass
+    with pytest.raises(FileNotFoundError, match="gone"):
+        gone.to_directory()
+
+
+def test_only_local_file_systems_are_offered(tmp_path):
+    assert Checkpoint(f"file://{tmp_path}").path == str(tmp_path)
+    assert Checkpoint(tmp_path, fs.LocalFileSystem()).filesystem == fs.LocalFileSystem()
+    with pytest.raises(NotImplementedError, match="s3://"):
+        Checkpoint("s3://bucket/x")

@@ -1,0 +1,84 @@
+import pytest
+
+from heliostat.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
+
+
+@pytest.mark.parametrize(
+    ("config", "total"),
+    [
+        (ScalingConfig(), {"CPU": 1}),
+        (ScalingConfig(num_workers=4, use_gpu=True), {"GPU": 4}),
+        (ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}), {"CPU": 1}),
+        (
+            ScalingConfig(num_workers=2, use_gpu=True, resources_per_worker={"CPU": 3}),
+            {"CPU": 6, "GPU": 2},
+        ),
+        (ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0, "disk": 1}), {"disk": 2}),
+        (ScalingConfig(num_workers=0), {"CPU": 0}),
+    ],
+)
+def test_total_resources_are_those_of_all_ranks(config, total):
+    assert config.total_resources == total
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"num_workers": -1}, ValueError, "num_workers must be >= 0, got -1"),
+        ({"num_workers": 2.0}, TypeError, "got 2.0"),
+        ({"num_workers": True}, TypeError, "got True"),
+        ({"num_workers": (1, 4)}, NotImplementedError, "elastic"),
+        ({"use_gpu": "yes"}, TypeError, "'yes'"),
+        ({"resources_per_worker": ["CPU"]}, TypeError, "dict"),
+        ({"resources_per_worker": {"CPU": -1}}, ValueError, r"\['CPU'\].*-1"),
+        ({"resources_per_worker": {"CPU": "2"}}, ValueError, "'2'"),
+        ({"resources_per_worker": {"CPU": float("nan")}}, ValueError, "nan"),
+        ({"resources_per_worker": {"GPU": 1}}, ValueError, "use_gpu"),
+        ({"use_gpu": True, "resources_per_worker": {"GPU": 0}}, ValueError, "use_gpu"),
+        ({"placement_strategy": "BEST"}, ValueError, "'BEST'"),
+        ({"accelerator_type": "A100"}, NotImplementedError, "A100"),
+        ({"trainer_resources": {"CPU": 1}}, NotImplementedError, "trainer_resources"),
+    ],
+)
+def test_a_scaling_config_that_cannot_be_is_refused(options, error, says):
+    with pytest.raises(error, match=says):
+        ScalingConfig(**options)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda: FailureConfig(max_failures=-2), ValueError, "-2"),
+        (lambda: FailureConfig(max_failures=1, fail_fast=True), ValueError, "contradict"),
+        (lambda: FailureConfig(fail_fast="maybe"), ValueError, "maybe"),
+        (lambda: CheckpointConfig(num_to_keep=0), ValueError, "num_to_keep"),
+        (lambda: CheckpointConfig(checkpoint_score_order="up"), ValueError, "'up'"),
+        (lambda: CheckpointConfig(checkpoint_frequency=-1), ValueError, "-1"),
+        (lambda: RunConfig(storage_path=3), TypeError, "3"),
+        (lambda: RunConfig(failure_config=3), TypeError, "FailureConfig"),
+        (lambda: RunConfig(logging_config=3), NotImplementedError, "logging_config"),
+        (lambda: RunConfig(storage_filesystem=object()), NotImplementedError, "local"),
+        (lambda: DataConfig(datasets_to_split="train"), TypeError, "'train'"),
+    ],
+)
+def test_other_configs_that_cannot_be_are_refused(make, error, says):
+    with pytest.raises(error, match=says):
+        make()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../up", "/abs", "a/b", "..", ".hidden", "x" * 256, "a\0b", " a"]
+)
+def test_a_run_name_that_is_no_directory_name_is_refused(name):
+    with pytest.raises(ValueError, match="name"):
+        RunConfig(name=name)
+
+
+def test_names_of_any_language_are_fine():
+    assert RunConfig(name="поездки 2026").name == "поездки 2026"
+
+
+def test_none_means_the_default():
+    config = RunConfig(failure_config=None, checkpoint_config=None)
+    assert config.failure_config.max_failures == 0
+    assert config.checkpoint_config.num_to_keep is None
