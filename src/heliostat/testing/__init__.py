@@ -1,6 +1,6 @@
 """What engine writers and users import in their own tests.
 
-    suite    EngineTests: the behaviour that every engine must show
-    clock    FakeClock for deciders, `until` for what happens in other processes
-    leaks    no process, shared memory or descriptor outlives a test
+suite    EngineTests: the behaviour that every engine must show
+clock    FakeClock for deciders, `until` for what happens in other processes
+leaks    no process, shared memory or descriptor outlives a test
 """

@@ -84,15 +84,22 @@ class SharedSession:
             ray.init(engine=cls.engine, **wanted)
 
     def _expect_idle(self) -> None:
-        """Whatever the test took of the cluster has come back."""
-        if not _idle():
-            gc.collect()
+        """Whatever the test took of the cluster has come back; else others get a fresh one."""
+        if _idle():
+            return
+        gc.collect()
+        try:
             until(_idle, "all resources are free again after the test", self.settle_s)
+        except AssertionError:
+            self._enter(None)
+            raise
 
 
 def _idle() -> bool:
     free, total = ray.available_resources(), ray.cluster_resources()
-    return all(free.get(name, 0.0) == total[name] for name in ("CPU", "GPU", "spoon") if name in total)
+    return all(
+        free.get(name, 0.0) == total[name] for name in ("CPU", "GPU", "spoon") if name in total
+    )
 
 
 class Gate:

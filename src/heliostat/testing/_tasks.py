@@ -1,5 +1,8 @@
 """The suite's tests of remote functions: options, arguments, results, nesting."""
 
+# These tests misuse the API on purpose, and mypy does not see what a class decorator returns.
+# mypy: disable-error-code="attr-defined, arg-type, call-overload, call-arg, misc, has-type"
+
 from __future__ import annotations
 
 import threading
@@ -59,7 +62,7 @@ class TaskTests(SharedSession):
             square(3)
 
     def test_remote_takes_functions_and_classes_only(self) -> None:
-        with pytest.raises((TypeError, AssertionError), match="function or a class|@"):
+        with pytest.raises((TypeError, AssertionError), match=r"function or a class|@"):
             ray.remote(1)
 
     @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ class TaskTests(SharedSession):
     def test_what_belongs_to_main_travels_by_value(self) -> None:
         names: dict[str, Any] = {"__name__": "__main__", "ray": ray}
         source = "FACTOR = 4\nclass Box:\n    side = 5\ndef area(b): return b.side * FACTOR\n"
-        exec(source, names)  # noqa: S102 - stands for a script
+        exec(source, names)
         box = names["Box"]()
         assert ray.get(ray.remote(names["area"]).remote(box)) == 20
 
@@ -200,8 +203,9 @@ class TaskTests(SharedSession):
             return 1, 2, 3
 
         for ref in three.options(num_returns=asked).remote():
-            with pytest.raises(ValueError, match=rf"3.*num_returns={asked}"):
+            with pytest.raises(ValueError, match=f"num_returns={asked}") as caught:
                 ray.get(ref)
+            assert "returned 3" in str(caught.value)
 
     def test_one_result_where_two_are_asked_is_a_type_error(self) -> None:
         @ray.remote(num_returns=2)

@@ -31,6 +31,15 @@ class FakeClock:
         self.now = now
 
     def __call__(self) -> float:
+        """The time.
+
+        Returns:
+            Seconds, as far as the clock was moved.
+
+        Example:
+            >>> FakeClock(3.0)()
+            3.0
+        """
         return self.now
 
     def advance(self, seconds: float) -> float:

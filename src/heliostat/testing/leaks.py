@@ -20,7 +20,7 @@ from heliostat.testing.clock import until
 # Every descendant inherits it, so those whose parent died are found too.
 TAG = "HELIOSTAT_TEST_RUN"
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written
+_SHARED_MEMORY = Path("/dev/shm")
 _PREFIX = "heliostat"
 _KINDS = ("socket:", "pipe:", "/memfd:", "anon_inode:[eventpoll]", "anon_inode:[pidfd]", "/dev/shm")
 _foreign: set[int] = set()
