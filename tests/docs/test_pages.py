@@ -32,7 +32,7 @@ def test_a_program_prints_what_the_page_says(program, output, tmp_path):
     done = subprocess.run(
         [sys.executable, str(script)],
         cwd=ROOT,
-        env={**os.environ, "HELIOSTAT_PROGRESS": "0"},
+        env={**os.environ, "HELIOSTAT_PROGRESS": "0", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=120,
