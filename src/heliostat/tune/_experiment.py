@@ -176,10 +176,12 @@ class Experiment:
             case m.Tick():
                 if self._deadline is None and not self._stopped and self.study.time_budget_s:
                     self._deadline = now + self.study.time_budget_s
-            case m.Reported() | m.TrialDone() | m.TrialLost():
+            case m.Reported():
+                self._check_time(now, out)  # before the trial is told to go on
                 self._on_news(event, out)
-        if self._deadline is not None and now >= self._deadline and not self._closed:
-            self._stop_all("time budget", out)
+            case m.TrialDone() | m.TrialLost():
+                self._on_news(event, out)
+        self._check_time(now, out)
         self._admit(out)
         return out
 
@@ -187,6 +189,10 @@ class Experiment:
         """End the study with an error of its own; the trials under way are stopped."""
         self.failure = self.failure or error
         self._stop_all("study failed", out)
+
+    def _check_time(self, now: float, out: list[m.Command]) -> None:
+        if self._deadline is not None and now >= self._deadline:
+            self._stop_all("time budget", out)
 
     def _on_news(self, event: m.Reported | m.TrialDone | m.TrialLost, out: list[m.Command]) -> None:
         trial = self._live.get(event.trial_id)
@@ -247,7 +253,7 @@ class Experiment:
         trial.checkpoint = path
         trial.saved += 1
         trial.checkpoints.append((path, result))
-        out.append(m.Snapshot("checkpoint", trial, result))
+        out.append(m.Snapshot("checkpoint", trial, result, path))
         study = self.study
         if study.keep is None or len(trial.checkpoints) <= study.keep:
             return
@@ -315,14 +321,14 @@ class Experiment:
         tries = self.study.max_failures
         if not self._stopped and (tries < 0 or trial.num_failures <= tries):
             trial.move(PENDING, "failed, tries again")
-            out.append(m.Snapshot("retry", trial))
+            out.append(m.Snapshot("retry", trial, error=error))
             self._waiting.appendleft(trial)
             return
         trial.move(ERROR, "failed")
         self._counts[ERROR] += 1
         self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None, error=True)
         self._scheduler.on_trial_error(self, trial)
-        out.append(m.Snapshot("error", trial))
+        out.append(m.Snapshot("error", trial, error=error))
         if self.study.fail_fast:
             self._stop_all("fail_fast", out)
 

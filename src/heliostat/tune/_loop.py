@@ -218,7 +218,7 @@ class Loop:
     # Records.
 
     def _record(self, snapshot: m.Snapshot) -> None:
-        what, trial, result = snapshot
+        what, trial, result, checkpoint, error = snapshot
         log = self._log
         match what:
             case "add":
@@ -234,35 +234,36 @@ class Loop:
             case "result":
                 log.append("result", trial=trial.trial_id, result=encode(result))
             case "checkpoint":
-                assert trial.checkpoint is not None
+                assert checkpoint is not None
                 log.append(
                     "checkpoint",
                     trial=trial.trial_id,
-                    path=self._relative(trial.checkpoint),
+                    path=self._relative(checkpoint),
                     result=encode(result),
                 )
             case "error" | "retry":
-                assert trial.error is not None
-                self._write_error(trial, trial.error)
-                log.append(what, trial=trial.trial_id, error=_encode_error(trial.error))
+                assert error is not None
+                self._write_error(trial, error)
+                log.append(what, trial=trial.trial_id, error=_encode_error(error))
             case _:
                 log.append(what, trial=trial.trial_id)
         for callback in self._callbacks:
-            self._tell(callback, what, trial, result)
+            self._tell(callback, snapshot)
         if what == "error":
             self._display.failed(trial)
+        elif what == "complete":
+            self._display.saw(trial)
 
-    def _tell(
-        self, callback: Callback, what: str, trial: Trial, result: dict[str, Any] | None
-    ) -> None:
+    def _tell(self, callback: Callback, snapshot: m.Snapshot) -> None:
+        what, trial, result, checkpoint, _ = snapshot
         trials = self._experiment.get_trials()
         if what == "result":
             assert result is not None
             callback.on_trial_result(self._iteration, trials, trial, result)
         elif what == "checkpoint":
-            assert trial.checkpoint is not None
+            assert checkpoint is not None
             callback.on_trial_save(self._iteration, trials, trial)
-            callback.on_checkpoint(self._iteration, trials, trial, Checkpoint(trial.checkpoint))
+            callback.on_checkpoint(self._iteration, trials, trial, Checkpoint(checkpoint))
         elif what in _HOOKS:
             getattr(callback, _HOOKS[what])(self._iteration, trials, trial)
             if what == "start" and trial.checkpoint is not None:

@@ -96,11 +96,13 @@ class Pause(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """This happened: write it down and tell the callbacks."""
+    """This happened: write it down and tell the callbacks. The trial may have changed since."""
 
     what: str
     trial: Trial
     result: dict[str, Any] | None = None
+    checkpoint: str | None = None
+    error: BaseException | None = None
 
 
 class Delete(NamedTuple):
