@@ -6,6 +6,7 @@ machine. Public API only. `--rounds N` (default 3).
 """
 
 import argparse
+import compileall
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import heliostat
 from benchmarks.ratios import Row, show
 
 INIT = "ray.init(num_cpus=2, logging_level='ERROR', log_to_driver=False)"
@@ -201,6 +203,8 @@ def main() -> int:
     ours = Engine("heliostat", sys.executable)
     python = os.environ.get("HELIOSTAT_BENCH_RAY_PYTHON")
     ray = Engine("ray", python) if python else None
+    # An installed package comes compiled, as Ray's does; a checkout may not be.
+    compileall.compile_dir(str(Path(heliostat.__file__).parent), quiet=2)
     if ray is None:
         print("HELIOSTAT_BENCH_RAY_PYTHON is not set: no ratios, only our own figures")
     for number in range(rounds):
