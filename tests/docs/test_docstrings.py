@@ -16,6 +16,7 @@ import heliostat
 LIBRARIES = ["heliostat", *(f"heliostat.{n}" for n in ("data", "train", "tune", "serve", "util"))]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PROGRAMS = ("__main__",)
+OURS_BESIDE = ("tools.hops", "tools.names", "benchmarks.ratios")
 # They change what `import ray` means for the rest of the process, so they get one of their own.
 APART = ("heliostat.alias", "heliostat._alias")
 
@@ -25,6 +26,8 @@ def modules() -> Iterator[ModuleType]:
     for info in pkgutil.walk_packages(heliostat.__path__, "heliostat."):
         if not info.name.endswith(PROGRAMS):
             yield importlib.import_module(info.name)
+    for name in OURS_BESIDE:
+        yield importlib.import_module(name)
 
 
 def examples() -> list[doctest.DocTest]:

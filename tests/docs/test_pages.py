@@ -57,7 +57,8 @@ def test_a_link_leads_to_a_file_that_exists(page):
 def test_the_architecture_names_only_files_that_exist_and_stays_short():
     text = (ROOT / "ARCHITECTURE.md").read_text()
     assert len(text.splitlines()) <= 300
-    bases = [ROOT, ROOT / "src/heliostat", *(p for p in (ROOT / "src/heliostat").iterdir())]
+    package = ROOT / "src/heliostat"
+    bases = [ROOT, package, *(p for p in package.rglob("*") if p.is_dir())]
     named = set(re.findall(r"`([\w/.-]+\.(?:py|md|toml|txt|yml))`", text))
     missing = [n for n in sorted(named) if not any((base / n).exists() for base in bases)]
     assert missing == []
