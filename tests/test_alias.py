@@ -163,3 +163,24 @@ def test_a_missing_dependency_is_not_reported_as_a_missing_part(tmp_path):
         else:
             raise AssertionError("imported without unicodedata")
     """)
+
+
+def test_functions_that_say_import_ray_work_in_workers(tmp_path):
+    (tmp_path / "theirs.py").write_text("import ray\ndef where(): return ray.__name__\n")
+    run(
+        """
+        from heliostat import _alias
+        _alias.install()
+        import ray, theirs
+        ray.init(num_cpus=1)
+
+        @ray.remote
+        def task():
+            import ray.exceptions
+            return ray.__name__, theirs.where(), ray.exceptions.__name__
+
+        assert ray.get(task.remote()) == ("heliostat", "heliostat", "heliostat.exceptions")
+        ray.shutdown()
+        """,
+        cwd=tmp_path,
+    )

@@ -1,11 +1,16 @@
 """Which frames a reader gets to see."""
 
 import json
+import sysconfig
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import heliostat
-from heliostat.cli._traceback import trimmed
+from heliostat.cli._traceback import HELIOSTAT, cut, trimmed
+
+LIBRARY = sysconfig.get_paths()["purelib"]
 
 
 def caught(function):
@@ -47,3 +52,64 @@ def test_the_whole_traceback_leaves_nothing_out():
     text, hidden = trimmed(caught(lambda: heliostat.get(5)), whole=True)
     assert "_core/api.py" in text
     assert hidden == 0
+
+
+REMOTE = f"""\
+RayTaskError(KeyError): KeyError in f() (pid=7): 'x'
+Traceback (most recent call last):
+  File "{HELIOSTAT}/_engines/local/worker.py", line 1, in attempt
+    outcome = function(*args)
+              ^^^^^^^^^^^^^^^
+  File "{LIBRARY}/pyarrow/table.py", line 2, in read
+    called by Heliostat
+  File "/home/me/script.py", line 3, in f
+    return g(x)
+           ^^^^
+  [Previous line repeated 3 more times]
+  File "{LIBRARY}/pandas/frame.py", line 4, in get
+    called by the user
+KeyError: 'x'
+
+Traceback (most recent call last):
+  File "{HELIOSTAT}/data/_stage.py", line 1, in run
+    nothing of the user's
+ValueError: y
+"""
+
+
+def test_a_traceback_within_a_message_is_cut_too():
+    text, hidden = cut(REMOTE)
+    assert hidden == 3
+    assert text.splitlines() == [
+        "RayTaskError(KeyError): KeyError in f() (pid=7): 'x'",
+        "Traceback (most recent call last):",
+        '  File "/home/me/script.py", line 3, in f',
+        "    return g(x)",
+        "           ^^^^",
+        "  [Previous line repeated 3 more times]",
+        f'  File "{LIBRARY}/pandas/frame.py", line 4, in get',
+        "    called by the user",
+        "KeyError: 'x'",
+        "",
+        "ValueError: y",
+    ]
+
+
+def test_the_frames_of_a_group_are_cut_within_its_bars():
+    def fail():
+        try:
+            heliostat.get(5)
+        except ValueError as error:
+            raise ExceptionGroup("several", [error, KeyError("b")]) from None
+
+    text, hidden = trimmed(caught(fail))
+    assert hidden == 1
+    assert "_core/api.py" not in text
+    assert "    | Traceback (most recent call last):" in text
+    assert "    | KeyError: 'b'" in text
+
+
+@given(st.text(alphabet=st.sampled_from('ab"\n |+')))
+def test_text_without_frames_passes_unchanged(text):
+    lines = "".join(f"{line}\n" for line in text.splitlines())
+    assert cut(text) == (lines, 0)

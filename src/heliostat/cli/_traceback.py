@@ -1,10 +1,11 @@
 """A traceback cut down to the frames its reader wrote.
 
 Left out are Heliostat's own frames, and frames of libraries that Heliostat called; a library
-that the user called is shown. The errors and their causes stay. Knows nothing of how programs
-are run.
+that the user called is shown. The errors and their causes stay. This works on text, because a
+remote traceback is text within the message of an error. Knows nothing of how programs are run.
 """
 
+import re
 import site
 import sysconfig
 import traceback
@@ -15,6 +16,9 @@ from typing import NamedTuple
 from heliostat.exceptions import RayTaskError
 
 HELIOSTAT = str(Path(__file__).parents[1])
+# The bars are those of an exception group.
+FRAME = re.compile(r'^(?P<margin>[ |]*)  File "(?P<file>[^"]+)", line \d+, in ')
+BEGIN = re.compile(r"^[ |+]*(Exception Group )?Traceback \(most recent call last\):$")
 
 
 class Trimmed(NamedTuple):
@@ -22,6 +26,13 @@ class Trimmed(NamedTuple):
 
     text: str
     hidden: int
+
+
+class Frame(NamedTuple):
+    """A frame's file, or the empty string for text that is no frame, and the lines."""
+
+    file: str
+    lines: list[str]
 
 
 def trimmed(error: BaseException, *, whole: bool = False) -> Trimmed:
@@ -32,49 +43,73 @@ def trimmed(error: BaseException, *, whole: bool = False) -> Trimmed:
         whole: Leave out nothing but what runs before the user's first frame.
     """
     report = traceback.TracebackException.from_exception(error)
-    if isinstance(error, RayTaskError) and not whole:
+    report.stack = _without_runner(report.stack)
+    if whole:
+        return Trimmed("".join(report.format()), 0)
+    if isinstance(error, RayTaskError):
         # The message has the remote traceback; the cause would say the same once more.
         report.__cause__ = None
         report.__suppress_context__ = True
+    return cut("".join(report.format()))
+
+
+def cut(text: str) -> Trimmed:
+    """Leave the frames out that are not the user's, of any traceback within a text."""
+    kept: list[str] = []
     hidden = 0
-    for part in _parts(report):
-        every = _without_runner(part.stack)
-        kept = every if whole else _users(every)
-        hidden += len(every) - len(kept)
-        part.stack = traceback.StackSummary.from_list(kept)
-    return Trimmed("".join(report.format()), hidden)
+    # A library is shown where the user called it, and where there was nobody before it.
+    by_heliostat = True
+    header: str | None = None
+    for frame in _frames(text):
+        if not frame.file:
+            header = None
+            by_heliostat = True
+            kept += frame.lines
+            if BEGIN.match(frame.lines[-1]):
+                header = kept.pop()
+            continue
+        if _is_in(frame.file, (HELIOSTAT,)) or frame.file.startswith("<frozen "):
+            by_heliostat = True
+        elif not _is_in(frame.file, LIBRARIES):
+            by_heliostat = False
+        if by_heliostat:
+            hidden += 1
+            continue
+        if header is not None:
+            kept.append(header)
+            header = None
+        kept += frame.lines
+    return Trimmed("".join(f"{line}\n" for line in kept), hidden)
 
 
-def _parts(report: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
-    """The report and all that it shows: causes, contexts, members of a group."""
-    waiting = [report]
-    while waiting:
-        part = waiting.pop()
-        yield part
-        shown = part.__context__ if not part.__suppress_context__ else None
-        waiting += [other for other in (part.__cause__, shown) if other is not None]
-        waiting += part.exceptions or []
+def _frames(text: str) -> Iterator[Frame]:
+    """The text in order: runs of other lines, and frames with the source lines below them."""
+    current = Frame("", [])
+    margin = ""
+    for line in text.splitlines():
+        start = FRAME.match(line)
+        if start is None and current.file and line.startswith((f"{margin}    ", f"{margin}  [Pr")):
+            current.lines.append(line)
+            continue
+        if start is None and not current.file and not _ends(current):
+            current.lines.append(line)
+            continue
+        if current.lines:
+            yield current
+        current = Frame(start["file"] if start else "", [line])
+        margin = start["margin"] if start else ""
+    if current.lines:
+        yield current
 
 
-def _without_runner(stack: traceback.StackSummary) -> list[traceback.FrameSummary]:
+def _ends(frame: Frame) -> bool:
+    return bool(frame.lines) and BEGIN.match(frame.lines[-1]) is not None
+
+
+def _without_runner(stack: traceback.StackSummary) -> traceback.StackSummary:
     runner = (str(Path(HELIOSTAT, "cli")),)
     theirs = (n for n, frame in enumerate(stack) if not _is_in(frame.filename, runner))
-    first = next(theirs, len(stack))
-    return stack[first:]
-
-
-def _users(stack: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
-    kept = []
-    by_heliostat = True
-    for frame in stack:
-        if _is_in(frame.filename, (HELIOSTAT,)) or frame.filename.startswith("<frozen "):
-            by_heliostat = True
-        elif not _is_in(frame.filename, LIBRARIES):
-            by_heliostat = False
-            kept.append(frame)
-        elif not by_heliostat:
-            kept.append(frame)
-    return kept
+    return traceback.StackSummary.from_list(stack[next(theirs, len(stack)) :])
 
 
 def _is_in(file: str, directories: tuple[str, ...]) -> bool:
