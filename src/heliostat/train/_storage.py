@@ -110,8 +110,11 @@ class RunDirectory:
         found = (NUMBERED.fullmatch(entry) for entry in os.listdir(self.path))
         return max((int(m[1]) + 1 for m in found if m), default=0)
 
-    def append(self, kind: str, **fields: Any) -> None:
-        """Add one line to the log; it is on disk when this returns."""
+    def append(self, kind: str, *, flush: bool = True, **fields: Any) -> None:
+        """Add one line to the log.
+
+        It survives the death of this process in any case, and that of the machine if `flush`.
+        """
         assert self._log_fd is not None
         entry = {"kind": kind, "time": time.time(), **fields}
         try:
@@ -120,7 +123,8 @@ class RunDirectory:
             line = json.dumps(_with_text_keys(entry), default=_plain)
         line += "\n"
         os.write(self._log_fd, line.encode())
-        os.fsync(self._log_fd)
+        if flush:
+            os.fsync(self._log_fd)
 
     def close(self) -> None:
         """Close the log."""

@@ -7,6 +7,7 @@ something to say. Nobody asks twice, nobody polls. The actor itself decides noth
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import socket
 import threading
@@ -101,8 +102,10 @@ class TrainWorker:
         assert session is not None, "advance before begin"
         if self._thread is None:
             name = f"train-rank-{session.context.world_rank}"
+            # With the actor's context, so that the loop knows its GPUs and its task.
+            run = contextvars.copy_context().run
             self._thread = threading.Thread(
-                target=session.run, args=(self._run_loop,), name=name, daemon=True
+                target=run, args=(session.run, self._run_loop), name=name, daemon=True
             )
             self._thread.start()
         else:

@@ -54,7 +54,7 @@ class DataParallelTrainer:
         ...     train.report({"rank": train.get_context().get_world_rank(), "lr": config["lr"]})
         >>> trainer = DataParallelTrainer(
         ...     loop, train_loop_config={"lr": 0.1},
-        ...     run_config=train.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0))
+        ...     run_config=train.RunConfig(storage_path="results", verbose=0))
         >>> trainer.fit().metrics
         {'rank': 0, 'lr': 0.1}
     """
@@ -118,7 +118,7 @@ class DataParallelTrainer:
             >>> import heliostat.train as train
             >>> trainer = DataParallelTrainer(
             ...     lambda: train.report({"loss": 1.0}),
-            ...     run_config=train.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0))
+            ...     run_config=train.RunConfig(storage_path="results", verbose=0))
             >>> trainer.fit().metrics["loss"]
             1.0
         """

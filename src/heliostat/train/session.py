@@ -172,7 +172,7 @@ def report(
         ...     for epoch in range(3):
         ...         train.report({"epoch": epoch})
         >>> trainer = train.DataParallelTrainer(loop, run_config=train.RunConfig(
-        ...     storage_path="/tmp/heliostat-docs", verbose=0))
+        ...     storage_path="results", verbose=0))
         >>> trainer.fit().metrics
         {'epoch': 2}
     """

@@ -7,7 +7,8 @@ it. The communicator belongs to the thread that made it, so each loop runs insid
 from __future__ import annotations
 
 import contextlib
-import io
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -110,10 +111,25 @@ def _communicator() -> Iterator[None]:
         return
     rank = get_context().get_world_rank()
     arguments = {**_Here.where, "dmlc_timeout": TIMEOUT_S}
-    # Sorted by task name, XGBoost's ranks are ours. It says so with a line for each: not shown.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _native_output_dropped():
+        # The tracker sorts by task name, so that XGBoost's ranks are ours.
         collective.init(**arguments, dmlc_task_id=f"{rank:08d}")
     try:
         yield
     finally:
         collective.finalize()
+
+
+@contextlib.contextmanager
+def _native_output_dropped() -> Iterator[None]:
+    """Joining writes a line for each rank, past Python, that tells nobody anything."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -104,7 +104,7 @@ class RayTrainReportCallback(TrainingCallback):
 
     def _metrics(self, evals_log: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         found = {
-            f"{data}-{metric}": values[-1]
+            f"{data}-{metric}": float(values[-1])
             for data, metrics in evals_log.items()
             for metric, values in metrics.items()
         }

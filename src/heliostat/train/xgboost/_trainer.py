@@ -60,7 +60,7 @@ class XGBoostTrainer(DataParallelTrainer):
         >>> trainer = XGBoostTrainer(
         ...     label_column="y", params={"objective": "binary:logistic"}, num_boost_round=3,
         ...     datasets={"train": rows}, scaling_config=ScalingConfig(num_workers=1),
-        ...     run_config=RunConfig(storage_path="/tmp/heliostat-docs", verbose=0))
+        ...     run_config=RunConfig(storage_path="results", verbose=0))
         >>> result = trainer.fit()
         >>> sorted(result.metrics), len(result.metrics_dataframe)
         (['train-logloss'], 3)

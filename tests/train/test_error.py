@@ -1,0 +1,22 @@
+import pickle
+
+import pytest
+
+from heliostat.exceptions import RayError
+from heliostat.train import ControllerError, TrainingFailedError, WorkerGroupError
+
+
+@pytest.mark.parametrize(
+    "error", [WorkerGroupError("rank 1", {1: ValueError("no")}), ControllerError(OSError("full"))]
+)
+def test_errors_travel(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == str(error)
+    assert type(copy) is type(error)
+    assert isinstance(copy, TrainingFailedError)
+    assert isinstance(copy, RayError)
+
+
+def test_the_ranks_errors_travel_too():
+    copy = pickle.loads(pickle.dumps(WorkerGroupError("rank 1", {1: ValueError("no")})))
+    assert copy.worker_failures[1].args == ("no",)

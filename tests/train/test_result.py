@@ -1,0 +1,40 @@
+"""What comes out, and what can be read back."""
+
+from pathlib import Path
+
+import pytest
+
+from heliostat.train import (
+    CheckpointConfig,
+    Result,
+)
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+# One rank in the caller's process; one and two ranks as actors.
+SIZES = [0, 1, 2]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_result_holds_metrics_checkpoint_and_history(trainer, size):
+    result = trainer(size).fit()
+    assert result.metrics == {"step": 2, "loss": 1 / 3}
+    assert Path(result.checkpoint.path, "step").read_text() == "2"
+    assert list(result.metrics_dataframe["step"]) == [0, 1, 2]
+    assert [m["step"] for _, m in result.best_checkpoints] == [0, 1, 2]
+    assert result.get_best_checkpoint("loss", "max") == result.best_checkpoints[0][0]
+    assert result.error is None
+    assert result.return_value == 0
+    assert result.config == {"n": 3}
+    assert Path(result.path).parent.name in result.path
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_result_read_from_its_path_is_the_same(trainer, size):
+    result = trainer(size, checkpoint_config=CheckpointConfig(num_to_keep=1)).fit()
+    read = Result.from_path(result.path)
+    assert read.metrics == result.metrics
+    assert read.checkpoint == result.checkpoint
+    assert read.best_checkpoints == result.best_checkpoints
+    assert read.config == result.config
+    assert read.metrics_dataframe.equals(result.metrics_dataframe)
