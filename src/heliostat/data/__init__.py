@@ -1,0 +1,45 @@
+"""Data: lazy plans over Arrow blocks, streamed through tasks and actors.
+
+The map of the folder: `dataset` is the public class, in two halves (`transforms` builds,
+`consumption` runs); `read_api` is where datasets begin. A plan (`_plan`) is rewritten and cut into
+stages (`_optimize`); the `Pipeline` (`_pipeline`) decides what runs next and `_execute` runs it; a
+task runs a chain of steps (`_stage`) over blocks (`block`).
+"""
+
+from heliostat.data._commit import SaveMode
+from heliostat.data.block import Block
+from heliostat.data.compute import ActorPoolStrategy, TaskPoolStrategy
+from heliostat.data.context import DataContext
+from heliostat.data.dataset import Dataset, MaterializedDataset, Schema
+from heliostat.data.datasource import Datasource, ReadTask
+from heliostat.data.iterator import DataIterator
+from heliostat.data.read_api import (
+    from_arrow,
+    from_blocks,
+    from_items,
+    from_numpy,
+    from_pandas,
+    range,
+    read_parquet,
+)
+
+__all__ = [
+    "ActorPoolStrategy",
+    "Block",
+    "DataContext",
+    "DataIterator",
+    "Dataset",
+    "Datasource",
+    "MaterializedDataset",
+    "ReadTask",
+    "SaveMode",
+    "Schema",
+    "TaskPoolStrategy",
+    "from_arrow",
+    "from_blocks",
+    "from_items",
+    "from_numpy",
+    "from_pandas",
+    "range",
+    "read_parquet",
+]

@@ -1,0 +1,365 @@
+"""Drive a Pipeline: run its commands as tasks, actors and work in place; tell it what happened.
+
+The loop runs on the consumer's thread, each time the consumer wants a block. Tasks that were
+started go on meanwhile. It chooses nothing.
+"""
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+import heliostat
+from heliostat.data._optimize import Item, Stage, compile_stages, optimize
+from heliostat.data._pipeline import (
+    ActorLost,
+    ActorReady,
+    BlockReady,
+    Cancel,
+    Command,
+    Emit,
+    Event,
+    Fail,
+    Finish,
+    Launch,
+    Pipeline,
+    StageState,
+    StartActor,
+    StopActor,
+    TaskFailed,
+    Wanted,
+)
+from heliostat.data._plan import Actors, Here, Plan, Step, Tasks
+from heliostat.data._stage import StageResult, build_functions, run_stage
+from heliostat.data._stats import StageStats, Stats
+from heliostat.data.block import Bundle, Position
+from heliostat.data.context import DataContext
+from heliostat.data.datasource import ReadTask
+from heliostat.exceptions import (
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from heliostat.util import progress
+
+CRASHES = (WorkerCrashedError, RayActorError, OutOfMemoryError, ObjectLostError)
+# Blocks in the driver and in shared memory together; the rest is left to the user's functions.
+MEMORY_SHARE = 0.25
+
+
+class StageActor:
+    """What a pool consists of: holds the user's objects and runs the chain of its stage."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+        self._functions: dict[int, Callable[..., Any]] = {}
+
+    def build(self) -> None:
+        """Make the user's objects. Apart from __init__, so that their errors stay theirs."""
+        self._functions = build_functions(self._steps)
+
+    def run(self, parts: Sequence[ReadTask | Position], *tables: pa.Table) -> StageResult:
+        """Run the chain over one input."""
+        return run_stage(self._steps, self._functions, parts, tables, share=True)
+
+
+class Flying(NamedTuple):
+    """What a pending ref stands for."""
+
+    stage: int
+    task: int
+    attempt: int
+    actor: int | None
+
+
+class Execution:
+    """One run of a plan.
+
+    Args:
+        plan: What to run; it is optimised here.
+        context: The knobs; copied.
+        unbounded: The consumer takes everything at once.
+    """
+
+    def __init__(self, plan: Plan, context: DataContext, *, unbounded: bool = False) -> None:
+        self._context = context.copy()
+        self.stages = compile_stages(optimize(plan), self._context.target_max_block_size)
+        self.schema: pa.Schema | None = None
+        self.stats = Stats()
+        self._unbounded = unbounded
+        self._pending: dict[Any, Flying] = {}
+        self._actors: dict[tuple[int, int], Any] = {}
+        self._functions: dict[int, Any] = {}
+        self._here: deque[Launch] = deque()
+        self._emitted: deque[Bundle] = deque()
+        self._failure: BaseException | None = None
+        self._finished = False
+
+    def run(self) -> Generator[Bundle]:
+        """Run the plan.
+
+        Yields:
+            Blocks, in order.
+        """
+        started = time.perf_counter()
+        slots = 1
+        if any(not isinstance(stage.place, Here) for stage in self.stages):
+            check_room(self.stages, heliostat.cluster_resources())
+            slots = 2 * max(1, int(heliostat.cluster_resources().get("CPU", 1)))
+        pipeline = Pipeline(self.stages, self._budget(), slots, self._context.target_max_block_size)
+        try:
+            with self._progress() as show:
+                yield from self._loop(pipeline, show)
+        finally:
+            self._clean_up()
+            self.stats = Stats(
+                [_stage_stats(state) for state in pipeline.stages], time.perf_counter() - started
+            )
+
+    def _loop(self, pipeline: Pipeline, show: Callable[[Pipeline], None]) -> Generator[Bundle]:
+        self._tell(pipeline, Wanted(1 << 60 if self._unbounded else 1))
+        while True:
+            while self._emitted:
+                yield self._emitted.popleft()
+                if not self._unbounded:
+                    self._tell(pipeline, Wanted(1))
+            if self._failure is not None:
+                raise self._failure
+            if self._finished:
+                show(pipeline)
+                return
+            # News of the workers comes first: what it lets start runs beside what runs here.
+            for event in self._news(block=not self._here):
+                self._tell(pipeline, event)
+            if self._here and not self._finished:
+                self._tell(pipeline, self._run_here(self._here.popleft()))
+            show(pipeline)
+
+    def _tell(self, pipeline: Pipeline, event: Event) -> None:
+        for command in pipeline.handle(event, time.monotonic()):
+            self._perform(command)
+
+    def _perform(self, command: Command) -> None:
+        match command:
+            case Launch(stage, _, _, _, None) if isinstance(self.stages[stage].place, Here):
+                self._here.append(command)
+            case Launch():
+                self._launch(command)
+            case Emit(bundle):
+                self._emitted.append(bundle)
+            case Cancel():
+                self._cancel(command)
+            case StartActor(stage, actor):
+                self._start_actor(stage, actor)
+            case StopActor(stage, actor):
+                self._stop_actor((stage, actor))
+            case Finish(schema):
+                self.schema = schema
+                self._finished = True
+            case Fail(error):
+                self._failure = error
+
+    # -- work
+
+    def _launch(self, command: Launch) -> None:
+        parts, tables = pack(command.items)
+        if command.actor is None:
+            ref = self._function(command.stage).remote(parts, *tables)
+        else:
+            ref = self._actors[command.stage, command.actor].run.remote(parts, *tables)
+        self._pending[ref] = Flying(command.stage, command.task, command.attempt, command.actor)
+
+    def _function(self, number: int) -> Any:
+        """The remote function of a stage: made once, so that its chain is pickled once."""
+        if number not in self._functions:
+            stage = self.stages[number]
+            steps = stage.steps
+            assert isinstance(stage.place, Tasks)
+
+            def run(parts: Sequence[ReadTask | Position], *tables: pa.Table) -> StageResult:
+                return run_stage(steps, build_functions(steps), parts, tables, share=True)
+
+            # The pipeline decides about retries, for tasks and actors alike.
+            options = {"name": stage.name, "max_retries": 0, **dict(stage.place.options)}
+            self._functions[number] = heliostat.remote(run).options(**options)
+        return self._functions[number]
+
+    def _start_actor(self, number: int, actor: int) -> None:
+        stage = self.stages[number]
+        assert isinstance(stage.place, Actors)
+        # Without a wish of the user's the pool's size alone says how many run at once.
+        options = {"num_cpus": 0, **dict(stage.place.options)}
+        handle = heliostat.remote(StageActor).options(**options).remote(stage.steps)
+        self._actors[number, actor] = handle
+        self._pending[handle.build.remote()] = Flying(number, -1, 0, actor)
+
+    def _stop_actor(self, key: tuple[int, int]) -> None:
+        handle = self._actors.pop(key, None)
+        if handle is not None:
+            heliostat.kill(handle)
+
+    def _run_here(self, command: Launch) -> Event:
+        parts, tables = pack_here(command.items)
+        steps = self.stages[command.stage].steps
+        try:
+            result = run_stage(steps, {}, parts, tables, share=False)
+        except Exception as error:  # noqa: BLE001 - goes to the consumer through Fail
+            return TaskFailed(command.stage, command.task, command.attempt, error, False)
+        return BlockReady(command.stage, command.task, command.attempt, *result)
+
+    def _cancel(self, command: Cancel) -> None:
+        wanted = Flying(command.stage, command.task, command.attempt, None)
+        for ref, flying in list(self._pending.items()):
+            if flying._replace(actor=None) == wanted:
+                del self._pending[ref]
+                # A pool that is stopped takes its calls with it.
+                if flying.actor is None:
+                    heliostat.cancel(ref)
+        self._here = deque(
+            one for one in self._here if (one.stage, one.task) != (command.stage, command.task)
+        )
+
+    # -- news
+
+    def _news(self, *, block: bool) -> list[Event]:
+        """What finished since the last time; waits for the first if asked to."""
+        if not self._pending:
+            return []
+        refs = list(self._pending)
+        done, _ = heliostat.wait(refs, num_returns=1, timeout=None if block else 0)
+        if done and len(refs) > 1:
+            done, _ = heliostat.wait(refs, num_returns=len(refs), timeout=0)
+        # A dead actor first: what ran on it is tried again on another one.
+        events = [self._outcome(self._pending.pop(ref), ref) for ref in done]
+        return sorted(events, key=lambda event: not isinstance(event, ActorLost))
+
+    def _outcome(self, flying: Flying, ref: Any) -> Event:
+        stage, task, attempt, actor = flying
+        try:
+            result = heliostat.get(ref)
+        except RayError as error:
+            crashed = isinstance(error, CRASHES) and not isinstance(error, RayTaskError)
+            if actor is not None and (crashed or task < 0):
+                self._stop_actor((stage, actor))
+                return ActorLost(stage, actor, error, crashed)
+            return TaskFailed(stage, task, attempt, error, crashed)
+        if task < 0:
+            assert actor is not None
+            return ActorReady(stage, actor)
+        return BlockReady(stage, task, attempt, *result)
+
+    # -- around it
+
+    def _budget(self) -> int:
+        if self._context.memory_budget_bytes is not None:
+            return self._context.memory_budget_bytes
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return int(total * MEMORY_SHARE)
+
+    @contextlib.contextmanager
+    def _progress(self) -> Generator[Callable[[Pipeline], None]]:
+        """One line a stage, for those that run something."""
+        if not self._context.enable_progress_bars:
+            yield lambda _: None
+            return
+        with contextlib.ExitStack() as stack:
+            lines = {
+                number: stack.enter_context(progress.line(stage.name, unit="rows"))
+                for number, stage in enumerate(self.stages)
+                if stage.steps or (stage.source and not isinstance(stage.source[0], Bundle))
+            }
+
+            def show(pipeline: Pipeline) -> None:
+                for number, line in lines.items():
+                    line.update(pipeline.stages[number].rows_out)
+
+            yield show
+
+    def _clean_up(self) -> None:
+        for ref, flying in self._pending.items():
+            if flying.actor is None:
+                heliostat.cancel(ref)
+        self._pending.clear()
+        for key in list(self._actors):
+            self._stop_actor(key)
+
+
+def pack(items: Sequence[Item]) -> tuple[list[ReadTask | Position], list[Any]]:
+    """Items as a message: the parts, and each block they lie in once, as a ref if it is large."""
+    parts: list[ReadTask | Position] = []
+    cells: dict[int, int] = {}
+    tables: list[Any] = []
+    for item in items:
+        if isinstance(item, Bundle):
+            if id(item.cell) not in cells:
+                cells[id(item.cell)] = len(tables)
+                tables.append(item.cell.share())
+            parts.append(Position(cells[id(item.cell)], item.start, item.rows))
+        else:
+            parts.append(item)
+    return parts, tables
+
+
+def pack_here(items: Sequence[Item]) -> tuple[list[ReadTask | Position], list[pa.Table]]:
+    """The same for work in this process."""
+    parts: list[ReadTask | Position] = []
+    tables: list[pa.Table] = []
+    for item in items:
+        if isinstance(item, Bundle):
+            parts.append(Position(len(tables), 0, item.rows))
+            tables.append(item.table())
+        else:
+            parts.append(item)
+    return parts, tables
+
+
+def check_room(stages: Sequence[Stage], total: dict[str, float]) -> None:
+    """Raise if the pools together could never start, instead of waiting for ever.
+
+    Args:
+        stages: What is to run.
+        total: What the machine has.
+
+    Raises:
+        ValueError: that names the stages and what is missing.
+    """
+    for resource, option in (("CPU", "num_cpus"), ("GPU", "num_gpus")):
+        needs = {
+            stage.name: dict(stage.place.options).get(option, 0) * stage.place.min_size
+            for stage in stages
+            if isinstance(stage.place, Actors)
+        }
+        tasks = [
+            dict(stage.place.options).get(option, 1 if resource == "CPU" else 0)
+            for stage in stages
+            if isinstance(stage.place, Tasks)
+        ]
+        need = sum(needs.values()) + max(tasks, default=0)
+        have = total.get(resource, 0)
+        if sum(needs.values()) and need > have:
+            raise ValueError(
+                f"the actors of {' and '.join(needs)} need {sum(needs.values()):g} {resource}"
+                + (f" beside tasks that need {max(tasks):g}" if tasks and max(tasks) else "")
+                + f", but there are {have:g}: give a smaller concurrency or {option}"
+            )
+
+
+def _stage_stats(state: StageState) -> StageStats:
+    place = {Here: "in place", Tasks: "in workers", Actors: "in actors"}
+    return StageStats(
+        name=state.stage.name,
+        place=place[type(state.stage.place)],
+        tasks=state.tasks,
+        retries=state.retries,
+        rows_in=state.rows_in,
+        rows_out=state.rows_out,
+        bytes_out=state.bytes_out,
+        busy_s=state.busy_s,
+    )

@@ -1,0 +1,324 @@
+"""Rules from plan to plan, and from a plan to the stages that run it. All pure.
+
+First the tree is rewritten until no rule applies: limits and projections move down, into the
+read where it can take them. Then it is cut into stages: steps that may run in one task are
+fused, and what needs no process stays in the driver.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from heliostat.data._plan import (
+    ROW_FOR_ROW,
+    UDF_STEPS,
+    Apply,
+    Blocks,
+    Drop,
+    Here,
+    Limit,
+    MapBatches,
+    Place,
+    Plan,
+    Read,
+    Rename,
+    Select,
+    Shuffle,
+    Step,
+    Tasks,
+    UdfStep,
+    Union,
+    rename,
+    schema_of,
+    step_name,
+)
+from heliostat.data.block import Bundle
+from heliostat.data.datasource import ReadTask
+
+Item: TypeAlias = ReadTask | Bundle
+
+# A stage of user code gets at least this many tasks where there are rows enough: what is done
+# with each row may be slow. A constant, not the number of CPUs, so that batches do not depend on
+# the machine.
+PIECES = 16
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What runs as one kind of task.
+
+    Attributes:
+        name: The steps, for people.
+        place: Where its tasks run.
+        steps: The chain.
+        source: What a first stage starts from.
+        inputs: The earlier stages whose blocks it takes, in order.
+        pieces: Into how many tasks to cut each block it takes, if the block is large enough.
+        batch_rows: Cut only at multiples of this.
+        limit: How many rows it gives at most, all tasks together.
+        gather: It takes all blocks at once.
+        row_for_row: Each row it takes becomes one row.
+    """
+
+    name: str
+    place: Place
+    steps: tuple[Step, ...] = ()
+    source: tuple[Item, ...] = ()
+    inputs: tuple[int, ...] = ()
+    pieces: int = 1
+    batch_rows: int | None = None
+    limit: int | None = None
+    gather: bool = False
+
+    @property
+    def row_for_row(self) -> bool:
+        """Whether each row it takes becomes one row."""
+        return all(isinstance(step, (*ROW_FOR_ROW, Limit, Shuffle)) for step in self.steps)
+
+
+# -- rules ------------------------------------------------------------------------------------
+
+
+def optimize(plan: Plan) -> Plan:
+    """Rewrite a plan into one that gives the same rows for less work.
+
+    Args:
+        plan: What was asked for.
+
+    Returns:
+        What to run.
+    """
+    match plan:
+        case Union(inputs):
+            plan = Union(tuple(optimize(one) for one in inputs))
+        case Apply(below, step):
+            plan = Apply(optimize(below), step)
+    for rule in RULES:
+        better = rule(plan)
+        if better is not None:
+            return optimize(better)
+    return plan
+
+
+def merge_limits(plan: Plan) -> Plan | None:
+    """Two limits are the smaller one."""
+    match plan:
+        case Apply(Apply(below, Limit(inner)), Limit(outer)):
+            return Apply(below, Limit(min(inner, outer)))
+    return None
+
+
+def push_limit_below_rows(plan: Plan) -> Plan | None:
+    """A limit goes below a step that turns each row into one row."""
+    match plan:
+        case Apply(Apply(below, step), Limit() as limit) if isinstance(step, ROW_FOR_ROW):
+            return Apply(Apply(below, limit), step)
+    return None
+
+
+def push_limit_into_leaf(plan: Plan) -> Plan | None:
+    """A source reads only the first rows; blocks in memory are cut."""
+    match plan:
+        case Apply(Read(source), Limit(rows)):
+            return Read(source.head(rows))
+        case Apply(Blocks(bundles, schema), Limit(rows)):
+            kept: list[Bundle] = []
+            for bundle in bundles:
+                if rows <= 0:
+                    break
+                kept.append(bundle.view(0, min(rows, bundle.rows)))
+                rows -= bundle.rows
+            return Blocks(tuple(kept), schema)
+    return None
+
+
+def drop_is_select(plan: Plan) -> Plan | None:
+    """Where the columns are known, dropping some is selecting the others."""
+    match plan:
+        case Apply(below, Drop(columns)):
+            schema = schema_of(below)
+            if schema is not None:
+                kept = tuple(name for name in schema.names if name not in columns)
+                return Apply(below, Select(kept))
+    return None
+
+
+def merge_selects(plan: Plan) -> Plan | None:
+    """The outer of two selects decides."""
+    match plan:
+        case Apply(Apply(below, Select()), Select() as outer):
+            return Apply(below, outer)
+    return None
+
+
+def push_select_below_rename(plan: Plan) -> Plan | None:
+    """Select by the old names first, so that the read can do it."""
+    match plan:
+        case Apply(Apply(below, Rename() as step), Select(columns)):
+            schema = schema_of(below)
+            if schema is None:
+                return None
+            old = dict(zip(rename(schema.names, step), schema.names, strict=True))
+            kept = tuple(old[name] for name in columns)
+            pairs = tuple((old[name], name) for name in columns if old[name] != name)
+            selected = Apply(below, Select(kept))
+            return Apply(selected, Rename(pairs)) if pairs else selected
+    return None
+
+
+def push_select_below_shuffle(plan: Plan) -> Plan | None:
+    """Shuffle only the columns that are wanted."""
+    match plan:
+        case Apply(Apply(below, Shuffle() as shuffle), Select() as select):
+            return Apply(Apply(below, select), shuffle)
+    return None
+
+
+def push_select_into_read(plan: Plan) -> Plan | None:
+    """A source reads only the columns that are wanted."""
+    match plan:
+        case Apply(Read(source), Select(columns)):
+            return Read(source.select(columns))
+    return None
+
+
+RULES: tuple[Callable[[Plan], Plan | None], ...] = (
+    merge_limits,
+    push_limit_below_rows,
+    push_limit_into_leaf,
+    drop_is_select,
+    merge_selects,
+    push_select_below_rename,
+    push_select_below_shuffle,
+    push_select_into_read,
+)
+
+
+# -- stages -----------------------------------------------------------------------------------
+
+
+def compile_stages(plan: Plan, target_bytes: int, *, fuse: bool = True) -> tuple[Stage, ...]:
+    """Cut a plan into stages, each after those it takes blocks from; the last gives the result.
+
+    Args:
+        plan: An optimised plan, or any other.
+        target_bytes: No read task should be larger.
+        fuse: Whether steps may share a stage; off, each step is one (for tests).
+
+    Returns:
+        The stages.
+    """
+    stages: list[Stage] = []
+    _add(plan, stages, target_bytes, fuse)
+    return tuple(stages)
+
+
+def _add(plan: Plan, stages: list[Stage], target_bytes: int, fuse: bool) -> int:
+    """Append the stages of a plan; the index of the one that gives its blocks."""
+    match plan:
+        case Read(source):
+            tasks = tuple(source.read_tasks(target_bytes))
+            place = Here() if source.reads_in_driver else Tasks()
+            stages.append(Stage(source.describe(), place, source=tasks))
+        case Blocks(bundles):
+            stages.append(Stage("Blocks", Here(), source=bundles))
+        case Union(inputs):
+            below = tuple(_add(one, stages, target_bytes, fuse) for one in inputs)
+            stages.append(Stage("Union", Here(), inputs=below))
+        case Apply(below_plan, step):
+            below_index = _add(below_plan, stages, target_bytes, fuse)
+            _apply(step, below_index, stages, fuse)
+    return len(stages) - 1
+
+
+def _apply(step: Step, below: int, stages: list[Stage], fuse: bool) -> None:
+    last = stages[below]
+    place = _fused_place(last, step) if fuse else None
+    if place is not None:
+        pieces = last.pieces
+        if isinstance(step, UDF_STEPS) and isinstance(last.place, Here):
+            pieces = _pieces(len(last.source))
+        stages[below] = replace(
+            last,
+            name=_joined(last, step),
+            place=place,
+            steps=(*last.steps, step),
+            pieces=pieces,
+            batch_rows=last.batch_rows or _batch_rows(last, step),
+            limit=step.rows if isinstance(step, Limit) else None,
+        )
+        return
+    udf = isinstance(step, UDF_STEPS)
+    stages.append(
+        Stage(
+            step_name(step),
+            step.place if isinstance(step, UDF_STEPS) else Here(),
+            steps=(step,),
+            inputs=(below,),
+            pieces=_pieces(_blocks_from(below, stages)) if udf else 1,
+            batch_rows=step.batch_size if isinstance(step, MapBatches) else None,
+            limit=step.rows if isinstance(step, Limit) else None,
+            gather=isinstance(step, Shuffle),
+        )
+    )
+
+
+def _fused_place(last: Stage, step: Step) -> Place | None:
+    """Where `last` would run with the step added, or None if the two cannot be one stage."""
+    if last.limit is not None or last.inputs[1:] or isinstance(step, Shuffle):
+        return None
+    if not isinstance(step, UDF_STEPS):
+        return last.place
+    if last.gather:
+        return None
+    if isinstance(last.place, Tasks):
+        alike = step.place == last.place or not _has_function(last)
+        return step.place if alike and isinstance(step.place, Tasks) else None
+    if not isinstance(last.place, Here):
+        return None
+    return step.place if _may_move(last, step) else None
+
+
+def _may_move(last: Stage, step: UdfStep) -> bool:
+    """Whether what would run in the driver had better run in the task of the function.
+
+    Reading in the worker saves the way through shared memory. It pays only where there are
+    enough reads to keep the workers busy; and not for actors, which may hold a GPU meanwhile.
+    Blocks in the store are mapped there for nothing; blocks in the driver are best narrowed first.
+    """
+    if not last.source:
+        return False
+    if isinstance(last.source[0], Bundle):
+        stored = all(isinstance(item, Bundle) and not item.cell.is_local for item in last.source)
+        return stored or not last.steps
+    return isinstance(step.place, Tasks) and len(last.source) >= PIECES
+
+
+def _has_function(stage: Stage) -> bool:
+    return any(isinstance(step, UDF_STEPS) for step in stage.steps)
+
+
+def _pieces(blocks: int) -> int:
+    return -(-PIECES // max(1, blocks))
+
+
+def _blocks_from(index: int, stages: list[Stage]) -> int:
+    """About how many blocks a stage gives."""
+    stage = stages[index]
+    if stage.gather:
+        return 1
+    if stage.inputs:
+        return sum(_blocks_from(one, stages) for one in stage.inputs) * stage.pieces
+    return len(stage.source) * stage.pieces
+
+
+def _joined(last: Stage, step: Step) -> str:
+    if last.name == "Blocks":
+        return step_name(step)
+    return f"{last.name} -> {step_name(step)}"
+
+
+def _batch_rows(last: Stage, step: Step) -> int | None:
+    """Where a stage must be cut so that its first batches are whole."""
+    aligned = isinstance(step, MapBatches) and last.row_for_row
+    return step.batch_size if aligned and isinstance(step, MapBatches) else None

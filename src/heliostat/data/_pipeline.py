@@ -1,0 +1,665 @@
+"""Pipeline: event in, commands out. Which task of which stage may start next.
+
+Blocks flow from stage to stage in order. Each stage may hold its share of the budget in blocks
+that wait or are being made; a stage whose blocks nobody takes stops starting tasks, then the
+stage before it, up to the source. Tasks finish in any order; their blocks go on in the order of
+the tasks. Nothing here runs a task, reads a block or knows the time.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+import pyarrow as pa
+
+from heliostat.data._optimize import Item, Stage
+from heliostat.data._plan import UDF_STEPS, Actors, Here, Tasks
+from heliostat.data.block import Bundle
+
+# As Core's default for tasks: one try and three more after the worker died under it.
+MAX_ATTEMPTS = 4
+# Cutting finer than this many bytes costs more in tasks than it gives in balance.
+FINE_BYTES = 1 << 20
+MAX_PIECES = 256
+
+
+# -- events -----------------------------------------------------------------------------------
+
+
+class Wanted(NamedTuple):
+    """The consumer takes this many blocks more."""
+
+    blocks: int
+
+
+class BlockReady(NamedTuple):
+    """A task finished and these are its blocks."""
+
+    stage: int
+    task: int
+    attempt: int
+    bundles: tuple[Bundle, ...]
+    busy_s: float = 0.0
+
+
+class TaskFailed(NamedTuple):
+    """A task raised, or its worker died (`crashed`)."""
+
+    stage: int
+    task: int
+    attempt: int
+    error: BaseException
+    crashed: bool
+
+
+class ActorReady(NamedTuple):
+    """An actor has built the user's object and takes work."""
+
+    stage: int
+    actor: int
+
+
+class ActorLost(NamedTuple):
+    """An actor died, or could not be built (then `crashed` is false)."""
+
+    stage: int
+    actor: int
+    error: BaseException
+    crashed: bool
+
+
+Event: TypeAlias = Wanted | BlockReady | TaskFailed | ActorReady | ActorLost
+
+
+# -- commands ---------------------------------------------------------------------------------
+
+
+class Launch(NamedTuple):
+    """Run the chain of the stage over these items."""
+
+    stage: int
+    task: int
+    attempt: int
+    items: tuple[Item, ...]
+    actor: int | None
+
+
+class Emit(NamedTuple):
+    """Give this block to the consumer."""
+
+    bundle: Bundle
+
+
+class Cancel(NamedTuple):
+    """Nobody wants what this task makes."""
+
+    stage: int
+    task: int
+    attempt: int
+
+
+class StartActor(NamedTuple):
+    """One actor more for the pool of a stage."""
+
+    stage: int
+    actor: int
+
+
+class StopActor(NamedTuple):
+    """The pool has no more work for this actor."""
+
+    stage: int
+    actor: int
+
+
+class Finish(NamedTuple):
+    """All blocks have been given. The schema is that of blocks without rows, if any was seen."""
+
+    schema: pa.Schema | None
+
+
+class Fail(NamedTuple):
+    """The execution is over with this error."""
+
+    error: BaseException
+
+
+Command: TypeAlias = Launch | Emit | Cancel | StartActor | StopActor | Finish | Fail
+
+Phase: TypeAlias = Literal["open", "done"]
+
+
+# -- state ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Task:
+    """One task in flight."""
+
+    items: tuple[Item, ...]
+    attempt: int
+    actor: int | None
+    rows: int
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class Actor:
+    """One actor of a pool."""
+
+    phase: Literal["starting", "ready"] = "starting"
+    tasks: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class StageState:
+    """One stage in motion."""
+
+    stage: Stage
+    share: int
+    slots: int
+    phase: Phase = "open"
+    source: deque[Item] = field(default_factory=deque)
+    upstream: int = 0
+    cut_rows: int = 0
+    next_task: int = 0
+    next_out: int = 0
+    running: dict[int, Task] = field(default_factory=dict)
+    retry: deque[tuple[int, Task]] = field(default_factory=deque)
+    made: dict[int, tuple[Bundle, ...]] = field(default_factory=dict)
+    ready: deque[Bundle] = field(default_factory=deque)
+    actors: dict[int, Actor] = field(default_factory=dict)
+    next_actor: int = 0
+    empty: pa.Schema | None = None
+    tasks: int = 0
+    retries: int = 0
+    rows_in: int = 0
+    rows_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    busy_s: float = 0.0
+    story: deque[str] = field(default_factory=lambda: deque(maxlen=50))
+
+    @property
+    def held_bytes(self) -> int:
+        """Blocks made and not taken yet, and what running tasks hold and are likely to make."""
+        waiting = sum(bundle.size_bytes for bundle in self.ready)
+        waiting += sum(bundle.size_bytes for made in self.made.values() for bundle in made)
+        return waiting + sum(self.cost(task.size_bytes) for task in self.running.values())
+
+    @property
+    def idle(self) -> bool:
+        """Nothing made, nothing in the making."""
+        return not (self.running or self.retry or self.made or self.ready)
+
+    def cost(self, size_bytes: int) -> int:
+        """What a task over so many bytes is likely to hold: its input and its output."""
+        if isinstance(self.stage.place, Here):
+            return size_bytes
+        grown = self.bytes_out / self.bytes_in if self.bytes_in else 1.0
+        return int(size_bytes * (1.0 + grown))
+
+    def enough_coming(self) -> bool:
+        """Whether what is in flight will reach the limit, as far as one can tell."""
+        if self.stage.limit is None:
+            return False
+        made = sum(bundle.rows for one in self.made.values() for bundle in one)
+        due = sum(task.rows for task in self.running.values())
+        if not self.stage.row_for_row:
+            due = int(due * (self.rows_out / self.rows_in)) if self.rows_in else due
+        return self.rows_out + made + due >= self.stage.limit
+
+
+class Pipeline:
+    """Decides what a chain (or tree) of stages does next.
+
+    Args:
+        stages: Each after those it takes blocks from; the last is what the consumer sees.
+        budget_bytes: What all stages together may hold in blocks.
+        slots: How many tasks of one stage may be in flight.
+        max_task_bytes: No task takes more than this from one block.
+
+    Example:
+        >>> from heliostat.data._optimize import Stage
+        >>> from heliostat.data._plan import Here
+        >>> one = Bundle.of(pa.table({"a": [1]}))
+        >>> pipeline = Pipeline([Stage("Blocks", Here(), source=(one,))], 1 << 20, 4)
+        >>> [type(command).__name__ for command in pipeline.handle(Wanted(2), now=0.0)]
+        ['Emit', 'Finish']
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        budget_bytes: int,
+        slots: int,
+        max_task_bytes: int = 128 << 20,
+    ) -> None:
+        share = max(1, budget_bytes // max(1, len(stages)))
+        self.stages = [
+            StageState(stage, share, _slots(stage, slots), source=deque(stage.source))
+            for stage in stages
+        ]
+        self._max_task_bytes = max_task_bytes
+        self._wanted = 0
+        self._over = False
+        self._started = False
+        self._now = 0.0
+        self._out: list[Command] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether Finish or Fail has been said."""
+        return self._over
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take one event and say what to do about it.
+
+        Args:
+            event: What happened.
+            now: The time, for the stories of the stages; no decision depends on it.
+
+        Returns:
+            Commands, in order.
+        """
+        if self._over:
+            return []
+        self._now = now
+        if not self._started:
+            self._started = True
+            self._start_pools()
+        match event:
+            case Wanted(blocks):
+                self._wanted += blocks
+            case BlockReady():
+                self._block_ready(event)
+            case TaskFailed():
+                self._task_failed(event)
+            case ActorReady():
+                actor = self.stages[event.stage].actors.get(event.actor)
+                if actor is not None:
+                    actor.phase = "ready"
+            case ActorLost():
+                self._actor_lost(event)
+        if not self._over:
+            self._advance()
+        out, self._out = self._out, []
+        return out
+
+    # -- events
+
+    def _block_ready(self, event: BlockReady) -> None:
+        state = self.stages[event.stage]
+        task = self._end(state, event.task, event.attempt)
+        if task is None:
+            return
+        state.tasks += 1
+        state.busy_s += event.busy_s
+        state.rows_in += task.rows
+        state.bytes_in += task.size_bytes
+        state.bytes_out += sum(bundle.size_bytes for bundle in event.bundles)
+        state.made[event.task] = event.bundles
+        self._tell(state, f"task {event.task} made {len(event.bundles)} blocks")
+        while state.phase == "open" and state.next_out in state.made:
+            bundles = state.made.pop(state.next_out)
+            state.next_out += 1
+            for bundle in bundles:
+                self._release(event.stage, bundle)
+
+    def _task_failed(self, event: TaskFailed) -> None:
+        state = self.stages[event.stage]
+        task = self._end(state, event.task, event.attempt)
+        if task is None:
+            return
+        self._tell(state, f"task {event.task}/{event.attempt} failed: {event.error!r:.80}")
+        if event.crashed:
+            self._again(event.stage, event.task, task, event.error)
+        else:
+            self._fail(event.error)
+
+    def _actor_lost(self, event: ActorLost) -> None:
+        state = self.stages[event.stage]
+        actor = state.actors.pop(event.actor, None)
+        if actor is None:
+            return
+        self._tell(state, f"actor {event.actor} lost: {event.error!r:.80}")
+        if not event.crashed or state.next_actor >= _max_actors(state) + MAX_ATTEMPTS:
+            self._fail(event.error)
+            return
+        for number in sorted(actor.tasks):
+            if not self._over:
+                self._again(event.stage, number, state.running.pop(number), event.error)
+
+    def _again(self, index: int, number: int, task: Task, error: BaseException) -> None:
+        """The worker died under a task: try it once more, but not for ever."""
+        if task.attempt + 1 >= MAX_ATTEMPTS:
+            self._fail(error)
+            return
+        state = self.stages[index]
+        state.retries += 1
+        task.attempt += 1
+        task.actor = None
+        state.retry.append((number, task))
+
+    def _tell(self, state: StageState, what: str) -> None:
+        state.story.append(f"{self._now:.3f} {what}")
+
+    def _end(self, state: StageState, number: int, attempt: int) -> Task | None:
+        """Take a task out of flight; None if the news is of an attempt that no longer counts."""
+        task = state.running.get(number)
+        if task is None or task.attempt != attempt:
+            return None
+        del state.running[number]
+        if task.actor is not None and task.actor in state.actors:
+            state.actors[task.actor].tasks.discard(number)
+        return task
+
+    # -- moving on
+
+    def _release(self, index: int, bundle: Bundle) -> None:
+        """A block is next in order: let it out of its stage, unless the limit is reached."""
+        state = self.stages[index]
+        if state.phase == "done":
+            return
+        if not bundle.rows:
+            state.empty = bundle.schema if state.empty is None else state.empty
+            return
+        limit = state.stage.limit
+        if limit is not None and state.rows_out + bundle.rows > limit:
+            bundle = bundle.view(0, limit - state.rows_out)
+        state.rows_out += bundle.rows
+        if bundle.rows:
+            state.ready.append(bundle)
+        if limit is not None and state.rows_out >= limit:
+            self._close(index)
+
+    def _close(self, index: int) -> None:
+        """A stage needs no more: end it, and everything that works for it."""
+        state = self.stages[index]
+        if state.phase == "done":
+            return
+        state.phase = "done"
+        for number, task in state.running.items():
+            self._out.append(Cancel(index, number, task.attempt))
+        state.running.clear()
+        state.retry.clear()
+        state.made.clear()
+        state.source.clear()
+        for actor in state.actors:
+            self._out.append(StopActor(index, actor))
+        state.actors.clear()
+        state.upstream = len(state.stage.inputs)
+        for below in state.stage.inputs:
+            self._close(below)
+            self.stages[below].ready.clear()
+
+    def _fail(self, error: BaseException) -> None:
+        self._close(len(self.stages) - 1)
+        self._out.append(Fail(error))
+        self._over = True
+
+    def _advance(self) -> None:
+        """Start what may start, from the sink to the source, until nothing more can."""
+        sink = self.stages[-1]
+        while True:
+            while any([self._step(index) for index in reversed(range(len(self.stages)))]):
+                pass
+            if not (self._wanted and sink.ready):
+                break
+            self._wanted -= 1
+            self._out.append(Emit(sink.ready.popleft()))
+        if sink.phase == "done" and not sink.ready:
+            self._over = True
+            self._out.append(Finish(sink.empty))
+
+    def _step(self, index: int) -> bool:
+        """Do one thing for a stage; whether anything was done."""
+        state = self.stages[index]
+        if state.phase == "done":
+            return False
+        if state.retry:
+            return self._relaunch(index)
+        complete = self._fill(index)
+        if state.stage.limit == 0 or self._exhausted(index):
+            self._close(index)
+            return True
+        if not complete:
+            return False
+        if _passes_through(state.stage):
+            return self._pass_through(index)
+        if len(state.running) >= state.slots or state.enough_coming():
+            return False
+        if isinstance(state.stage.place, Here) and self._here_is_busy():
+            return False
+        return self._launch(index)
+
+    def _start_pools(self) -> None:
+        for index, state in enumerate(self.stages):
+            place = state.stage.place
+            if isinstance(place, Actors):
+                for _ in range(place.initial_size):
+                    self._start_actor(index)
+
+    def _start_actor(self, index: int) -> None:
+        state = self.stages[index]
+        state.actors[state.next_actor] = Actor()
+        self._out.append(StartActor(index, state.next_actor))
+        state.next_actor += 1
+
+    def _here_is_busy(self) -> bool:
+        return any(state.running for state in self.stages if isinstance(state.stage.place, Here))
+
+    def _relaunch(self, index: int) -> bool:
+        state = self.stages[index]
+        number, task = state.retry[0]
+        actor = self._free_actor(index)
+        if isinstance(state.stage.place, Actors) and actor is None:
+            return False
+        state.retry.popleft()
+        self._run(index, number, task, actor)
+        return True
+
+    def _launch(self, index: int) -> bool:
+        state = self.stages[index]
+        items, rest, used = _group(state)
+        size = sum(item.size_bytes for item in items)
+        if not state.idle and state.held_bytes + state.cost(size) > state.share:
+            return False
+        actor = self._free_actor(index)
+        if isinstance(state.stage.place, Actors) and actor is None:
+            return False
+        for _ in range(used):
+            state.source.popleft()
+        if rest is not None:
+            state.source.appendleft(rest)
+        if rest is None or used > 1:
+            state.cut_rows = 0
+        task = Task(items, 0, None, sum(item.rows for item in items), size)
+        number = state.next_task
+        state.next_task += 1
+        self._run(index, number, task, actor)
+        return True
+
+    def _run(self, index: int, number: int, task: Task, actor: int | None) -> None:
+        state = self.stages[index]
+        task.actor = actor
+        state.running[number] = task
+        if actor is not None:
+            state.actors[actor].tasks.add(number)
+        self._tell(state, f"task {number}/{task.attempt} launched")
+        self._out.append(Launch(index, number, task.attempt, task.items, actor))
+
+    def _free_actor(self, index: int) -> int | None:
+        """The ready actor with the fewest tasks; asks for one more where all are full."""
+        state = self.stages[index]
+        place = state.stage.place
+        if not isinstance(place, Actors):
+            return None
+        free = [
+            (len(actor.tasks), number)
+            for number, actor in state.actors.items()
+            if actor.phase == "ready" and len(actor.tasks) < place.in_flight
+        ]
+        if free:
+            return min(free)[1]
+        starting = any(actor.phase == "starting" for actor in state.actors.values())
+        if not starting and len(state.actors) < _max_actors(state):
+            self._start_actor(index)
+        return None
+
+    # -- what a stage takes
+
+    def _fill(self, index: int) -> bool:
+        """Take blocks from the stage before until the next task's input is complete."""
+        state = self.stages[index]
+        if state.stage.gather:
+            # Takes all there is at once, so that the stages before never wait for it.
+            while (bundle := self._pull(state)) is not None:
+                state.source.append(bundle)
+            return bool(state.source) and self._inputs_done(state)
+        while True:
+            if state.source and not state.cut_rows and isinstance(state.source[0], Bundle):
+                state.cut_rows = self._cut_rows(state, state.source[0])
+            if state.source and _enough(state):
+                return True
+            bundle = self._pull(state)
+            if bundle is None:
+                return bool(state.source) and self._inputs_done(state)
+            state.source.append(bundle)
+
+    def _pull(self, state: StageState) -> Bundle | None:
+        """The next block from the stages before, if there is one."""
+        while state.upstream < len(state.stage.inputs):
+            below = self.stages[state.stage.inputs[state.upstream]]
+            if below.ready:
+                return below.ready.popleft()
+            if below.phase == "open":
+                return None
+            if state.empty is None and (_passes_through(state.stage) or state.stage.gather):
+                state.empty = below.empty
+            state.upstream += 1
+        return None
+
+    def _inputs_done(self, state: StageState) -> bool:
+        return state.upstream == len(state.stage.inputs)
+
+    def _exhausted(self, index: int) -> bool:
+        """Everything has come in, and everything made of it is out."""
+        state = self.stages[index]
+        if state.source or state.running or state.made:
+            return False
+        return self._inputs_done(state)
+
+    def _pass_through(self, index: int) -> bool:
+        state = self.stages[index]
+        if not state.idle and state.held_bytes >= state.share:
+            return False
+        bundle = state.source.popleft()
+        assert isinstance(bundle, Bundle)
+        state.cut_rows = 0
+        state.rows_in += bundle.rows
+        state.bytes_out += bundle.size_bytes
+        self._release(index, bundle)
+        return True
+
+    def _cut_rows(self, state: StageState, head: Bundle) -> int:
+        """How many rows of this block a task takes."""
+        stage = state.stage
+        if not any(isinstance(step, UDF_STEPS) for step in stage.steps):
+            return max(1, head.rows)
+        by_size = min(MAX_PIECES, head.size_bytes // FINE_BYTES)
+        pieces = max(stage.pieces, by_size, -(-head.size_bytes // self._max_task_bytes), 1)
+        rows = max(1, -(-head.rows // pieces))
+        if stage.batch_rows:
+            rows = -(-rows // stage.batch_rows) * stage.batch_rows
+        return rows
+
+    # -- for tests and errors
+
+    def check(self) -> None:
+        """Assert what must always hold."""
+        for index, state in enumerate(self.stages):
+            story = "; ".join(state.story)
+            assert len(state.running) <= state.slots, story
+            assert all(number < state.next_task for number in state.running), story
+            assert not set(state.running) & set(state.made), story
+            assert all(state.next_out <= number for number in state.made), story
+            assert state.phase == "open" or not (state.running or state.made), story
+            limit = state.stage.limit
+            assert limit is None or state.rows_out <= limit, story
+            for number, task in state.running.items():
+                if task.actor is not None:
+                    assert number in state.actors[task.actor].tasks, story
+            place = state.stage.place
+            if isinstance(place, Actors):
+                assert len(state.actors) <= _max_actors(state), story
+                for actor in state.actors.values():
+                    assert len(actor.tasks) <= place.in_flight, story
+                    assert actor.phase == "ready" or not actor.tasks, story
+            if state.phase == "done" and index == len(self.stages) - 1 and not state.ready:
+                assert self._over, story
+
+
+def _slots(stage: Stage, slots: int) -> int:
+    match stage.place:
+        case Here():
+            return 1
+        case Tasks(size):
+            return size or slots
+        case Actors(_, max_size, _, in_flight):
+            return (max_size or max(slots, stage.place.initial_size)) * in_flight
+
+
+def _max_actors(state: StageState) -> int:
+    place = state.stage.place
+    assert isinstance(place, Actors)
+    return state.slots // place.in_flight
+
+
+def _passes_through(stage: Stage) -> bool:
+    if stage.steps:
+        return False
+    return bool(stage.inputs) or all(isinstance(item, Bundle) for item in stage.source)
+
+
+def _want(state: StageState, head: Bundle) -> int:
+    """How many rows the next task takes: a piece of the first block, or whole batches."""
+    want = min(state.cut_rows, head.rows)
+    batch_rows = state.stage.batch_rows
+    if batch_rows and want < state.cut_rows:
+        want = want // batch_rows * batch_rows or batch_rows
+    return want
+
+
+def _enough(state: StageState) -> bool:
+    head = state.source[0]
+    if not isinstance(head, Bundle):
+        return True
+    want = _want(state, head)
+    for item in state.source:
+        want -= item.rows
+        if want <= 0:
+            return True
+    return False
+
+
+def _group(state: StageState) -> tuple[tuple[Item, ...], Bundle | None, int]:
+    """The input of the next task, what stays of its last block, and how many items it uses."""
+    head = state.source[0]
+    if state.stage.gather:
+        return tuple(state.source), None, len(state.source)
+    if not isinstance(head, Bundle):
+        return (head,), None, 1
+    want = _want(state, head)
+    parts: list[Item] = []
+    for item in state.source:
+        assert isinstance(item, Bundle)
+        rows = min(item.rows, want)
+        parts.append(item.view(0, rows))
+        want -= rows
+        if rows < item.rows:
+            return tuple(parts), item.view(rows, item.rows - rows), len(parts)
+        if want <= 0:
+            break
+    return tuple(parts), None, len(parts)

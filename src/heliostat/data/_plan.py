@@ -1,0 +1,311 @@
+"""What was asked for: steps as frozen dataclasses, and a plan as a tree of them.
+
+A plan is a Read, some Blocks, a Union, or one step applied to a plan. What can be said about a
+plan without running it (columns, number of rows) is said here; nothing here runs one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from heliostat.data.block import Bundle, require_columns
+from heliostat.data.datasource import Datasource
+
+# -- where Python functions run ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Here:
+    """In the driver, between two waits. For what is native and needs no process."""
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """In tasks, as many at once as the machine takes, or at most `size`."""
+
+    size: int | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Actors:
+    """In a pool of actors that keep their state between blocks."""
+
+    min_size: int
+    max_size: int | None
+    initial_size: int
+    in_flight: int = 2
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+Place: TypeAlias = Here | Tasks | Actors
+
+
+@dataclass(frozen=True)
+class Udf:
+    """A user's function or callable class, with everything it is called with."""
+
+    fn: Callable[..., Any] = field(repr=False)
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    constructor_args: tuple[Any, ...] = ()
+    constructor_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return str(getattr(self.fn, "__name__", type(self.fn).__name__))
+
+
+# -- steps ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Select:
+    """Keep these columns, in this order."""
+
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Remove these columns."""
+
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rename:
+    """Give columns new names: pairs, or one new name for each column."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+    all_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Keep the first rows."""
+
+    rows: int
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """Bring all rows into a random order; None draws a new seed for each execution."""
+
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class MapBatches:
+    """Call the function on batches; whatever it returns or yields follows in order."""
+
+    udf: Udf
+    place: Tasks | Actors
+    batch_size: int | None
+    batch_format: str
+    writable: bool
+
+
+@dataclass(frozen=True)
+class MapRows:
+    """Call the function on each row; it returns a row."""
+
+    udf: Udf
+    place: Tasks | Actors
+
+
+@dataclass(frozen=True)
+class FlatMap:
+    """Call the function on each row; it returns any number of rows."""
+
+    udf: Udf
+    place: Tasks | Actors
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Keep the rows for which the function is true."""
+
+    udf: Udf
+    place: Tasks | Actors
+
+
+UdfStep: TypeAlias = MapBatches | MapRows | FlatMap | Filter
+NativeStep: TypeAlias = Select | Drop | Rename
+Step: TypeAlias = NativeStep | UdfStep | Limit | Shuffle
+
+UDF_STEPS = (MapBatches, MapRows, FlatMap, Filter)
+NATIVE_STEPS = (Select, Drop, Rename)
+# One row in, one row out, in the same order: a limit may go below these.
+ROW_FOR_ROW = (Select, Drop, Rename, MapRows)
+
+
+# -- plans ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Read:
+    """Rows that lie elsewhere."""
+
+    source: Datasource
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Rows that are there already."""
+
+    bundles: tuple[Bundle, ...]
+    schema: pa.Schema | None
+
+
+@dataclass(frozen=True)
+class Apply:
+    """One step over a plan."""
+
+    input: "Plan"
+    step: Step
+
+
+@dataclass(frozen=True)
+class Union:
+    """All rows of the first plan, then all of the second, and so on."""
+
+    inputs: tuple["Plan", ...]
+
+
+Plan: TypeAlias = Read | Blocks | Apply | Union
+
+
+def step_name(step: Step) -> str:
+    """How a step is called in plans, progress and errors."""
+    kind = type(step).__name__
+    if isinstance(step, UDF_STEPS):
+        kind = "Map" if isinstance(step, MapRows) else kind
+        return f"{kind}({step.udf.name})"
+    if isinstance(step, Limit):
+        return f"Limit({step.rows})"
+    if isinstance(step, Select | Drop):
+        return f"{kind}({', '.join(step.columns)})"
+    return kind
+
+
+def rename(names: list[str], step: Rename) -> list[str]:
+    """The column names after a Rename.
+
+    Raises:
+        KeyError: if it renames a column that is not there.
+        ValueError: if the numbers differ, or two columns would have one name.
+    """
+    if step.all_names:
+        if len(step.all_names) != len(names):
+            raise ValueError(
+                f"rename_columns: {len(step.all_names)} names for {len(names)} columns; "
+                f"the columns are {names}"
+            )
+        renamed = list(step.all_names)
+    else:
+        mapping = dict(step.pairs)
+        require_columns(list(mapping), names, "rename_columns")
+        renamed = [mapping.get(name, name) for name in names]
+    if len(set(renamed)) != len(renamed):
+        raise ValueError(f"rename_columns would leave two columns with one name: {renamed}")
+    return renamed
+
+
+def schema_of(plan: Plan) -> pa.Schema | None:
+    """The schema, where it can be known without running anything.
+
+    Raises:
+        KeyError: if a step names a column that cannot be there.
+    """
+    match plan:
+        case Read(source):
+            return source.schema
+        case Blocks(_, schema):
+            return schema
+        case Union(inputs):
+            return _union_schema([schema_of(one) for one in inputs])
+        case Apply(below, step) if not isinstance(step, UDF_STEPS):
+            schema = schema_of(below)
+            return None if schema is None else native_schema(schema, step)
+        case Apply(below, Filter()):
+            return schema_of(below)
+    return None
+
+
+def native_schema(schema: pa.Schema, step: Step) -> pa.Schema:
+    """The schema after a step that is no user's function."""
+    match step:
+        case Select(columns):
+            require_columns(columns, schema.names, "select_columns")
+            return pa.schema([schema.field(name) for name in columns])
+        case Drop(columns):
+            require_columns(columns, schema.names, "drop_columns")
+            return pa.schema([one for one in schema if one.name not in columns])
+        case Rename():
+            names = rename(schema.names, step)
+            return pa.schema([one.with_name(new) for one, new in zip(schema, names, strict=True)])
+    return schema
+
+
+def _union_schema(schemas: list[pa.Schema | None]) -> pa.Schema | None:
+    known = [schema for schema in schemas if schema is not None]
+    if len(known) < len(schemas):
+        return None
+    if all(schema.equals(known[0]) for schema in known):
+        return known[0]
+    try:
+        return pa.unify_schemas(known, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return None
+
+
+def count_of(plan: Plan) -> int | None:
+    """The number of rows, where it can be known without running anything."""
+    match plan:
+        case Read(source):
+            return source.rows
+        case Blocks(bundles):
+            return sum(bundle.rows for bundle in bundles)
+        case Union(inputs):
+            counts = [count_of(one) for one in inputs]
+            known = [count for count in counts if count is not None]
+            return sum(known) if len(known) == len(counts) else None
+        case Apply(below, Limit(rows)):
+            count = count_of(below)
+            return None if count is None else min(rows, count)
+        case Apply(below, step) if not isinstance(step, UDF_STEPS):
+            return count_of(below)
+    return None
+
+
+def render(plan: Plan, depth: int = 0) -> Iterator[str]:
+    """The plan as lines of text, what runs last first."""
+    lead = "" if depth == 0 else "   " * (depth - 1) + "+- "
+    match plan:
+        case Read(source):
+            yield f"{lead}{source.describe()}"
+        case Blocks(bundles):
+            rows = sum(bundle.rows for bundle in bundles)
+            yield f"{lead}Blocks(rows={rows}, blocks={len(bundles)})"
+        case Union(inputs):
+            yield f"{lead}Union"
+            for one in inputs:
+                yield from render(one, depth + 1)
+        case Apply(below, step):
+            yield f"{lead}{step_name(step)}"
+            yield from render(below, depth + 1)
+
+
+def walk(plan: Plan) -> Iterator[Plan]:
+    """Every plan in the tree, the outermost first."""
+    yield plan
+    match plan:
+        case Union(inputs):
+            for one in inputs:
+                yield from walk(one)
+        case Apply(below, _):
+            yield from walk(below)

@@ -1,0 +1,259 @@
+"""What one task runs: a chain of fused steps over the blocks it was given.
+
+Runs in a worker, in an actor of a pool, or in the driver; it does not know which.
+"""
+
+import inspect
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+import heliostat
+from heliostat.data._batching import rebatch
+from heliostat.data._plan import (
+    UDF_STEPS,
+    Drop,
+    Filter,
+    FlatMap,
+    Limit,
+    MapBatches,
+    MapRows,
+    Rename,
+    Select,
+    Shuffle,
+    Step,
+    Udf,
+    UdfStep,
+    native_schema,
+    step_name,
+)
+from heliostat.data.block import (
+    INLINE_BYTES,
+    Bundle,
+    Cell,
+    Position,
+    compact,
+    concat,
+    from_batch,
+    from_rows,
+    iter_rows,
+    take_rows,
+    to_batch,
+)
+from heliostat.data.datasource import ReadTask
+
+# Rows are turned into a block at this many; a function's output may be far larger than its input.
+ROWS_A_BLOCK = 1 << 16
+
+_OURS = os.path.dirname(__file__)
+
+Functions: TypeAlias = Mapping[int, Callable[..., Any]]
+
+
+class StageResult(NamedTuple):
+    """What one task of a stage made."""
+
+    bundles: tuple[Bundle, ...]
+    busy_s: float
+
+
+def build_functions(steps: Sequence[Step]) -> dict[int, Callable[..., Any]]:
+    """Make what the user's steps call: instances of callable classes, other functions as they are.
+
+    Args:
+        steps: The chain of a stage.
+
+    Returns:
+        The function of each step, by the step's position.
+    """
+    return {
+        number: _build(step.udf) for number, step in enumerate(steps) if isinstance(step, UDF_STEPS)
+    }
+
+
+def _build(udf: Udf) -> Callable[..., Any]:
+    if isinstance(udf.fn, type):
+        instance = udf.fn(*udf.constructor_args, **udf.constructor_kwargs)
+        if inspect.iscoroutinefunction(type(instance).__call__):
+            raise NotImplementedError(
+                f"{udf.name}.__call__ is async, which Data does not run yet; make it a plain method"
+            )
+        return instance  # type: ignore[no-any-return]  # an instance of the user's class
+    return udf.fn
+
+
+def run_stage(
+    steps: Sequence[Step],
+    functions: Functions,
+    parts: Sequence[ReadTask | Position],
+    tables: Sequence[pa.Table],
+    *,
+    share: bool,
+) -> StageResult:
+    """Run the chain over these parts, and give what it makes as bundles.
+
+    Args:
+        steps: The chain.
+        functions: What `build_functions` made of it.
+        parts: Reads to make, or rows of the given tables.
+        tables: The blocks that the parts point into.
+        share: Put large blocks into the object store, because the caller is another process.
+
+    Returns:
+        The new bundles, in order; one without rows if there are none, for its schema.
+    """
+    started = time.perf_counter()
+    blocks = run_steps(steps, functions, _inputs(parts, tables))
+    bundles: list[Bundle] = []
+    empty: pa.Table | None = None
+    try:
+        for block in blocks:
+            if block.num_rows:
+                bundles.append(_shared(block) if share else Bundle.of(block))
+            elif empty is None or not len(empty.schema):
+                empty = block
+    except Exception as error:
+        # Goes on to the user as it is, without the frames of our iterators around theirs.
+        raise error.with_traceback(_users_part(error.__traceback__)) from error.__cause__
+    if not bundles and empty is not None:
+        bundles.append(Bundle.of(empty))
+    return StageResult(tuple(bundles), time.perf_counter() - started)
+
+
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    return trace
+
+
+def _shared(block: pa.Table) -> Bundle:
+    block = compact(block)
+    if block.nbytes <= INLINE_BYTES:
+        return Bundle.of(block)
+    ref = heliostat.put(block)
+    return Bundle(Cell(ref=ref), 0, block.num_rows, block.nbytes, block.schema)
+
+
+def _inputs(parts: Sequence[ReadTask | Position], tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
+    for part in parts:
+        if isinstance(part, Position):
+            yield tables[part.argument].slice(part.start, part.rows)
+        else:
+            yield from part.read()
+
+
+def run_steps(
+    steps: Sequence[Step], functions: Functions, blocks: Iterator[pa.Table]
+) -> Iterator[pa.Table]:
+    """The chain as one lazy iterator: a limit at its end stops the work at its beginning."""
+    for number, step in enumerate(steps):
+        match step:
+            case Limit(rows):
+                blocks = _limit(blocks, rows)
+            case Shuffle(seed):
+                blocks = _shuffle(blocks, seed)
+            case Select() | Drop() | Rename():
+                blocks = _native(blocks, step)
+            case _:
+                blocks = _user(blocks, step, functions[number])
+    return blocks
+
+
+def _limit(blocks: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    for block in blocks:
+        yield block.slice(0, rows)
+        rows -= block.num_rows
+        if rows <= 0:
+            return
+
+
+def _shuffle(blocks: Iterable[pa.Table], seed: int | None) -> Iterator[pa.Table]:
+    whole = concat(list(blocks))
+    order = np.random.default_rng(seed).permutation(whole.num_rows)
+    yield take_rows(whole, order)
+
+
+def _native(blocks: Iterable[pa.Table], step: Select | Drop | Rename) -> Iterator[pa.Table]:
+    for block in blocks:
+        names = native_schema(block.schema, step).names
+        yield block.rename_columns(names) if isinstance(step, Rename) else block.select(names)
+
+
+def _user(blocks: Iterable[pa.Table], step: UdfStep, fn: Callable[..., Any]) -> Iterator[pa.Table]:
+    args, kwargs = step.udf.args, step.udf.kwargs
+
+    def call(value: Any) -> Any:
+        try:
+            return fn(value, *args, **kwargs)
+        except Exception as error:
+            _note(error, step)
+            raise
+
+    match step:
+        case MapBatches():
+            return _map_batches(blocks, step, call)
+        case Filter():
+            return _filter(blocks, call)
+    return _in_blocks(_rows(blocks, step, call))
+
+
+def _drain(results: Iterator[Any], step: UdfStep) -> Iterator[Any]:
+    try:
+        yield from results
+    except Exception as error:
+        _note(error, step)
+        raise
+
+
+def _note(error: Exception, step: UdfStep) -> None:
+    # The user's exception goes on as it is; it only says which step it was raised in.
+    error.add_note(f"raised in {step_name(step)} of a Dataset, in process {os.getpid()}")
+
+
+def _map_batches(
+    blocks: Iterable[pa.Table], step: MapBatches, call: Callable[[Any], Any]
+) -> Iterator[pa.Table]:
+    source = step_name(step)
+    for table in rebatch(blocks, step.batch_size):
+        result = call(to_batch(table, step.batch_format, writable=step.writable))
+        if isinstance(result, Generator | Iterator):
+            yield from (from_batch(one, source) for one in _drain(result, step))
+        else:
+            yield from_batch(result, source)
+
+
+def _filter(blocks: Iterable[pa.Table], call: Callable[[Any], Any]) -> Iterator[pa.Table]:
+    for block in blocks:
+        keep = np.fromiter((bool(call(row)) for row in iter_rows(block)), bool, block.num_rows)
+        yield block if keep.all() else take_rows(block, np.flatnonzero(keep))
+
+
+def _rows(
+    blocks: Iterable[pa.Table], step: MapRows | FlatMap, call: Callable[[Any], Any]
+) -> Iterator[Mapping[str, Any]]:
+    for block in blocks:
+        for row in iter_rows(block):
+            result = call(row)
+            for one in _drain(iter(result), step) if isinstance(step, FlatMap) else (result,):
+                if not isinstance(one, Mapping):
+                    raise ValueError(
+                        f"{step_name(step)} must give rows, that is dicts, "
+                        f"got {type(one).__name__}: {one!r:.80}"
+                    )
+                yield one
+
+
+def _in_blocks(rows: Iterable[Mapping[str, Any]]) -> Iterator[pa.Table]:
+    chunk: list[Mapping[str, Any]] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == ROWS_A_BLOCK:
+            yield from_rows(chunk)
+            chunk = []
+    if chunk:
+        yield from_rows(chunk)

@@ -1,0 +1,441 @@
+"""A block is a `pyarrow.Table`; these are the pure functions on it, and the handle that travels.
+
+Rows are dicts, batches are what a user's function sees: a dict of numpy arrays, a pandas
+DataFrame or a Table. A `Bundle` is a view (first row, number of rows) of a block that lies
+either in this process or in the object store. This file knows nothing of plans or stages.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+import heliostat
+
+Block: TypeAlias = pa.Table
+DataBatch: TypeAlias = "dict[str, np.ndarray[Any, Any]] | pd.DataFrame | pa.Table"
+Row: TypeAlias = dict[str, Any]
+
+BATCH_FORMATS = ("default", "numpy", "pandas", "pyarrow")
+# Below this a block travels inside the message; above it, through shared memory.
+INLINE_BYTES = 64 << 10
+
+
+def check_batch_format(batch_format: str | None) -> str:
+    """Return the format by its plain name; `default` and None mean numpy and pyarrow as in Ray.
+
+    Args:
+        batch_format: One of `default`, `numpy`, `pandas`, `pyarrow`, or None.
+
+    Returns:
+        `numpy`, `pandas` or `pyarrow`.
+
+    Raises:
+        ValueError: for any other name.
+
+    Example:
+        >>> check_batch_format("default")
+        'numpy'
+    """
+    if batch_format == "default":
+        return "numpy"
+    if batch_format is None:
+        return "pyarrow"
+    if batch_format not in BATCH_FORMATS:
+        raise ValueError(
+            f"batch_format must be one of {list(BATCH_FORMATS)} or None, got {batch_format!r}"
+        )
+    return batch_format
+
+
+def to_batch(table: Block, batch_format: str, *, writable: bool = False) -> Any:
+    """Turn a block into a batch of the given format.
+
+    Args:
+        table: The block.
+        batch_format: `numpy`, `pandas` or `pyarrow`.
+        writable: Copy numpy arrays that would be read-only views of the block.
+
+    Returns:
+        A dict of arrays, a DataFrame or the table itself.
+
+    Example:
+        >>> to_batch(pa.table({"a": [1, 2]}), "numpy")
+        {'a': array([1, 2])}
+    """
+    if batch_format == "pyarrow":
+        return table
+    if batch_format == "pandas":
+        return _to_pandas(table)
+    return {
+        name: _to_numpy(column, writable)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+
+
+def from_batch(batch: Any, source: str = "the function") -> Block:
+    """Turn what a user's function returned into a block.
+
+    Args:
+        batch: A dict of columns, a DataFrame, a Table or a RecordBatch.
+        source: Who returned it, for errors.
+
+    Returns:
+        The block.
+
+    Raises:
+        ValueError: if it is none of these, or its columns have different lengths.
+
+    Example:
+        >>> from_batch({"a": [1, 2]}).num_rows
+        2
+    """
+    if isinstance(batch, pa.Table):
+        return batch
+    if isinstance(batch, pa.RecordBatch):
+        return pa.Table.from_batches([batch])
+    if isinstance(batch, pd.DataFrame):
+        columns = {str(name): batch[name] for name in batch.columns}
+        if len(columns) != batch.shape[1]:
+            raise ValueError(f"{source} returned a DataFrame with repeated column names")
+    elif isinstance(batch, Mapping):
+        columns = {str(name): column for name, column in batch.items()}
+    else:
+        raise ValueError(
+            f"{source} must return a dict of columns, a pandas DataFrame or a pyarrow Table "
+            f"(or yield them), got {type(batch).__name__}: {_short(batch)}"
+        )
+    arrays = {name: to_arrow(column, name, source) for name, column in columns.items()}
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{source} returned columns of different lengths: {lengths}")
+    return pa.table(arrays)
+
+
+def from_rows(rows: Sequence[Mapping[str, Any]]) -> Block:
+    """Turn rows into a block; a column that a row lacks is null there.
+
+    Args:
+        rows: Dicts.
+
+    Returns:
+        The block.
+
+    Example:
+        >>> from_rows([{"a": 1}, {"a": 2, "b": "x"}]).column_names
+        ['a', 'b']
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table(
+        {
+            str(name): to_arrow([row.get(name) for row in rows], str(name), "the rows")
+            for name in names
+        }
+    )
+
+
+def iter_rows(table: Block) -> Iterator[Row]:
+    """The rows of a block as dicts of Python values; tensors as numpy arrays.
+
+    Args:
+        table: The block.
+
+    Yields:
+        One dict a row.
+
+    Example:
+        >>> list(iter_rows(pa.table({"a": [1, 2]})))
+        [{'a': 1}, {'a': 2}]
+    """
+    names = table.column_names
+    # A slice at a time keeps the Python values of a large block from existing all at once.
+    for start in range(0, table.num_rows, 4096):
+        part = table.slice(start, 4096)
+        columns = [
+            list(_to_numpy(column, False)) if _is_tensor(column.type) else column.to_pylist()
+            for column in part.columns
+        ]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(names, values, strict=True))
+
+
+def concat(tables: Sequence[Block]) -> Block:
+    """One block of many; types that differ are promoted where nothing is lost.
+
+    Args:
+        tables: Blocks, in order.
+
+    Returns:
+        One block with all rows.
+
+    Raises:
+        ValueError: if a column has types that cannot be combined.
+
+    Example:
+        >>> concat([pa.table({"a": [1]}), pa.table({"a": [2.5]})]).column("a").to_pylist()
+        [1.0, 2.5]
+    """
+    full = [table for table in tables if table.num_rows]
+    if len(full) == 1:
+        return full[0]
+    if not full:
+        return tables[0] if tables else pa.table({})
+    try:
+        return pa.concat_tables(full, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(f"blocks whose columns do not fit together: {error}") from error
+
+
+def take_rows(table: Block, indices: "np.ndarray[Any, Any]") -> Block:
+    """The rows at these positions, in this order.
+
+    Args:
+        table: The block.
+        indices: Positions.
+
+    Returns:
+        A new block.
+
+    Example:
+        >>> take_rows(pa.table({"a": [1, 2, 3]}), np.array([2, 0])).column("a").to_pylist()
+        [3, 1]
+    """
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if _is_tensor(column.type):
+            columns[name] = to_arrow(_to_numpy(column, False)[indices], name, "take")
+        else:
+            columns[name] = column.combine_chunks().take(pa.array(indices))
+    return pa.table(columns, schema=None) if columns else table
+
+
+def compact(table: Block) -> Block:
+    """The same rows without the buffers of a larger table that a slice would drag along.
+
+    Args:
+        table: The block, perhaps a slice.
+
+    Returns:
+        A block whose buffers hold these rows and little else.
+    """
+    if table.get_total_buffer_size() <= 2 * table.nbytes + 4096:
+        return table
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return pa.ipc.open_stream(sink.getvalue()).read_all()
+
+
+def require_columns(names: Sequence[str], known: Sequence[str], verb: str) -> None:
+    """Raise if any of the names is not a column.
+
+    Args:
+        names: What was asked for.
+        known: The columns there are.
+        verb: Who asks, for the error.
+
+    Raises:
+        KeyError: which lists the columns there are.
+    """
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise KeyError(
+            f"{verb}: no column named {', '.join(map(repr, missing))}; "
+            f"the columns are {list(known)}"
+        )
+
+
+def to_arrow(column: Any, name: str, source: str) -> Any:
+    """One column as an Arrow array; arrays of more than one dimension become tensors."""
+    if isinstance(column, pa.Array | pa.ChunkedArray):
+        return column
+    if isinstance(column, str | bytes) or not hasattr(column, "__len__") or np.ndim(column) == 0:
+        raise ValueError(
+            f"{source} returned {type(column).__name__} for column {name!r}; a column is a list "
+            "or an array with one value for each row"
+        )
+    try:
+        if isinstance(column, pd.Series):
+            if column.dtype != object or not _holds_arrays(column):
+                return pa.Array.from_pandas(column)
+            column = list(column)
+        if not isinstance(column, np.ndarray) and _holds_arrays(column):
+            column = _stack(column)
+        if isinstance(column, np.ndarray) and column.ndim > 1 and column.dtype != object:
+            return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(column))
+        return pa.array(column)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise ValueError(
+            f"column {name!r} from {source} cannot be stored: {error}. Give all its values one "
+            "type that Arrow knows"
+        ) from error
+
+
+def _holds_arrays(column: Any) -> bool:
+    for value in column:
+        if value is not None:
+            return isinstance(value, np.ndarray) and value.ndim > 0
+    return False
+
+
+def _stack(values: Any) -> Any:
+    shapes = {getattr(value, "shape", None) for value in values}
+    if len(shapes) == 1:
+        return np.stack(list(values))
+    return [None if value is None else value.tolist() for value in values]
+
+
+def _is_tensor(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.FixedShapeTensorType)
+
+
+def _to_numpy(column: Any, writable: bool) -> Any:
+    if _is_tensor(column.type):
+        parts = [chunk.to_numpy_ndarray() for chunk in column.chunks if len(chunk)]
+        if not parts:
+            return np.empty((0, *column.type.shape), column.type.value_type.to_pandas_dtype())
+        array = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    elif column.num_chunks == 1:
+        array = column.chunk(0).to_numpy(zero_copy_only=False)
+    else:
+        array = column.to_numpy()
+    return array.copy() if writable and not array.flags.writeable else array
+
+
+def _to_pandas(table: Block) -> pd.DataFrame:
+    tensors = [
+        name
+        for name, kind in zip(table.column_names, table.schema.types, strict=True)
+        if _is_tensor(kind)
+    ]
+    frame = table.drop_columns(tensors).to_pandas(ignore_metadata=True)
+    if not tensors:
+        return frame
+    frame.index = pd.RangeIndex(table.num_rows)
+    for name in tensors:
+        frame[name] = pd.Series(list(_to_numpy(table.column(name), True)), dtype=object)
+    return frame[table.column_names]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+class Cell:
+    """Where one block lies: in this process, in the object store, or in both.
+
+    Pickled into another process it goes through the store, and only once.
+    """
+
+    __slots__ = ("_lock", "_ref", "_table")
+
+    def __init__(self, table: Block | None = None, ref: Any = None) -> None:
+        self._table = table
+        self._ref = ref
+        self._lock = threading.Lock()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the block can be had without asking the store."""
+        return self._table is not None
+
+    def table(self) -> Block:
+        """The block itself; from the store it is mapped, not copied."""
+        if self._table is None:
+            self._table = heliostat.get(self._ref)
+        return self._table
+
+    def share(self) -> Any:
+        """The block as something to pass to a task: a ref, or the table if it is small."""
+        with self._lock:
+            if self._ref is None:
+                assert self._table is not None
+                self._table = compact(self._table)
+                if self._table.nbytes <= INLINE_BYTES:
+                    return self._table
+                self._ref = heliostat.put(self._table)
+                # What the store holds is mapped on the next use; a second copy is not kept.
+                self._table = None
+            return self._ref
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._ref is None and not heliostat.is_initialized():
+            assert self._table is not None
+            return Cell, (compact(self._table),)
+        shared = self.share()
+        return (Cell, (shared,)) if isinstance(shared, pa.Table) else (Cell, (None, shared))
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A run of rows of one block, with what is known about it without looking."""
+
+    cell: Cell = field(repr=False)
+    start: int
+    rows: int
+    size_bytes: int
+    schema: pa.Schema = field(repr=False)
+
+    @classmethod
+    def of(cls, table: Block) -> Self:
+        """All rows of a table in this process."""
+        return cls(Cell(table), 0, table.num_rows, table.nbytes, table.schema)
+
+    def table(self) -> Block:
+        """The rows, without a copy."""
+        whole = self.cell.table()
+        if self.rows == whole.num_rows:
+            return whole
+        return whole.slice(self.start, self.rows)
+
+    def view(self, start: int, rows: int) -> "Bundle":
+        """A part of these rows; nothing is copied."""
+        assert 0 <= start <= start + rows <= self.rows
+        if rows == self.rows:
+            return self
+        size = self.size_bytes * rows // self.rows if self.rows else 0
+        return Bundle(self.cell, self.start + start, rows, size, self.schema)
+
+
+class Position(NamedTuple):
+    """How a bundle is named in a message: which argument, which rows."""
+
+    argument: int
+    start: int
+    rows: int
+
+
+def split_at(bundles: Sequence[Bundle], indices: Sequence[int]) -> list[list[Bundle]]:
+    """Cut a sequence of bundles at the given rows.
+
+    Args:
+        bundles: In order.
+        indices: Row numbers, ascending.
+
+    Returns:
+        One list more than there are indices.
+
+    Example:
+        >>> two = split_at([Bundle.of(pa.table({"a": [1, 2, 3]}))], [1])
+        >>> [[bundle.rows for bundle in part] for part in two]
+        [[1], [2]]
+    """
+    parts: list[list[Bundle]] = []
+    queue = list(reversed(bundles))
+    done = 0
+    for index in indices:
+        part: list[Bundle] = []
+        while queue and done < index:
+            bundle = queue.pop()
+            rows = min(bundle.rows, index - done)
+            part.append(bundle.view(0, rows))
+            if rows < bundle.rows:
+                queue.append(bundle.view(rows, bundle.rows - rows))
+            done += rows
+        parts.append(part)
+    return [*parts, list(reversed(queue))]

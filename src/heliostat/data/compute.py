@@ -1,0 +1,209 @@
+"""Where a user's function runs: the strategies as users write them, parsed once.
+
+This is the only place where the keyword options of `map`, `map_batches`, `flat_map` and `filter`
+are checked; below it there are frozen values.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import heliostat
+from heliostat.data._plan import Actors, Tasks, Udf
+
+__all__ = ["ActorPoolStrategy", "TaskPoolStrategy", "parse_udf"]
+
+Concurrency: TypeAlias = int | tuple[int, int] | tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class TaskPoolStrategy:
+    """Run a function in tasks.
+
+    Args:
+        size: How many at once at most; None for as many as the machine takes.
+
+    Raises:
+        ValueError: if the size is below 1.
+
+    Example:
+        >>> TaskPoolStrategy(size=2)
+        TaskPoolStrategy(size=2)
+    """
+
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"size must be >= 1, got {self.size}")
+
+
+class ActorPoolStrategy:
+    """Run a callable class in a pool of actors, each with its own instance.
+
+    Args:
+        size: A pool of exactly this many; or
+        min_size: this many from the beginning (default 1),
+        max_size: and up to this many when there is work for more (default: one per CPU).
+        initial_size: With how many to begin, between the two.
+        max_tasks_in_flight_per_actor: How many blocks may wait at an actor (default 2).
+
+    Raises:
+        ValueError: if the sizes contradict each other.
+
+    Example:
+        >>> ActorPoolStrategy(size=2)
+        ActorPoolStrategy(min_size=2, max_size=2, initial_size=2)
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int | None = None,
+        min_size: int | None = None,
+        max_size: int | None = None,
+        initial_size: int | None = None,
+        max_tasks_in_flight_per_actor: int | None = None,
+    ) -> None:
+        if size is not None:
+            if min_size is not None or max_size is not None or initial_size is not None:
+                raise ValueError("give either size, or min_size, max_size and initial_size")
+            min_size = max_size = size
+        self.min_size = 1 if min_size is None else min_size
+        self.max_size = max_size
+        self.initial_size = self.min_size if initial_size is None else initial_size
+        self.max_tasks_in_flight_per_actor = max_tasks_in_flight_per_actor or 2
+        if self.min_size < 1:
+            raise ValueError(f"the size of an actor pool must be >= 1, got {self.min_size}")
+        if self.max_size is not None and self.max_size < self.min_size:
+            raise ValueError(f"max_size={self.max_size} is below min_size={self.min_size}")
+        if not self.min_size <= self.initial_size <= (self.max_size or self.initial_size):
+            raise ValueError(
+                f"initial_size={self.initial_size} is not between min_size={self.min_size} "
+                f"and max_size={self.max_size}"
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"ActorPoolStrategy(min_size={self.min_size}, max_size={self.max_size}, "
+            f"initial_size={self.initial_size})"
+        )
+
+
+def parse_udf(
+    fn: Callable[..., Any],
+    *,
+    compute: Any = None,
+    concurrency: Concurrency = None,
+    fn_args: Iterable[Any] | None = None,
+    fn_kwargs: Mapping[str, Any] | None = None,
+    fn_constructor_args: Iterable[Any] | None = None,
+    fn_constructor_kwargs: Mapping[str, Any] | None = None,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: float | None = None,
+    ray_remote_args: Mapping[str, Any] | None = None,
+) -> tuple[Udf, Tasks | Actors]:
+    """Check everything a user may say about a function, and make two values of it.
+
+    Args:
+        fn: The function or callable class.
+        compute: A strategy, `"tasks"`, `"actors"` or None.
+        concurrency: The older way to say the same.
+        fn_args: Positional arguments after the batch or row.
+        fn_kwargs: Keyword arguments.
+        fn_constructor_args: Positional arguments for the class.
+        fn_constructor_kwargs: Keyword arguments for the class.
+        num_cpus: CPUs for each task or actor.
+        num_gpus: GPUs for each task or actor.
+        memory: Bytes for each task or actor.
+        ray_remote_args: Other options of tasks or actors.
+
+    Returns:
+        What to call, and where.
+
+    Raises:
+        TypeError: if `fn` cannot be called.
+        ValueError: if the options contradict each other.
+    """
+    if not callable(fn):
+        raise TypeError(f"fn must be a function or a callable class, got {fn!r}")
+    is_class = isinstance(fn, type)
+    if is_class and not callable(getattr(fn, "__call__", None)):  # noqa: B004 - of its instances
+        raise TypeError(f"{fn!r} has no __call__ method")
+    if not is_class and (fn_constructor_args is not None or fn_constructor_kwargs is not None):
+        raise ValueError(
+            "fn_constructor_args and fn_constructor_kwargs are for callable classes, "
+            f"but fn is {fn!r}"
+        )
+    udf = Udf(
+        fn,
+        tuple(fn_args or ()),
+        dict(fn_kwargs or {}),
+        tuple(fn_constructor_args or ()),
+        dict(fn_constructor_kwargs or {}),
+    )
+    options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "memory": memory}
+    options = {name: value for name, value in options.items() if value is not None}
+    options.update(ray_remote_args or {})
+    strategy = _strategy(fn, is_class, compute, concurrency)
+    _check_options(options, is_class)
+    if isinstance(strategy, TaskPoolStrategy):
+        return udf, Tasks(strategy.size, tuple(options.items()))
+    return udf, Actors(
+        strategy.min_size,
+        strategy.max_size,
+        strategy.initial_size,
+        strategy.max_tasks_in_flight_per_actor,
+        tuple(options.items()),
+    )
+
+
+def _strategy(
+    fn: Any, is_class: bool, compute: Any, concurrency: Concurrency
+) -> TaskPoolStrategy | ActorPoolStrategy:
+    if compute == "tasks":
+        compute = TaskPoolStrategy()
+    elif compute == "actors":
+        compute = ActorPoolStrategy()
+    if compute is not None:
+        if concurrency is not None:
+            raise ValueError("give either compute or concurrency, not both")
+        if not isinstance(compute, TaskPoolStrategy | ActorPoolStrategy):
+            raise ValueError(
+                f"compute must be a TaskPoolStrategy or an ActorPoolStrategy, got {compute!r}"
+            )
+        if is_class != isinstance(compute, ActorPoolStrategy):
+            kind, other = (
+                ("class", "ActorPoolStrategy") if is_class else ("function", "TaskPoolStrategy")
+            )
+            raise ValueError(f"{fn!r} is a {kind}: use {other}(...) instead of {compute!r}")
+        return compute
+    if concurrency is None:
+        return ActorPoolStrategy() if is_class else TaskPoolStrategy()
+    if isinstance(concurrency, tuple):
+        whole = all(isinstance(number, int) for number in concurrency)
+        if not whole or len(concurrency) not in (2, 3):
+            raise ValueError(f"concurrency must be an int or (min, max), got {concurrency!r}")
+        if not is_class:
+            raise ValueError(
+                f"concurrency={concurrency!r} sizes a pool of actors, but {fn!r} is a function; "
+                "give a single number"
+            )
+        first = concurrency[2] if len(concurrency) == 3 else None
+        return ActorPoolStrategy(
+            min_size=concurrency[0], max_size=concurrency[1], initial_size=first
+        )
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        raise ValueError(f"concurrency must be an int >= 1 or (min, max), got {concurrency!r}")
+    return ActorPoolStrategy(size=concurrency) if is_class else TaskPoolStrategy(concurrency)
+
+
+def _check_options(options: Mapping[str, Any], is_class: bool) -> None:
+    """Let Core parse them now, so that a mistake is told at the user's line."""
+
+    def task() -> None: ...
+
+    class Actor: ...
+
+    heliostat.remote(Actor if is_class else task).options(**options)

@@ -1,0 +1,468 @@
+"""The eager verbs: each runs the plan, as far as it must, and gives rows or writes them."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from heliostat.data._batching import rebatch
+from heliostat.data._commit import SaveMode, staged
+from heliostat.data._plan import Apply, Blocks, Limit, Plan, Shuffle, count_of
+from heliostat.data.block import (
+    Bundle,
+    Row,
+    check_batch_format,
+    concat,
+    iter_rows,
+    split_at,
+    to_batch,
+)
+from heliostat.data.datasource.parquet import resolve
+from heliostat.data.iterator import DataIterator
+
+if TYPE_CHECKING:
+    from heliostat.data.dataset import Dataset, MaterializedDataset
+
+
+class Consumption:
+    """The half of Dataset that runs plans."""
+
+    _plan: Plan
+
+    def _bundles(self, plan: Plan | None = None, *, unbounded: bool = False) -> Iterator[Bundle]:
+        raise NotImplementedError
+
+    def _run(self, plan: Plan) -> tuple[list[Bundle], pa.Schema | None]:
+        raise NotImplementedError
+
+    def _keep(self, bundles: Sequence[Bundle], schema: pa.Schema | None) -> "MaterializedDataset":
+        raise NotImplementedError
+
+    def _self(self) -> "Dataset":
+        raise NotImplementedError
+
+    # -- rows to look at
+
+    def take(self, limit: int = 20) -> list[Row]:
+        """The first rows; no more is run than they need.
+
+        Args:
+            limit: How many at most.
+
+        Returns:
+            Dicts.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(100).take(2)
+            [{'id': 0}, {'id': 1}]
+        """
+        return list(self._rows(Apply(self._plan, Limit(max(0, limit)))))
+
+    def take_all(self, limit: int | None = None) -> list[Row]:
+        """All rows.
+
+        Args:
+            limit: Refuse if there are more than this.
+
+        Returns:
+            Dicts.
+
+        Raises:
+            ValueError: if there are more rows than `limit`.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(2).take_all()
+            [{'id': 0}, {'id': 1}]
+        """
+        if limit is None:
+            return list(self._rows(self._plan))
+        rows = list(self._rows(Apply(self._plan, Limit(limit + 1))))
+        if len(rows) > limit:
+            raise ValueError(f"the dataset has more rows than the limit of {limit}")
+        return rows
+
+    def take_batch(self, batch_size: int = 20, *, batch_format: str | None = "default") -> Any:
+        """The first rows as one batch; no more is run than they need.
+
+        Args:
+            batch_size: How many rows at most.
+            batch_format: `"default"` or `"numpy"`, `"pandas"`, `"pyarrow"`.
+
+        Returns:
+            A batch.
+
+        Raises:
+            ValueError: if the dataset is empty.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(100).take_batch(2)
+            {'id': array([0, 1])}
+        """
+        form = check_batch_format(batch_format)
+        bundles, _ = self._run(Apply(self._plan, Limit(max(0, batch_size))))
+        tables = [bundle.table() for bundle in bundles]
+        if not tables:
+            raise ValueError("the dataset is empty: there is no batch to take")
+        return to_batch(concat(tables), form, writable=True)
+
+    def show(self, limit: int = 20) -> None:
+        """Print the first rows.
+
+        Args:
+            limit: How many at most.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(100).show(2)
+            {'id': 0}
+            {'id': 1}
+        """
+        for row in self.take(limit):
+            print(row)  # noqa: T201 - what it is for
+
+    def count(self) -> int:
+        """How many rows there are; from metadata where that knows.
+
+        Returns:
+            The number.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(100).count()
+            100
+        """
+        count = count_of(self._plan)
+        return sum(bundle.rows for bundle in self._bundles()) if count is None else count
+
+    # -- iteration
+
+    def iterator(self) -> DataIterator:
+        """This dataset as something that can only be iterated.
+
+        Returns:
+            The iterator.
+
+        Example:
+            >>> import heliostat as ray
+            >>> len(list(ray.data.range(3).iterator().iter_rows()))
+            3
+        """
+        return DataIterator(self._self())
+
+    def iter_rows(self) -> Iterator[Row]:
+        """Iterate over rows.
+
+        Returns:
+            An iterator of dicts.
+
+        Example:
+            >>> import heliostat as ray
+            >>> next(ray.data.range(3).iter_rows())
+            {'id': 0}
+        """
+        return self._rows(self._plan)
+
+    def iter_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        batch_size: int | None = 256,
+        batch_format: str | None = "default",
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+    ) -> Iterator[Any]:
+        """Iterate over batches.
+
+        Args:
+            prefetch_batches: How many batches to prepare ahead while rows are still being made.
+            batch_size: Rows a batch; None gives blocks as they are.
+            batch_format: `"default"` or `"numpy"`, `"pandas"`, `"pyarrow"`.
+            drop_last: Leave out a last batch that is short.
+            local_shuffle_buffer_size: Draw rows at random from a buffer of at least this many.
+            local_shuffle_seed: For the same draw again.
+
+        Returns:
+            An iterator of batches. Numpy arrays may be read-only views; copy what you change.
+
+        Raises:
+            ValueError: if an argument makes no sense.
+
+        Example:
+            >>> import heliostat as ray
+            >>> for batch in ray.data.range(3).iter_batches(batch_size=2):
+            ...     print(batch["id"])
+            [0 1]
+            [2]
+        """
+        return self.iterator().iter_batches(
+            prefetch_batches=prefetch_batches,
+            batch_size=batch_size,
+            batch_format=batch_format,
+            drop_last=drop_last,
+            local_shuffle_buffer_size=local_shuffle_buffer_size,
+            local_shuffle_seed=local_shuffle_seed,
+        )
+
+    def _rows(self, plan: Plan) -> Iterator[Row]:
+        for bundle in self._bundles(plan):
+            yield from iter_rows(bundle.table())
+
+    # -- into other hands
+
+    def to_pandas(self, limit: int | None = None) -> pd.DataFrame:
+        """All rows as one DataFrame.
+
+        Args:
+            limit: Refuse if there are more rows than this.
+
+        Returns:
+            The DataFrame.
+
+        Raises:
+            ValueError: if there are more rows than `limit`.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(3).to_pandas()["id"].sum()
+            np.int64(3)
+        """
+        plan = self._plan if limit is None else Apply(self._plan, Limit(limit + 1))
+        bundles, schema = self._run(plan)
+        rows = sum(bundle.rows for bundle in bundles)
+        if limit is not None and rows > limit:
+            raise ValueError(
+                f"the dataset has more rows than the limit of {limit}; "
+                "raise the limit, or use limit() first"
+            )
+        tables = [bundle.table() for bundle in bundles]
+        if not tables and schema is not None:
+            tables = [schema.empty_table()]
+        frame = to_batch(concat(tables), "pandas")
+        assert isinstance(frame, pd.DataFrame)
+        return frame
+
+    # -- parts
+
+    def split(
+        self, n: int, *, equal: bool = False, locality_hints: list[Any] | None = None
+    ) -> "list[MaterializedDataset]":
+        """Run it and cut the rows into `n` datasets, in order, as even as can be.
+
+        Args:
+            n: How many.
+            equal: Leave out the rows by which some would be longer.
+            locality_hints: Not needed on one machine.
+
+        Returns:
+            The parts.
+
+        Raises:
+            ValueError: if `n` is below 1.
+
+        Example:
+            >>> import heliostat as ray
+            >>> [part.count() for part in ray.data.range(10).split(3)]
+            [4, 3, 3]
+        """
+        if n < 1:
+            raise ValueError(f"the number of splits must be >= 1, got {n}")
+        bundles, schema = self._run(self._plan)
+        rows = sum(bundle.rows for bundle in bundles)
+        each, more = divmod(rows, n)
+        more = 0 if equal else more
+        cuts = [each * part + min(part, more) for part in range(1, n + 1)]
+        parts = split_at(bundles, cuts)[:n]
+        return [self._keep(part, schema) for part in parts]
+
+    def split_at_indices(self, indices: list[int]) -> "list[MaterializedDataset]":
+        """Run it and cut it at these rows.
+
+        Args:
+            indices: Row numbers, ascending.
+
+        Returns:
+            One dataset more than there are indices.
+
+        Raises:
+            ValueError: if they are empty, negative or not ascending.
+
+        Example:
+            >>> import heliostat as ray
+            >>> [part.count() for part in ray.data.range(10).split_at_indices([2, 5])]
+            [2, 3, 5]
+        """
+        if not indices or indices[0] < 0 or indices != sorted(indices):
+            raise ValueError(f"indices must be ascending and >= 0, got {indices!r}")
+        bundles, schema = self._run(self._plan)
+        return [self._keep(part, schema) for part in split_at(bundles, indices)]
+
+    def train_test_split(
+        self,
+        test_size: int | float,
+        *,
+        shuffle: bool = False,
+        seed: int | None = None,
+        stratify: str | None = None,
+    ) -> "tuple[MaterializedDataset, MaterializedDataset]":
+        """Run it and cut it in two; the test rows are the last ones, unless shuffled.
+
+        Args:
+            test_size: A share between 0 and 1, or a number of rows.
+            shuffle: Bring the rows into a random order first.
+            seed: For the same order again.
+            stratify: Not offered yet.
+
+        Returns:
+            Train and test.
+
+        Raises:
+            ValueError: if the size does not fit.
+            NotImplementedError: if `stratify` is given.
+
+        Example:
+            >>> import heliostat as ray
+            >>> train, test = ray.data.range(10).train_test_split(0.3)
+            >>> train.count(), test.take(1)
+            (7, [{'id': 7}])
+        """
+        if stratify is not None:
+            raise NotImplementedError(
+                f"train_test_split(stratify={stratify!r}) is not offered yet; leave it out"
+            )
+        if isinstance(test_size, bool) or not isinstance(test_size, int | float):
+            raise TypeError(f"test_size must be an int or a float, got {test_size!r}")
+        if isinstance(test_size, float) and not 0 < test_size < 1:
+            raise ValueError(f"test_size as a share must be between 0 and 1, got {test_size}")
+        bundles, schema = self._run(Apply(self._plan, Shuffle(seed)) if shuffle else self._plan)
+        rows = sum(bundle.rows for bundle in bundles)
+        if isinstance(test_size, int):
+            if not 0 < test_size < rows:
+                raise ValueError(
+                    "test_size as a number of rows must be above 0 and below the size of the "
+                    f"dataset ({rows}), got {test_size}"
+                )
+            cut = rows - test_size
+        else:
+            cut = int(rows * (1 - test_size))
+        train, test = split_at(bundles, [cut])
+        return self._keep(train, schema), self._keep(test, schema)
+
+    def streaming_split(
+        self, n: int, *, equal: bool = False, locality_hints: list[Any] | None = None
+    ) -> list[DataIterator]:
+        """Cut it into `n` iterators, for that many consumers. It is run once, now.
+
+        Args:
+            n: How many.
+            equal: Give each the same number of rows.
+            locality_hints: Not needed on one machine.
+
+        Returns:
+            The iterators; they can be sent to other processes.
+
+        Raises:
+            ValueError: if `n` is below 1.
+
+        Example:
+            >>> import heliostat as ray
+            >>> [part.count() for part in ray.data.range(5).streaming_split(2, equal=True)]
+            [2, 2]
+        """
+        return [part.iterator() for part in self.split(n, equal=equal)]
+
+    # -- into files
+
+    def write_parquet(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        filesystem: fs.FileSystem | None = None,
+        partition_cols: list[str] | None = None,
+        min_rows_per_file: int | None = None,
+        max_rows_per_file: int | None = None,
+        mode: SaveMode | str = SaveMode.APPEND,
+        **arrow_parquet_args: Any,
+    ) -> None:
+        """Write Parquet files into a directory: all of them, or none.
+
+        Args:
+            path: The directory, or a URI.
+            filesystem: Where it is, if the path does not say.
+            partition_cols: Not offered yet.
+            min_rows_per_file: Put as many rows into each file but the last.
+            max_rows_per_file: Put no more into a file.
+            mode: What to do if something is there: append, overwrite, ignore, error.
+            **arrow_parquet_args: For `pyarrow.parquet.write_table`.
+
+        Raises:
+            FileExistsError: if the mode does not allow what is there.
+            NotImplementedError: if `partition_cols` is given.
+
+        Example:
+            >>> import tempfile
+            >>> import heliostat as ray
+            >>> with tempfile.TemporaryDirectory() as directory:
+            ...     ray.data.range(3).write_parquet(directory)
+            ...     ray.data.read_parquet(directory).count()
+            3
+        """
+        if partition_cols:
+            raise NotImplementedError(
+                f"write_parquet(partition_cols={partition_cols!r}) is not offered yet; "
+                "write one directory for each value"
+            )
+        if min_rows_per_file and max_rows_per_file and min_rows_per_file > max_rows_per_file:
+            raise ValueError(f"min_rows_per_file={min_rows_per_file} is above {max_rows_per_file=}")
+        filesystem, inner = resolve(os.fspath(path), filesystem)
+        with staged(inner, filesystem, SaveMode(mode)) as directory:
+            if directory is None:
+                return
+            token = os.urandom(6).hex()
+            tables: Iterable[pa.Table] = (bundle.table() for bundle in self._bundles())
+            tables = rebatch(tables, min_rows_per_file)
+            number = 0
+            for table in tables:
+                step = max_rows_per_file or table.num_rows
+                for start in range(0, table.num_rows, step):
+                    file = f"{directory}/{token}_{number:06d}.parquet"
+                    part = table.slice(start, step)
+                    pq.write_table(part, file, filesystem=filesystem, **arrow_parquet_args)
+                    number += 1
+
+    # -- what is kept
+
+    def materialize(self) -> "MaterializedDataset":
+        """Run it and keep the rows.
+
+        Returns:
+            A dataset of rows that are there.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(3).materialize().num_blocks() > 0
+            True
+        """
+        return self._keep(*self._run(self._plan))
+
+    def size_bytes(self) -> int:
+        """How many bytes the rows take in memory; runs the plan if they are not there.
+
+        Returns:
+            Bytes.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(10).materialize().size_bytes()
+            80
+        """
+        plan = self._plan
+        bundles = plan.bundles if isinstance(plan, Blocks) else self._bundles()
+        return sum(bundle.size_bytes for bundle in bundles)

@@ -1,0 +1,51 @@
+"""The knobs of Data. An execution works on a copy, taken when it starts."""
+
+import dataclasses
+import threading
+from typing import ClassVar
+
+__all__ = ["DataContext"]
+
+
+@dataclasses.dataclass(slots=True)
+class DataContext:
+    """What may be set about executions; ordinary work needs none of it.
+
+    Attributes:
+        target_max_block_size: No task is given more bytes of input than this.
+        target_min_block_size: Work is not cut into pieces smaller than this.
+        memory_budget_bytes: What one execution may hold in blocks; None takes a part of memory.
+        enable_progress_bars: Whether executions show how far they have come.
+
+    Example:
+        >>> DataContext.get_current().target_max_block_size = 64 * 1024 * 1024
+        >>> DataContext.get_current().target_max_block_size = 128 * 1024 * 1024
+    """
+
+    target_max_block_size: int = 128 << 20
+    target_min_block_size: int = 1 << 20
+    memory_budget_bytes: int | None = None
+    enable_progress_bars: bool = True
+
+    _current: ClassVar["DataContext | None"] = None
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    @classmethod
+    def get_current(cls) -> "DataContext":
+        """The context of this process, to read or to change.
+
+        Returns:
+            The one context.
+        """
+        with cls._lock:
+            if DataContext._current is None:
+                DataContext._current = DataContext()
+            return DataContext._current
+
+    def copy(self) -> "DataContext":
+        """A copy, which later changes do not reach.
+
+        Returns:
+            A new context.
+        """
+        return dataclasses.replace(self)

@@ -1,0 +1,323 @@
+"""Dataset: a plan with verbs, and what can be said about it; rows are made when asked for."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from heliostat.data._execute import Execution
+from heliostat.data._optimize import compile_stages, optimize
+from heliostat.data._plan import Apply, Blocks, Limit, Plan, Read, count_of, render, schema_of, walk
+from heliostat.data._stats import Stats
+from heliostat.data.block import Bundle, iter_rows
+from heliostat.data.consumption import Consumption
+from heliostat.data.context import DataContext
+from heliostat.data.transforms import Transforms
+
+__all__ = ["Dataset", "MaterializedDataset", "Schema"]
+
+
+class Schema:
+    """Names and types of the columns.
+
+    Args:
+        base_schema: As Arrow has it.
+
+    Example:
+        >>> Schema(pa.schema([("a", pa.int64())])).names
+        ['a']
+    """
+
+    def __init__(self, base_schema: pa.Schema) -> None:
+        self.base_schema = base_schema
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns.
+
+        Returns:
+            Names, in order.
+        """
+        return list(self.base_schema.names)
+
+    @property
+    def types(self) -> list[pa.DataType]:
+        """The types of the columns.
+
+        Returns:
+            Arrow types, in order.
+        """
+        return list(self.base_schema.types)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schema) and bool(self.base_schema.equals(other.base_schema))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.names))
+
+    def __repr__(self) -> str:
+        width = max([len("Column"), *(len(name) for name in self.names)])
+        lines = [f"{'Column':{width}}  Type", f"{'-' * 6:{width}}  ----"]
+        lines += [
+            f"{name:{width}}  {kind}" for name, kind in zip(self.names, self.types, strict=True)
+        ]
+        return "\n".join(lines)
+
+
+class Dataset(Transforms, Consumption):
+    """Rows to come: immutable and lazy.
+
+    Made by `heliostat.data.read_parquet`, `range`, `from_items` and their like. Verbs that build
+    (`map_batches`, `limit`, ...) give a new Dataset at once; verbs that want rows (`take`,
+    `count`, `to_pandas`, `iter_batches`, ...) run the plan, as far as they must.
+
+    Args:
+        plan: What to do.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.data.range(3).map(lambda row: {"square": row["id"] ** 2}).take_all()
+        [{'square': 0}, {'square': 1}, {'square': 4}]
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._schema: pa.Schema | None = None
+        self._stats: Stats | None = None
+        self._name: str | None = None
+        self._uuid = uuid.uuid4().hex
+
+    # -- what the two mixins stand on
+
+    def _derive(self, plan: Plan) -> "Dataset":
+        # A column that cannot be there is told at the user's line, not when rows are wanted.
+        schema_of(plan)
+        return Dataset(plan)
+
+    def _self(self) -> "Dataset":
+        return self
+
+    def _keep(self, bundles: Sequence[Bundle], schema: pa.Schema | None) -> "MaterializedDataset":
+        kept = MaterializedDataset(Blocks(tuple(bundles), schema))
+        kept._stats = self._stats
+        return kept
+
+    def _bundles(self, plan: Plan | None = None, *, unbounded: bool = False) -> Iterator[Bundle]:
+        execution = Execution(
+            self._plan if plan is None else plan, DataContext.get_current(), unbounded=unbounded
+        )
+        try:
+            for bundle in execution.run():
+                if plan is None and self._schema is None:
+                    self._schema = bundle.schema
+                yield bundle
+        finally:
+            self._stats = execution.stats
+            if plan is None and self._schema is None:
+                self._schema = execution.schema
+
+    def _run(self, plan: Plan) -> tuple[list[Bundle], pa.Schema | None]:
+        """All blocks at once, and their schema."""
+        if isinstance(plan, Blocks):
+            return list(plan.bundles), plan.schema
+        execution = Execution(plan, DataContext.get_current(), unbounded=True)
+        try:
+            bundles = list(execution.run())
+        finally:
+            self._stats = execution.stats
+        schema = schema_of(plan)
+        if schema is None:
+            schema = bundles[0].schema if bundles else execution.schema
+        return bundles, schema
+
+    # -- what can be said
+
+    def schema(self, fetch_if_missing: bool = True) -> Schema | None:
+        """The columns. Runs one batch if a function stands before them, else nothing.
+
+        Args:
+            fetch_if_missing: Whether it may run anything.
+
+        Returns:
+            The schema, or None if it is not known.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(3).schema().names
+            ['id']
+        """
+        if self._schema is None:
+            self._schema = schema_of(self._plan)
+        if self._schema is None and fetch_if_missing and not isinstance(self._plan, Blocks):
+            _, self._schema = self._run(Apply(self._plan, Limit(1)))
+        return None if self._schema is None else Schema(self._schema)
+
+    def columns(self, fetch_if_missing: bool = True) -> list[str] | None:
+        """The names of the columns.
+
+        Args:
+            fetch_if_missing: Whether it may run anything.
+
+        Returns:
+            Names, or None if they are not known.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(3).columns()
+            ['id']
+        """
+        schema = self.schema(fetch_if_missing)
+        return None if schema is None else schema.names
+
+    def num_blocks(self) -> int:
+        """How many blocks there are, once there are any.
+
+        Returns:
+            The number.
+
+        Raises:
+            NotImplementedError: if the dataset is not materialized.
+        """
+        raise NotImplementedError(
+            "the number of blocks is not known before the dataset is run; call materialize() first"
+        )
+
+    def input_files(self) -> list[str]:
+        """The files it reads.
+
+        Returns:
+            Paths.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(3).input_files()
+            []
+        """
+        files = [
+            file
+            for plan in walk(self._plan)
+            if isinstance(plan, Read)
+            for file in plan.source.input_files()
+        ]
+        return list(dict.fromkeys(files))
+
+    def stats(self) -> str:
+        """What the last execution of this dataset did.
+
+        Returns:
+            Text, a line for each stage.
+
+        Example:
+            >>> import heliostat as ray
+            >>> "Range(3)" in ray.data.range(3).materialize().stats()
+            True
+        """
+        if self._stats is None:
+            return "Nothing was run yet."
+        return str(self._stats)
+
+    def explain(self) -> None:
+        """Print the plan as asked for, as optimised, and the stages that would run.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(3).limit(2).explain()
+            -------- Logical Plan --------
+            Limit(2)
+            +- Range(3)
+            -------- Logical Plan (Optimized) --------
+            Range(2)
+            -------- Stages --------
+            0: Range(2), 2 inputs, in place
+        """
+        best = optimize(self._plan)
+        stages = compile_stages(best, DataContext.get_current().target_max_block_size)
+        lines = ["-------- Logical Plan --------", *render(self._plan)]
+        lines += ["-------- Logical Plan (Optimized) --------", *render(best)]
+        lines.append("-------- Stages --------")
+        for number, stage in enumerate(stages):
+            place = {"Here": "in place", "Tasks": "in workers", "Actors": "in actors"}
+            takes = f"{len(stage.source)} inputs"
+            if stage.inputs:
+                takes = f"from {', '.join(map(str, stage.inputs))}"
+            where = place[type(stage.place).__name__]
+            lines.append(f"{number}: {stage.name}, {takes}, {where}")
+        print("\n".join(lines))  # noqa: T201 - what it is for
+
+    @property
+    def name(self) -> str | None:
+        """The name that was given to it.
+
+        Returns:
+            The name, or None.
+        """
+        return self._name
+
+    def set_name(self, name: str | None) -> None:
+        """Give it a name.
+
+        Args:
+            name: The name.
+        """
+        self._name = name
+
+    def __len__(self) -> int:
+        raise AttributeError("use count() to get the number of rows; it may have to run the plan")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError("a Dataset is not iterable; use iter_rows() or iter_batches()")
+
+    def __repr__(self) -> str:
+        schema = self.schema(fetch_if_missing=False)
+        count = count_of(self._plan)
+        if schema is None:
+            return f"{type(self).__name__}\n" + "\n".join(render(self._plan))
+        fields = ", ".join(
+            f"{name}: {kind}" for name, kind in zip(schema.names, schema.types, strict=True)
+        )
+        return f"{type(self).__name__}(num_rows={'?' if count is None else count}, " + (
+            f"schema={{{fields}}})"
+        )
+
+
+class MaterializedDataset(Dataset):
+    """A dataset whose rows are there, in this process or in shared memory.
+
+    Example:
+        >>> import heliostat as ray
+        >>> isinstance(ray.data.range(3).materialize(), MaterializedDataset)
+        True
+    """
+
+    def num_blocks(self) -> int:
+        """How many blocks there are.
+
+        Returns:
+            The number.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.from_items([1, 2]).num_blocks()
+            1
+        """
+        assert isinstance(self._plan, Blocks)
+        return len(self._plan.bundles)
+
+    def _repr_html_(self) -> str:
+        """The first rows, for a notebook."""
+        frame = [row for bundle in self._first(10) for row in iter_rows(bundle.table())]
+        names = self.columns() or []
+        head = "".join(f"<th>{_escape(name)}</th>" for name in names)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{_escape(row[name])}</td>" for name in names) + "</tr>"
+            for row in frame
+        )
+        return f"<table><tr>{head}</tr>{body}</table><p>{self.count()} rows</p>"
+
+    def _first(self, rows: int) -> list[Bundle]:
+        return self._run(Apply(self._plan, Limit(rows)))[0]
+
+
+def _escape(value: object) -> str:
+    return str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,494 @@
+"""The lazy verbs: each adds one step to the plan and gives a new Dataset; nothing runs."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from heliostat.data._plan import (
+    Apply,
+    Drop,
+    Filter,
+    FlatMap,
+    Limit,
+    MapBatches,
+    MapRows,
+    Plan,
+    Rename,
+    Select,
+    Shuffle,
+    Union,
+)
+from heliostat.data.block import check_batch_format, to_arrow
+from heliostat.data.compute import Concurrency, parse_udf
+
+if TYPE_CHECKING:
+    from heliostat.data.dataset import Dataset
+
+
+class Transforms:
+    """The half of Dataset that builds plans."""
+
+    _plan: Plan
+
+    def _derive(self, plan: Plan) -> "Dataset":
+        raise NotImplementedError
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *,
+        compute: Any = None,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        memory: float | None = None,
+        concurrency: Concurrency = None,
+        **ray_remote_args: Any,
+    ) -> "Dataset":
+        """Call a function on each row; what it returns is the new row.
+
+        Args:
+            fn: Takes a dict, returns a dict; or a callable class that does.
+            compute: Where it runs.
+            fn_args: Further positional arguments of the function.
+            fn_kwargs: Keyword arguments of the function.
+            fn_constructor_args: Positional arguments of the class.
+            fn_constructor_kwargs: Keyword arguments of the class.
+            num_cpus: CPUs for each task or actor.
+            num_gpus: GPUs for each task or actor.
+            memory: Bytes for each task or actor.
+            concurrency: How many at once; `(min, max)` for a pool that grows.
+            **ray_remote_args: Other options of tasks or actors.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            ValueError: if options contradict each other.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(3).map(lambda row: {"twice": 2 * row["id"]}).take_all()
+            [{'twice': 0}, {'twice': 2}, {'twice': 4}]
+        """
+        udf, place = parse_udf(
+            fn,
+            compute=compute,
+            concurrency=concurrency,
+            fn_args=fn_args,
+            fn_kwargs=fn_kwargs,
+            fn_constructor_args=fn_constructor_args,
+            fn_constructor_kwargs=fn_constructor_kwargs,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            memory=memory,
+            ray_remote_args=ray_remote_args,
+        )
+        return self._derive(Apply(self._plan, MapRows(udf, place)))
+
+    def map_batches(
+        self,
+        fn: Callable[..., Any],
+        *,
+        batch_size: int | str | None = None,
+        compute: Any = None,
+        batch_format: str | None = "default",
+        zero_copy_batch: bool = False,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        memory: float | None = None,
+        concurrency: Concurrency = None,
+        udf_modifying_row_count: bool = True,
+        **ray_remote_args: Any,
+    ) -> "Dataset":
+        """Call a function on batches of rows; what it returns or yields follows in order.
+
+        Args:
+            fn: Takes and returns a batch; or a generator function; or a callable class, which
+                is built once in each actor of a pool.
+            batch_size: Rows a batch, counted over the whole dataset; None or "auto" gives
+                batches of the size that suits the machine.
+            compute: Where it runs.
+            batch_format: `"default"` or `"numpy"` (a dict of arrays), `"pandas"`, `"pyarrow"`.
+            zero_copy_batch: Let the function see read-only arrays; False gives it its own.
+            fn_args: Further positional arguments of the function.
+            fn_kwargs: Keyword arguments of the function.
+            fn_constructor_args: Positional arguments of the class.
+            fn_constructor_kwargs: Keyword arguments of the class.
+            num_cpus: CPUs for each task or actor.
+            num_gpus: GPUs for each task or actor.
+            memory: Bytes for each task or actor.
+            concurrency: How many at once; `(min, max)` for a pool that grows.
+            udf_modifying_row_count: A hint that is not needed here.
+            **ray_remote_args: Other options of tasks or actors.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            ValueError: if an option is unknown or options contradict each other.
+
+        Example:
+            >>> import heliostat as ray
+            >>> def twice(batch, by):
+            ...     batch["id"] *= by
+            ...     return batch
+            >>> ray.data.range(3).map_batches(twice, fn_kwargs={"by": 2}).take_all()
+            [{'id': 0}, {'id': 2}, {'id': 4}]
+        """
+        udf, place = parse_udf(
+            fn,
+            compute=compute,
+            concurrency=concurrency,
+            fn_args=fn_args,
+            fn_kwargs=fn_kwargs,
+            fn_constructor_args=fn_constructor_args,
+            fn_constructor_kwargs=fn_constructor_kwargs,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            memory=memory,
+            ray_remote_args=ray_remote_args,
+        )
+        size = _batch_size(batch_size)
+        step = MapBatches(udf, place, size, check_batch_format(batch_format), not zero_copy_batch)
+        return self._derive(Apply(self._plan, step))
+
+    def flat_map(
+        self,
+        fn: Callable[..., Any],
+        *,
+        compute: Any = None,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        memory: float | None = None,
+        concurrency: Concurrency = None,
+        **ray_remote_args: Any,
+    ) -> "Dataset":
+        """Call a function on each row; it returns a list of rows, or yields them.
+
+        Args:
+            fn: Takes a dict, gives dicts; or a callable class that does.
+            compute: Where it runs.
+            fn_args: Further positional arguments of the function.
+            fn_kwargs: Keyword arguments of the function.
+            fn_constructor_args: Positional arguments of the class.
+            fn_constructor_kwargs: Keyword arguments of the class.
+            num_cpus: CPUs for each task or actor.
+            num_gpus: GPUs for each task or actor.
+            memory: Bytes for each task or actor.
+            concurrency: How many at once; `(min, max)` for a pool that grows.
+            **ray_remote_args: Other options of tasks or actors.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            ValueError: if options contradict each other.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(2).flat_map(lambda row: [row] * row["id"]).take_all()
+            [{'id': 1}]
+        """
+        udf, place = parse_udf(
+            fn,
+            compute=compute,
+            concurrency=concurrency,
+            fn_args=fn_args,
+            fn_kwargs=fn_kwargs,
+            fn_constructor_args=fn_constructor_args,
+            fn_constructor_kwargs=fn_constructor_kwargs,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            memory=memory,
+            ray_remote_args=ray_remote_args,
+        )
+        return self._derive(Apply(self._plan, FlatMap(udf, place)))
+
+    def filter(
+        self,
+        fn: Callable[..., Any] | None = None,
+        expr: Any = None,
+        *,
+        compute: Any = None,
+        fn_args: Iterable[Any] | None = None,
+        fn_kwargs: Mapping[str, Any] | None = None,
+        fn_constructor_args: Iterable[Any] | None = None,
+        fn_constructor_kwargs: Mapping[str, Any] | None = None,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        memory: float | None = None,
+        concurrency: Concurrency = None,
+        **ray_remote_args: Any,
+    ) -> "Dataset":
+        """Keep the rows for which a function is true.
+
+        Args:
+            fn: Takes a dict, returns a bool; or a callable class that does.
+            expr: Expressions are not offered yet; give a function.
+            compute: Where it runs.
+            fn_args: Further positional arguments of the function.
+            fn_kwargs: Keyword arguments of the function.
+            fn_constructor_args: Positional arguments of the class.
+            fn_constructor_kwargs: Keyword arguments of the class.
+            num_cpus: CPUs for each task or actor.
+            num_gpus: GPUs for each task or actor.
+            memory: Bytes for each task or actor.
+            concurrency: How many at once; `(min, max)` for a pool that grows.
+            **ray_remote_args: Other options of tasks or actors.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            NotImplementedError: if `expr` is given.
+            ValueError: if no function is given, or options contradict each other.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(5).filter(lambda row: row["id"] > 3).take_all()
+            [{'id': 4}]
+        """
+        if expr is not None:
+            raise NotImplementedError(
+                f"filter(expr={expr!r}) is not offered yet; use filter(lambda row: ...)"
+            )
+        if fn is None:
+            raise ValueError("filter needs a function: filter(lambda row: ...)")
+        udf, place = parse_udf(
+            fn,
+            compute=compute,
+            concurrency=concurrency,
+            fn_args=fn_args,
+            fn_kwargs=fn_kwargs,
+            fn_constructor_args=fn_constructor_args,
+            fn_constructor_kwargs=fn_constructor_kwargs,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            memory=memory,
+            ray_remote_args=ray_remote_args,
+        )
+        return self._derive(Apply(self._plan, Filter(udf, place)))
+
+    def add_column(
+        self,
+        col: str,
+        fn: Callable[[Any], Any],
+        *,
+        batch_format: str | None = "pandas",
+        **options: Any,
+    ) -> "Dataset":
+        """Add a column, or replace it, by a function of the batch.
+
+        Args:
+            col: Its name.
+            fn: Takes a batch, returns a column.
+            batch_format: What the function sees.
+            **options: As for `map_batches`.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            ValueError: if the name is not a string or an option is unknown.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(2).add_column("next", lambda df: df["id"] + 1).take_all()
+            [{'id': 0, 'next': 1}, {'id': 1, 'next': 2}]
+        """
+        if not isinstance(col, str):
+            raise ValueError(f"a column's name must be a string, got {col!r}")
+        if not callable(fn):
+            raise TypeError(f"fn must be a function of the batch, got {fn!r}")
+        form = check_batch_format(batch_format)
+
+        def add(batch: Any) -> Any:
+            column = fn(batch)
+            if form != "pyarrow":
+                batch[col] = column
+                return batch
+            column = to_arrow(column, col, "add_column")
+            if col in batch.column_names:
+                return batch.set_column(batch.column_names.index(col), col, column)
+            return batch.append_column(col, column)
+
+        add.__name__ = f"add_column[{col}]"
+        return self.map_batches(add, batch_format=batch_format, **options)
+
+    def select_columns(self, cols: str | Sequence[str], **options: Any) -> "Dataset":
+        """Keep these columns, in this order.
+
+        Args:
+            cols: Their names.
+            **options: Ray's scheduling options; not needed, since nothing is scheduled for it.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            KeyError: if a column does not exist.
+            ValueError: if a name is given twice, or none is given.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.from_items([{"a": 1, "b": 2}]).select_columns("b").take_all()
+            [{'b': 2}]
+        """
+        _no_options("select_columns", options)
+        return self._derive(Apply(self._plan, Select(_names(cols, "select_columns"))))
+
+    def drop_columns(self, cols: str | Sequence[str], **options: Any) -> "Dataset":
+        """Remove columns.
+
+        Args:
+            cols: Their names.
+            **options: Ray's scheduling options; not needed, since nothing is scheduled for it.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            KeyError: if a column does not exist.
+            ValueError: if a name is given twice, or none is given.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.from_items([{"a": 1, "b": 2}]).drop_columns(["b"]).take_all()
+            [{'a': 1}]
+        """
+        _no_options("drop_columns", options)
+        return self._derive(Apply(self._plan, Drop(_names(cols, "drop_columns"))))
+
+    def rename_columns(self, names: Mapping[str, str] | Sequence[str], **options: Any) -> "Dataset":
+        """Give columns new names.
+
+        Args:
+            names: Old names to new names, or one new name for each column.
+            **options: Ray's scheduling options; not needed, since nothing is scheduled for it.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            KeyError: if a column does not exist.
+            ValueError: if two columns would have one name.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(1).rename_columns({"id": "number"}).take_all()
+            [{'number': 0}]
+        """
+        _no_options("rename_columns", options)
+        if isinstance(names, Mapping):
+            step = Rename(pairs=tuple(names.items()))
+            flat = [name for pair in step.pairs for name in pair]
+        else:
+            step = Rename(all_names=tuple(names))
+            flat = list(step.all_names)
+        if not flat or not all(isinstance(name, str) for name in flat):
+            raise ValueError(f"rename_columns needs names that are strings, got {names!r}")
+        return self._derive(Apply(self._plan, step))
+
+    def limit(self, limit: int) -> "Dataset":
+        """Keep the first rows; no more is read or computed than they need.
+
+        Args:
+            limit: How many.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            TypeError: if it is not an int.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(1_000_000).limit(2).take_all()
+            [{'id': 0}, {'id': 1}]
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int):
+            raise TypeError(f"limit must be an int, got {limit!r}")
+        return self._derive(Apply(self._plan, Limit(max(0, limit))))
+
+    def union(self, *other: "Dataset") -> "Dataset":
+        """The rows of this dataset, then those of the others.
+
+        Args:
+            *other: Datasets.
+
+        Returns:
+            A new Dataset.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(1).union(ray.data.range(2)).take_all()
+            [{'id': 0}, {'id': 0}, {'id': 1}]
+        """
+        return self._derive(Union((self._plan, *(one._plan for one in other))))
+
+    def random_shuffle(
+        self, *, seed: int | None = None, num_blocks: int | None = None, **options: Any
+    ) -> "Dataset":
+        """Bring all rows into a random order.
+
+        Args:
+            seed: The same seed gives the same order, however many workers there are.
+            num_blocks: Not offered.
+            **options: Ray's scheduling options; not needed, since nothing is scheduled for it.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            NotImplementedError: if `num_blocks` is given.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ds = ray.data.range(10)
+            >>> ds.random_shuffle(seed=1).take(3) == ds.random_shuffle(seed=1).take(3)
+            True
+        """
+        _no_options("random_shuffle", options)
+        if num_blocks is not None:
+            raise NotImplementedError(
+                f"random_shuffle(num_blocks={num_blocks}) is not offered; leave it out"
+            )
+        return self._derive(Apply(self._plan, Shuffle(seed)))
+
+
+# What Ray takes here says where the work is to run; it runs in place.
+_SCHEDULING = ("compute", "concurrency", "num_cpus", "num_gpus", "memory")
+
+
+def _no_options(verb: str, options: Mapping[str, Any]) -> None:
+    unknown = [name for name in options if name not in _SCHEDULING]
+    if unknown:
+        raise TypeError(f"{verb}() got an unexpected argument {unknown[0]!r}")
+
+
+def _names(cols: str | Sequence[str], verb: str) -> tuple[str, ...]:
+    names = (cols,) if isinstance(cols, str) else tuple(cols)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{verb} needs column names, got {cols!r}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"{verb} got a name twice: {list(names)}")
+    return names
+
+
+def _batch_size(batch_size: int | str | None) -> int | None:
+    if batch_size is None or batch_size in ("auto", "default"):
+        return None
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f'batch_size must be an int >= 1, None or "auto", got {batch_size!r}')
+    return batch_size
