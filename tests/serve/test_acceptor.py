@@ -9,11 +9,16 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
+import uvloop
 from starlette.responses import PlainTextResponse
 
 from heliostat.serve._acceptor import Acceptor, PortTakenError, listen, path_of
 from heliostat.serve._connections import Connections, Intake
 from heliostat.serve._proxy import Route
+
+
+with asyncio.Runner(loop_factory=uvloop.new_event_loop) as _runner:
+    _runner.run(asyncio.sleep(0))  # uvloop's first loop makes a pipe that stays with the process
 
 
 def says(text: str) -> Callable[..., Awaitable[None]]:
@@ -65,7 +70,9 @@ def run(test: Callable[[Rig, httpx.AsyncClient], Awaitable[None]]) -> None:
         await asyncio.sleep(0)  # transports close their sockets in the next round
         await asyncio.sleep(0)
 
-    asyncio.run(asyncio.wait_for(go(), 20))
+    for new_loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(asyncio.wait_for(go(), 20))
 
 
 @pytest.mark.parametrize(
@@ -145,6 +152,22 @@ def test_a_connection_that_a_dead_replica_had_not_taken_goes_to_another():
         channel.close()
         dead.close()
         assert (await asking).text == "own /a"
+
+    run(test)
+
+
+def test_a_connection_answered_before_its_body_has_come_is_not_given_away_in_the_middle():
+    async def test(rig: Rig, client: httpx.AsyncClient) -> None:
+        rig.replica("r1")
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.acceptor.address[1])
+        writer.write(b"POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
+        assert (await reader.readuntil(b"own /b")).startswith(b"HTTP/1.1 200")
+        writer.write(b"xy")
+        await asyncio.sleep(0.01)
+        writer.write(b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"r1 /a")
+        writer.close()
+        await writer.wait_closed()
 
     run(test)
 

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+_FLUSH_S = 0.002  # how soon to look again whether an answer has left
 TAKEN, CLOSED, BACK = b"+", b"-", b"<"
 
 
@@ -38,9 +39,11 @@ class _Connection(HttpToolsProtocol):
         self.reading = True
         super().on_message_begin()
 
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
         self.reading = False
+        if self.is_idle:  # the answer was quicker than the body
+            self.owner.idle(self)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -126,12 +129,22 @@ class Connections:
 
     def idle(self, connection: _Connection) -> None:
         """A connection has been answered; it goes away if that is wanted and nothing waits on it."""
-        if self._give_back is None or not connection.is_idle or connection.transport.is_closing():
+        if self._give_back is not None:
+            # Not now: loops may keep the answer until the end of their round.
+            asyncio.get_running_loop().call_soon(self._give_away, connection)
+
+    def _give_away(self, connection: _Connection) -> None:
+        transport = connection.transport
+        assert self._give_back is not None
+        if not connection.is_idle or transport.is_closing():
             return
-        if self._give_back(connection.descriptor()):
-            connection.transport.abort()  # ours only: the descriptor that was sent lives on
+        if transport.get_write_buffer_size():
+            # What is not in the socket yet would be lost with the transport.
+            asyncio.get_running_loop().call_later(_FLUSH_S, self._give_away, connection)
+        elif self._give_back(connection.descriptor()):
+            transport.abort()  # ours only: the descriptor that was sent lives on
         else:
-            connection.transport.close()
+            transport.close()
 
     def lost(self, connection: _Connection) -> None:
         """A connection is closed."""

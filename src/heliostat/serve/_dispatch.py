@@ -10,6 +10,7 @@ import concurrent.futures
 import logging
 import random
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ CONTROLLER, NAMESPACE = "SERVE_CONTROLLER_ACTOR", "serve"
 # A replica that dies takes its requests along; each is tried on another one at most so often,
 # so that a request that kills whoever runs it cannot end all replicas.
 MOST_TRIES = 3
+_CALLBACK_S = 0.01
 
 
 class Table(NamedTuple):
@@ -55,6 +57,7 @@ class Call:
     outcome: concurrent.futures.Future[Any] = field(default_factory=concurrent.futures.Future)
     ref: ray.ObjectRef[Any] | None = None
     tries: int = 0
+    after: tuple[Call, ...] = ()  # calls whose values are arguments of this one
 
 
 class Dispatch:
@@ -75,6 +78,7 @@ class Dispatch:
         self._rng = random.Random()
         self._table: Table | None = None
         self._waiting: deque[Call] = deque()
+        self._news: ray.ObjectRef[Table] | None = None
         if controller is not None:
             self._watch(-1)
 
@@ -110,6 +114,26 @@ class Dispatch:
             call.tries = max(call.tries, 1)  # admitted already
             self.send(call)
 
+    def wait(self, call: Call, timeout_s: float | None) -> None:
+        """Until the call has its outcome, or the time is over.
+
+        It waits by Core's own means: then this thread itself reads what arrives, which is quicker
+        than being woken, and in a task nobody else would read.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        for earlier in call.after:
+            self.wait(earlier, timeout_s)
+        while not call.outcome.done():
+            left_s = None if deadline is None else deadline - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                return
+            ref = call.ref or self._news
+            if ref is not None:
+                ready, _ = ray.wait([ref], timeout=left_s)
+                left_s = _CALLBACK_S if ready else 0
+            # The callback of what is ready may still be running in another thread.
+            concurrent.futures.wait([call.outcome], left_s)
+
     def _finished(self, call: Call, replica: str, done: concurrent.futures.Future[Any]) -> None:
         error = done.exception()
         # A RayTaskError is what the user's code raised, even if it raised an actor's death.
@@ -138,8 +162,8 @@ class Dispatch:
         )
 
     def _watch(self, version: int) -> None:
-        news = self._controller.watch.remote(*self._key, version)
-        news.future().add_done_callback(self._on_news)
+        self._news = self._controller.watch.remote(*self._key, version)
+        self._news.future().add_done_callback(self._on_news)
 
     def _on_news(self, done: concurrent.futures.Future[Table]) -> None:
         error = done.exception()

@@ -22,8 +22,9 @@ class DeploymentResponse:
     another handle's call at once: the value arrives there.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, dispatch: Dispatch) -> None:
         self._call = call
+        self._dispatch = dispatch
 
     def result(self, timeout_s: float | None = None) -> Any:
         """Wait for the answer.
@@ -43,12 +44,11 @@ class DeploymentResponse:
             raise RuntimeError(
                 "DeploymentResponse.result() would block the event loop; use `await response`"
             )
-        try:
-            return self._call.outcome.result(timeout_s)
-        except TimeoutError:
-            if self._call.outcome.done():
-                raise
-            raise TimeoutError(f"{self!r} has no answer after {timeout_s} s") from None
+        outcome = self._call.outcome
+        self._dispatch.wait(self._call, timeout_s)
+        if not outcome.done():
+            raise TimeoutError(f"{self!r} has no answer after {timeout_s} s")
+        return outcome.result()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.wrap_future(self._call.outcome).__await__()
@@ -109,7 +109,7 @@ class DeploymentHandle:
                 break
         else:
             self._dispatch.send(call)
-        return DeploymentResponse(call)
+        return DeploymentResponse(call, self._dispatch)
 
     def options(
         self,
@@ -173,7 +173,8 @@ def _send_with_responses(dispatch: Dispatch, call: Call) -> None:
         for value in (*call.args, *call.kwargs.values())
         if isinstance(value, DeploymentResponse)
     ]
-    late = [r._call.outcome for r in responses if r._call.ref is None]
+    call.after = tuple(r._call for r in responses if r._call.ref is None)
+    late = [earlier.outcome for earlier in call.after]
     left = len(late)
     lock = threading.Lock()
 
