@@ -99,7 +99,7 @@ def learn(storage: str) -> None:
         OfflinePredictor, fn_constructor_args=(checkpoint,), concurrency=2
     ).materialize()
     offline = predicted_probabilities.take_batch(5)["probability"]
-    print("\nOffline, the first trips:", offline.round(4).tolist())
+    print("\nOffline, the first trips:", [round(float(p), 4) for p in offline])
     show_quality(valid_dataset, predicted_probabilities)
 
     # Predict the same trips online, over HTTP.
