@@ -16,7 +16,6 @@ from heliostat.serve._acceptor import Acceptor, PortTakenError, listen, path_of
 from heliostat.serve._connections import Connections, Intake
 from heliostat.serve._proxy import Route
 
-
 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as _runner:
     _runner.run(asyncio.sleep(0))  # uvloop's first loop makes a pipe that stays with the process
 

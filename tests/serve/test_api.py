@@ -365,15 +365,18 @@ def test_nothing_is_left_however_the_driver_ends(end: str, tmp_path: Path):
     port = free_port()
     driver = run_program(PROGRAM.format(port=port, end=end), tmp_path)
     assert driver.stdout is not None
+    assert driver.stderr is not None
     replica = int(driver.stdout.readline())
     if end.startswith("time"):
         driver.kill()
     elif end.startswith("serve"):
-        until(lambda: is_open(port))
+        assert f"'default' runs (http://127.0.0.1:{port}/)" in driver.stderr.readline()
         driver.send_signal(signal.SIGINT)
     _, errors = driver.communicate(timeout=30)
-    if not end.startswith("time"):
+    if end == "pass":
         assert (driver.returncode, errors) == (0, "")
+    elif end.startswith("serve"):
+        assert (driver.returncode, errors) == (0, "Serve shuts down.\n")
     until(lambda: not is_alive(replica) and not is_open(port), 2)
 
 
@@ -388,13 +391,3 @@ def test_a_taken_port_is_told_at_once_and_leaves_nothing(tmp_path: Path):
     last = errors.strip().splitlines()[-1]
     assert f"port {port} on 127.0.0.1 is taken by process {os.getpid()} (" in last
     assert "PortTakenError" in last
-
-
-def test_the_inline_engine_says_that_it_cannot_serve():
-    if ray.is_initialized():
-        pytest.skip("needs a session of its own")
-    with (
-        ray.init(engine="inline"),
-        pytest.raises(RuntimeError, match="Serve needs processes of its own"),
-    ):
-        serve.run(Scaler.bind(1))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import heliostat as ray
+from heliostat import serve
 from heliostat.exceptions import ActorDiedError
 from heliostat.serve._dispatch import Call, Dispatch, Table
 from heliostat.serve.context import RequestContext
@@ -145,3 +146,8 @@ def test_handles_keep_private_names_and_equality():
 
 def test_calls_are_values_of_their_own():
     assert Call("m", RequestContext(), (), {}) != Call("m", RequestContext(), (), {})
+
+
+def test_the_inline_engine_says_that_it_cannot_serve():
+    with pytest.raises(RuntimeError, match="Serve needs processes of its own"):
+        serve.run(serve.deployment(dict).bind())

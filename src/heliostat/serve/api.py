@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import re
+import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -97,7 +98,7 @@ def run(
         raise DeployFailedError(f"application {name!r} could not be deployed: {problem}")
     handle = DeploymentHandle(nodes[-1].name, name)
     if blocking:
-        _block()
+        _block(name, _ask(controller.address.remote()), route_prefix)
     return handle
 
 
@@ -301,12 +302,16 @@ def _refuse(**options: tuple[Any, str]) -> None:
             raise NotImplementedError(f"{name}={value!r} is not offered: {instead}")
 
 
-def _block() -> None:
+def _block(name: str, address: tuple[str, int], route_prefix: str | None) -> None:
     """Wait for Ctrl-C, then leave nothing behind."""
+    host, port = address
+    where = "handles only" if route_prefix is None else f"http://{host}:{port}{route_prefix}"
     try:
+        sys.stderr.write(f"Application {name!r} runs ({where}); Ctrl-C stops it.\n")
+        sys.stderr.flush()
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
-        logger.info("Ctrl-C: Serve shuts down")
+        sys.stderr.write("Serve shuts down.\n")
     finally:
         shutdown()
