@@ -39,6 +39,20 @@ def test_heliostat_and_what_it_calls_is_left_out_of_causes_too():
     assert text.count("test_traceback.py") == 3
 
 
+def test_a_cause_inside_heliostat_is_left_out_where_the_error_tells_it():
+    def fail(message):
+        try:
+            heliostat.get(5)
+        except ValueError as error:
+            raise RuntimeError(message.format(error)) from error.with_traceback(
+                error.__traceback__.tb_next
+            )
+
+    told, untold = caught(lambda: fail("failed: {}")), caught(lambda: fail("failed"))
+    assert "direct cause" not in trimmed(told).text
+    assert "direct cause" in trimmed(untold).text
+
+
 def test_an_exception_group_keeps_its_members():
     def fail():
         raise ExceptionGroup("several", [ValueError("a"), KeyError("b")])
@@ -62,6 +76,7 @@ Traceback (most recent call last):
               ^^^^^^^^^^^^^^^
   File "{LIBRARY}/pyarrow/table.py", line 2, in read
     called by Heliostat
+  File "pyarrow/error.pxi", line 9, in pyarrow.lib.check_status
   File "/home/me/script.py", line 3, in f
     return g(x)
            ^^^^
@@ -79,7 +94,7 @@ ValueError: y
 
 def test_a_traceback_within_a_message_is_cut_too():
     text, hidden = cut(REMOTE)
-    assert hidden == 3
+    assert hidden == 4
     assert text.splitlines() == [
         "RayTaskError(KeyError): KeyError in f() (pid=7): 'x'",
         "Traceback (most recent call last):",

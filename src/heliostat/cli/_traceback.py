@@ -50,6 +50,7 @@ def trimmed(error: BaseException, *, whole: bool = False) -> Trimmed:
         # The message has the remote traceback; the cause would say the same once more.
         report.__cause__ = None
         report.__suppress_context__ = True
+    _drop_told_causes(report)
     return cut("".join(report.format()))
 
 
@@ -57,7 +58,6 @@ def cut(text: str) -> Trimmed:
     """Leave the frames out that are not the user's, of any traceback within a text."""
     kept: list[str] = []
     hidden = 0
-    # A library is shown where the user called it, and where there was nobody before it.
     by_heliostat = True
     header: str | None = None
     for frame in _frames(text):
@@ -68,10 +68,7 @@ def cut(text: str) -> Trimmed:
             if BEGIN.match(frame.lines[-1]):
                 header = kept.pop()
             continue
-        if _is_in(frame.file, (HELIOSTAT,)) or frame.file.startswith("<frozen "):
-            by_heliostat = True
-        elif not _is_in(frame.file, LIBRARIES):
-            by_heliostat = False
+        by_heliostat = _is_below_heliostat(frame.file, by_heliostat)
         if by_heliostat:
             hidden += 1
             continue
@@ -110,6 +107,31 @@ def _without_runner(stack: traceback.StackSummary) -> traceback.StackSummary:
     runner = (str(Path(HELIOSTAT, "cli")),)
     theirs = (n for n, frame in enumerate(stack) if not _is_in(frame.filename, runner))
     return traceback.StackSummary.from_list(stack[next(theirs, len(stack)) :])
+
+
+def _drop_told_causes(report: traceback.TracebackException) -> None:
+    """Drop a cause of which no frame is the user's and whose message the error repeats."""
+    cause = report.__cause__ or (None if report.__suppress_context__ else report.__context__)
+    if cause is None:
+        return
+    _drop_told_causes(cause)
+    below = True
+    for frame in cause.stack:
+        below = _is_below_heliostat(frame.filename, below)
+        if not below:
+            return
+    if str(cause) in str(report):
+        report.__cause__ = None
+        report.__suppress_context__ = True
+
+
+def _is_below_heliostat(file: str, was_below: bool) -> bool:
+    """Whether a frame is Heliostat's, or a library's that it called rather than the user."""
+    if _is_in(file, (HELIOSTAT,)) or file.startswith("<frozen "):
+        return True
+    # Compiled code tells the path that it had where it was built.
+    is_library = _is_in(file, LIBRARIES) or file.endswith((".pyx", ".pxi", ".pxd"))
+    return was_below and is_library
 
 
 def _is_in(file: str, directories: tuple[str, ...]) -> bool:
