@@ -69,7 +69,7 @@ class Loop:
         self._runnable = runnable
         self._shipped = heliostat.put(runnable)
         self._name = experiment_name
-        self._directory = directory
+        self._below = f"{directory}/"
         self._log = log
         self._callbacks = callbacks
         self._display = display
@@ -277,7 +277,7 @@ class Loop:
 
     def _relative(self, path: str) -> str:
         """Paths in the log are below the study's directory, so that it can be moved."""
-        return str(Path(path).relative_to(self._directory))
+        return path.removeprefix(self._below)
 
     def _end(self) -> None:
         for slot in (*self._slots.values(), *self._idle):

@@ -82,6 +82,11 @@ class Session:
             self._changed.wait_for(self._may_go_on)
             self._stop_here()
 
+    def _say_last(self, metrics: Mapping[str, Any]) -> None:
+        with self._changed:
+            self._stop_here()
+            self._say(metrics, None, None, False, done=True)
+
     def _may_go_on(self) -> bool:
         heard = self._answered if self.order.lockstep else len(self._unread) < MOST_UNREAD
         return heard or self._stopping
@@ -161,18 +166,17 @@ class Session:
     def run(self, code: Callable[["Session"], Mapping[str, Any] | None]) -> None:
         """Run the trial's code as this session's, then say how it ended."""
         error: BaseException | None = None
-        final: Mapping[str, Any] | None = None
         with _hosted(self):
             try:
                 self._files.begin(self.order.config)
                 final = code(self)
+                if final is not None:
+                    self._say_last(final)
             except StopTrialError:
                 pass
             except BaseException as raised:  # noqa: BLE001 - user code: goes to the driver by wait()
                 error = raised.with_traceback(_below_ours(raised.__traceback__))
         with self._changed:
-            if final is not None and not self._stopping:
-                self._say(final, None, None, False, done=True)
             self._error = error
             self._ended = True
             self._files.close()

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -315,9 +316,9 @@ class Tuner:
         for callback in callbacks:
             total = experiment.total
             callback.setup(stop=run.stop, num_samples=config.num_samples, total_num_samples=total)
-        space, quiet = self._given.param_space, run.verbose == 0
-        with progress.line(f"Tune {name}", unit="trials", total=None) as line:
-            display = Display(None if quiet else line, space, config.metric, config.mode)
+        shown = nullcontext() if run.verbose == 0 else progress.line(f"Tune {name}", unit="trials")
+        with shown as line:
+            display = Display(line, self._given.param_space, config.metric, config.mode)
             loop = Loop(experiment, self._runnable, name, directory, log, callbacks, display)
             try:
                 loop.run()

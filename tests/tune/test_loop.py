@@ -1,0 +1,145 @@
+"""Studies on real processes: in parallel, on warm workers, through crashes and stops."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import heliostat
+from heliostat import tune
+from heliostat.exceptions import RayActorError
+
+ENGINE = "local"
+
+
+def pid(config):
+    return {"pid_of_trial": os.getpid()}
+
+
+def test_trials_share_warm_processes(run_study):
+    grid = run_study(pid, num_samples=12)
+    assert len({result.metrics["pid_of_trial"] for result in grid}) <= 2
+    assert os.getpid() not in {result.metrics["pid_of_trial"] for result in grid}
+
+
+def meet(config):
+    here = Path(config["dir"], config["me"])
+    here.touch()
+    deadline = time.monotonic() + 30
+    while not Path(config["dir"], config["other"]).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_trials_run_at_the_same_time(run_study, tmp_path):
+    pairs = tune.grid_search([{"me": "a", "other": "b"}, {"me": "b", "other": "a"}])
+
+    def trial(config):
+        meet({**config["pair"], "dir": config["dir"]})
+        return {"met": 1}
+
+    assert run_study(trial, {"pair": pairs, "dir": str(tmp_path)}).num_terminated == 2
+
+
+def test_the_cpus_are_free_again_after_a_study(run_study):
+    run_study(pid, num_samples=3)
+    deadline = time.monotonic() + 10
+    while heliostat.available_resources().get("CPU") != 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_trial_whose_process_is_killed_fails_and_the_others_go_on(run_study):
+    def trial(config):
+        if config["x"] == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"x": config["x"]}
+
+    grid = run_study(trial, {"x": tune.grid_search([0, 1, 2])})
+    assert (grid.num_errors, grid.num_terminated) == (1, 2)
+    [error] = grid.errors
+    assert isinstance(error, RayActorError)
+    assert "SIGKILL" in str(error)
+
+
+def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(run_study, tmp_path):
+    def trial(config):
+        checkpoint = tune.get_checkpoint()
+        begin = int(Path(checkpoint.path, "step").read_text()) + 1 if checkpoint else 0
+        for step in range(begin, 4):
+            saved = Path(config["dir"], "saved")
+            saved.mkdir(exist_ok=True)
+            (saved / "step").write_text(str(step))
+            tune.report({"step": step}, checkpoint=tune.Checkpoint(saved))
+            if step == 1 and begin == 0:
+                time.sleep(0.2)  # until the study has heard of it
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    run = {"failure_config": tune.FailureConfig(max_failures=1)}
+    [result] = run_study(trial, {"dir": str(tmp_path)}, run=run)
+    assert [report["step"] for report in result.history] == [0, 1, 2, 3]
+    assert result.error is None
+
+
+def sleeper(config):
+    tune.report({"x": 1})
+    time.sleep(1000)
+
+
+def test_the_time_budget_ends_trials_in_the_middle_of_their_work(run_study):
+    started = time.monotonic()
+    grid = run_study(sleeper, num_samples=4, time_budget_s=0.5)
+    assert time.monotonic() - started < 20
+    assert grid.num_errors == 0
+    assert len(grid) < 4 or grid.num_terminated == 4
+
+
+def test_fail_fast_ends_trials_in_the_middle_of_their_work(run_study):
+    def trial(config):
+        if config["x"]:
+            raise ValueError("no")
+        sleeper(config)
+
+    run = {"failure_config": tune.FailureConfig(fail_fast=True)}
+    grid = run_study(trial, {"x": tune.grid_search([0, 1])}, run=run)
+    assert (grid.num_errors, grid.num_terminated) == (1, 1)
+
+
+def test_ctrl_c_ends_the_study_with_what_there_is(run_study):
+    class Interrupt(tune.Callback):
+        def on_trial_result(self, iteration, trials, trial, result, **info):
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    grid = run_study(sleeper, run={"callbacks": [Interrupt()]}, max_concurrent_trials=1)
+    assert grid[0].metrics["x"] == 1
+    assert grid.num_terminated == 1
+
+
+def test_a_stopped_trial_leaves_its_process_for_the_next(run_study):
+    def trial(config):
+        while True:
+            tune.report({"p": os.getpid()})
+
+    grid = run_study(trial, num_samples=6, run={"stop": {"training_iteration": 2}})
+    assert len({result.metrics["p"] for result in grid}) <= 2
+    assert {result.metrics["training_iteration"] for result in grid} == {2}
+
+
+def test_trials_of_other_sizes_get_processes_of_their_own(run_study):
+    sized = tune.with_resources(pid, lambda config: {"cpu": config["n"]})
+    grid = run_study(sized, {"n": tune.grid_search([1, 2, 1, 2])})
+    assert grid.num_terminated == 4
+
+
+@pytest.mark.parametrize("samples", [2000])
+def test_memory_of_the_driver_does_not_hold_reports(run_study, samples):
+    def trial(config):
+        for n in range(samples):
+            tune.report({"n": n})
+
+    [result] = run_study(trial)
+    assert result.metrics["n"] == samples - 1
+    assert len(result.history) == samples
