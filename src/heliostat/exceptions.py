@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+from typing import Any
 
 
 class RayError(Exception):
@@ -60,11 +61,15 @@ class RayTaskError(RayError):
 
     def __str__(self) -> str:
         where = f" in {self.function_name}() (pid={self.pid})" if self.pid else ""
-        return f"{type(self.cause).__name__}{where}: {self.cause}\n{self.traceback_str}".rstrip()
+        try:
+            words = str(self.cause)
+        except Exception as error:  # noqa: BLE001 - a user's __str__ must not hide the error
+            words = f"<str failed: {type(error).__name__}>"
+        return f"{type(self.cause).__name__}{where}: {words}\n{self.traceback_str}".rstrip()
 
     def as_instanceof_cause(self) -> RayTaskError:
         """This error as an instance of both RayTaskError and the cause's class."""
-        cause_class = type(self.cause)
+        cause_class: Any = type(self.cause)
         if isinstance(self, cause_class) or issubclass(RayTaskError, cause_class):
             return self
         if isinstance(self.cause, RayTaskError) or not isinstance(self.cause, Exception):
@@ -72,7 +77,10 @@ class RayTaskError(RayError):
         dual = _dual_class(cause_class)
         if dual is None:
             return self
-        error = dual.__new__(dual)
+        try:
+            error = dual.__new__(dual)
+        except TypeError:  # ExceptionGroup wants its arguments
+            error = dual.__new__(dual, *self.cause.args)
         error.args = self.args
         error.__dict__.update(self.__dict__)
         error.__cause__ = self.cause

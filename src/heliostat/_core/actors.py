@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from heliostat._core.ids import ActorID
 from heliostat._core.options import ActorOptions, MethodOptions, actor_options, method_options
+from heliostat._core.parameters import parameters_of
 from heliostat._core.refs import ObjectRef, shape
 from heliostat._core.session import current_engine
-from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code
+from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code, Method
 
 C = TypeVar("C")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,6 +64,7 @@ class ActorClass(Generic[C]):
         self._options = options
         self._code = Code(class_, class_.__qualname__)
         self._methods = _methods_of(class_)
+        self._parameters = parameters_of(class_)
         self.__name__ = class_.__name__
         self.__qualname__ = class_.__qualname__
         self.__module__ = class_.__module__
@@ -74,7 +77,14 @@ class ActorClass(Generic[C]):
         )
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[C]:
-        """Start an actor and return its handle at once; the constructor runs in its process."""
+        """Start an actor and return its handle at once; the constructor runs in its process.
+
+        Raises:
+            TypeError: If the arguments do not fit the constructor, or cannot be pickled.
+            ActorUnschedulableError: If it asks for resources that are not there at all.
+        """
+        if self._parameters is not None:
+            self._parameters.check(args, kwargs)
         spec = ActorSpec(self._code, args, kwargs, self._options, self._methods)
         return ActorHandle(*current_engine().create_actor(spec))
 
@@ -96,17 +106,38 @@ class ActorClass(Generic[C]):
         return f"ActorClass({self._code.name})"
 
 
-def _methods_of(class_: type) -> dict[str, MethodOptions]:
-    """The options of every public and private method; generators stream by default."""
-    found: dict[str, MethodOptions] = {}
+def _methods_of(class_: type) -> dict[str, Method]:
+    """What there is to call; generators stream by default."""
+    found = {name: Method(MethodOptions(), None) for name in _BUILT_IN}
     for name, value in inspect.getmembers(class_, callable):
         if name.startswith("__") and name != "__call__":
             continue
         marked = getattr(value, _MARK, {})
         generates = inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value)
         defaults = {"num_returns": "streaming"} if generates else {}
-        found[name] = method_options({**defaults, **marked})
+        skip = (
+            0
+            if isinstance(inspect.getattr_static(class_, name), (staticmethod, classmethod))
+            else 1
+        )
+        options = method_options({**defaults, **marked})
+        found[name] = Method(options, parameters_of(value, skip=skip))
     return found
+
+
+# Methods that every actor has, with Ray's names.
+_BUILT_IN: dict[str, Callable[..., Any]] = {
+    "__ray_ready__": lambda actor: True,
+    "__ray_call__": lambda actor, function, *args, **kwargs: function(actor, *args, **kwargs),
+    "__ray_terminate__": lambda actor: exit_actor(),
+}
+
+
+def find_method(actor: object, name: str) -> Callable[..., Any]:
+    """The method of an actor's instance that a call names."""
+    if name in _BUILT_IN:
+        return functools.partial(_BUILT_IN[name], actor)
+    return cast("Callable[..., Any]", getattr(actor, name))
 
 
 class ActorHandle(Generic[C]):
@@ -119,15 +150,15 @@ class ActorHandle(Generic[C]):
         self._alive = alive
 
     def __getattr__(self, name: str) -> ActorMethod:
-        options = self._info.methods.get(name)
-        if options is None:
+        method = self._info.methods.get(name)
+        if method is None:
             if name.startswith("__") and name.endswith("__"):
                 raise AttributeError(name)
             known = ", ".join(sorted(m for m in self._info.methods if not m.startswith("_")))
             raise AttributeError(
                 f"actor {self._info.class_name} has no method {name!r}; its methods are: {known}"
             )
-        return ActorMethod(self, name, options)
+        return ActorMethod(self, name, method.options)
 
     def __dir__(self) -> list[str]:
         return sorted(self._info.methods)
@@ -169,8 +200,14 @@ class ActorMethod:
 
         Returns:
             As for remote functions: an ObjectRef, a list, None or an ObjectRefGenerator.
+
+        Raises:
+            TypeError: If the arguments do not fit the method, or cannot be pickled.
         """
         options = self._options
+        parameters = self._handle._info.methods[self._name].parameters
+        if parameters is not None:
+            parameters.check(args, kwargs)
         spec = CallSpec(self._handle._info.actor, self._name, args, kwargs, options)
         return shape(current_engine().call_actor(spec), options.num_returns)
 

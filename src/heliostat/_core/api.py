@@ -29,6 +29,7 @@ def get(refs: ObjectRef[T] | Sequence[ObjectRef[T]], *, timeout: float | None = 
         The value, or the list of values in the same order.
 
     Raises:
+        ValueError, TypeError: For what is no reference.
         GetTimeoutError: When the time is over first.
         RayTaskError: When the task raised; also an instance of the cause's class.
         RayActorError: When the actor died.
@@ -45,9 +46,7 @@ def get(refs: ObjectRef[T] | Sequence[ObjectRef[T]], *, timeout: float | None = 
     if isinstance(refs, (list, tuple)):
         for index, ref in enumerate(refs):
             if not isinstance(ref, ObjectRef):
-                raise ValueError(
-                    f"get() takes ObjectRefs; item {index} of the list is {_kind(ref)}"
-                )
+                raise TypeError(f"get() takes ObjectRefs; item {index} of the list is {_kind(ref)}")
         return current_engine().get(refs, timeout_s=timeout_s)
     raise ValueError(f"get() takes an ObjectRef or a list of them, got {_kind(refs)}")
 
@@ -74,16 +73,16 @@ def put(value: T) -> ObjectRef[T]:
 
 
 def wait(
-    ray_waitables: Sequence[ObjectRef[T]],
+    ray_waitables: Sequence[Any],
     *,
     num_returns: int = 1,
     timeout: float | None = None,
     fetch_local: bool = True,
-) -> tuple[list[ObjectRef[T]], list[ObjectRef[T]]]:
+) -> tuple[list[Any], list[Any]]:
     """Wait until `num_returns` of the references are ready, and tell them from the rest.
 
     Args:
-        ray_waitables: Different references.
+        ray_waitables: Different references, or streams (ready when their next item is).
         num_returns: How many to wait for.
         timeout: Seconds to wait at most; None for ever.
         fetch_local: Means nothing on one machine.
@@ -103,27 +102,33 @@ def wait(
         (2, 0)
     """
     del fetch_local
-    refs = _waitables(ray_waitables)
+    items = _waitables(ray_waitables)
     if isinstance(num_returns, bool) or not isinstance(num_returns, int) or num_returns < 1:
         raise ValueError(f"num_returns must be an int >= 1, got {num_returns!r}")
-    if num_returns > len(refs):
-        raise ValueError(f"num_returns={num_returns} is more than the {len(refs)} references given")
+    if not items:
+        current_engine()  # as any first use, this starts a session
+        return [], []
+    if num_returns > len(items):
+        raise ValueError(
+            f"num_returns={num_returns} is more than the {len(items)} references given"
+        )
+    refs = [item.upcoming() if isinstance(item, ObjectRefGenerator) else item for item in items]
     ready = current_engine().wait(refs, count=num_returns, timeout_s=_seconds(timeout))
-    first = [ref for ref in refs if ref in ready][:num_returns]
-    chosen = set(first)
-    return first, [ref for ref in refs if ref not in chosen]
+    first: list[Any] = []
+    rest: list[Any] = []
+    for item, ref in zip(items, refs, strict=True):
+        (first if len(first) < num_returns and ref in ready else rest).append(item)
+    return first, rest
 
 
-def _waitables(refs: Any) -> Sequence[ObjectRef[Any]]:
+def _waitables(refs: Any) -> Sequence[Any]:
     if isinstance(refs, ObjectRef):
         raise TypeError("wait() takes a list of ObjectRefs, got a single ObjectRef; put it in []")
     if not isinstance(refs, (list, tuple)):
         raise TypeError(f"wait() takes a list of ObjectRefs, got {_kind(refs)}")
     for index, ref in enumerate(refs):
-        if not isinstance(ref, ObjectRef):
+        if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
             raise TypeError(f"wait() takes ObjectRefs; item {index} of the list is {_kind(ref)}")
-    if not refs:
-        raise ValueError("wait() needs at least one reference")
     if len(set(refs)) != len(refs):
         raise ValueError("wait() needs different references, but one is in the list twice")
     return refs

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from heliostat._core.actors import ActorHandle
 from heliostat._core.engine import Running
+from heliostat._core.ids import ActorID
 from heliostat._core.session import current_engine
 
 
@@ -50,6 +52,23 @@ class RuntimeContext:
         """The actor's id in hex, or None outside actors."""
         actor = self._running().actor
         return None if actor is None else actor.hex()
+
+    def get_actor_name(self) -> str | None:
+        """The actor's name, empty if it was not given one; None outside actors."""
+        running = self._running()
+        return None if running.actor is None else running.actor_name
+
+    @property
+    def current_actor(self) -> ActorHandle[Any]:
+        """A handle to the actor that runs this.
+
+        Raises:
+            RuntimeError: Outside actors.
+        """
+        actor = self._running().actor
+        if actor is None:
+            raise RuntimeError("current_actor is only there inside an actor's method")
+        return ActorHandle(*current_engine().get_actor(ActorID(actor)))
 
     @property
     def namespace(self) -> str:

@@ -23,6 +23,7 @@ class Running(NamedTuple):
     task: bytes | None
     task_name: str
     actor: bytes | None
+    actor_name: str
     gpu_ids: tuple[int, ...]
     resources: dict[str, float]
     restarted: bool
@@ -58,6 +59,9 @@ class Engine(Protocol):
 
     def find_actor(self, name: str, namespace: str | None) -> tuple[ActorInfo, ObjectRef[Any]]:
         """The live actor of that name. Raises ValueError."""
+
+    def get_actor(self, actor: ActorID) -> tuple[ActorInfo, ObjectRef[Any]]:
+        """The actor of that identifier, which lives. Raises ValueError."""
 
     def kill_actor(self, actor: ActorID, *, restart: bool) -> None:
         """End the actor's process now."""

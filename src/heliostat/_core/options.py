@@ -242,7 +242,7 @@ def _parse(
             fields[_FIELDS.get(option, option)] = parsers[option](value)
         elif resources is not None and option in _RESOURCE_KEYS:
             if value is not None:
-                asked[_RESOURCE_KEYS[option]] = to_units(option, value)
+                asked[_RESOURCE_KEYS[option]] = _whole_if_many(option, to_units(option, value))
         elif resources is not None and option == "resources":
             asked.update(_custom(value))
         else:
@@ -253,6 +253,19 @@ def _parse(
             (name, units) for name, units in sorted(merged.items()) if units
         )
     return fields
+
+
+def _whole_if_many(option: str, units: int) -> int:
+    if option == "num_gpus" and units > UNIT and units % UNIT:
+        raise ValueError(
+            f"num_gpus={units / UNIT:g}: more than one GPU must be a whole number of them"
+        )
+    return units
+
+
+def custom_resources(value: object) -> Resources:
+    """A mapping of resource names to amounts, parsed; raises as `task_options`."""
+    return tuple(_custom(value).items())
 
 
 def _custom(value: object) -> dict[str, int]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from heliostat._core.ids import ObjectID
+from heliostat._core.ids import ObjectID, nth
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -138,13 +138,20 @@ class ObjectRefGenerator(Generic[T]):
             raise StopIteration
         return item
 
-    def next_ready(self, timeout_s: float) -> ObjectRef[T] | None:
-        """The next item, or None when the stream has ended.
+    def next_ready(self) -> bool:
+        """Whether `next` would answer without waiting."""
+        return bool(current_engine().wait([self.upcoming()], count=1, timeout_s=0))
 
-        Raises:
-            GetTimeoutError: No item came within `timeout_s`.
-        """
-        return self._take(timeout_s)
+    def is_finished(self) -> bool:
+        """Whether the task has ended and every item was taken."""
+        return self.next_ready() and self._peek() is None
+
+    def _peek(self) -> ObjectRef[T] | None:
+        return current_engine().next_item(self._ref, self._next, timeout_s=0)
+
+    def upcoming(self) -> ObjectRef[Any]:
+        """A reference to wait for, but not to get: ready when `next` would not wait."""
+        return ObjectRef(nth(self._ref._id, self._next + 1))
 
     def _take(self, timeout_s: float | None) -> ObjectRef[T] | None:
         item = current_engine().next_item(self._ref, self._next, timeout_s=timeout_s)

@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from heliostat._core.actors import ActorClass
 from heliostat._core.options import TaskOptions, actor_options, task_options
+from heliostat._core.parameters import parameters_of
 from heliostat._core.refs import ObjectRef, shape
 from heliostat._core.session import current_engine
 from heliostat._core.specs import Code, TaskSpec
@@ -34,6 +35,7 @@ class RemoteFunction(Generic[P, R]):
         self._function = function
         self._options = options
         self._code = Code(function, getattr(function, "__qualname__", repr(function)))
+        self._parameters = parameters_of(function)
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -49,7 +51,13 @@ class RemoteFunction(Generic[P, R]):
         Returns:
             An ObjectRef; a list of them for num_returns > 1, None for num_returns=0, an
             ObjectRefGenerator for num_returns="streaming".
+
+        Raises:
+            TypeError: If the arguments do not fit the function, or cannot be pickled.
+            TaskUnschedulableError: If it asks for resources that are not there at all.
         """
+        if self._parameters is not None:
+            self._parameters.check(args, kwargs)
         options = self._options
         refs = current_engine().submit(TaskSpec(self._code, args, kwargs, options))
         return shape(refs, options.num_returns)  # type: ignore[no-any-return]

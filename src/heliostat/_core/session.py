@@ -17,7 +17,7 @@ from typing import Any
 
 from heliostat._core import refs
 from heliostat._core.engine import NAMES, Engine
-from heliostat._core.options import InitOptions, to_units
+from heliostat._core.options import InitOptions, custom_resources
 
 _lock = threading.RLock()
 _engine: Engine | None = None
@@ -132,10 +132,7 @@ def init(
         engine=name,
         num_cpus=_whole("num_cpus", num_cpus, "HELIOSTAT_NUM_CPUS"),
         num_gpus=_whole("num_gpus", num_gpus, "HELIOSTAT_NUM_GPUS"),
-        resources=tuple(
-            (key, to_units(f"resources[{key!r}]", amount))
-            for key, amount in (resources or {}).items()
-        ),
+        resources=custom_resources(resources),
         object_store_memory=_store_memory(object_store_memory),
         namespace=namespace or "",
         log_to_driver=log_to_driver is not False,

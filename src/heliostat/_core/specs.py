@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from heliostat._core.ids import ActorID, fresh
 from heliostat._core.options import ActorOptions, MethodOptions, TaskOptions
+from heliostat._core.parameters import Parameters
 
 
 class Code:
@@ -37,6 +38,13 @@ class TaskSpec(NamedTuple):
     options: TaskOptions
 
 
+class Method(NamedTuple):
+    """What a handle knows of a method of its actor."""
+
+    options: MethodOptions
+    parameters: Parameters | None
+
+
 class ActorSpec(NamedTuple):
     """The making of one actor."""
 
@@ -44,7 +52,7 @@ class ActorSpec(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     options: ActorOptions
-    methods: dict[str, MethodOptions]
+    methods: dict[str, Method]
 
 
 class CallSpec(NamedTuple):
@@ -62,4 +70,4 @@ class ActorInfo(NamedTuple):
 
     actor: ActorID
     class_name: str
-    methods: dict[str, MethodOptions]
+    methods: dict[str, Method]

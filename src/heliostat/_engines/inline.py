@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from heliostat._core.actors import ActorExit
+from heliostat._core.actors import ActorExit, find_method
 from heliostat._core.engine import ClusterState, Running
 from heliostat._core.ids import ActorID, NodeID, ObjectID, fresh, nth
 from heliostat._core.options import (
@@ -36,7 +36,7 @@ from heliostat.exceptions import (
 )
 
 _END = object()
-_NOTHING = Running(None, "", None, (), {}, False)
+_NOTHING = Running(None, "", None, "", (), {}, False)
 
 
 class _Failure(NamedTuple):
@@ -103,7 +103,7 @@ class InlineEngine:
     def _construct(self, actor: _Actor) -> None:
         spec = actor.spec
         running = Running(
-            fresh(), spec.code.name, actor.info.actor, (), _whole(spec.options.resources),
+            fresh(), spec.code.name, actor.info.actor, spec.options.name, (), _whole(spec.options.resources),
             actor.restarts > 0,
         )  # fmt: skip
         outcome = self._run(
@@ -123,7 +123,7 @@ class InlineEngine:
         name = f"{actor.info.class_name}.{spec.method}"
         if actor.dead is not None:
             return self._store(name, _Failure(actor.dead), spec.options)
-        bound = getattr(actor.instance, spec.method)
+        bound = find_method(actor.instance, spec.method)
         return self._call(
             bound, name, spec.args, spec.kwargs, spec.options, actor.options.resources, actor
         )
@@ -139,8 +139,8 @@ class InlineEngine:
         actor: _Actor | None,
     ) -> list[ObjectRef[Any]]:
         running = Running(
-            fresh(), name, actor.info.actor if actor else None, self._gpus(resources),
-            _whole(resources), bool(actor and actor.restarts),
+            fresh(), name, actor.info.actor if actor else None,
+            actor.options.name if actor else "", self._gpus(resources), _whole(resources), bool(actor and actor.restarts),
         )  # fmt: skip
         tries = 1 + (options.max_retries if isinstance(options, TaskOptions) else 0)
         while True:
@@ -221,6 +221,11 @@ class InlineEngine:
                 f"there are: {sorted(key[1] for key in self._names)}"
             )
         return actor.info, ObjectRef(actor.info.actor)
+
+    def get_actor(self, actor: ActorID) -> tuple[ActorInfo, ObjectRef[Any]]:
+        """The actor of that identifier."""
+        info = self._actors[actor].info
+        return info, ObjectRef(info.actor)
 
     def kill_actor(self, actor: ActorID, *, restart: bool) -> None:
         """Drop the instance; make a new one if it may restart."""

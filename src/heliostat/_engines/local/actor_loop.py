@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from heliostat._core.actors import ActorExit
+from heliostat._core.actors import ActorExit, find_method
 from heliostat._engines.local.engine import RUNNING
 from heliostat._engines.local.messages import Call, Finished
 
@@ -43,7 +43,9 @@ def _serve_threads(worker: Worker, concurrency: int) -> NoReturn:
         name = f"{type(worker.actor).__name__}.{message.method}"
         RUNNING.set(worker.running._replace(task=message.task, task_name=name))
         try:
-            report = worker.attempt(message, name, lambda: getattr(worker.actor, message.method))
+            report = worker.attempt(
+                message, name, lambda: find_method(worker.actor, message.method)
+            )
         except ActorExit:
             worker.exit_actor()
         worker.reply(report, message, more=False)
@@ -126,7 +128,7 @@ class _Async:
     async def _call(self, message: Call, name: str) -> Any:
         worker = self._worker
         args, kwargs = worker.arguments(message)
-        outcome = getattr(worker.actor, message.method)(*args, **kwargs)
+        outcome = find_method(worker.actor, message.method)(*args, **kwargs)
         if inspect.isawaitable(outcome):
             outcome = await outcome
         if message.num_returns < 0 and hasattr(outcome, "__aiter__"):

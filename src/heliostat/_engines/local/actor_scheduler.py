@@ -15,6 +15,7 @@ from heliostat._engines.local.messages import (
     Asked,
     Call,
     Called,
+    Cancelled,
     Created,
     Exiting,
     Finished,
@@ -107,7 +108,7 @@ class ActorScheduler:
                 Make(
                     actor.id, created.key, created.name, created.call, created.call_id,
                     created.slots, scheduler.lend_needs(worker.proc, maker), gpus, maker.shape,
-                    created.concurrency, actor.restarted,
+                    created.concurrency, actor.restarted, created.public_name,
                 ),
             )
         )  # fmt: skip
@@ -139,13 +140,14 @@ class ActorScheduler:
     def _send_calls(self, actor: Actor) -> None:
         """Send queued calls in order, up to the first whose arguments are not there."""
         scheduler = self.scheduler
+        if actor.worker is None or scheduler.workers[actor.worker].killed:
+            return  # its end is on the way, and then it restarts or is dead
         while actor.state == "alive" and actor.queue and actor.queue[0].state == "ready":
             task = actor.queue.popleft()
             failed = scheduler.failed_need(task) if task.event.needs else None
             if failed is not None:
                 scheduler.fail(task, failed)
                 continue
-            assert actor.worker is not None
             task.move("running")
             task.worker = scheduler.workers[actor.worker]
             actor.calls[task.id] = task
@@ -330,6 +332,10 @@ class ActorScheduler:
         if event.question == "find":
             namespace, name = event.payload
             return self._find(event.proc, namespace, name)
+        if event.question == "actor":
+            return self._info(event.proc, self.actors[event.payload])
+        if event.question == "cancel":
+            return self._cancel_by_force(Cancelled(*event.payload))
         raise AssertionError(f"no such question: {event.question}")
 
     def _create_named(self, created: Created, *, get_if_exists: bool) -> Any:
@@ -351,8 +357,21 @@ class ActorScheduler:
             raise ValueError(
                 f"no actor is named {name!r} in namespace {namespace!r}; there are: {known}"
             )
+        return self._info(proc, actor)
+
+    def _info(self, proc: int, actor: Actor) -> tuple[bytes, str, bytes]:
         self.scheduler.owned.lend(proc, actor.id)
         return actor.id, actor.created.name, actor.created.methods
+
+    def _cancel_by_force(self, event: Cancelled) -> None:
+        entry = self.scheduler.entry(event.id)
+        task = self.scheduler.tasks.get(entry.task) if entry is not None and entry.task else None
+        if task is not None and task.actor is not None:
+            raise ValueError(
+                f"cancel(force=True) is not for calls of an actor ({task.name}): it would end the "
+                "actor; use force=False, or ray.kill(actor)"
+            )
+        self.scheduler.cancel(event)
 
     def check(self) -> None:
         """Assert the invariants of the actor tables."""

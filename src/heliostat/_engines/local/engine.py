@@ -48,7 +48,7 @@ from heliostat.exceptions import (
 
 INLINE_MOST = 64 << 10  # larger values go through the arena
 AS_THE_ACTOR = -2
-_NOTHING = Running(None, "", None, (), {}, False)
+_NOTHING = Running(None, "", None, "", (), {}, False)
 
 RUNNING: contextvars.ContextVar[Running] = contextvars.ContextVar("running", default=_NOTHING)
 
@@ -316,6 +316,10 @@ class LocalEngine:
         """The live actor of that name."""
         return self._actor(*self._port.ask("find", (namespace or self._port.namespace, name)))
 
+    def get_actor(self, actor: ActorID) -> tuple[ActorInfo, ObjectRef[Any]]:
+        """The actor of that identifier."""
+        return self._actor(*self._port.ask("actor", bytes(actor)))
+
     def _actor(self, actor: bytes, name: str, methods: bytes) -> tuple[ActorInfo, ObjectRef[Any]]:
         return ActorInfo(ActorID(actor), name, pickle.loads(methods)), self._mine(actor)
 
@@ -325,7 +329,11 @@ class LocalEngine:
 
     def cancel(self, ref: ObjectRef[Any], *, force: bool, recursive: bool) -> None:
         """Stop the task that makes this value."""
-        self._port.post(Cancelled(self._port.proc, ref._id, force, recursive))
+        event = Cancelled(self._port.proc, ref._id, force, recursive)
+        if force:
+            self._port.ask("cancel", tuple(event))  # it may be refused
+        else:
+            self._port.post(event)
 
     def adopt(self, id_: ObjectID) -> ObjectRef[Any]:
         """A counted reference for an identifier that arrived inside a value."""

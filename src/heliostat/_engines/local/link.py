@@ -58,7 +58,7 @@ class Link:
         self.busy_with_task = False  # the main thread runs a task (not an actor's method)
         self.on_inbox: Callable[[], None] | None = None  # set by asyncio actors
         self.interrupt: Callable[[], None] = lambda: None  # raises if what runs was cancelled
-        self._blocked = False
+        self._blocked = 0  # threads of the running task that wait
         self._mail = Waiter()
         self._sock = sock
         self._parser = wire.Parser()
@@ -165,16 +165,20 @@ class Link:
         """Wait until the waiter misses nothing; lend the CPU meanwhile."""
         if waiter.missing <= 0:
             return True
-        is_main = threading.current_thread() is threading.main_thread()
-        if not (is_main and self.busy_with_task):
+        if not self.busy_with_task:
             return self._lead.wait(waiter, timeout_s)
-        self._blocked = True
-        self.post(Blocked(self.proc, self._unbegun()))
+        with self._lock:
+            self._blocked += 1
+            if self._blocked == 1:
+                self._out.append(Blocked(self.proc, self._unbegun()))
         try:
             return self._lead.wait(waiter, timeout_s)
         finally:
-            self._blocked = False
-            self.post(Resumed(self.proc))
+            with self._lock:
+                self._blocked -= 1
+                if not self._blocked:
+                    self._out.append(Resumed(self.proc))
+            self.flush()
 
     def wait_for_work(self) -> None:
         """The main thread is idle: read until there is something to run."""

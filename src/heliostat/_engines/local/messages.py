@@ -243,6 +243,7 @@ class Make(NamedTuple):
     shape: Shape
     concurrency: int
     restarted: bool
+    public_name: str
 
 
 class Call(NamedTuple):

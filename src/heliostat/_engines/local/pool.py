@@ -134,7 +134,8 @@ def describe(status: int) -> str:
     """
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        return f"it was killed by {signal.Signals(number).name} (signal {number})"
+        known = {signal_.value: signal_.name for signal_ in signal.Signals}
+        return f"it was killed by {known.get(number, 'a signal')} (signal {number})"
     return f"it ended with exit code {os.waitstatus_to_exitcode(status)}"
 
 

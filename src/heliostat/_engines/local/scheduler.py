@@ -84,7 +84,7 @@ class Scheduler:
             Blocked: self._blocked,
             Resumed: self._resumed,
             Returned: self._returned,
-            Cancelled: self._cancelled,
+            Cancelled: self.cancel,
             WorkerLost: self._worker_lost,
             Tick: self._tick,
         }
@@ -307,6 +307,8 @@ class Scheduler:
     def _forget(self, task: Task) -> None:
         task.move("done")
         del self.tasks[task.id]
+        if task.missing:
+            self._stop_waiting(task)
         if task.num_returns == 0:
             self.owned.objects.pop(task.id, None)
         if task.holds:
@@ -451,6 +453,9 @@ class Scheduler:
             unheld, self.owned.unheld = self.owned.unheld, []
             for id_ in unheld:
                 self.actors.perhaps_end(id_)
+                task = self.tasks.get(id_)
+                if task is not None and task.num_returns < 0 and task.state == "running":
+                    self._cancel_running(task, force=False)  # nobody can take its items
         for value in self.owned.freed:
             if value[0] == STORED:
                 self.out.append(Free(value))
@@ -521,7 +526,8 @@ class Scheduler:
 
     # Cancellation
 
-    def _cancelled(self, event: Cancelled) -> None:
+    def cancel(self, event: Cancelled) -> None:
+        """Stop the task of a value, if it has not ended."""
         entry = self.owned.objects.get(event.id)
         task = self.tasks.get(entry.task) if entry is not None and entry.task else None
         if task is not None:
@@ -539,7 +545,6 @@ class Scheduler:
             self.actors.unqueue(task)
         elif task.state == "ready":
             self.ready[task.shape].remove(task)
-        self._stop_waiting(task)
         self.fail(task, failures.cancelled(task.name))
 
     def _stop_waiting(self, task: Task) -> None:

@@ -15,11 +15,12 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from heliostat._core import session
-from heliostat._core.actors import ActorExit
+from heliostat._core.actors import ActorExit, find_method
 from heliostat._core.arguments import fill
 from heliostat._core.engine import Running
 from heliostat._core.options import UNIT, InitOptions
 from heliostat._core.outcomes import retries, spread, task_error
+from heliostat._engines.local import failures
 from heliostat._engines.local.engine import RUNNING, LocalEngine
 from heliostat._engines.local.link import Link
 from heliostat._engines.local.messages import (
@@ -49,7 +50,7 @@ class Worker:
         self.functions: dict[bytes, Any] = {}
         self.actor: Any = None
         self.actor_id: bytes | None = None
-        self.running = Running(None, "", None, (), {}, False)
+        self.running = Running(None, "", None, "", (), {}, False)
         self._task: bytes | None = None  # what the main thread runs, and may be cancelled
         self._flushed = 0.0
         link.interrupt = self._interrupt
@@ -86,7 +87,7 @@ class Worker:
             self._prepare(message.gpus, message.shape)
             RUNNING.set(
                 Running(
-                    message.task, message.name, None, message.gpus, _whole(message.shape), False
+                    message.task, message.name, None, "", message.gpus, _whole(message.shape), False
                 )
             )
             report = self.attempt(message, message.name, lambda: self.function(message.key))
@@ -167,6 +168,8 @@ class Worker:
 
     def error(self, name: str, error: BaseException) -> Value:
         """An error of the user's code as a value; what cannot be pickled travels as text."""
+        if isinstance(error, KeyboardInterrupt):
+            return failures.cancelled(name)
         wrapped = task_error(name, error)
         try:
             return self._checked(wrapped)
@@ -214,8 +217,8 @@ class Worker:
         self._prepare(message.gpus, message.shape)
         name = f"{message.name}.__init__"
         self.running = Running(
-            message.task, message.name, message.task, message.gpus, _whole(message.shape),
-            message.restarted,
+            message.task, message.name, message.task, message.public_name, message.gpus,
+            _whole(message.shape), message.restarted,
         )  # fmt: skip
         RUNNING.set(self.running)
         start = time.perf_counter()
@@ -249,7 +252,7 @@ class Worker:
         try:
             if self.link.cancelled:
                 self._interrupt()
-            report = self.attempt(message, name, lambda: getattr(self.actor, message.method))
+            report = self.attempt(message, name, lambda: find_method(self.actor, message.method))
         except ActorExit:
             self.exit_actor()
         except KeyboardInterrupt as error:

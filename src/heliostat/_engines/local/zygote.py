@@ -19,6 +19,7 @@ import sys
 from typing import Any, NoReturn
 
 from heliostat._engines.local import worker
+from heliostat._engines.local.pool import MAIL
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -167,6 +168,7 @@ def _reseed() -> None:
 def main(control: int, segment: int) -> None:
     """Be the zygote: `control` is the socket to the driver, `segment` the shared memory."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(MAIL, signal.SIG_IGN)  # until a new worker has its own handler in place
     gc.freeze()
     zygote = Zygote(socket.socket(fileno=control), segment)
     try:
