@@ -311,6 +311,9 @@ class DataConfig:
         ['train']
     """
 
+    # Give every rank the same number of rows, so that all see as many batches.
+    equal = True
+
     def __init__(
         self,
         datasets_to_split: Literal["all"] | list[str] = "all",
@@ -352,7 +355,7 @@ class DataConfig:
         shards: list[dict[str, DataIterator]] = [{} for _ in range(world_size)]
         for name, dataset in datasets.items():
             if self.is_split(name) and world_size > 1:
-                iterators = list(dataset.streaming_split(world_size, equal=True))
+                iterators = list(dataset.streaming_split(world_size, equal=self.equal))
             else:
                 iterators = [dataset.iterator()] * world_size
             for shard, iterator in zip(shards, iterators, strict=True):

@@ -2,6 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from heliostat.train import RunConfig
+
 
 def taxi(rows, seed=0):
     """Trips whose label depends on two of four columns."""
@@ -16,6 +18,21 @@ def taxi(rows, seed=0):
     })  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def table():
     return taxi(1000)
+
+
+@pytest.fixture(scope="session")
+def valid_table():
+    return taxi(300, seed=1)
+
+
+@pytest.fixture
+def run_config(tmp_path):
+    """A RunConfig that writes to a directory of the test's own and shows nothing."""
+
+    def make(**options):
+        return RunConfig(storage_path=tmp_path, verbose=0, **options)
+
+    return make

@@ -6,18 +6,15 @@ are joined.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import xgboost
 
 import heliostat.train as train
 from heliostat.train.xgboost._callback import RayTrainReportCallback
-
-if TYPE_CHECKING:
-    from heliostat.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -33,59 +30,10 @@ class Boosting:
     threads: int = 1
 
 
-class Tables(Protocol):
-    """A DataIterator, as far as boosting needs one; also a RowShare."""
+class AllRows(train.DataConfig):
+    """Divides the rows evenly and leaves none out: boosting does not count batches."""
 
-    def iter_batches(self, *, batch_size: int | None, batch_format: str) -> Iterable[Any]:
-        """Arrow tables, when asked for batch_format="pyarrow"."""
-        ...
-
-
-@dataclass(frozen=True)
-class RowShare:
-    """The rows from `start` to `stop` of a dataset that is in memory already."""
-
-    dataset: Dataset
-    start: int
-    stop: int
-
-    def iter_batches(self, *, batch_size: int | None, batch_format: str) -> Iterator[pa.Table]:
-        """The rows, cut out of the dataset's own blocks without a copy."""
-        assert (batch_size, batch_format) == (None, "pyarrow")
-        at = 0
-        for table in self.dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            low, high = max(self.start - at, 0), min(self.stop - at, len(table))
-            at += len(table)
-            if low < high:
-                yield table.slice(low, high - low)
-            if at >= self.stop:
-                return
-
-
-class RowShares(train.DataConfig):
-    """Gives every rank the same number of rows, give or take one, and loses none."""
-
-    def configure(
-        self,
-        datasets: dict[str, Dataset],
-        world_size: int,
-        worker_handles: list[Any] | None,
-        worker_node_ids: list[str] | None,
-        **kwargs: Any,
-    ) -> list[dict[str, Any]]:
-        """Cut each dataset by row numbers."""
-        shards: list[dict[str, Any]] = [{} for _ in range(world_size)]
-        for name, dataset in datasets.items():
-            rows = dataset.count()
-            if rows < world_size:
-                raise ValueError(
-                    f"datasets[{name!r}] has {rows} rows for {world_size} workers; every worker "
-                    "needs at least one: use a smaller num_workers"
-                )
-            for rank, shard in enumerate(shards):
-                low, high = rank * rows // world_size, (rank + 1) * rows // world_size
-                shard[name] = RowShare(dataset, low, high)
-        return shards
+    equal = False
 
 
 class ReportEachRound(RayTrainReportCallback):
@@ -95,10 +43,10 @@ class ReportEachRound(RayTrainReportCallback):
         super().__init__(
             frequency=job.checkpoint_frequency, checkpoint_at_end=job.checkpoint_at_end
         )
-        self._last_round = job.num_boost_round - 1
+        self._rounds = job.num_boost_round
 
-    def _due(self, epoch: int) -> bool:
-        return super()._due(epoch) or (self._at_end and epoch == self._last_round)
+    def _due(self, rounds: int) -> bool:
+        return super()._due(rounds) or (self._at_end and rounds == self._rounds)
 
 
 def boost(job: Boosting) -> None:
@@ -121,7 +69,7 @@ def boost(job: Boosting) -> None:
 
 
 def _matrix(name: str, job: Boosting) -> xgboost.DMatrix:
-    shard: Tables = train.get_dataset_shard(name)
+    shard = train.get_dataset_shard(name)
     batches = list(shard.iter_batches(batch_size=None, batch_format="pyarrow"))
     if not batches:
         raise ValueError(

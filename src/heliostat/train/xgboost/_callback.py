@@ -89,7 +89,7 @@ class RayTrainReportCallback(TrainingCallback):
     ) -> bool:
         """Report a round."""
         self._last_metrics = self._metrics(evals_log)
-        self._saved_last = self._due(epoch)
+        self._saved_last = self._due(model.num_boosted_rounds())
         self._report(model if self._saved_last else None)
         return False
 
@@ -99,8 +99,9 @@ class RayTrainReportCallback(TrainingCallback):
             self._report(model)
         return model
 
-    def _due(self, epoch: int) -> bool:
-        return self._frequency > 0 and (epoch + 1) % self._frequency == 0
+    def _due(self, rounds: int) -> bool:
+        """Whether a model of so many rounds, those it began with included, is to be saved."""
+        return self._frequency > 0 and rounds % self._frequency == 0
 
     def _metrics(self, evals_log: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         found = {

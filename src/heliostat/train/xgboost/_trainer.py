@@ -16,7 +16,7 @@ from heliostat.train.checkpoint import Checkpoint
 from heliostat.train.config import DataConfig, RunConfig, ScalingConfig
 from heliostat.train.data_parallel_trainer import DataParallelTrainer
 from heliostat.train.xgboost._backend import XGBoostConfig
-from heliostat.train.xgboost._boost import Boosting, RowShares, boost, check_types
+from heliostat.train.xgboost._boost import AllRows, Boosting, boost, check_types
 from heliostat.train.xgboost._callback import RayTrainReportCallback
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class XGBoostTrainer(DataParallelTrainer):
             return job
         divided = self.dataset_config
         if type(divided) is DataConfig:
-            divided = RowShares(divided.datasets_to_split)
+            divided = AllRows(divided.datasets_to_split)
         return dataclasses.replace(
             job,
             loop=functools.partial(boost, dataclasses.replace(boosting, threads=self._threads())),
@@ -159,7 +159,16 @@ class XGBoostTrainer(DataParallelTrainer):
         for name, dataset in datasets.items():
             _check_columns(name, dataset, self._boosting.label_column)
             ready[name] = dataset.materialize()
+            self._check_rows(name, ready[name].count())
         return ready
+
+    def _check_rows(self, name: str, rows: int) -> None:
+        workers = self.scaling_config.num_workers
+        if rows < max(1, workers):
+            raise ValueError(
+                f"datasets[{name!r}] has {rows} rows for {workers} workers; every worker needs at "
+                "least one: use a smaller num_workers"
+            )
 
     def _threads(self) -> int:
         """How many threads each rank uses.
