@@ -1,10 +1,10 @@
-"""The tree that tools/tree.py writes into ARCHITECTURE.md."""
+"""The trees that tools/tree.py writes into the pages."""
 
 from pathlib import Path
 
 import pytest
 
-from tools.tree import BEGIN, END, page_with, purpose, tree
+from tools.tree import BEGIN, END, listing, overview, page_with, purpose
 
 
 def write(root: Path, name: str, text: str) -> None:
@@ -18,13 +18,26 @@ def test_files_of_the_top_come_first_then_a_folder_after_the_other(tmp_path):
     write(tmp_path, "data/__init__.py", '"""Data: tables.\n\nMore."""')
     write(tmp_path, "data/block.py", '"""A block."""')
     write(tmp_path, "errors.py", '"""Errors."""')
-    rows = [row.split(maxsplit=1) for row in tree(tmp_path).splitlines()]
+    rows = [row.split(maxsplit=1) for row in listing(tmp_path).splitlines()]
     assert rows == [
         ["heliostat/", "The library."],
         ["errors.py", "Errors."],
         [],
         ["heliostat/data/", "Data: tables."],
         ["block.py", "A block."],
+    ]
+
+
+def test_the_overview_names_the_files_of_each_folder(tmp_path):
+    write(tmp_path, "__init__.py", '"""The library."""')
+    write(tmp_path, "data/__init__.py", '"""Data: tables."""')
+    write(tmp_path, "data/block.py", '"""A block."""')
+    write(tmp_path, "data/_plan.py", '"""A plan."""')
+    rows = [row.split() for row in overview(tmp_path).splitlines()]
+    assert rows == [
+        ["heliostat/", "The", "library."],
+        ["heliostat/data/", "Data:", "tables."],
+        ["_plan", "block"],
     ]
 
 
