@@ -20,7 +20,7 @@ import heliostat as ray
 from heliostat import serve, tune
 from heliostat.train import Checkpoint, RunConfig, ScalingConfig
 from heliostat.train.xgboost import XGBoostTrainer
-from heliostat.tune import ResultGrid, TuneConfig, Tuner
+from heliostat.tune import TuneConfig, Tuner
 
 TRIPS = Path(__file__).resolve().parent / "data" / "taxi_lesson1.parquet"
 LABEL = "is_big_tip"
@@ -82,16 +82,16 @@ def learn(storage: str) -> None:
     result = trainer.fit()
     print(f"\nTrained at the default depth: valid-logloss {result.metrics['valid-logloss']:.5f}")
 
-    # Define the tuner, fit it, and get the best checkpoint.
+    # Define the tuner, fit it (which prints a table of the trials), and get the best checkpoint.
     tuner = Tuner(
         trainer,
         param_space={"params": {"max_depth": tune.randint(2, 12)}},
         tune_config=TuneConfig(num_samples=3, metric="valid-logloss", mode="min"),
         run_config=RunConfig(storage_path=storage),
     )
-    results = tuner.fit()
-    show_trials(results)
-    checkpoint = results.get_best_result().checkpoint
+    best = tuner.fit().get_best_result()
+    print("Best depth:", best.config["params"]["max_depth"])
+    checkpoint = best.checkpoint
 
     # Predict the validation set offline, in batches, by two processes.
     valid_dataset_inputs = valid_dataset.drop_columns([LABEL])
@@ -116,20 +116,6 @@ def ask(batch: dict[str, np.ndarray]) -> Any:
     response = requests.post("http://localhost:8000/", json=data, timeout=30)
     response.raise_for_status()
     return response.json()
-
-
-def show_trials(results: ResultGrid) -> None:
-    """Print what each trial tried and reached, and which was the best."""
-    rows = [
-        {
-            "max_depth": result.config["params"]["max_depth"],
-            "train-logloss": result.metrics["train-logloss"],
-            "valid-logloss": result.metrics["valid-logloss"],
-        }
-        for result in results
-    ]
-    print("\n" + pd.DataFrame(rows).sort_values("valid-logloss").to_string(index=False))
-    print("Best depth:", results.get_best_result().config["params"]["max_depth"])
 
 
 def show_quality(valid: "ray.data.Dataset", predicted: "ray.data.Dataset") -> None:

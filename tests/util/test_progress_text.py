@@ -114,3 +114,11 @@ def test_no_row_is_wider_than_the_terminal(name, note, done, total, width, elaps
     rows = text.split("\n")
     assert len(rows) == 3
     assert max(map(_cells, rows)) <= max(width - 1, 8)
+
+
+def test_a_long_name_takes_the_room_that_the_rest_leaves():
+    name = "Select(passenger_count, trip_distance) -> MapBatches(OfflinePredictor)"
+    ended = view(5, name=name, outcome="done")
+    assert name in visible(Live().frame([], [ended], 1.0, (110, 24)))
+    assert name[:25] in visible(Live().frame([], [ended], 1.0, (80, 24)))
+    assert name not in visible(Live().frame([], [ended], 1.0, (80, 24)))

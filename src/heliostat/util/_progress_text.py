@@ -78,9 +78,11 @@ class Live:
         shown = [view for view in opened if now - view.started >= QUIET_S]
         if not kept and not shown:
             return self.wipe()
-        names = max(_cells(view.name) for view in [*kept, *shown])
-        above = [self._row(_end_cells(view, now, self._unicode), names, width) for view in kept]
-        rows = [self._row(self._open_cells(view, now), names, width) for view in shown]
+        above, rows = self._rows(
+            [_end_cells(view, now, self._unicode) for view in kept],
+            [self._open_cells(view, now) for view in shown],
+            width,
+        )
         if len(rows) > height:
             hidden = len(rows) - height + 1
             rows = [_cut(f"  and {hidden} more", width), *rows[hidden:]]
@@ -121,9 +123,22 @@ class Live:
         solid, empty = ("━", "╌") if self._unicode else ("#", ".")
         return solid * full + empty * (BAR_CELLS - full)
 
-    def _row(self, cells: list[Cell], names: int, width: int) -> str:
-        """Lay cells out in at most `width` columns, names in one column under each other."""
-        name_width = min(names, max(width // 3, 6))
+    def _rows(
+        self, ended: list[list[Cell]], opened: list[list[Cell]], width: int
+    ) -> tuple[list[str], list[str]]:
+        """The rows, with their names in one column: a third of the width, or what is left."""
+        every = [*ended, *opened]
+        rests = [[cell for cell in (mark, *rest) if cell.text] for mark, _, *rest in every]
+        spare = width - max(map(_row_cells, rests)) - 2
+        longest = max(_cells(name.text) for _, name, *_ in every)
+        name_width = min(longest, max(width // 3, spare, 6))
+        return (
+            [self._row(cells, name_width, width) for cells in ended],
+            [self._row(cells, name_width, width) for cells in opened],
+        )
+
+    def _row(self, cells: list[Cell], name_width: int, width: int) -> str:
+        """Lay cells out in at most `width` columns."""
         mark, name, *rest = cells
         head = _cut(name.text, name_width)
         head += " " * (name_width - _cells(head))
