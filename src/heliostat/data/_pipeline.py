@@ -403,7 +403,7 @@ class Pipeline:
         """Start what may start, from the sink to the source, until nothing more can."""
         sink = self.stages[-1]
         while True:
-            while any([self._step(index) for index in reversed(range(len(self.stages)))]):
+            while sum(self._step(index) for index in reversed(range(len(self.stages)))):
                 pass
             if not (self._wanted and sink.ready):
                 break

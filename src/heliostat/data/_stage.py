@@ -117,7 +117,7 @@ def run_stage(
                 bundles.append(_shared(block) if share else Bundle.of(block))
             elif empty is None or not len(empty.schema):
                 empty = block
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the user's code
         # Goes on to the user as it is, without the frames of our iterators around theirs.
         raise error.with_traceback(_users_part(error.__traceback__)) from error.__cause__
     if not bundles and empty is not None:

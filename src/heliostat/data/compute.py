@@ -166,37 +166,42 @@ def _strategy(
         compute = TaskPoolStrategy()
     elif compute == "actors":
         compute = ActorPoolStrategy()
-    if compute is not None:
-        if concurrency is not None:
-            raise ValueError("give either compute or concurrency, not both")
-        if not isinstance(compute, TaskPoolStrategy | ActorPoolStrategy):
-            raise ValueError(
-                f"compute must be a TaskPoolStrategy or an ActorPoolStrategy, got {compute!r}"
-            )
-        if is_class != isinstance(compute, ActorPoolStrategy):
-            kind, other = (
-                ("class", "ActorPoolStrategy") if is_class else ("function", "TaskPoolStrategy")
-            )
-            raise ValueError(f"{fn!r} is a {kind}: use {other}(...) instead of {compute!r}")
-        return compute
+    if compute is not None and concurrency is not None:
+        raise ValueError("give either compute or concurrency, not both")
+    if compute is None:
+        compute = _from_concurrency(fn, is_class, concurrency)
+    if not isinstance(compute, TaskPoolStrategy | ActorPoolStrategy):
+        raise ValueError(
+            f"compute must be a TaskPoolStrategy or an ActorPoolStrategy, got {compute!r}"
+        )
+    if is_class != isinstance(compute, ActorPoolStrategy):
+        kind, other = ("class", "Actor") if is_class else ("function", "Task")
+        raise ValueError(f"{fn!r} is a {kind}: use {other}PoolStrategy(...) instead of {compute!r}")
+    return compute
+
+
+def _from_concurrency(
+    fn: Any, is_class: bool, concurrency: Concurrency
+) -> TaskPoolStrategy | ActorPoolStrategy:
+    numbers = concurrency if isinstance(concurrency, tuple) else (concurrency,)
     if concurrency is None:
         return ActorPoolStrategy() if is_class else TaskPoolStrategy()
-    if isinstance(concurrency, tuple):
-        whole = all(isinstance(number, int) for number in concurrency)
-        if not whole or len(concurrency) not in (2, 3):
-            raise ValueError(f"concurrency must be an int or (min, max), got {concurrency!r}")
-        if not is_class:
-            raise ValueError(
-                f"concurrency={concurrency!r} sizes a pool of actors, but {fn!r} is a function; "
-                "give a single number"
-            )
-        first = concurrency[2] if len(concurrency) == 3 else None
-        return ActorPoolStrategy(
-            min_size=concurrency[0], max_size=concurrency[1], initial_size=first
+    whole = all(isinstance(one, int) and not isinstance(one, bool) for one in numbers)
+    if not whole or len(numbers) > 3:
+        raise ValueError(
+            f"concurrency must be an int, (min, max) or (min, max, initial), got {concurrency!r}"
         )
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        raise ValueError(f"concurrency must be an int >= 1 or (min, max), got {concurrency!r}")
-    return ActorPoolStrategy(size=concurrency) if is_class else TaskPoolStrategy(concurrency)
+    if not isinstance(concurrency, tuple):
+        return ActorPoolStrategy(size=concurrency) if is_class else TaskPoolStrategy(concurrency)
+    if not is_class or len(numbers) < 2:
+        raise ValueError(
+            f"concurrency={concurrency!r} sizes a pool of actors, but {fn!r} is a function; "
+            "give a single number"
+        )
+    minimum, maximum, *initial = numbers
+    return ActorPoolStrategy(
+        min_size=minimum, max_size=maximum, initial_size=initial[0] if initial else None
+    )
 
 
 def _check_options(options: Mapping[str, Any], is_class: bool) -> None:

@@ -1,6 +1,7 @@
 """Where datasets begin: `range`, `from_*` and `read_*`."""
 
 import builtins
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -260,7 +261,5 @@ def _of(tables: Sequence[pa.Table], pieces: int | None = None) -> MaterializedDa
         whole = bundles[0]
         pieces = min(pieces, whole.rows)
         cuts = [whole.rows * part // pieces for part in builtins.range(pieces + 1)]
-        bundles = [
-            whole.view(start, stop - start) for start, stop in zip(cuts, cuts[1:], strict=False)
-        ]
+        bundles = [whole.view(start, stop - start) for start, stop in itertools.pairwise(cuts)]
     return MaterializedDataset(Blocks(tuple(bundles), schema))

@@ -1,5 +1,6 @@
 """Where rows come from: two small protocols. One file a format, and none knows another."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
@@ -110,7 +111,7 @@ class RangeSource:
         cuts = [self.rows * part // pieces for part in range(pieces + 1)]
         return [
             RangeTask(start, stop, self.columns)
-            for start, stop in zip(cuts, cuts[1:], strict=False)
+            for start, stop in itertools.pairwise(cuts)
             if stop > start
         ]
 

@@ -328,9 +328,9 @@ def _list(path: str, filesystem: fs.FileSystem, extensions: Sequence[str] | None
         inner = info.path[len(path) :].strip("/").split("/")
         # Names that begin with a dot or an underscore are what writers keep for themselves.
         hidden = any(part.startswith((".", "_")) for part in inner)
-        if info.type == fs.FileType.File and not hidden:
-            if not endings or info.path.lower().endswith(endings):
-                files.append(info.path)
+        counts = not endings or info.path.lower().endswith(endings)
+        if info.type == fs.FileType.File and counts and not hidden:
+            files.append(info.path)
     return sorted(files)
 
 

@@ -1,0 +1,171 @@
+"""The public class on the inline engine, against pandas."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import heliostat as ray
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+def same(frame, expected):
+    pd.testing.assert_frame_equal(
+        frame.reset_index(drop=True), expected.reset_index(drop=True), check_dtype=False
+    )
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    verbs=st.lists(
+        st.sampled_from(["map", "batches", "pandas", "filter", "flat", "limit", "select", "rename"]),
+        max_size=5,
+    ),
+    cuts=st.lists(st.integers(0, 30), max_size=3),
+    batch=st.sampled_from([None, 1, 7, 100]),
+    limit=st.integers(0, 40),
+)
+def test_every_chain_of_verbs_gives_what_pandas_gives(verbs, cuts, batch, limit):
+    frame = pd.DataFrame({"a": np.arange(30), "b": np.arange(30) * 0.5})
+    edges = [0, *sorted(cuts), 30]
+    parts = [frame.iloc[x:y] for x, y in zip(edges, edges[1:], strict=False)]
+    ds = ray.data.from_pandas([part for part in parts if len(part)])
+    for verb in verbs:
+        a, b = frame.columns[:2]
+        match verb:
+            case "map":
+                ds = ds.map(lambda row, a=a: {**row, a: row[a] + 1})
+                frame = frame.assign(**{a: frame[a] + 1})
+            case "batches":
+                ds = ds.map_batches(lambda x, b=b: {**x, b: x[b] * 2}, batch_size=batch)
+                frame = frame.assign(**{b: frame[b] * 2})
+            case "pandas":
+                ds = ds.map_batches(
+                    lambda x, a=a: x[x[a] > 3], batch_format="pandas", batch_size=batch
+                )
+                frame = frame[frame[a] > 3]
+            case "filter":
+                ds = ds.filter(lambda row, a=a: row[a] % 2 == 0)
+                frame = frame[frame[a] % 2 == 0]
+            case "flat":
+                ds = ds.flat_map(lambda row: [row, row])
+                frame = frame.loc[frame.index.repeat(2)]
+            case "limit":
+                ds = ds.limit(limit)
+                frame = frame.head(limit)
+            case "select":
+                ds = ds.select_columns([b, a])
+                frame = frame[[b, a]]
+            case "rename":
+                ds = ds.rename_columns({a: a + "x"})
+                frame = frame.rename(columns={a: a + "x"})
+        frame = frame.reset_index(drop=True)
+    assert ds.count() == len(frame)
+    if len(frame):
+        same(ds.to_pandas(), frame)
+        assert ds.take(3) == frame.head(3).to_dict("records")
+        assert ds.columns() == list(frame.columns)
+
+
+def test_nothing_runs_before_rows_are_wanted():
+    calls = []
+    ds = ray.data.range(10).map(lambda row: calls.append(1) or row).limit(3)
+    repr(ds)
+    ds.schema(fetch_if_missing=False)
+    assert calls == []
+    assert len(ds.take_all()) == 3
+    assert len(calls) == 3
+
+
+def test_metadata_answers_without_running(parquet, tmp_path):
+    ds = ray.data.read_parquet(parquet)
+    (tmp_path / "trips.parquet").unlink()
+    assert ds.count() == 100
+    assert ds.limit(7).count() == 7
+    assert ds.drop_columns(["zone"]).rename_columns({"id": "n"}).columns() == ["n", "fare", "paid"]
+    assert ds.schema().types == [pa.int64(), pa.float64(), pa.bool_(), pa.string()]
+    assert "num_rows=100" in repr(ds)
+
+
+def test_schema_after_a_function_runs_one_piece_only():
+    seen = []
+    ds = ray.data.range(1600).map_batches(lambda b: seen.append(len(b["id"])) or {"x": b["id"]})
+    assert ds.schema().names == ["x"]
+    assert seen == [100]
+    assert ds.schema().names == ["x"]
+    assert seen == [100]
+
+
+def test_a_schema_prints_as_a_table():
+    assert repr(ray.data.range(1).schema()) == "Column  Type\n------  ----\nid      int64"
+
+
+def test_an_empty_result_keeps_its_columns():
+    ds = ray.data.range(10).filter(lambda row: False)
+    assert ds.count() == 0
+    assert ds.columns() == ["id"]
+    assert list(ds.to_pandas().columns) == ["id"]
+    assert ds.take() == []
+    assert ray.data.from_items([]).schema() is None
+
+
+def test_a_plan_prints_as_it_was_asked_for():
+    ds = ray.data.range(5).map(abs).limit(2)
+    assert repr(ds) == "Dataset\nLimit(2)\n+- Map(abs)\n   +- Range(5)"
+
+
+def test_explain_says_where_things_run(capsys, parquet):
+    ray.data.read_parquet(parquet).map_batches(abs).drop_columns(["x"]).explain()
+    out = capsys.readouterr().out
+    assert "0: ReadParquet, 1 inputs, in place" in out
+    assert "1: MapBatches(abs) -> Drop(x), from 0, in workers" in out
+
+
+def test_stats_tell_stages_tasks_and_rows():
+    ds = ray.data.range(32).map(lambda row: row)
+    assert ds.stats() == "Nothing was run yet."
+    kept = ds.materialize()
+    assert "Stage 0 Range(32) -> Map(<lambda>): 16 tasks in workers, 32 rows" in kept.stats()
+
+
+def test_a_materialized_dataset_runs_nothing_again():
+    calls = []
+    kept = ray.data.range(3).map(lambda row: calls.append(1) or row).materialize()
+    assert kept.num_blocks() == 3
+    assert kept.count() == 3
+    assert kept.take_all() == kept.take_all()
+    assert len(calls) == 3
+
+
+def test_the_number_of_blocks_is_unknown_before():
+    with pytest.raises(NotImplementedError, match="materialize"):
+        ray.data.range(3).num_blocks()
+
+
+def test_datasets_can_be_pickled():
+    ds = ray.data.range(100).materialize().limit(3)
+    assert pickle.loads(pickle.dumps(ds)).take_all() == ds.take_all()
+    big = ray.data.from_numpy(np.zeros((1000, 100)))
+    assert pickle.loads(pickle.dumps(big)).take(1)[0]["data"].shape == (100,)
+
+
+def test_a_dataset_is_no_sequence():
+    with pytest.raises(AttributeError, match="count"):
+        len(ray.data.range(3))
+    with pytest.raises(TypeError, match="iter_rows"):
+        iter(ray.data.range(3))
+
+
+def test_a_notebook_sees_the_first_rows_escaped():
+    html = ray.data.from_items(["<b>"])._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert "1 rows" in html
