@@ -140,7 +140,8 @@ class ActorScheduler:
     def _send_calls(self, actor: Actor) -> None:
         """Send queued calls in order, up to the first whose arguments are not there."""
         scheduler = self.scheduler
-        if actor.worker is None or scheduler.workers[actor.worker].killed:
+        worker = scheduler.workers.get(actor.worker or 0)
+        if worker is None or worker.killed:
             return  # its end is on the way, and then it restarts or is dead
         while actor.state == "alive" and actor.queue and actor.queue[0].state == "ready":
             task = actor.queue.popleft()
@@ -149,14 +150,14 @@ class ActorScheduler:
                 scheduler.fail(task, failed)
                 continue
             task.move("running")
-            task.worker = scheduler.workers[actor.worker]
+            task.worker = worker
             actor.calls[task.id] = task
             event = task.event
             assert isinstance(event, Called)
-            needs = scheduler.lend_needs(actor.worker, task)
+            needs = scheduler.lend_needs(worker.proc, task)
             scheduler.out.append(
                 Send(
-                    actor.worker,
+                    worker.proc,
                     Call(
                         task.id, event.method, event.num_returns, event.retry_on, event.call,
                         event.call_id, event.slots, needs,
@@ -238,6 +239,7 @@ class ActorScheduler:
         self._forget_name(actor)
         maker = actor.maker
         scheduler.tasks.pop(maker.id, None)
+        scheduler.stop_waiting(maker)
         holds, maker.holds = maker.holds, ()
         entry = scheduler.entry(actor.id)
         death = failures.actor_dead(actor.created.name, actor.reason, actor.id)

@@ -308,7 +308,7 @@ class Scheduler:
         task.move("done")
         del self.tasks[task.id]
         if task.missing:
-            self._stop_waiting(task)
+            self.stop_waiting(task)
         if task.num_returns == 0:
             self.owned.objects.pop(task.id, None)
         if task.holds:
@@ -547,7 +547,8 @@ class Scheduler:
             self.ready[task.shape].remove(task)
         self.fail(task, failures.cancelled(task.name))
 
-    def _stop_waiting(self, task: Task) -> None:
+    def stop_waiting(self, task: Task) -> None:
+        """It does not need its arguments any more."""
         for need in task.event.needs:
             waiting = self.waiting.get(need)
             if waiting and task in waiting:
