@@ -98,6 +98,7 @@ class Experiment:
         self._scheduler = scheduler
         self._stopper = stopper
         self._trials: dict[str, Trial] = {trial.trial_id: trial for trial in trials or []}
+        self._order = list(self._trials.values())
         # Failed attempts go to the front, paused trials to the back.
         self._waiting = deque(t for t in self._trials.values() if t.state in (PENDING, PAUSED))
         self._live: dict[str, Trial] = {}
@@ -145,8 +146,8 @@ class Experiment:
         return self.study.limit if total is None else total
 
     def get_trials(self) -> list[Trial]:
-        """All trials so far, in the order proposed."""
-        return list(self._trials.values())
+        """All trials so far, in the order proposed. Not to be changed: it is the one list."""
+        return self._order
 
     def get_trial(self, trial_id: str) -> Trial:
         """One of them."""
@@ -403,6 +404,7 @@ class Experiment:
             return
         trial = self._make(trial_id, index, suggestion)
         self._trials[trial_id] = trial
+        self._order.append(trial)
         self._waiting.append(trial)
         self._scheduler.on_trial_add(self, trial)
         out.append(m.Snapshot("add", trial))
@@ -454,6 +456,7 @@ class Experiment:
         for trial in self._waiting:
             assert trial.state in (PENDING, PAUSED), trial.story
         assert len(set(self._waiting)) == len(self._waiting)
+        assert self._order == list(self._trials.values())
         ended = [t for t in self._trials.values() if t.is_finished()]
         assert len(ended) == self.ended
         assert len(ended) + len(self._live) + len(self._waiting) == len(self._trials)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 20
 # After so many tracebacks the rest are counted only: one mistake often fails every trial.
 MOST_TRACEBACKS = 3
+_MOST_LINES = 20
 _MOST_METRICS = 4
 _WIDEST = 28
 
@@ -74,7 +75,10 @@ class Display:
         if self._line is None or self._failures > MOST_TRACEBACKS:
             return
         assert trial.error is not None
-        text = "".join(traceback.format_exception_only(trial.error)).rstrip()
+        lines = "".join(traceback.format_exception_only(trial.error)).rstrip().splitlines()
+        if len(lines) > _MOST_LINES:  # the end is where the user's code is
+            lines = [lines[0], "...", *lines[2 - _MOST_LINES :]]
+        text = "\n".join(lines)
         sys.stderr.write(f"Trial {trial} failed:\n{text}\nSee {trial.path}/error.txt\n")
         if self._failures == MOST_TRACEBACKS:
             sys.stderr.write("More failures are counted, not shown.\n")

@@ -1,6 +1,7 @@
 """ResultGrid: what came out of a study, a Result for each trial."""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -209,7 +210,9 @@ class ResultGrid:
 
 def to_result(trial: Trial) -> Result:
     """A trial as users see it."""
-    kept = [(Checkpoint(path), metrics) for path, metrics in trial.checkpoints]
+    # A trainer keeps and deletes its own: those that are gone are not kept.
+    there = [kept for kept in trial.checkpoints if os.path.isdir(kept[0])]
+    kept = [(Checkpoint(path), metrics) for path, metrics in there]
     metrics = {**trial.last_result, "config": trial.config} if trial.last_result else None
     return Result(
         metrics=metrics,
