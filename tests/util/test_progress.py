@@ -1,5 +1,6 @@
-"""Progress in real pseudo-terminals and real pipes, seen as a terminal emulator shows it."""
+"""Progress in real pseudo-terminals and real pipes, seen as a terminal shows it."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -13,7 +14,7 @@ import time
 
 import pytest
 
-pyte = pytest.importorskip("pyte", reason="a terminal emulator to look at what is drawn")
+from tests.util.screen import Screen
 
 PYTHON = [sys.executable, "-c"]
 HEAD = "import time, threading, os, signal, sys\nfrom heliostat.util import progress\n"
@@ -23,8 +24,9 @@ class Terminal:
     """A program in a pseudo-terminal, and the screen that a person would see."""
 
     def __init__(self, program, columns=100, rows=24, **environment):
-        self.screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self.screen)
+        self.screen = Screen(columns, rows)
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        self._undrawn = ""
         self.raw = b""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
@@ -33,7 +35,7 @@ class Terminal:
             os.execv(sys.executable, [*PYTHON, HEAD + program])
 
     def text(self):
-        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+        return "\n".join(self.screen.lines()).rstrip()
 
     def read(self, until=None, timeout_s=20):
         """Follow the program to its end, or until the screen shows `until`."""
@@ -49,8 +51,15 @@ class Terminal:
             if not data:
                 break
             self.raw += data
-            self._stream.feed(data)
+            self._draw(self._decode(data))
         return self.text()
+
+    def _draw(self, text):
+        # An escape sequence may arrive in two pieces.
+        whole, escape, rest = (self._undrawn + text).rpartition("\x1b")
+        cut = bool(escape) and not any(char.isalpha() for char in rest)
+        self._undrawn = escape + rest if cut else ""
+        self.screen.feed(whole if cut else whole + escape + rest)
 
     def close(self):
         os.close(self._fd)
@@ -76,7 +85,7 @@ def test_a_live_line_turns_into_one_that_stays():
         "    line.update(10)\n"
     )
     assert "40%  4 of 10 rows" in terminal.read(until="40%")
-    assert terminal.screen.cursor.x == 0
+    assert terminal.screen.column == 0
     os.write(terminal._fd, b"\n")
     assert terminal.read().splitlines()[-1].startswith("✓  Read  10 rows")
     assert terminal.close() == 0
@@ -171,7 +180,7 @@ def test_ctrl_c_stops_the_line_and_leaves_the_terminal_in_order():
     assert "✗  Read  5 rows" in text
     assert "stopped" in text
     assert "KeyboardInterrupt" in text
-    assert not terminal.screen.cursor.hidden
+    assert b"\x1b[?25l" not in terminal.raw
     assert terminal.close() in (-signal.SIGINT, 130)
 
 

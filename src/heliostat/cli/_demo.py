@@ -28,7 +28,7 @@ def find(package: Path = PACKAGE, needs: Sequence[str] = NEEDS) -> Path:
     missing = [name for name in needs if importlib.util.find_spec(name) is None]
     if missing:
         raise DemoNotHere(
-            f"the demo needs {', '.join(missing)}; install it with: pip install 'heliostat[demo]'"
+            f"the demo needs {', '.join(missing)}; install them with: pip install 'heliostat[demo]'"
         )
     for place in (package / "demo", package.parents[1] / "examples"):
         if (place / "taxi.py").is_file():
