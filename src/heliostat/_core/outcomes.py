@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from heliostat._core.options import Streaming
-from heliostat.exceptions import RayError, RayTaskError
+from heliostat.exceptions import RayTaskError
 
 _OURS = str(Path(__file__).parent.parent) + os.sep + "_"
 
@@ -41,7 +41,7 @@ def raisable(error: BaseException) -> BaseException:
 def retries(error: BaseException, kinds: bool | tuple[type[BaseException], ...]) -> bool:
     """Whether `retry_exceptions=kinds` asks for another try after this error."""
     if isinstance(kinds, bool):
-        return kinds and not isinstance(error, RayError)
+        return kinds
     cause = error.cause if isinstance(error, RayTaskError) else error
     return isinstance(cause, kinds)
 

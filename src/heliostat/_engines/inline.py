@@ -119,7 +119,10 @@ class InlineEngine:
 
     def call_actor(self, spec: CallSpec) -> list[ObjectRef[Any]]:
         """Run the method before returning."""
-        actor = self._actors[spec.actor]
+        actor = self._actors.get(spec.actor)
+        if actor is None:
+            gone = ActorDiedError("the actor belongs to a session that has ended", spec.actor.hex())
+            return self._store(spec.method, _Failure(gone), spec.options)
         name = f"{actor.info.class_name}.{spec.method}"
         if actor.dead is not None:
             return self._store(name, _Failure(actor.dead), spec.options)
@@ -142,11 +145,12 @@ class InlineEngine:
             fresh(), name, actor.info.actor if actor else None,
             actor.options.name if actor else "", self._gpus(resources), _whole(resources), bool(actor and actor.restarts),
         )  # fmt: skip
-        tries = 1 + (options.max_retries if isinstance(options, TaskOptions) else 0)
+        limit = _retry_limit(options, actor)
+        tries = 1 + limit if limit >= 0 else -1  # below zero it never reaches zero
         while True:
             outcome = self._run(function, name, args, kwargs, running)
             tries -= 1
-            if not isinstance(outcome, _Failure) or tries <= 0:
+            if not isinstance(outcome, _Failure) or tries == 0:
                 break
             if not retries(outcome.error, options.retry_exceptions):
                 break
@@ -355,15 +359,30 @@ def _constructor_error(actor: _Actor, error: BaseException) -> ActorDiedError:
 def _guarded(items: Any) -> Iterator[Any]:
     """The items of a generator; what it raises is its last item."""
     try:
-        if inspect.isasyncgen(items):
-            items = _await(_collect(items))
-        yield from items
+        yield from _sync(items) if inspect.isasyncgen(items) else items
     except BaseException as error:  # noqa: BLE001 - user code: its error is the last item
         yield _Failure(task_error("generator", error))
 
 
-async def _collect(items: Any) -> list[Any]:
-    return [item async for item in items]
+def _sync(items: Any) -> Iterator[Any]:
+    """The items of an async generator, one by one."""
+    loop = asyncio.new_event_loop()
+    try:
+        while True:
+            yield loop.run_until_complete(anext(items))
+    except StopAsyncIteration:
+        return
+    finally:
+        loop.close()
+
+
+def _retry_limit(options: TaskOptions | MethodOptions, actor: _Actor | None) -> int:
+    """How often it may be repeated; below zero: without end."""
+    if isinstance(options, TaskOptions):
+        return options.max_retries
+    if options.max_task_retries is not None or actor is None:
+        return options.max_task_retries or 0
+    return actor.options.max_task_retries
 
 
 def _await(coroutine: Any) -> Any:

@@ -7,6 +7,7 @@ the leader; when it leaves, one of them takes over.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -26,7 +27,7 @@ class Waiter:
 
     def wake(self) -> None:
         """End its sleep, now or the next time."""
-        if self._lock.locked():
+        with contextlib.suppress(RuntimeError):  # it is awake already
             self._lock.release()
 
     def sleep(self, timeout_s: float | None) -> None:
@@ -63,6 +64,9 @@ class Lead:
                     waiter.sleep(left)
                 finally:
                     self._forget(waiter)
+                    # It may have been woken to lead while what it waits for came: pass it on.
+                    if waiter.missing <= 0 or left is not None:
+                        self.hand_over()
         return True
 
     def _lead(self, waiter: Waiter, deadline: float | None) -> None:
@@ -89,12 +93,10 @@ class Lead:
         return True
 
     def hand_over(self) -> None:
-        """Let a follower take the lead."""
-        if self._followers:
-            try:
+        """Let a follower take the lead, if nobody has it."""
+        if self._followers and not self._taken.locked():
+            with contextlib.suppress(IndexError):  # it has left meanwhile
                 self._followers[0].wake()
-            except IndexError:  # it has left meanwhile
-                return
 
     def taken(self) -> bool:
         """Whether some thread reads now."""
