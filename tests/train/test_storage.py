@@ -85,6 +85,13 @@ def test_a_line_cut_short_does_not_count_and_does_not_spoil_the_next(run, tmp_pa
     assert [e["kind"] for e in read_log(run.path)] == ["begin", "report", "end"]
 
 
+def test_a_line_that_is_none_of_ours_is_named(run):
+    with open(run.path / LOG, "ab") as log:
+        log.write(b"\xff garbage\n")
+    with pytest.raises(ValueError, match=r"run\.jsonl, line 2 cannot be read"):
+        read_log(run.path)
+
+
 def test_only_the_last_run_in_a_directory_is_read(run):
     run.append("report", n=1)
     run.append("begin")

@@ -12,12 +12,14 @@ import pytest
 import heliostat
 from heliostat.train import (
     Checkpoint,
+    DataConfig,
     DataParallelTrainer,
     FailureConfig,
     ScalingConfig,
     WorkerGroupError,
     get_checkpoint,
     get_context,
+    get_dataset_shard,
     report,
 )
 from heliostat.train._worker_group import WorkerGroup
@@ -125,6 +127,24 @@ def test_a_training_runs_inside_an_actor(run_config):
     trial = heliostat.remote(num_cpus=0)(Trial).remote()
     assert heliostat.get(trial.run.remote(), timeout=30) == {"x": 1}
     heliostat.kill(trial)
+
+
+def test_lazy_datasets_are_run_before_the_ranks_take_all_cpus(run_config):
+    rows = heliostat.data.range(100).map_batches(lambda batch: {"x": batch["id"] * 2})
+
+    def loop():
+        batches = list(get_dataset_shard("train").iter_batches(batch_size=10))
+        whole = list(get_dataset_shard("all").iter_rows())
+        return [len(batches), len(whole)]
+
+    result = DataParallelTrainer(
+        loop,
+        datasets={"train": rows, "all": lambda: rows},
+        dataset_config=DataConfig(datasets_to_split=["train"]),
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=run_config(),
+    ).fit()
+    assert result.return_value == [5, 100]
 
 
 def test_a_group_of_processes_does_not_share_one():

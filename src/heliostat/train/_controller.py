@@ -56,12 +56,16 @@ class Controller:
     def __init__(self, job: Job) -> None:
         self._job = job
         config = job.run_config
-        self._storage = RunDirectory.open(config.storage_path, config.name, job.title)
         self._callbacks: Sequence[UserCallback] = config.callbacks or ()
         self._group: Group | None = None
         self._backend: Backend[Any] = job.backend_config.backend_cls()
         self._history: list[dict[str, Any]] = []
-        self._run = self._begin_or_go_on()
+        self._storage = RunDirectory.open(config.storage_path, config.name, job.title)
+        try:
+            self._run = self._begin_or_go_on()
+        except BaseException:
+            self._storage.close()
+            raise
         self._context = TrainRunContext(
             config, job.scaling, job.config, job.backend_config, job.data_config, str(self._path)
         )

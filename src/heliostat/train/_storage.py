@@ -140,13 +140,20 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If there is no log.
+        ValueError: If a line is none of ours; the file and the line are named.
     """
     entries: list[dict[str, Any]] = []
-    with open(path / LOG, encoding="utf-8") as lines:
-        for line in lines:
+    with open(path / LOG, encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
             if not line.endswith("\n"):
                 break
-            entry = json.loads(line)
+            try:
+                entry = json.loads(line)
+            except ValueError as error:
+                raise ValueError(
+                    f"{path / LOG}, line {number} cannot be read ({error}); use another run name, "
+                    "or mend the line"
+                ) from error
             if entry["kind"] == "begin":
                 entries = []
             entries.append(entry)

@@ -186,9 +186,19 @@ class DataParallelTrainer:
         )
 
     def _made_datasets(self) -> dict[str, Dataset]:
-        """The datasets, with those that are functions called."""
+        """The datasets, in memory.
+
+        They are run before the ranks start, which may take every CPU there is, and once only,
+        however often the ranks start again.
+        """
         # A Dataset is not callable; a function that makes one is.
-        return {name: ds() if callable(ds) else ds for name, ds in self.datasets.items()}
+        made = {name: ds() if callable(ds) else ds for name, ds in self.datasets.items()}
+        for name, dataset in made.items():
+            self._check_dataset(name, dataset)
+        return {name: dataset.materialize() for name, dataset in made.items()}
+
+    def _check_dataset(self, name: str, dataset: Dataset) -> None:
+        """Refuse a dataset that the loop cannot use, before it is run."""
 
     def _check_dataset_names(self) -> None:
         for name, dataset in self.datasets.items():

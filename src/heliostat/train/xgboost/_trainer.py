@@ -150,17 +150,16 @@ class XGBoostTrainer(DataParallelTrainer):
             total=boosting.num_boost_round,
         )
 
-    def _made_datasets(self) -> dict[str, Dataset]:
-        """The datasets, in memory and known to have the columns that are needed."""
-        datasets = super()._made_datasets()
-        if self._boosting is None:
-            return datasets
-        ready: dict[str, Dataset] = {}
-        for name, dataset in datasets.items():
+    def _check_dataset(self, name: str, dataset: Dataset) -> None:
+        if self._boosting is not None:
             _check_columns(name, dataset, self._boosting.label_column)
-            ready[name] = dataset.materialize()
-            self._check_rows(name, ready[name].count())
-        return ready
+
+    def _made_datasets(self) -> dict[str, Dataset]:
+        datasets = super()._made_datasets()
+        if self._boosting is not None:
+            for name, dataset in datasets.items():
+                self._check_rows(name, dataset.count())
+        return datasets
 
     def _check_rows(self, name: str, rows: int) -> None:
         workers = self.scaling_config.num_workers
