@@ -67,7 +67,14 @@ def part_of(owner: Any, part: str, dotted: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not dotted.startswith(error.name):
             raise
-    return None if part in getattr(owner, "__annotations__", {}) else MISSING
+    return None if part in instance_names(owner) else MISSING
+
+
+def instance_names(owner: Any) -> set[str]:
+    """Fields of a class: those it declares, and those that its constructor sets or reads."""
+    code = getattr(getattr(owner, "__init__", None), "__code__", None)
+    declared = set(getattr(owner, "__annotations__", ()))
+    return declared | set(code.co_names) if inspect.isclass(owner) and code else declared
 
 
 def find(path: str, package: str) -> Any:
