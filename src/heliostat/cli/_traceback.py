@@ -69,7 +69,7 @@ def cut(text: str) -> Trimmed:
                 header = kept.pop()
             continue
         by_heliostat = _is_below_heliostat(frame.file, by_heliostat)
-        if by_heliostat:
+        if by_heliostat or frame.file.startswith("<frozen "):
             hidden += 1
             continue
         if header is not None:
@@ -127,10 +127,11 @@ def _drop_told_causes(report: traceback.TracebackException) -> None:
 
 def _is_below_heliostat(file: str, was_below: bool) -> bool:
     """Whether a frame is Heliostat's, or a library's that it called rather than the user."""
-    if _is_in(file, (HELIOSTAT,)) or file.startswith("<frozen "):
+    if _is_in(file, (HELIOSTAT,)):
         return True
-    # Compiled code tells the path that it had where it was built.
-    is_library = _is_in(file, LIBRARIES) or file.endswith((".pyx", ".pxi", ".pxd"))
+    # Compiled code tells the path that it had where it was built; the import system has none.
+    built_in = file.endswith((".pyx", ".pxi", ".pxd")) or file.startswith("<frozen ")
+    is_library = built_in or _is_in(file, LIBRARIES)
     return was_below and is_library
 
 
