@@ -121,7 +121,7 @@ def after(draw, kind, names, number):
     return names
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(plans())
 def test_the_optimised_plan_gives_the_rows_of_the_plan(plan):
     asked = evaluate(compile_stages(plan, 1 << 20, fuse=False))

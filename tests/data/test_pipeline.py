@@ -298,7 +298,9 @@ class Histories(RuleBasedStateMachine):
                     place = pool(1, 2)
                     stages.append(worker(inputs=inputs, place=place, steps=(udf(place),)))
         if limit is not None:
-            stages.append(Stage("Limit", Here(), (Limit(limit),), (), (len(stages) - 1,), 1, None, limit))
+            stages.append(
+                Stage("Limit", Here(), (Limit(limit),), (), (len(stages) - 1,), 1, None, limit)
+            )
         self.expected = list(range(start))[:limit]
         self.pipeline = Pipeline(stages, budget, slots)
         self.running = []
@@ -402,5 +404,5 @@ class Histories(RuleBasedStateMachine):
         assert not self.starting
 
 
-Histories.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Histories.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
 TestHistories = Histories.TestCase

@@ -33,7 +33,7 @@ from heliostat.data._pipeline import (
     TaskFailed,
     Wanted,
 )
-from heliostat.data._plan import Actors, Here, Plan, Step, Tasks
+from heliostat.data._plan import Actors, Blocks, Here, Plan, Step, Tasks
 from heliostat.data._stage import StageResult, build_functions, run_stage
 from heliostat.data._stats import StageStats, Stats
 from heliostat.data.block import Bundle, Position
@@ -90,9 +90,10 @@ class Execution:
 
     def __init__(self, plan: Plan, context: DataContext, *, unbounded: bool = False) -> None:
         self._context = context.copy()
-        self.stages = compile_stages(optimize(plan), self._context.target_max_block_size)
+        self._plan = plan
+        self.stages: tuple[Stage, ...] = ()
         self.schema: pa.Schema | None = None
-        self.stats = Stats()
+        self.stats: Stats | None = None
         self._unbounded = unbounded
         self._pending: dict[Any, Flying] = {}
         self._actors: dict[tuple[int, int], Any] = {}
@@ -109,6 +110,13 @@ class Execution:
             Blocks, in order.
         """
         started = time.perf_counter()
+        best = optimize(self._plan)
+        if isinstance(best, Blocks):
+            # The rows are there: nothing is run, and there is nothing to tell about it.
+            self.schema = best.schema
+            yield from (bundle for bundle in best.bundles if bundle.rows)
+            return
+        self.stages = compile_stages(best, self._context.target_max_block_size)
         slots = 1
         if any(not isinstance(stage.place, Here) for stage in self.stages):
             check_room(self.stages, heliostat.cluster_resources())

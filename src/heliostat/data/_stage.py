@@ -173,7 +173,10 @@ def _limit(blocks: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def _shuffle(blocks: Iterable[pa.Table], seed: int | None) -> Iterator[pa.Table]:
-    whole = concat(list(blocks))
+    tables = list(blocks)
+    if not tables:
+        return
+    whole = concat(tables)
     order = np.random.default_rng(seed).permutation(whole.num_rows)
     yield take_rows(whole, order)
 

@@ -33,7 +33,7 @@ class Consumption:
 
     _plan: Plan
 
-    def _bundles(self, plan: Plan | None = None, *, unbounded: bool = False) -> Iterator[Bundle]:
+    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
         raise NotImplementedError
 
     def _run(self, plan: Plan) -> tuple[list[Bundle], pa.Schema | None]:

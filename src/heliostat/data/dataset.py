@@ -103,29 +103,26 @@ class Dataset(Transforms, Consumption):
         kept._stats = self._stats
         return kept
 
-    def _bundles(self, plan: Plan | None = None, *, unbounded: bool = False) -> Iterator[Bundle]:
-        execution = Execution(
-            self._plan if plan is None else plan, DataContext.get_current(), unbounded=unbounded
-        )
+    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
+        """Blocks as they come, of this dataset or of a plan made from it."""
+        execution = Execution(self._plan if plan is None else plan, DataContext.get_current())
         try:
             for bundle in execution.run():
                 if plan is None and self._schema is None:
                     self._schema = bundle.schema
                 yield bundle
         finally:
-            self._stats = execution.stats
+            self._stats = execution.stats or self._stats
             if plan is None and self._schema is None:
                 self._schema = execution.schema
 
     def _run(self, plan: Plan) -> tuple[list[Bundle], pa.Schema | None]:
         """All blocks at once, and their schema."""
-        if isinstance(plan, Blocks):
-            return list(plan.bundles), plan.schema
         execution = Execution(plan, DataContext.get_current(), unbounded=True)
         try:
             bundles = list(execution.run())
         finally:
-            self._stats = execution.stats
+            self._stats = execution.stats or self._stats
         schema = schema_of(plan)
         if schema is None:
             schema = bundles[0].schema if bundles else execution.schema
