@@ -6,17 +6,23 @@ controller by a call that it answers when there is news. It does not know what a
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
 import random
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import heliostat as ray
-from heliostat.exceptions import RayActorError, RayTaskError, TaskCancelledError
+from heliostat.exceptions import (
+    GetTimeoutError,
+    RayActorError,
+    RayTaskError,
+    TaskCancelledError,
+)
 from heliostat.serve._router import Router
 from heliostat.serve.context import RequestContext
 from heliostat.serve.exceptions import (
@@ -34,6 +40,7 @@ CONTROLLER, NAMESPACE = "SERVE_CONTROLLER_ACTOR", "serve"
 # so that a request that kills whoever runs it cannot end all replicas.
 MOST_TRIES = 3
 _CALLBACK_S = 0.01
+_ready_lock = threading.Lock()
 
 
 class Table(NamedTuple):
@@ -46,22 +53,71 @@ class Table(NamedTuple):
     unavailable: str  # why no replica will come; empty while one may
 
 
-@dataclass(slots=True, eq=False)
 class Call:
-    """One request on its way."""
+    """One request on its way: first without a replica, then with a reference to its answer."""
 
-    method: str
-    context: RequestContext
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    outcome: concurrent.futures.Future[Any] = field(default_factory=concurrent.futures.Future)
-    ref: ray.ObjectRef[Any] | None = None
-    tries: int = 0
-    after: tuple[Call, ...] = ()  # calls whose values are arguments of this one
+    __slots__ = (
+        "_ready",
+        "after",
+        "args",
+        "context",
+        "error",
+        "is_abandoned",
+        "is_counted",
+        "kwargs",
+        "method",
+        "ref",
+        "replica",
+        "tries",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        context: RequestContext,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.method = method
+        self.context = context
+        self.args = args
+        self.kwargs = kwargs
+        self.after: tuple[Call, ...] = ()  # calls whose answers are arguments of this one
+        self.ref: ray.ObjectRef[Any] | None = None
+        self.error: Exception | None = None  # why it will never have a reference
+        self.replica = ""
+        self.tries = 0
+        self.is_counted = False  # as a load of its replica
+        self.is_abandoned = False  # nobody will ask for the answer
+        self._ready: concurrent.futures.Future[None] | None = None
+
+    def ready(self) -> concurrent.futures.Future[None]:
+        """Done when there is a reference or an error."""
+        with _ready_lock:
+            if self._ready is not None:
+                return self._ready
+            ready: concurrent.futures.Future[None] = concurrent.futures.Future()
+            if self.ref is not None or self.error is not None:
+                ready.set_result(None)
+            else:
+                self._ready = ready
+            return ready
+
+    def begin(self, ref: ray.ObjectRef[Any] | None, error: Exception | None) -> None:
+        """It has its reference, or will never have one; wake who waits for that."""
+        with _ready_lock:
+            self.ref, self.error = ref, error
+            ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.set_result(None)
 
 
 class Dispatch:
     """The calls of this process to one deployment.
+
+    A call counts as a load of its replica until its answer is taken; if nobody takes it, until
+    it is there. Whoever waits does it by Core's own means: the thread then reads what arrives
+    itself, which is quicker than being woken by another.
 
     Args:
         app_name: The application.
@@ -83,22 +139,100 @@ class Dispatch:
             self._watch(-1)
 
     def send(self, call: Call) -> None:
-        """Give the call to a replica now, or when there is one; the end is in `call.outcome`."""
+        """Give the call to a replica now, or when there is one."""
         with self._lock:
-            if self._table is not None and self._table.unavailable:
-                call.outcome.set_exception(DeploymentUnavailableError(self._table.unavailable))
-                return
-            if call.tries == 0 and self._table and not self._router.admits(len(self._waiting)):
-                call.outcome.set_exception(self._refusal())
-                return
-            replica = self._router.assign(self._rng)
-            if replica is None or self._table is None:
+            table = self._table
+            error = self._why_not(call, table)
+            replica = None if error else self._router.assign(self._rng)
+            if error is None and (replica is None or table is None):
                 self._waiting.append(call)
                 return
-            actor = self._table.replicas[replica]
+        if error is not None or replica is None or table is None:
+            call.begin(None, error)
+            return
+        call.replica, call.is_counted = replica, True
         call.tries += 1
-        call.ref = actor.call.remote(call.method, call.context, *call.args, **call.kwargs)
-        call.ref.future().add_done_callback(lambda done: self._finished(call, replica, done))
+        method = table.replicas[replica].call
+        call.begin(method.remote(call.method, tuple(call.context), *call.args, **call.kwargs), None)
+        if call.is_abandoned or table.max_queued_requests >= 0:
+            self._settle_later(call)
+
+    def send_after(self, call: Call, prepare: Callable[[], None]) -> None:
+        """Send the call when all those in `call.after` are on their way.
+
+        Args:
+            prepare: Puts their references among the arguments; an error is the call's.
+        """
+        left, lock = len(call.after), threading.Lock()
+
+        def one_ready(_done: object = None) -> None:
+            nonlocal left
+            with lock:
+                left -= 1
+            if left > 0:
+                return
+            try:
+                prepare()
+            except Exception as error:  # noqa: BLE001 - the argument's error is the call's error
+                call.begin(None, error)
+            else:
+                self.send(call)
+
+        for earlier in call.after:
+            earlier.ready().add_done_callback(one_ready)
+
+    def answer(self, call: Call, timeout_s: float | None) -> Any:
+        """Wait for the call's answer in this thread.
+
+        Raises:
+            TimeoutError: When it is not there in time.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ref = call.ref
+            if call.error is not None:
+                raise call.error
+            if ref is None:
+                self._wait_for_replica(call, left_s)
+                if left_s == 0 and call.ref is None and call.error is None:
+                    raise TimeoutError(f"no replica of {self.name} within {timeout_s} s")
+                continue
+            try:
+                value = ray.get(ref, timeout=left_s)
+            except GetTimeoutError:
+                raise TimeoutError(f"{self.name} has no answer after {timeout_s} s") from None
+            except Exception as error:  # noqa: BLE001 - the user's, or the replica's death
+                if not self._settle(call, ref, error):
+                    raise _told(error) from None
+            else:
+                self._settle(call, ref, None)
+                return value
+
+    async def answer_async(self, call: Call) -> Any:
+        """Wait for the call's answer in an event loop."""
+        while True:
+            if call.ref is None:
+                await asyncio.wrap_future(call.ready())
+            if call.error is not None:
+                raise call.error
+            ref = call.ref
+            if ref is None:
+                continue
+            try:
+                value = await ref
+            except Exception as error:  # noqa: BLE001 - the user's, or the replica's death
+                if not self._settle(call, ref, error):
+                    raise _told(error) from None
+            else:
+                self._settle(call, ref, None)
+                return value
+
+    def abandon(self, call: Call) -> None:
+        """Nobody will ask for the answer."""
+        call.is_abandoned = True
+        if call.is_counted and call.ref is not None:
+            self._settle_later(call)
 
     def publish(self, table: Table) -> None:
         """A new table; what waited for a replica goes on its way."""
@@ -114,47 +248,51 @@ class Dispatch:
             call.tries = max(call.tries, 1)  # admitted already
             self.send(call)
 
-    def wait(self, call: Call, timeout_s: float | None) -> None:
-        """Until the call has its outcome, or the time is over.
-
-        It waits by Core's own means: then this thread itself reads what arrives, which is quicker
-        than being woken, and in a task nobody else would read.
-        """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    def _wait_for_replica(self, call: Call, timeout_s: float | None) -> None:
+        """Until there may be news of a call that has no replica."""
         for earlier in call.after:
-            self.wait(earlier, timeout_s)
-        while not call.outcome.done():
-            left_s = None if deadline is None else deadline - time.monotonic()
-            if left_s is not None and left_s <= 0:
-                return
-            ref = call.ref or self._news
-            if ref is not None:
-                ready, _ = ray.wait([ref], timeout=left_s)
-                left_s = _CALLBACK_S if ready else 0
-            # The callback of what is ready may still be running in another thread.
-            concurrent.futures.wait([call.outcome], left_s)
+            if earlier.ref is None and earlier.error is None:
+                self._wait_for_replica(earlier, timeout_s)
+        ready = call.ready()
+        if self._news is not None and not ready.done():
+            ray.wait([self._news], timeout=timeout_s)
+            timeout_s = _CALLBACK_S  # its callback may still be running in another thread
+        concurrent.futures.wait([ready], timeout_s)
 
-    def _finished(self, call: Call, replica: str, done: concurrent.futures.Future[Any]) -> None:
-        error = done.exception()
+    def _settle(self, call: Call, ref: ray.ObjectRef[Any], error: BaseException | None) -> bool:
+        """Take the end of a try into account; True when the call goes on with another replica."""
         # A RayTaskError is what the user's code raised, even if it raised an actor's death.
         died = isinstance(error, RayActorError) and not isinstance(error, RayTaskError)
         closed = isinstance(error, ReplicaClosedError)  # it had not begun: no try was used up
         with self._lock:
-            self._router.finished(replica)
+            if call.ref is not ref:
+                return True  # another thread was here first
+            if call.is_counted:
+                call.is_counted = False
+                self._router.finished(call.replica)
             if died or closed:
-                self._router.lost(replica)
-        if closed or (died and call.tries < MOST_TRIES):
-            self.send(call)
-        elif error is None:
-            call.outcome.set_result(done.result())
-        elif isinstance(error, TaskCancelledError) and not isinstance(error, RayTaskError):
-            call.outcome.set_exception(RequestCancelledError("the request was cancelled"))
-        else:
-            call.outcome.set_exception(error)
+                self._router.lost(call.replica)
+            if not closed and not (died and call.tries < MOST_TRIES):
+                return False
+            call.ref = None
+        self.send(call)
+        return True
 
-    def _refusal(self) -> BackPressureError:
-        table = self._table
-        assert table is not None
+    def _settle_later(self, call: Call) -> None:
+        ref = call.ref
+        assert ref is not None
+        ref.future().add_done_callback(lambda done: self._settle(call, ref, done.exception()))
+
+    def _why_not(self, call: Call, table: Table | None) -> Exception | None:
+        if table is None:
+            return None
+        if table.unavailable:
+            return DeploymentUnavailableError(table.unavailable)
+        if call.tries == 0 and not self._router.admits(len(self._waiting)):
+            return self._refusal(table)
+        return None
+
+    def _refusal(self, table: Table) -> BackPressureError:
         return BackPressureError(
             f"{self.name} has {len(table.replicas)} replicas with max_ongoing_requests="
             f"{table.max_ongoing_requests}, and max_queued_requests={table.max_queued_requests} "
@@ -177,6 +315,13 @@ class Dispatch:
             _known.pop((self._controller, *self._key), None)
         if error is not None:
             self.publish(Table(0, {}, 1, -1, f"Serve was shut down ({type(error).__name__})"))
+
+
+def _told(error: Exception) -> Exception:
+    """What the caller sees of an error."""
+    if isinstance(error, TaskCancelledError) and not isinstance(error, RayTaskError):
+        return RequestCancelledError("the request was cancelled")
+    return error
 
 
 _lock = threading.Lock()

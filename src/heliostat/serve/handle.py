@@ -6,7 +6,7 @@ They know names and a Dispatch; which replica answers is the Router's choice.
 from __future__ import annotations
 
 import asyncio
-import threading
+import contextlib
 from collections.abc import Generator
 from typing import Any
 
@@ -44,19 +44,19 @@ class DeploymentResponse:
             raise RuntimeError(
                 "DeploymentResponse.result() would block the event loop; use `await response`"
             )
-        outcome = self._call.outcome
-        self._dispatch.wait(self._call, timeout_s)
-        if not outcome.done():
-            raise TimeoutError(f"{self!r} has no answer after {timeout_s} s")
-        return outcome.result()
+        return self._dispatch.answer(self._call, timeout_s)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return asyncio.wrap_future(self._call.outcome).__await__()
+        return self._dispatch.answer_async(self._call).__await__()
 
     def cancel(self) -> None:
         """Ask the replica to stop; the answer then is a RequestCancelledError."""
-        if self._call.ref is not None and not self._call.outcome.done():
+        if self._call.ref is not None:
             ray.cancel(self._call.ref)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # the interpreter or the session may be ending
+            self._dispatch.abandon(self._call)
 
     def __repr__(self) -> str:
         return f"DeploymentResponse({self._call.method})"
@@ -145,7 +145,9 @@ class DeploymentHandle:
     def __getattr__(self, name: str) -> DeploymentHandle:
         if name.startswith("_"):
             raise AttributeError(f"a DeploymentHandle has no {name!r}")
-        return self.options(method_name=name)
+        method = self.options(method_name=name)
+        self.__dict__[name] = method  # found without this function the next time
+        return method
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DeploymentHandle) and self._names() == other._names()
@@ -166,43 +168,24 @@ class DeploymentHandle:
 def _send_with_responses(dispatch: Dispatch, call: Call) -> None:
     """Send the call when all responses among its arguments are on their way.
 
-    Those that have a reference go as that: the value does not pass through this process.
+    They go as references: their values do not pass through this process.
     """
-    responses = [
-        value
-        for value in (*call.args, *call.kwargs.values())
-        if isinstance(value, DeploymentResponse)
-    ]
-    call.after = tuple(r._call for r in responses if r._call.ref is None)
-    late = [earlier.outcome for earlier in call.after]
-    left = len(late)
-    lock = threading.Lock()
+    values = (*call.args, *call.kwargs.values())
+    call.after = tuple(value._call for value in values if isinstance(value, DeploymentResponse))
 
-    def send(_done: object = None) -> None:
-        nonlocal left
-        with lock:
-            left -= 1
-        if left > 0:
-            return
-        try:
-            call.args = tuple(_value_of(value) for value in call.args)
-            call.kwargs = {key: _value_of(value) for key, value in call.kwargs.items()}
-        except Exception as error:  # noqa: BLE001 - the argument's error is the call's error
-            call.outcome.set_exception(error)
-        else:
-            dispatch.send(call)
+    def prepare() -> None:
+        call.args = tuple(_as_argument(value) for value in call.args)
+        call.kwargs = {key: _as_argument(value) for key, value in call.kwargs.items()}
 
-    if not late:
-        send()
-    for outcome in late:
-        outcome.add_done_callback(send)
+    dispatch.send_after(call, prepare)
 
 
-def _value_of(value: Any) -> Any:
+def _as_argument(value: Any) -> Any:
     if not isinstance(value, DeploymentResponse):
         return value
-    ref = value._call.ref
-    return ref if ref is not None else value._call.outcome.result()
+    if value._call.error is not None:
+        raise value._call.error
+    return value._call.ref
 
 
 def _in_event_loop() -> bool:
