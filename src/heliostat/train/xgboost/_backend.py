@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xgboost import collective
+from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
 from heliostat.train._worker_group import WorkerGroup
@@ -116,13 +117,17 @@ def _communicator() -> Iterator[None]:
         collective.init(**arguments, dmlc_task_id=f"{rank:08d}")
     try:
         yield
-    finally:
-        collective.finalize()
+    except BaseException:
+        # The tracker may be gone with rank 0. What XGBoost writes about that would bury the error.
+        with _native_output_dropped(), contextlib.suppress(XGBoostError):
+            collective.finalize()
+        raise
+    collective.finalize()
 
 
 @contextlib.contextmanager
 def _native_output_dropped() -> Iterator[None]:
-    """Joining writes a line for each rank, past Python, that tells nobody anything."""
+    """XGBoost writes some lines past Python, such as one for each rank that joins."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
