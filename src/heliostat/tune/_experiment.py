@@ -337,9 +337,10 @@ class Experiment:
         self._closed = self._stopped = True
         self._deadline = None
         for trial in self._live.values():
-            if trial.state in (RUNNING, PAUSING):
-                trial.move(STOPPING, why)
+            if trial.state == RUNNING:
                 out.append(m.Stop(trial.trial_id))
+            if trial.state in (RUNNING, PAUSING):  # the latter is on its way out already
+                trial.move(STOPPING, why)
         for trial in self._waiting:
             self._scheduler.on_trial_remove(self, trial)
             self._complete(trial, out)

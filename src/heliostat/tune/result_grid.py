@@ -9,7 +9,7 @@ from heliostat.train import Checkpoint, Result
 from heliostat.tune._metrics import flatten, look_up, rank, user_metrics
 from heliostat.tune._snapshot import read_results
 from heliostat.tune._trial import ERROR, TERMINATED, Trial
-from heliostat.tune.search import check_mode
+from heliostat.tune.search.searcher import check_mode
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import Any
 
 from heliostat.tune._trial import Trial
 from heliostat.tune.schedulers import TrialScheduler
-from heliostat.tune.search import ConcurrencyLimiter, Searcher, check_mode
+from heliostat.tune.search.searcher import ConcurrencyLimiter, Searcher, check_mode
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Tuner: fit, restore. It checks what it was given, makes the study's directory and runs the Loop."""
 
+import copy
 import time
 import uuid
 from collections.abc import Mapping
@@ -197,7 +198,9 @@ class Tuner:
         )
         self._check_can_run(capacity)
         directory.mkdir(parents=True, exist_ok=True)
-        searcher, scheduler = self._searcher(), config.scheduler or FIFOScheduler()
+        # Copies: a Tuner may be fitted again, and a config may serve several.
+        searcher = copy.deepcopy(config.search_alg) or BasicVariantGenerator()
+        scheduler = copy.deepcopy(config.scheduler) or FIFOScheduler()
         if self._resumed is None:
             kept = replace(given, tune_config=replace(config, search_alg=searcher))
             write_whole(directory / TUNER_FILE, _pickle(kept))
@@ -241,9 +244,6 @@ class Tuner:
             capacity,
             f"a trial of {self._runnable.name}",
         )
-
-    def _searcher(self) -> Searcher:
-        return self._given.tune_config.search_alg or BasicVariantGenerator()
 
     def _introduce(self, searcher: Searcher, scheduler: TrialScheduler) -> None:
         config = self._given.tune_config

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from heliostat.tune import _space
-from heliostat.tune.search import Searcher
 from heliostat.tune.search.sample import Domain, RandomState, as_rng
+from heliostat.tune.search.searcher import Searcher
 
 
 class BasicVariantGenerator(Searcher):

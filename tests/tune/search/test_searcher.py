@@ -1,4 +1,4 @@
-"""The Searcher protocol and ConcurrencyLimiter."""
+"""Searcher and ConcurrencyLimiter."""
 
 import pytest
 

@@ -1,0 +1,138 @@
+"""Asynchronous successive halving (ASHA): at growing ages only the best part of the trials goes on.
+
+No trial ever waits for others. At each rung (an age) a trial is compared with those that came by before.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from heliostat.tune._metrics import look_up
+from heliostat.tune._trial import Trial
+from heliostat.tune.error import TuneError
+from heliostat.tune.schedulers.trial_scheduler import Trials, TrialScheduler
+from heliostat.tune.search.searcher import check_mode
+
+
+class AsyncHyperBandScheduler(TrialScheduler):
+    """Stops trials that are not among the best at their age.
+
+    Args:
+        time_attr: The metric that counts the age.
+        metric: What to compare; usually left to `TuneConfig`.
+        mode: "min" or "max"; usually left to `TuneConfig`.
+        max_t: The age of the last rung.
+        grace_period: No trial is stopped younger.
+        reduction_factor: One of so many goes on at each rung; the next rung is so many times older.
+        brackets: How many ladders of rungs; each begins one rung later than the one before.
+        stop_last_trials: Whether trials end at `max_t`.
+
+    Raises:
+        ValueError: A value out of range.
+
+    Example:
+        >>> asha = AsyncHyperBandScheduler(metric="loss", mode="min", max_t=9, reduction_factor=3)
+        >>> asha.rungs
+        [[9, 3, 1]]
+    """
+
+    def __init__(
+        self,
+        time_attr: str = "training_iteration",
+        metric: str | None = None,
+        mode: str | None = None,
+        max_t: float = 100,
+        grace_period: float = 1,
+        reduction_factor: float = 4,
+        brackets: int = 1,
+        stop_last_trials: bool = True,
+    ) -> None:
+        super().__init__()
+        check_mode(mode)
+        if not 0 < grace_period <= max_t:
+            raise ValueError(
+                f"grace_period must be over 0 and at most max_t, got {grace_period!r} and {max_t!r}"
+            )
+        if not reduction_factor > 1:
+            raise ValueError(f"reduction_factor must be > 1, got {reduction_factor!r}")
+        if not brackets >= 1:
+            raise ValueError(f"brackets must be >= 1, got {brackets!r}")
+        self._metric, self._mode = metric, mode
+        self._time_attr = time_attr
+        self._max_t = max_t
+        self._factor = reduction_factor
+        self._stop_last = stop_last_trials
+        steps = math.log(max_t / grace_period) / math.log(reduction_factor)
+        # log(9) / log(3) may be 1.9999999999999998.
+        count = math.floor(steps + 1e-9) + 1
+        self.rungs = [
+            [grace_period * reduction_factor**k for k in reversed(range(skip, count))]
+            for skip in range(min(brackets, count))
+        ]
+        # Scores by trial, for each rung of each ladder.
+        self._seen: list[list[dict[str, float]]] = [[{} for _ in ladder] for ladder in self.rungs]
+        self._ladder: dict[str, int] = {}
+
+    def on_trial_add(self, tune_controller: Trials, trial: Trial) -> None:
+        """Put a trial on a ladder, in turn.
+
+        Raises:
+            TuneError: There is no metric to compare by.
+        """
+        if self._metric is None or self._mode is None:
+            raise TuneError(
+                f"{type(self).__name__} needs a metric and a mode: give them to TuneConfig or to it"
+            )
+        self._ladder[trial.trial_id] = len(self._ladder) % len(self.rungs)
+
+    def on_trial_result(
+        self, tune_controller: Trials, trial: Trial, result: Mapping[str, Any]
+    ) -> str:
+        """Stop a trial that is old enough, or not good enough for its age."""
+        age = look_up(result, self._time_attr)
+        value = look_up(result, self._metric or "")
+        if age is None or value is None:
+            return self.CONTINUE
+        if age >= self._max_t and self._stop_last:
+            return self.STOP
+        score = float(value) if self._mode == "max" else -float(value)
+        # NaN is worse than anything, so it is stopped wherever there is something to compare with.
+        return self._judge(trial.trial_id, age, -math.inf if math.isnan(score) else score)
+
+    def _judge(self, trial_id: str, age: float, score: float) -> str:
+        ladder = self._ladder[trial_id]
+        for rung, seen in zip(self.rungs[ladder], self._seen[ladder], strict=True):
+            if age < rung:
+                continue
+            if trial_id in seen:
+                if not self._stop_last:
+                    return self.CONTINUE
+                continue
+            cutoff = self._cutoff(seen)
+            seen[trial_id] = score
+            return self.STOP if cutoff is not None and score < cutoff else self.CONTINUE
+        return self.CONTINUE
+
+    def _cutoff(self, seen: dict[str, float]) -> float | None:
+        if not seen:
+            return None
+        scores = list(seen.values())
+        # Between two infinities there is no number: take the lower of the two neighbours then.
+        method: Literal["linear", "lower"] = (
+            "linear" if all(map(math.isfinite, scores)) else "lower"
+        )
+        return float(np.quantile(scores, 1 - 1 / self._factor, method=method))
+
+    def debug_string(self) -> str:
+        """How many trials have come by each rung."""
+        counts = [
+            f"{rung:g}: {len(seen)}"
+            for ladder, marks in zip(self.rungs, self._seen, strict=True)
+            for rung, seen in zip(ladder, marks, strict=True)
+        ]
+        return f"Using AsyncHyperBand: {', '.join(counts)}"
+
+
+ASHAScheduler = AsyncHyperBandScheduler

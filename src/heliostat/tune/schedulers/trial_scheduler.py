@@ -1,0 +1,105 @@
+"""TrialScheduler: who cuts a trial short. It sees results and decides; no I/O."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from heliostat.tune._trial import Trial
+
+
+class Trials(Protocol):
+    """The study as a scheduler sees it."""
+
+    def get_trials(self) -> list[Trial]:
+        """All trials so far."""
+
+    def get_waiting_trials(self) -> list[Trial]:
+        """Those that may run now, pending ones before paused ones."""
+
+
+class TrialScheduler:
+    """Decides after each report whether a trial goes on; subclass it for your own rule.
+
+    Example:
+        >>> class StopAtOnce(TrialScheduler):
+        ...     def on_trial_result(self, tune_controller, trial, result):
+        ...         return TrialScheduler.STOP
+        >>> StopAtOnce().on_trial_result(None, None, {})
+        'STOP'
+    """
+
+    CONTINUE = "CONTINUE"
+    PAUSE = "PAUSE"
+    STOP = "STOP"
+    NOOP = "NOOP"
+
+    # Whether results may change anything; if not, trials need not wait for an answer after each report.
+    decides = True
+
+    def __init__(self) -> None:
+        self._metric: str | None = None
+        self._mode: str | None = None
+
+    @property
+    def metric(self) -> str | None:
+        """The metric it looks at."""
+        return self._metric
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """Hear what the study is about, before the first trial.
+
+        Args:
+            metric: The metric of `TuneConfig`.
+            mode: The mode of `TuneConfig`.
+            spec: More about the study.
+
+        Returns:
+            False when metric or mode were given to the scheduler already and differ in source.
+        """
+        if (self._metric and metric) or (self._mode and mode):
+            return False
+        self._metric = self._metric or metric
+        self._mode = self._mode or mode
+        return True
+
+    def on_trial_add(self, tune_controller: Trials, trial: Trial) -> None:
+        """A trial was proposed."""
+
+    def on_trial_error(self, tune_controller: Trials, trial: Trial) -> None:
+        """A trial failed for good."""
+
+    def on_trial_result(
+        self, tune_controller: Trials, trial: Trial, result: Mapping[str, Any]
+    ) -> str:
+        """Judge a report.
+
+        Returns:
+            `CONTINUE`, `PAUSE` or `STOP`.
+        """
+        return self.CONTINUE
+
+    def on_trial_complete(
+        self, tune_controller: Trials, trial: Trial, result: Mapping[str, Any]
+    ) -> None:
+        """A trial ended well; `result` is its last report."""
+
+    def on_trial_remove(self, tune_controller: Trials, trial: Trial) -> None:
+        """A trial was ended before it ever ran, or while paused."""
+
+    def choose_trial_to_run(self, tune_controller: Trials) -> Trial | None:
+        """Choose among the trials that wait; None for none of them now."""
+        return next(iter(tune_controller.get_waiting_trials()), None)
+
+    def debug_string(self) -> str:
+        """A line about itself for people."""
+        return f"Using {type(self).__name__}."
+
+
+class FIFOScheduler(TrialScheduler):
+    """Runs every trial to its end, in the order proposed.
+
+    Example:
+        >>> FIFOScheduler().on_trial_result(None, None, {})
+        'CONTINUE'
+    """
+
+    decides = False
