@@ -78,11 +78,10 @@ class Live:
         shown = [view for view in opened if now - view.started >= QUIET_S]
         if not kept and not shown:
             return self.wipe()
-        above, rows = self._rows(
-            [_end_cells(view, now, self._unicode) for view in kept],
-            [self._open_cells(view, now) for view in shown],
-            width,
-        )
+        above = [self._last_row(view, now, width) for view in kept]
+        # A third of the width whatever the figures are: a column that moves is hard to read.
+        names = min(max(map(_name_cells, shown), default=0), max(width // 3, 6))
+        rows = [self._row(self._open_cells(view, now), names, width) for view in shown]
         if len(rows) > height:
             hidden = len(rows) - height + 1
             rows = [_cut(f"  and {hidden} more", width), *rows[hidden:]]
@@ -123,19 +122,12 @@ class Live:
         solid, empty = ("━", "╌") if self._unicode else ("#", ".")
         return solid * full + empty * (BAR_CELLS - full)
 
-    def _rows(
-        self, ended: list[list[Cell]], opened: list[list[Cell]], width: int
-    ) -> tuple[list[str], list[str]]:
-        """The rows, with their names in one column: a third of the width, or what is left."""
-        every = [*ended, *opened]
-        rests = [[cell for cell in (mark, *rest) if cell.text] for mark, _, *rest in every]
-        spare = width - max(map(_row_cells, rests)) - 2
-        longest = max(_cells(name.text) for _, name, *_ in every)
-        name_width = min(longest, max(width // 3, spare, 6))
-        return (
-            [self._row(cells, name_width, width) for cells in ended],
-            [self._row(cells, name_width, width) for cells in opened],
-        )
+    def _last_row(self, view: View, now: float, width: int) -> str:
+        """The row that stays; its name has all the room that the figures leave."""
+        cells = _end_cells(view, now, self._unicode)
+        mark, _, *rest = cells
+        spare = width - _row_cells([mark, *(cell for cell in rest if cell.text)]) - 2
+        return self._row(cells, min(_name_cells(view), max(width // 3, spare, 6)), width)
 
     def _row(self, cells: list[Cell], name_width: int, width: int) -> str:
         """Lay cells out in at most `width` columns."""
@@ -248,6 +240,10 @@ def _seconds(value: float) -> str:
     if minutes < 60:
         return f"{minutes} min {seconds:02} s"
     return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _name_cells(view: View) -> int:
+    return _cells(view.name)
 
 
 def _row_cells(row: Sequence[Cell]) -> int:
