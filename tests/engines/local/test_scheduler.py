@@ -238,7 +238,8 @@ class World:
                 self.started[message.task] += 1
 
     def answer_mail(self, worker: SimWorker) -> None:
-        """A busy worker that was nudged: gives tasks back."""
+        """A busy worker that was nudged: gives back what it has not begun."""
+        self.begin(worker)
         if any(isinstance(message, m.GiveBack) for message in worker.inbox):
             unbegun = self.unbegun(worker)
             if unbegun and worker.actor is None:
@@ -484,6 +485,10 @@ class Cluster(RuleBasedStateMachine):
         for id_, times in list(world.refs.items()):
             world.drop(m.DRIVER, id_, times)
         world.settle()
+        if scheduler.tasks:  # users can lock themselves up: a task wants what an actor holds that
+            for actor in sorted(scheduler.actors.actors):  # waits for the task
+                world.tell(m.Killed(m.DRIVER, actor, False))
+            world.settle()
         assert not scheduler.tasks, "tasks that never ended"
         assert not scheduler.waiting, "tasks that wait for what will never come"
         assert not scheduler.owned.objects, "objects that nobody holds"
