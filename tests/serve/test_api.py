@@ -8,25 +8,18 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 import heliostat as ray
 from heliostat import serve
-from heliostat.serve.exceptions import (
-    DeployFailedError,
-    DeploymentUnavailableError,
-    RayServeException,
-)
+from heliostat.serve.exceptions import RayServeException
 from heliostat.serve.schema import ApplicationStatus, DeploymentStatus, ReplicaState
 
 
@@ -36,56 +29,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
-
-
 def is_open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    ray.init(num_cpus=6)
-    free = free_port()
-    serve.start(http_options={"port": free})
-    yield free
-    serve.shutdown()
-    assert not is_open(free)
-    ray.shutdown()
-
-
-@pytest.fixture
-def client(port: int) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as one:
-        yield one
-    for name in serve.status().applications:
-        serve.delete(name)
-
-
-@serve.deployment
-class Scaler:
-    """Multiplies; knows its process."""
-
-    def __init__(self, factor: float) -> None:
-        self.factor = factor
-
-    async def __call__(self, request: Request) -> dict[str, Any]:
-        return {"predictions": self.predict(await request.json())}
-
-    def predict(self, data: list[float]) -> Any:
-        return np.array(data) * self.factor
-
-    def pid(self) -> int:
-        return os.getpid()
-
-
-def test_the_journey_of_a_request(client: httpx.Client):
-    handle = serve.run(Scaler.bind(factor=2))
+def test_the_journey_of_a_request(client: httpx.Client, scaler: serve.Deployment):
+    handle = serve.run(scaler.bind(factor=2))
     answer = client.post("/", json=[1, 2])
     assert (answer.status_code, answer.json()) == (200, {"predictions": [2, 4]})
     assert answer.headers["x-request-id"]
@@ -97,8 +47,10 @@ def test_the_journey_of_a_request(client: httpx.Client):
     assert overview.deployments["Scaler"].replica_states == {ReplicaState.RUNNING: 1}
 
 
-def test_malformed_json_is_a_500_and_the_replica_lives(client: httpx.Client):
-    handle = serve.run(Scaler.bind(1))
+def test_malformed_json_is_a_500_and_the_replica_lives(
+    client: httpx.Client, scaler: serve.Deployment
+):
+    handle = serve.run(scaler.bind(1))
     pid = handle.pid.remote().result()
     answer = client.post("/", content=b"{not json")
     assert answer.status_code == 500
@@ -107,7 +59,9 @@ def test_malformed_json_is_a_500_and_the_replica_lives(client: httpx.Client):
     assert handle.pid.remote().result() == pid
 
 
-def test_a_composed_application_calls_its_parts_and_passes_responses_on(client: httpx.Client):
+def test_a_composed_application_calls_its_parts_and_passes_responses_on(
+    client: httpx.Client, scaler: serve.Deployment
+):
     @serve.deployment
     class Front:
         def __init__(self, parts: dict[str, serve.DeploymentHandle]) -> None:
@@ -118,7 +72,7 @@ def test_a_composed_application_calls_its_parts_and_passes_responses_on(client: 
             second = self.parts["triple"].predict.remote(first)
             return (await second).tolist()  # type: ignore[no-any-return]
 
-    parts = {"double": Scaler.bind(2), "triple": Scaler.options(name="Triple").bind(3)}
+    parts = {"double": scaler.bind(2), "triple": scaler.options(name="Triple").bind(3)}
     serve.run(Front.bind(parts))
     assert client.post("/", json=[1, 10]).json() == [6, 60]
     triple = serve.get_deployment_handle("Triple", "default")
@@ -128,12 +82,12 @@ def test_a_composed_application_calls_its_parts_and_passes_responses_on(client: 
         serve.get_app_handle("x")
 
 
-def test_handles_work_in_tasks(client: httpx.Client):
+def test_handles_work_in_tasks(client: httpx.Client, scaler: serve.Deployment):
     @ray.remote
     def ask(handle: serve.DeploymentHandle) -> list[float]:
         return handle.predict.remote([7]).result().tolist()  # type: ignore[no-any-return]
 
-    assert ray.get(ask.remote(serve.run(Scaler.bind(3)))) == [21]
+    assert ray.get(ask.remote(serve.run(scaler.bind(3)))) == [21]
 
 
 def test_functions_and_every_kind_of_response(client: httpx.Client):
@@ -196,80 +150,22 @@ def test_no_more_than_max_ongoing_requests_run_at_a_time(client: httpx.Client):
     assert handle.peak.remote().result() == 2
 
 
-def test_a_constructor_that_raises_fails_the_deploy_with_its_traceback(client: httpx.Client):
-    @serve.deployment(max_constructor_retry_count=1)
-    class Broken:
-        def __init__(self) -> None:
-            raise ValueError("no such model")
-
-    with pytest.raises(DeployFailedError, match=r"(?s)'Broken' failed.*ValueError: no such model"):
-        serve.run(Broken.bind())
-    assert serve.status().applications["default"].status == ApplicationStatus.DEPLOY_FAILED
-    assert client.get("/").status_code == 503
-    with pytest.raises(DeploymentUnavailableError):
-        serve.get_app_handle("default").remote().result(timeout_s=20)
-    serve.run(Scaler.bind(1))
-    assert client.post("/", json=[1]).status_code == 200
-
-
-def test_what_can_never_fit_is_refused_at_once(client: httpx.Client):
+def test_what_can_never_fit_is_refused_at_once(client: httpx.Client, scaler: serve.Deployment):
     with pytest.raises(ValueError, match=r"'Scaler' asks for GPU: 1, but the cluster has 0"):
-        serve.run(Scaler.options(ray_actor_options={"num_gpus": 1}).bind(1))
+        serve.run(scaler.options(ray_actor_options={"num_gpus": 1}).bind(1))
 
 
-def test_an_update_under_load_fails_no_request(client: httpx.Client, port: int):
-    serve.run(Scaler.bind(1))
-    seen: Counter[Any] = Counter()
-    stop = threading.Event()
-
-    def ask() -> None:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as mine:
-            while not stop.is_set():
-                answer = mine.post("/", json=[1])
-                seen[answer.status_code, answer.text] += 1
-
-    def call() -> None:
-        handle = serve.get_app_handle("default")
-        while not stop.is_set():
-            seen[200, f'{{"predictions":[{handle.predict.remote([1]).result()[0]}]}}'] += 1
-
-    threads = [threading.Thread(target=work) for work in (ask, ask, call)]
-    for thread in threads:
-        thread.start()
-    for factor in (2, 3):
-        serve.run(Scaler.options(num_replicas=factor).bind(factor))
-        expected = f'{{"predictions":[{factor}]}}'
-        until(lambda expected=expected: seen[200, expected] > 20)  # type: ignore[misc]
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert {status for status, _ in seen} == {200}
-
-
-def test_a_killed_replica_is_replaced(client: httpx.Client):
-    handle = serve.run(Scaler.options(num_replicas=2).bind(1))
-    victim = handle.pid.remote().result()
-    os.kill(victim, signal.SIGKILL)
-    for _ in range(20):
-        assert handle.predict.remote([1]).result(timeout_s=20).tolist() == [1]
-
-    def healed() -> bool:
-        overview = serve.status().applications["default"].deployments["Scaler"]
-        return overview.replica_states == {ReplicaState.RUNNING: 2}
-
-    until(healed)
-    assert victim not in {handle.pid.remote().result() for _ in range(20)}
-
-
-def test_applications_live_beside_each_other_by_prefix(client: httpx.Client):
-    serve.run(Scaler.bind(1), name="one", route_prefix="/one")
-    serve.run(Scaler.bind(2), name="two", route_prefix="/one/two")
+def test_applications_live_beside_each_other_by_prefix(
+    client: httpx.Client, scaler: serve.Deployment
+):
+    serve.run(scaler.bind(1), name="one", route_prefix="/one")
+    serve.run(scaler.bind(2), name="two", route_prefix="/one/two")
     # One connection, both applications: the second is reached from a replica of the first.
     assert client.post("/one", json=[1]).json() == {"predictions": [1]}
     assert client.post("/one/two", json=[1]).json() == {"predictions": [2]}
     assert client.get("/-/routes").json() == {"/one/two": "two", "/one": "one"}
     with pytest.raises(ValueError, match="'/one' belongs to application 'one'"):
-        serve.run(Scaler.bind(3), name="three", route_prefix="/one")
+        serve.run(scaler.bind(3), name="three", route_prefix="/one")
     serve.delete("one")
     assert client.post("/one", json=[1]).status_code == 404
     assert client.post("/one/two", json=[1]).json() == {"predictions": [2]}
@@ -289,26 +185,7 @@ def test_user_config_reaches_reconfigure_and_contexts_tell_who_runs(client: http
     assert client.get("/").json() == [3, "app", "Configured", "Configured#1"]
 
 
-def test_a_replica_that_fails_its_health_checks_is_replaced(client: httpx.Client):
-    @serve.deployment(health_check_period_s=0.01)
-    class Ill:
-        def check_health(self) -> None:
-            if getattr(self, "is_ill", False):
-                raise RuntimeError("ill")
-
-        def fall_ill(self) -> int:
-            self.is_ill = True
-            return os.getpid()
-
-        def pid(self) -> int:
-            return os.getpid()
-
-    handle = serve.run(Ill.bind(), route_prefix=None)
-    ill = handle.fall_ill.remote().result()
-    until(lambda: handle.pid.remote().result(timeout_s=20) != ill)
-
-
-def test_result_in_an_event_loop_is_refused(client: httpx.Client):
+def test_result_in_an_event_loop_is_refused(client: httpx.Client, scaler: serve.Deployment):
     @serve.deployment
     class Wrong:
         def __init__(self, inner: serve.DeploymentHandle) -> None:
@@ -320,7 +197,7 @@ def test_result_in_an_event_loop_is_refused(client: httpx.Client):
         def ask_in_thread(self) -> Any:
             return self.inner.pid.remote().result()
 
-    handle = serve.run(Wrong.bind(Scaler.bind(1)), route_prefix=None)
+    handle = serve.run(Wrong.bind(scaler.bind(1)), route_prefix=None)
     with pytest.raises(RuntimeError, match="use `await response`"):
         handle.ask.remote().result()
     assert handle.ask_in_thread.remote().result() > 0
@@ -361,7 +238,9 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("end", ["pass", "time.sleep(60)", "serve.run(Echo.bind(), blocking=True)"])
-def test_nothing_is_left_however_the_driver_ends(end: str, tmp_path: Path):
+def test_nothing_is_left_however_the_driver_ends(
+    end: str, tmp_path: Path, until: Callable[..., None]
+):
     port = free_port()
     driver = run_program(PROGRAM.format(port=port, end=end), tmp_path)
     assert driver.stdout is not None

@@ -10,12 +10,10 @@ import pytest
 import heliostat as ray
 from heliostat import serve
 from heliostat.exceptions import ActorDiedError
-from heliostat.serve._dispatch import Call, Dispatch, Table
-from heliostat.serve.context import RequestContext
+from heliostat.serve._dispatch import Dispatch, Table
 from heliostat.serve.exceptions import (
     BackPressureError,
     DeploymentUnavailableError,
-    RayServeException,
     ReplicaClosedError,
 )
 from heliostat.serve.handle import DeploymentHandle
@@ -108,44 +106,6 @@ def test_a_full_queue_refuses_and_a_deleted_deployment_says_so():
     dispatch.publish(table(unavailable="it was deleted"))
     with pytest.raises(DeploymentUnavailableError, match="it was deleted"):
         handle(dispatch).remote().result()
-
-
-def test_a_response_is_an_argument_of_the_next_call_and_arrives_as_its_value():
-    dispatch = Dispatch("a", "d")
-    first = handle(dispatch).one.remote()
-    second = handle(dispatch).two.remote(first, after=first)
-    dispatch.publish(table(Answers.remote()))
-    one = ("one", (), {})
-    assert second.result(timeout_s=5) == ("two", (one,), {"after": one})
-    third = handle(dispatch).three.remote(first)
-    assert third.result(timeout_s=5) == ("three", (one,), {})
-
-
-def test_a_failed_response_as_argument_fails_the_call():
-    dispatch = Dispatch("a", "d")
-    second = handle(dispatch).two.remote(handle(dispatch).fail.remote())
-    dispatch.publish(table(Answers.remote()))
-    with pytest.raises(KeyError):
-        second.result(timeout_s=5)
-
-
-def test_a_handle_without_serve_says_what_to_do():
-    with pytest.raises(RayServeException, match=r"call serve\.run"):
-        DeploymentHandle("d", "a").remote()
-
-
-def test_handles_keep_private_names_and_equality():
-    one = DeploymentHandle("d", "a")
-    assert one == DeploymentHandle("d", "a")
-    assert one.method != one
-    with pytest.raises(AttributeError):
-        _ = one._secret
-    with pytest.raises(NotImplementedError, match="stream=True"):
-        one.options(stream=True)
-
-
-def test_calls_are_values_of_their_own():
-    assert Call("m", RequestContext(), (), {}) != Call("m", RequestContext(), (), {})
 
 
 def test_the_inline_engine_says_that_it_cannot_serve():

@@ -13,6 +13,7 @@ import concurrent.futures
 import contextlib
 import contextvars
 import functools
+import gc
 import inspect
 import logging
 import sys
@@ -49,6 +50,7 @@ class Replica:
         self._config = config
         self._http = http
         self._object: Any = None
+        self._entry: Any = None
         self._ongoing = 0
         self._is_closed = False
 
@@ -115,7 +117,9 @@ class Replica:
             self._idle.clear()
             await self._idle.wait()
         self._is_closed = True
-        self._object = None
+        self._object = self._entry = None
+        set_replica_context(None)
+        gc.collect()  # the object may be part of a cycle
 
     async def check_health(self) -> None:
         """Raises what the user's `check_health` raises."""

@@ -55,8 +55,8 @@ def current_request() -> RequestContext:
     return _REQUEST.get(_NO_REQUEST)
 
 
-def set_replica_context(context: ReplicaContext) -> None:
-    """Say once which replica this process is."""
+def set_replica_context(context: ReplicaContext | None) -> None:
+    """Say which replica this process is; None when it has ended."""
     global _replica
     _replica = context
 

@@ -1,0 +1,82 @@
+"""One session with Serve for each module that asks for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from starlette.requests import Request
+
+import heliostat as ray
+from heliostat import serve
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    ray.init(num_cpus=4)
+    free = free_port()
+    serve.start(http_options={"port": free})
+    yield free
+    serve.shutdown()
+    assert not is_open(free)
+    ray.shutdown()
+
+
+@pytest.fixture
+def client(port: int) -> Iterator[httpx.Client]:
+    """A client of the session's Serve; the applications of a test end with it."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as one:
+        yield one
+    for name in serve.status().applications:
+        serve.delete(name)
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """Poll until a condition is true, with a deadline."""
+
+    def wait(condition: Callable[[], bool], seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it never came true"
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def scaler() -> serve.Deployment:
+    """A deployment that multiplies, and knows its process."""
+
+    @serve.deployment
+    class Scaler:
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        async def __call__(self, request: Request) -> dict[str, Any]:
+            return {"predictions": self.predict(await request.json())}
+
+        def predict(self, data: list[float]) -> Any:
+            return np.array(data) * self.factor
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    return Scaler

@@ -1,0 +1,126 @@
+"""The controller with real replicas: updates, deaths, sickness, failures, no room."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from heliostat import serve
+from heliostat.serve.exceptions import DeployFailedError, DeploymentUnavailableError
+from heliostat.serve.schema import ApplicationStatus, ReplicaState
+
+
+def test_an_update_under_load_fails_no_request(
+    client: httpx.Client, port: int, scaler: serve.Deployment, until: Callable[..., None]
+):
+    serve.run(scaler.bind(1))
+    seen: Counter[Any] = Counter()
+    stop = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as mine:
+            while not stop.is_set():
+                answer = mine.post("/", json=[1])
+                seen[answer.status_code, answer.text] += 1
+
+    def call() -> None:
+        handle = serve.get_app_handle("default")
+        while not stop.is_set():
+            seen[200, f'{{"predictions":[{handle.predict.remote([1]).result()[0]}]}}'] += 1
+
+    threads = [threading.Thread(target=work) for work in (ask, ask, call)]
+    for thread in threads:
+        thread.start()
+    for factor in (2, 3):
+        serve.run(scaler.options(num_replicas=factor).bind(factor))
+        expected = f'{{"predictions":[{factor}]}}'
+        until(lambda expected=expected: seen[200, expected] > 20)  # type: ignore[misc]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert {status for status, _ in seen} == {200}
+
+
+def test_a_killed_replica_is_replaced(
+    client: httpx.Client, scaler: serve.Deployment, until: Callable[..., None]
+):
+    handle = serve.run(scaler.options(num_replicas=2).bind(1))
+    victim = handle.pid.remote().result()
+    os.kill(victim, signal.SIGKILL)
+    for _ in range(20):
+        assert handle.predict.remote([1]).result(timeout_s=20).tolist() == [1]
+
+    def healed() -> bool:
+        overview = serve.status().applications["default"].deployments["Scaler"]
+        return overview.replica_states == {ReplicaState.RUNNING: 2}
+
+    until(healed)
+    assert victim not in {handle.pid.remote().result() for _ in range(20)}
+
+
+def test_a_replica_that_fails_its_health_checks_is_replaced(
+    client: httpx.Client, until: Callable[..., None]
+):
+    @serve.deployment(health_check_period_s=0.01)
+    class Ill:
+        def check_health(self) -> None:
+            if getattr(self, "is_ill", False):
+                raise RuntimeError("ill")
+
+        def fall_ill(self) -> int:
+            self.is_ill = True
+            return os.getpid()
+
+        def pid(self) -> int:
+            return os.getpid()
+
+    handle = serve.run(Ill.bind(), route_prefix=None)
+    ill = handle.fall_ill.remote().result()
+    until(lambda: handle.pid.remote().result(timeout_s=20) != ill)
+
+
+def test_a_constructor_that_raises_fails_the_deploy_with_its_traceback(
+    client: httpx.Client, scaler: serve.Deployment
+):
+    @serve.deployment(max_constructor_retry_count=1)
+    class Broken:
+        def __init__(self) -> None:
+            raise ValueError("no such model")
+
+    with pytest.raises(DeployFailedError, match=r"(?s)'Broken' failed.*ValueError: no such model"):
+        serve.run(Broken.bind())
+    assert serve.status().applications["default"].status == ApplicationStatus.DEPLOY_FAILED
+    assert client.get("/").status_code == 503
+    with pytest.raises(DeploymentUnavailableError):
+        serve.get_app_handle("default").remote().result(timeout_s=20)
+    serve.run(scaler.bind(1))
+    assert client.post("/", json=[1]).status_code == 200
+
+
+def test_an_update_without_room_for_both_versions_ends_the_old_replicas_first(
+    client: httpx.Client, scaler: serve.Deployment
+):
+    whole = scaler.options(num_replicas=2, ray_actor_options={"num_cpus": 2})
+    handle = serve.run(whole.bind(1))
+    old = {handle.pid.remote().result() for _ in range(20)}
+    serve.run(whole.bind(2))
+    assert client.post("/", json=[1]).json() == {"predictions": [2]}
+    assert not old & {handle.pid.remote().result() for _ in range(20)}
+
+
+def test_the_same_version_keeps_its_replicas_and_only_scales(
+    client: httpx.Client, scaler: serve.Deployment
+):
+    handle = serve.run(scaler.options(version="1").bind(1))
+    old = handle.pid.remote().result()
+    serve.run(scaler.options(version="1", num_replicas=2).bind(1))
+    pids = {handle.pid.remote().result() for _ in range(30)}
+    assert old in pids
+    assert len(pids) == 2
