@@ -57,6 +57,7 @@ from heliostat._engines.local.waiting import Lead, Waiter
 from heliostat.exceptions import ObjectStoreFullError, RaySystemError
 
 CALM_S = 0.005  # how long the attendant waits after others have read, before it reads itself
+KEPT_S = 0.0003  # how long messages to a busy worker may be kept back to be sent together
 _COALESCE = 64  # messages to a busy worker that may be sent together
 
 
@@ -120,7 +121,7 @@ class Hub:
         self._callbacks: deque[Callable[[], None]] = deque()
         self._answers: dict[int, tuple[Any, Any]] = {}
         self._dirty: dict[int, Conn] = {}
-        self._dirty_told = False
+        self._told = False  # the attendant knows that something is kept back
         self._nudges: list[int] = []
         self._dropped: deque[bytes] = deque()
         self._show_logs = show_logs
@@ -429,7 +430,7 @@ class Hub:
                 self._handle(Tick())
             if self._dropped:
                 self._drain()
-            self._flush(lazily=False)
+            self._flush(lazily=threading.current_thread() is self._attendant)
         finally:
             self._leave()
 
@@ -495,9 +496,12 @@ class Hub:
                 kept[proc] = conn
             else:
                 self._send_out(conn)
-        if kept and not self._dirty_told:
+        self._dirty = kept
+        if not kept:
+            self._told = False
+        elif not self._told:
+            self._told = True
             self._stir()
-        self._dirty, self._dirty_told = kept, bool(kept)
         for proc in self._nudges:
             self._pool.kill(proc, MAIL)
         self._nudges.clear()
@@ -553,6 +557,8 @@ class Hub:
         pause_s = CALM_S
         while not self._closing.is_set():
             self._calm.clear()
+            if self._told:
+                self._send_kept()
             if self._lead.used or self._lead.has_followers():
                 # Others read; stay out of their way, for they are faster without us.
                 self._lead.used = False
@@ -566,6 +572,15 @@ class Hub:
             self._asleep = False
             if not read:
                 self._calm.wait(CALM_S)
+
+    def _send_kept(self) -> None:
+        """Give whoever makes the calls a moment to make more, then send them together."""
+        time.sleep(KEPT_S)
+        self._enter()
+        try:
+            self._flush(lazily=False)
+        finally:
+            self._leave()
 
     def abandon(self) -> None:
         """In a process that the user forked: let go of everything without a word to anybody."""

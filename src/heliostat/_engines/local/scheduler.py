@@ -51,7 +51,7 @@ from heliostat._engines.local.ownership import Entry, Ownership
 from heliostat._engines.local.resources import Resources
 from heliostat._engines.local.tasks import Task, WorkerState, run_message
 
-PIPELINE_S = 0.002  # how much work, by past durations, a worker is sent ahead
+PIPELINE_S = 0.005  # how much work, by past durations, a worker is sent ahead
 PIPELINE_MOST = 128
 SLOW_S = 0.02  # a worker that is silent for this long with work ahead gives it back
 IDLE_S = 10.0  # idle workers beyond one per CPU leave after this
@@ -155,8 +155,6 @@ class Scheduler:
         for shape, queue in list(self.ready.items()):
             while queue and self._start_worker_for(shape, queue):
                 pass
-            if queue:
-                self._pipeline(shape, queue)
             if not queue:
                 del self.ready[shape]
 
@@ -188,17 +186,6 @@ class Scheduler:
         self.idle.extend(self.spawn() for _ in range(count))
         out, self.out = self.out, []
         return out
-
-    def _pipeline(self, shape: Shape, queue: deque[Task]) -> None:
-        """Send short tasks ahead to workers that are busy with the same resources."""
-        if queue[0].key not in self.seconds:
-            return
-        busy = [w for w in self.workers.values() if w.shape == shape and not w.blocked]
-        for worker in busy:
-            share = -(-len(queue) // len(busy))
-            while queue and share > 0 and self._room(worker, queue[0]):
-                self._run(worker, queue.popleft())
-                share -= 1
 
     def _room(self, worker: WorkerState, task: Task) -> bool:
         seconds = self.seconds.get(task.key)
