@@ -253,7 +253,8 @@ def to_arrow(column: Any, name: str, source: str) -> Any:
     """One column as an Arrow array; arrays of more than one dimension become tensors."""
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return column
-    if isinstance(column, str | bytes) or not hasattr(column, "__len__") or np.ndim(column) == 0:
+    scalar = isinstance(column, np.ndarray) and column.ndim == 0
+    if scalar or isinstance(column, str | bytes) or not hasattr(column, "__len__"):
         raise ValueError(
             f"{source} returned {type(column).__name__} for column {name!r}; a column is a list "
             "or an array with one value for each row"

@@ -1,0 +1,152 @@
+"""Parquet: what is found, what is read, and which file an error names."""
+
+import os
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import heliostat as ray
+from heliostat.data.datasource.parquet import open_parquet, resolve
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+def write(path, **columns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def ids(paths, **options):
+    return [row["id"] for row in ray.data.read_parquet(paths, **options).take_all()]
+
+
+def test_a_file_a_list_a_directory_and_a_glob_mean_files_in_order(tmp_path):
+    two = write(tmp_path / "b.parquet", id=[2])
+    one = write(tmp_path / "a.parquet", id=[1])
+    write(tmp_path / ".staged" / "x.parquet", id=[99])
+    (tmp_path / "_SUCCESS").write_text("")
+    (tmp_path / "notes.txt").write_text("")
+    assert ids(one) == [1]
+    assert ids([two, one]) == [2, 1]
+    assert ids(str(tmp_path)) == [1, 2]
+    assert ids(str(tmp_path / "*.parquet")) == [1, 2]
+    assert ids(f"file://{one}") == [1]
+
+
+def test_a_missing_path_is_named():
+    with pytest.raises(FileNotFoundError, match=r"/nowhere/x\.parquet"):
+        ray.data.read_parquet("/nowhere/x.parquet")
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        ray.data.read_parquet("/nowhere/*.parquet")
+
+
+def test_missing_paths_can_be_left_out(tmp_path):
+    one = write(tmp_path / "a.parquet", id=[1])
+    assert ids([one, "/nowhere/x.parquet"], ignore_missing_paths=True) == [1]
+
+
+def test_a_directory_without_parquet_is_named(tmp_path):
+    with pytest.raises(ValueError, match=f"no Parquet files in directory '{tmp_path}'"):
+        ray.data.read_parquet(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1garbage" * 100])
+def test_a_corrupt_file_is_named(tmp_path, content):
+    write(tmp_path / "a.parquet", id=[1])
+    (tmp_path / "bad.parquet").write_bytes(content)
+    with pytest.raises(ValueError, match=r"cannot read '.*bad\.parquet' as Parquet"):
+        ray.data.read_parquet(str(tmp_path))
+
+
+def test_a_file_that_breaks_after_its_footer_was_read_is_named(parquet):
+    ds = ray.data.read_parquet(parquet)
+    size = os.path.getsize(parquet)
+    with open(parquet, "r+b") as file:
+        file.write(b"\xff" * (size // 2))
+    with pytest.raises((ValueError, OSError), match=parquet):
+        ds.to_pandas()
+
+
+def test_an_unknown_column_lists_those_there_are(parquet):
+    with pytest.raises(KeyError, match=r"'nope'.*\['id', 'fare', 'paid', 'zone'\]"):
+        ray.data.read_parquet(parquet, columns=["nope"])
+
+
+def test_only_the_asked_columns_are_read_in_the_asked_order(parquet):
+    assert ray.data.read_parquet(parquet, columns=["zone", "id"]).columns() == ["zone", "id"]
+
+
+def test_files_that_differ_get_one_schema(tmp_path):
+    write(tmp_path / "a.parquet", id=[1], x=[1])
+    write(tmp_path / "b.parquet", id=[2], x=[0.5], y=["new"])
+    ds = ray.data.read_parquet(str(tmp_path))
+    assert ds.take_all() == [{"id": 1, "x": 1.0, "y": None}, {"id": 2, "x": 0.5, "y": "new"}]
+
+
+def test_files_that_do_not_fit_together_are_named(tmp_path):
+    write(tmp_path / "a.parquet", id=[1])
+    write(tmp_path / "b.parquet", id=["x"])
+    with pytest.raises(ValueError, match=r"b\.parquet' do not fit"):
+        ray.data.read_parquet(str(tmp_path))
+
+
+def test_directories_with_values_become_columns(tmp_path):
+    write(tmp_path / "year=2020" / "a.parquet", id=[1])
+    write(tmp_path / "year=2021" / "a.parquet", id=[2])
+    ds = ray.data.read_parquet(str(tmp_path), include_paths=True)
+    rows = ds.take_all()
+    assert [(row["id"], row["year"]) for row in rows] == [(1, "2020"), (2, "2021")]
+    assert rows[0]["path"].endswith("year=2020/a.parquet")
+    assert ds.select_columns("year").take_all() == [{"year": "2020"}, {"year": "2021"}]
+
+
+def test_tasks_are_row_groups_up_to_a_size(parquet):
+    source = open_parquet(parquet)
+    assert [task.rows for task in source.read_tasks(1 << 30)] == [100]
+    assert [task.rows for task in source.read_tasks(1)] == [20] * 5
+    assert len(open_parquet(parquet, min_tasks=3).read_tasks(1 << 30)) >= 3
+    assert sum(task.size_bytes for task in source.read_tasks(1)) > 0
+
+
+def test_a_limit_reads_only_the_rows_it_needs(parquet, trips):
+    tasks = open_parquet(parquet).head(30).read_tasks(1)
+    tables = [table for task in tasks for table in task.read()]
+    assert [table.num_rows for table in tables] == [20, 10]
+    assert pa.concat_tables(tables).equals(trips.slice(0, 30))
+
+
+def test_a_file_without_rows_has_columns(tmp_path):
+    write(tmp_path / "a.parquet", id=pa.array([], pa.int64()))
+    ds = ray.data.read_parquet(str(tmp_path))
+    assert (ds.count(), ds.columns(), ds.take_all()) == (0, ["id"], [])
+    assert list(ds.to_pandas().columns) == ["id"]
+
+
+ANONYMOUS = """
+from heliostat.data.datasource.parquet import resolve
+
+uri = "s3://anonymous@bucket/some/key.parquet"
+found, path = resolve(uri + "?endpoint_override=localhost:1&scheme=http", None)
+print(found.type_name, path)
+try:
+    resolve(uri + "?zz=1", None)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_an_anonymous_bucket_needs_no_credentials():
+    # In a process of its own: the S3 client of Arrow keeps a descriptor for as long as it lives.
+    done = subprocess.run([sys.executable, "-c", ANONYMOUS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("s3 bucket/some/key.parquet\n")
+    assert "unknown ['zz']" in done.stdout
+
+
+def test_an_unknown_scheme_is_refused():
+    with pytest.raises(ValueError, match="zz://a/b"):
+        resolve("zz://a/b", None)

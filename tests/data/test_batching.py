@@ -1,0 +1,90 @@
+"""Blocks to batches."""
+
+import threading
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliostat.data._batching import batches, prefetch, rebatch, shuffled
+
+
+def tables(sizes):
+    start = 0
+    for size in sizes:
+        yield pa.table({"a": np.arange(start, start + size)})
+        start += size
+
+
+def values(found):
+    return [table["a"].to_pylist() for table in found]
+
+
+SIZES = st.lists(st.integers(0, 12), max_size=6)
+
+
+@given(SIZES, st.integers(1, 9), st.booleans())
+def test_batches_have_the_asked_size_and_lose_nothing(sizes, size, drop_last):
+    total = sum(sizes)
+    end = total // size * size if drop_last else total
+    expected = [list(range(at, min(at + size, end))) for at in range(0, end, size)]
+    assert values(rebatch(tables(sizes), size, drop_last=drop_last)) == expected
+
+
+def test_without_a_size_blocks_stay_as_they_are():
+    assert values(rebatch(tables([2, 0, 1]), None)) == [[0, 1], [2]]
+
+
+@given(SIZES, st.integers(1, 20), st.integers(1, 9), st.integers(0, 5))
+def test_a_shuffle_buffer_gives_every_row_once(sizes, buffer, size, seed):
+    found = values(shuffled(tables(sizes), buffer, size, seed))
+    assert sorted(value for batch in found for value in batch) == list(range(sum(sizes)))
+    assert all(len(batch) <= size for batch in found)
+    assert found == values(shuffled(tables(sizes), buffer, size, seed))
+
+
+def test_a_shuffle_buffer_lets_late_rows_come_early():
+    found = values(shuffled(tables([10] * 10), 50, 10, 0))
+    assert max(found[0]) > 10
+
+
+def test_batches_come_in_the_asked_format():
+    [batch] = batches(tables([3]), batch_size=5, batch_format="numpy")
+    assert batch["a"].tolist() == [0, 1, 2]
+
+
+def test_running_ahead_gives_the_same_and_ends_its_thread():
+    assert list(prefetch(iter(range(50)), 3)) == list(range(50))
+    ahead = prefetch(iter(range(1_000_000)), 2)
+    assert next(ahead) == 0
+    ahead.close()
+    assert not [one for one in threading.enumerate() if "prefetch" in one.name]
+
+
+def test_an_error_ahead_is_raised_where_the_consumer_is():
+    def fail():
+        yield 1
+        raise KeyError("theirs")
+
+    ahead = prefetch(fail(), 2)
+    assert next(ahead) == 1
+    with pytest.raises(KeyError, match="theirs"):
+        next(ahead)
+
+
+def test_leaving_early_closes_what_runs_ahead():
+    closed = threading.Event()
+
+    def endless():
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    ahead = prefetch(endless(), 1)
+    next(ahead)
+    ahead.close()
+    assert closed.wait(5)

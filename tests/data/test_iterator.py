@@ -1,0 +1,51 @@
+"""DataIterator."""
+
+import pickle
+
+import pytest
+
+import heliostat as ray
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+def test_it_can_be_iterated_again_and_pickled():
+    iterator = ray.data.range(5).map(lambda row: row).iterator()
+    for one in (iterator, iterator, pickle.loads(pickle.dumps(ray.data.range(5).iterator()))):
+        batches = one.iter_batches(batch_size=2)
+        assert [batch["id"].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+        assert [row["id"] for row in one.iter_rows()] == list(range(5))
+
+
+def test_it_says_what_its_dataset_says():
+    iterator = ray.data.range(5).iterator()
+    assert iterator.schema().names == iterator.columns() == ["id"]
+    assert iterator.count() == len(iterator.to_pandas()) == 5
+    assert iterator.materialize().count() == 5
+    assert "Range(5)" in repr(ray.data.range(5).map(abs).iterator())
+    assert iterator.stats()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 0},
+        {"prefetch_batches": -1},
+        {"batch_format": "zz"},
+        {"local_shuffle_buffer_size": 5, "batch_size": None},
+        {"local_shuffle_buffer_size": 0},
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_before_iterating(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        ray.data.range(5).iterator().iter_batches(**options)
+
+
+def test_without_running_ahead_nothing_is_made_before_it_is_asked_for():
+    calls = []
+    ds = ray.data.range(100).map_batches(lambda b: calls.append(1) or b, batch_size=10)
+    batches = ds.iter_batches(prefetch_batches=0, batch_size=10)
+    assert calls == []
+    next(batches)
+    assert calls
+    batches.close()
