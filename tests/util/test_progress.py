@@ -242,10 +242,10 @@ def test_a_pipe_gets_plain_lines_on_stderr_only():
         "        time.sleep(0.1)\n"
         "print('end')\n"
     )
-    first, last = done.stderr.splitlines()
+    first, *_, last = done.stderr.splitlines()
     assert first.startswith("Read: ")
     assert " of 10 rows (" in first
-    assert last.startswith("Read: 10 rows in 1.")
+    assert last.startswith("Read: 10 rows in ")
     assert "\x1b" not in done.stderr
     assert done.stdout == "end\n"
 
