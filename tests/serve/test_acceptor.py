@@ -12,9 +12,10 @@ import pytest
 import uvloop
 from starlette.responses import PlainTextResponse
 
-from heliostat.serve._acceptor import Acceptor, PortTakenError, listen, path_of
+from heliostat.serve._acceptor import Acceptor, listen, path_of
 from heliostat.serve._connections import Connections, Intake
 from heliostat.serve._proxy import Route
+from heliostat.serve.exceptions import PortTakenError
 
 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as _runner:
     _runner.run(asyncio.sleep(0))  # uvloop's first loop makes a pipe that stays with the process

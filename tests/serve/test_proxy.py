@@ -80,6 +80,8 @@ def test_malformed_json_is_a_500_with_a_request_id_and_the_traceback_only_in_the
     assert answer.headers["x-request-id"] in answer.text
     assert "Traceback" not in answer.text
     assert "JSONDecodeError" in caplog.text
+    assert "_echo" in caplog.text
+    assert "heliostat" not in caplog.text.split("Traceback")[1]
     assert answer.headers["x-request-id"] in caplog.text
 
 

@@ -24,12 +24,9 @@ from urllib.parse import unquote
 
 from heliostat.serve._connections import BACK, CLOSED, TAKEN, Connections
 from heliostat.serve._proxy import Route, by_length, match
+from heliostat.serve.exceptions import PortTakenError
 
 _FIRST_LINE_BYTES = 8192
-
-
-class PortTakenError(OSError):
-    """Somebody else listens there; the message says who, where that can be known."""
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import TracebackType
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect
@@ -172,9 +174,18 @@ def _problem_of(error: Exception, request_id: str, scope: Scope) -> HttpResponse
         scope["method"],
         scope["path"],
         request_id,
-        exc_info=error,
+        exc_info=(type(error), error, _from_user_code(error.__traceback__)),
     )
     return problem(500, "Internal Server Error; the server's log has the traceback.", request_id)
+
+
+def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback without our own frames at its beginning; all of it if there are no others."""
+    ours = os.path.dirname(__file__)
+    rest = traceback
+    while rest is not None and rest.tb_frame.f_code.co_filename.startswith(ours):
+        rest = rest.tb_next
+    return rest or traceback
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

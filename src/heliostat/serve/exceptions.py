@@ -30,3 +30,7 @@ class ReplicaClosedError(RayServeException):
 
 class DeployFailedError(RayServeException, RuntimeError):
     """`serve.run` could not bring an application up; holds the replica's traceback."""
+
+
+class PortTakenError(OSError):
+    """Somebody else listens on the port; the message says who, where that can be known."""
