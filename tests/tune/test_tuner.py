@@ -374,6 +374,28 @@ def test_a_tuner_refuses_settings_it_cannot_follow(run, error, says):
         tune.Tuner(parabola, run_config=tune.RunConfig(**run))
 
 
+def test_a_path_of_another_file_system_is_refused(run_study):
+    with pytest.raises(NotImplementedError, match=r"'s3://bucket' is not on a local file system"):
+        run_study(parabola, {"x": 1}, run={"storage_path": "s3://bucket"})
+
+
+def test_a_tuner_may_be_fitted_again(tmp_path):
+    tuner = tune.Tuner(
+        parabola,
+        param_space={"x": tune.uniform(0, 1)},
+        tune_config=tune.TuneConfig(
+            metric="loss",
+            mode="min",
+            num_samples=3,
+            search_alg=tune.search.BasicVariantGenerator(random_state=1),
+            scheduler=tune.schedulers.FIFOScheduler(),
+        ),
+        run_config=tune.RunConfig(storage_path=f"file://{tmp_path}", verbose=0),
+    )
+    first, second = tuner.fit(), tuner.fit()
+    assert [result.config for result in first] == [result.config for result in second]
+
+
 def test_results_are_there_after_fit_only(tmp_path):
     tuner = tune.Tuner(
         parabola,

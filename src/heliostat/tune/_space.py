@@ -33,7 +33,7 @@ def open_values(space: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Every domain and grid of a space with its path, in the order written."""
     if isinstance(space, Domain) or is_grid(space):
         yield path, space
-    elif isinstance(space, Mapping):
+    elif isinstance(space, dict | Mapping):  # dict first: an abstract class is slow to ask
         for key, value in space.items():
             yield from open_values(value, (*path, key))
     elif isinstance(space, list | tuple):
@@ -123,7 +123,7 @@ def chosen(space: Mapping[str, Any], config: Mapping[str, Any]) -> dict[Path, An
 
 def copy_containers(value: Any) -> Any:
     """A copy of dicts, lists and tuples all the way down; the leaves are shared."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         return {key: copy_containers(item) for key, item in value.items()}
     if isinstance(value, list):
         return [copy_containers(item) for item in value]

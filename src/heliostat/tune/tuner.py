@@ -1,10 +1,12 @@
 """Tuner: fit, restore. It checks what it was given, makes the study's directory and runs the Loop."""
 
 import copy
+import itertools
+import os
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +104,7 @@ class Tuner:
     @classmethod
     def restore(
         cls,
-        path: str | Path,
+        path: str | os.PathLike[str],
         trainable: Any,
         resume_unfinished: bool = True,
         resume_errored: bool = False,
@@ -143,7 +145,7 @@ class Tuner:
             )
         if resume_errored and restart_errored:
             raise ValueError("resume_errored and restart_errored contradict each other; drop one")
-        directory = Path(path).expanduser().absolute()
+        directory = _local(path)
         if not cls.can_restore(directory):
             raise ValueError(
                 f"there is no study in {directory}; give the directory that ResultGrid.experiment_path "
@@ -163,7 +165,7 @@ class Tuner:
         return tuner
 
     @classmethod
-    def can_restore(cls, path: str | Path, storage_filesystem: Any = None) -> bool:
+    def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
         """Whether there is a study at a path.
 
         Args:
@@ -177,7 +179,7 @@ class Tuner:
             >>> Tuner.can_restore("/tmp/no-such-study")
             False
         """
-        directory = Path(path).expanduser().absolute()
+        directory = _local(path)
         return (directory / TUNER_FILE).is_file() and newest_log(directory) is not None
 
     def fit(self) -> ResultGrid:
@@ -192,12 +194,9 @@ class Tuner:
         given = self._given
         config = given.tune_config
         capacity = heliostat.cluster_resources()
-        name = given.run_config.name or f"{self._runnable.name}_{_now()}"
-        directory = (
-            Path(given.run_config.storage_path or "~/ray_results").expanduser().absolute() / name
-        )
         self._check_can_run(capacity)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = self._directory()
+        name = directory.name
         # Copies: a Tuner may be fitted again, and a config may serve several.
         searcher = copy.deepcopy(config.search_alg) or BasicVariantGenerator()
         scheduler = copy.deepcopy(config.scheduler) or FIFOScheduler()
@@ -233,6 +232,22 @@ class Tuner:
         config, directory = self._given.tune_config, self._resumed.log.parent
         trials = self._resumed.trials(directory, self._runnable.name)
         return ResultGrid(trials, str(directory), config.metric, config.mode)
+
+    def _directory(self) -> Path:
+        """Make the study's directory: that of its name, or a new one."""
+        run = self._given.run_config
+        parent = _local(run.storage_path or "~/ray_results")
+        if run.name is not None:
+            (parent / run.name).mkdir(parents=True, exist_ok=True)
+            return parent / run.name
+        parent.mkdir(parents=True, exist_ok=True)
+        base = f"{self._runnable.name}_{_now()}"
+        for number in itertools.count(1):
+            directory = parent / (base if number == 1 else f"{base}_{number}")
+            with suppress(FileExistsError):  # another study began within the same second
+                directory.mkdir()
+                return directory
+        raise AssertionError
 
     def _check_can_run(self, capacity: Mapping[str, float]) -> None:
         """Before anything is made on disk: does the first trial fit at all?"""
@@ -340,6 +355,16 @@ class Tuner:
 def _knows_end(searcher: Searcher) -> bool:
     inner = searcher.searcher if isinstance(searcher, ConcurrencyLimiter) else searcher
     return isinstance(inner, BasicVariantGenerator)
+
+
+def _local(path: str | os.PathLike[str]) -> Path:
+    text = os.fspath(path).removeprefix("file://")
+    if "://" in text:
+        raise NotImplementedError(
+            f"{text!r} is not on a local file system, which is not offered yet; use a local or mounted "
+            "directory"
+        )
+    return Path(text).expanduser().absolute()
 
 
 def _new_log(directory: Path) -> Path:
