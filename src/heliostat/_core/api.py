@@ -112,13 +112,17 @@ def wait(
         raise ValueError(
             f"num_returns={num_returns} is more than the {len(items)} references given"
         )
-    refs = [item.upcoming() if isinstance(item, ObjectRefGenerator) else item for item in items]
+    refs = items
+    if ObjectRefGenerator in set(map(type, items)):
+        refs = [item.upcoming() if isinstance(item, ObjectRefGenerator) else item for item in items]
     ready = current_engine().wait(refs, count=num_returns, timeout_s=_seconds(timeout))
-    first: list[Any] = []
-    rest: list[Any] = []
-    for item, ref in zip(items, refs, strict=True):
-        (first if len(first) < num_returns and ref in ready else rest).append(item)
-    return first, rest
+    if ready == list(range(len(ready))):  # the usual case, without a look at every item
+        return list(items[: len(ready)]), list(items[len(ready) :])
+    chosen = set(ready)
+    return (
+        [items[position] for position in ready],
+        [item for position, item in enumerate(items) if position not in chosen],
+    )
 
 
 def _waitables(refs: Any) -> Sequence[Any]:
@@ -126,10 +130,13 @@ def _waitables(refs: Any) -> Sequence[Any]:
         raise TypeError("wait() takes a list of ObjectRefs, got a single ObjectRef; put it in []")
     if not isinstance(refs, (list, tuple)):
         raise TypeError(f"wait() takes a list of ObjectRefs, got {_kind(refs)}")
-    for index, ref in enumerate(refs):
-        if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
-            raise TypeError(f"wait() takes ObjectRefs; item {index} of the list is {_kind(ref)}")
-    if len(set(refs)) != len(refs):
+    if not set(map(type, refs)) <= {ObjectRef, ObjectRefGenerator}:
+        for index, ref in enumerate(refs):
+            if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
+                raise TypeError(
+                    f"wait() takes ObjectRefs; item {index} of the list is {_kind(ref)}"
+                )
+    if len({getattr(ref, "_id", ref) for ref in refs}) != len(refs):
         raise ValueError("wait() needs different references, but one is in the list twice")
     return refs
 

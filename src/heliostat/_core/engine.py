@@ -74,8 +74,8 @@ class Engine(Protocol):
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], *, count: int, timeout_s: float | None
-    ) -> set[ObjectRef[Any]]:
-        """Those that are ready once `count` are, or the time is over."""
+    ) -> list[int]:
+        """Positions of the first `count` that are ready, in order; fewer if the time is over."""
 
     def on_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
         """Call back once, on any thread, when the value or its error is there."""

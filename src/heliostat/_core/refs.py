@@ -140,7 +140,7 @@ class ObjectRefGenerator(Generic[T]):
 
     def next_ready(self) -> bool:
         """Whether `next` would answer without waiting."""
-        return bool(current_engine().wait([self.upcoming()], count=1, timeout_s=0))
+        return current_engine().wait([self.upcoming()], count=1, timeout_s=0) == [0]
 
     def is_finished(self) -> bool:
         """Whether the task has ended and every item was taken."""

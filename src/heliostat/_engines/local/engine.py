@@ -38,7 +38,7 @@ from heliostat._engines.local.messages import (
 )
 from heliostat._engines.local.resources import missing
 from heliostat._engines.local.store import Store, extent
-from heliostat._engines.local.waiting import Waiter
+from heliostat._engines.local.waiting import Some, Waiter
 from heliostat.exceptions import (
     ActorUnschedulableError,
     GetTimeoutError,
@@ -70,6 +70,15 @@ class Port(Protocol):
 
     def values(self, ids: Sequence[bytes]) -> list[Value | None]:
         """Those that are known here."""
+
+    def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
+        """Positions of the first `count` that are known here."""
+
+    def subscribe_some(self, waiter: Some, count: int) -> None:
+        """Have the waiter miss as many of its objects as are not there yet, of `count`."""
+
+    def unsubscribe_some(self, waiter: Some) -> None:
+        """The end of `subscribe_some`."""
 
     def subscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
         """Count the waiter down for each of these when it is there."""
@@ -265,19 +274,20 @@ class LocalEngine:
 
     def wait(
         self, refs: Sequence[ObjectRef[Any]], *, count: int, timeout_s: float | None
-    ) -> set[ObjectRef[Any]]:
-        """Those that are ready once `count` are."""
+    ) -> list[int]:
+        """Positions of the first `count` that are ready."""
+        port = self._port
         ids = [ref._id for ref in refs]
-        values = self._port.values(ids)
-        there = sum(value is not None for value in values)
-        if there < count:
-            absent = [i for i, v in zip(ids, values, strict=True) if v is None]
-            waiter = Waiter(missing=count - there - len(absent))  # plus one for each it subscribes
-            self._port.subscribe(absent, waiter)
-            self._port.wait(waiter, timeout_s)
-            self._port.unsubscribe(absent, waiter)
-            values = self._port.values(ids)
-        return {ref for ref, value in zip(refs, values, strict=True) if value is not None}
+        ready = port.ready(ids, count)
+        if len(ready) < count and timeout_s != 0:
+            waiter = Some(ids)
+            port.subscribe_some(waiter, count)
+            try:
+                port.wait(waiter, timeout_s)
+            finally:
+                port.unsubscribe_some(waiter)
+            ready = port.ready(ids, count)
+        return ready
 
     def on_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
         """Call back once when the value is there."""

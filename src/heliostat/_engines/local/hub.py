@@ -53,7 +53,7 @@ from heliostat._engines.local.messages import (
 from heliostat._engines.local.pool import MAIL, Pool
 from heliostat._engines.local.scheduler import Scheduler
 from heliostat._engines.local.store import Store, create_segment
-from heliostat._engines.local.waiting import Lead, Waiter
+from heliostat._engines.local.waiting import Lead, Some, Waiter
 from heliostat.exceptions import ObjectStoreFullError, RaySystemError
 
 CALM_S = 0.005  # how long the attendant waits after others have read, before it reads itself
@@ -118,6 +118,7 @@ class Hub:
         self._conns: dict[int, Conn] = {}
         self._codes: dict[bytes, bytes] = {}
         self._waiters: dict[bytes, list[Waiter]] = {}
+        self._some: list[Some] = []
         self._callbacks: deque[Callable[[], None]] = deque()
         self._answers: dict[int, tuple[Any, Any]] = {}
         self._dirty: dict[int, Conn] = {}
@@ -191,6 +192,35 @@ class Hub:
         objects = self._objects
         entries = [objects.get(id_) for id_ in ids]
         return [None if entry is None else entry.value for entry in entries]
+
+    def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
+        """Positions of the first `count` that are there."""
+        found: list[int] = []
+        get = self._objects.get
+        for position, id_ in enumerate(ids):
+            entry = get(id_)
+            if entry is not None and entry.value is not None:
+                found.append(position)
+                if len(found) == count:
+                    break
+        return found
+
+    def subscribe_some(self, waiter: Some, count: int) -> None:
+        """Have the waiter miss as many of its objects as are not there yet, of `count`."""
+        self._enter()
+        try:
+            for id_ in waiter.ids:
+                if id_ not in self._objects and not self._scheduler.known(id_):
+                    self._handle(Put(DRIVER, id_, failures.lost(id_)))
+            waiter.missing = count - len(self.ready(list(waiter.ids), count))
+            self._some.append(waiter)
+        finally:
+            self._leave()
+
+    def unsubscribe_some(self, waiter: Some) -> None:
+        """The end of `subscribe_some`."""
+        with self._lock:
+            self._some.remove(waiter)
 
     def subscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
         """Count the waiter down for each of these when it is there."""
@@ -331,6 +361,8 @@ class Hub:
         self._dirty[conn.proc] = conn
 
     def _resolve(self, command: Resolve) -> None:
+        for some in self._some:
+            some.came(command.id)
         for waiter in self._waiters.pop(command.id, ()):
             waiter.missing -= 1
             if waiter.missing <= 0:
@@ -611,6 +643,9 @@ class Hub:
                     waiter.missing = 0
                     waiter.wake()
             self._waiters.clear()
+            for some in self._some:
+                some.missing = 0
+                some.wake()
             self._poll.close()
             os.close(self._wake)
             _LIVE.discard(self)

@@ -40,7 +40,7 @@ from heliostat._engines.local.messages import (
 )
 from heliostat._engines.local.pool import MAIL
 from heliostat._engines.local.store import Store
-from heliostat._engines.local.waiting import Lead, Waiter
+from heliostat._engines.local.waiting import Lead, Some, Waiter
 
 
 class Link:
@@ -69,6 +69,7 @@ class Link:
         self._requests = iter(range(1, 1 << 62))
         self._answers: dict[int, Any] = {}
         self._waiters: dict[Any, list[Waiter]] = {}
+        self._some: list[Some] = []
         self._known: dict[bytes, Value] = {}
         self._wanted: set[bytes] = set()
         self._counts: dict[bytes, int] = {}
@@ -135,6 +136,26 @@ class Link:
         """Those that were delivered."""
         known = self._known
         return [known.get(id_) for id_ in ids]
+
+    def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
+        """Positions of the first `count` that were delivered."""
+        known = self._known
+        return [position for position, id_ in enumerate(ids) if id_ in known][:count]
+
+    def subscribe_some(self, waiter: Some, count: int) -> None:
+        """Have them delivered; the waiter misses as many as are not there yet, of `count`."""
+        with self._lock:
+            waiter.missing = count - len(waiter.ids & self._known.keys())
+            self._some.append(waiter)
+            new = waiter.ids - self._known.keys() - self._wanted
+            self._wanted |= new
+        if new:
+            self.post(Wanted(self.proc, tuple(new)))
+
+    def unsubscribe_some(self, waiter: Some) -> None:
+        """The end of `subscribe_some`."""
+        with self._lock:
+            self._some.remove(waiter)
 
     def subscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
         """Have them delivered, and count the waiter down for each."""
@@ -251,6 +272,8 @@ class Link:
             for ref in value[3]:
                 self._lent[ref] = self._lent.get(ref, 0) + 1
             waiters = self._waiters.pop(id_, ())
+            for some in self._some:
+                some.came(id_)
         for waiter in waiters:
             waiter.missing -= 1
             if waiter.missing <= 0:

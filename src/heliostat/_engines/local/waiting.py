@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class Waiter:
@@ -33,6 +33,23 @@ class Waiter:
     def sleep(self, timeout_s: float | None) -> None:
         """Until somebody wakes it, or the time is over."""
         self._lock.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s))
+
+
+class Some(Waiter):
+    """Somebody who waits for some of many objects; told of each that comes."""
+
+    __slots__ = ("ids",)
+
+    def __init__(self, ids: Iterable[bytes]) -> None:
+        super().__init__()
+        self.ids = set(ids)
+
+    def came(self, id_: bytes) -> None:
+        """An object is there."""
+        if id_ in self.ids:
+            self.missing -= 1
+            if self.missing <= 0:
+                self.wake()
 
 
 class Lead:
