@@ -126,6 +126,29 @@ def test_a_pool_is_built_once_stays_warm_and_ends_with_its_stage(local):
         time.sleep(0.01)
 
 
+def test_blocks_outlive_the_actors_that_made_them(local):
+    ds = ray.data.range(200_000).map_batches(Counter, concurrency=2, fn_constructor_args=(0,))
+    kept = ds.materialize()
+    assert kept.size_bytes() == 200_000 * 24
+    batches = kept.iter_batches(batch_size=50_000)
+    assert [int(batch["id"][-1]) for batch in batches] == [49_999, 99_999, 149_999, 199_999]
+
+
+def test_batches_run_ahead_of_the_consumer_in_a_thread(local):
+    ds = ray.data.range(1000).map(lambda row: row)
+    assert [len(batch["id"]) for batch in ds.iter_batches(batch_size=400)] == [400, 400, 200]
+    batches = ds.iter_batches(batch_size=10)
+    next(batches)
+    batches.close()
+
+
+def test_many_blocks_cost_little_to_decide_about(inline):
+    start = time.monotonic()
+    ds = ray.data.range(2000, override_num_blocks=2000).map_batches(lambda batch: batch)
+    assert ds.materialize().num_blocks() == 2000
+    assert time.monotonic() - start < 20
+
+
 def alive(pid):
     try:
         os.kill(int(pid), 0)

@@ -188,7 +188,8 @@ def step_name(step: Step) -> str:
     if isinstance(step, Limit):
         return f"Limit({step.rows})"
     if isinstance(step, Select | Drop):
-        return f"{kind}({', '.join(step.columns)})"
+        few = len(step.columns) <= 3
+        return f"{kind}({', '.join(step.columns) if few else f'{len(step.columns)} columns'})"
     return kind
 
 

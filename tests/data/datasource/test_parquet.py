@@ -126,6 +126,71 @@ def test_a_file_without_rows_has_columns(tmp_path):
     assert list(ds.to_pandas().columns) == ["id"]
 
 
+BUCKET = """
+import http.server, sys, threading
+
+content = open(sys.argv[1], "rb").read()
+
+
+class Bucket(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self):
+        self.answer(b"")
+
+    def do_GET(self):
+        self.answer(content)
+
+    def answer(self, body):
+        assert "Authorization" not in self.headers
+        if not self.path.startswith("/bucket/trips.parquet"):
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        start, end = 0, len(content) - 1
+        if "Range" in self.headers:
+            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+            start, end = int(first), min(int(last or end), end)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{end}/{len(content)}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(end - start + 1))
+        self.end_headers()
+        self.wfile.write(body[start : end + 1])
+
+    def log_message(self, *args):
+        pass
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+
+import heliostat as ray
+
+ray.init(engine="inline")
+where = f"?scheme=http&endpoint_override=127.0.0.1:{server.server_port}"
+ds = ray.data.read_parquet("s3://anonymous@bucket/trips.parquet" + where, columns=["id"])
+print(ds.count(), sum(ds.to_pandas()["id"]), ds.take(1))
+try:
+    ray.data.read_parquet("s3://anonymous@bucket/nothing.parquet" + where)
+except FileNotFoundError as error:
+    print(error)
+"""
+
+
+def test_a_public_bucket_is_read_without_credentials(parquet):
+    # In a process of its own: the S3 client of Arrow keeps descriptors for as long as it lives.
+    done = subprocess.run(
+        [sys.executable, "-c", BUCKET, parquet], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == "100 4950 [{'id': 0}]"
+    assert "bucket/nothing.parquet" in second
+
+
 ANONYMOUS = """
 from heliostat.data.datasource.parquet import resolve
 
@@ -140,7 +205,6 @@ except ValueError as error:
 
 
 def test_an_anonymous_bucket_needs_no_credentials():
-    # In a process of its own: the S3 client of Arrow keeps a descriptor for as long as it lives.
     done = subprocess.run([sys.executable, "-c", ANONYMOUS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("s3 bucket/some/key.parquet\n")

