@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -133,6 +135,13 @@ def test_the_same_version_with_another_number_only_scales():
     state = up(1)
     assert state.handle(Deployed("1", 3, 3, 5.0), 1) == [StartReplica("d#2"), StartReplica("d#3")]
     assert state.handle(Deployed("1", 1, 3, 5.0), 1) == [StopReplica("d#2"), StopReplica("d#3")]
+
+
+def test_states_that_share_their_numbers_never_name_two_replicas_alike():
+    numbers = itertools.count(7)
+    first, second = DeploymentState("d", numbers), DeploymentState("d", numbers)
+    names = [started(each.handle(Deployed("1", 1, 3, 5.0), 0)) for each in (first, second)]
+    assert names == [["d#7"], ["d#8"]]
 
 
 class Histories(RuleBasedStateMachine):

@@ -129,7 +129,8 @@ class Acceptor:
         return host, port
 
     def update(self, routes: Iterable[Route], doors: Mapping[str, Mapping[str, str]]) -> None:
-        """The routes, and for each application the channel address of each running replica."""
+        """The routes, and for each application the channel address of each running replica (by
+        its name, which no other replica ever has)."""
         self._routes = by_length(routes)
         # A door that is not named any more stays open, for what the replica hands back.
         self._apps = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import time
@@ -98,6 +99,7 @@ class Controller:
         self._deployments: dict[tuple[str, str], _Deployment] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._acceptor: Acceptor | None = None
+        self._numbers = itertools.count(1)  # no two replicas ever have the same name
 
     async def start(self, caller_pid: int) -> HTTPOptions:
         """Listen, once; returns the options in force (with the real port).
@@ -226,7 +228,8 @@ class Controller:
         found = self._deployments.get((app, spec.name))
         if found is None:
             table = Table(0, {}, spec.config.max_ongoing_requests, -1, "")
-            found = _Deployment(app, spec, DeploymentState(spec.name), is_ingress, table)
+            state = DeploymentState(f"{app}#{spec.name}", self._numbers)
+            found = _Deployment(app, spec, state, is_ingress, table)
             self._deployments[app, spec.name] = found
         found.spec, found.is_ingress = spec, is_ingress
         return found

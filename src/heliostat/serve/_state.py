@@ -13,7 +13,9 @@ A replica moves so, and in no other way::
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -123,17 +125,18 @@ class DeploymentState:
 
     Args:
         name: Replicas are called `name#1`, `name#2`, ...
+        numbers: Where their numbers come from, if not counted from 1.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, numbers: Iterator[int] | None = None) -> None:
         self.name = name
+        self._numbers = numbers or itertools.count(1)
         self.target = Deployed("", 0, 1, 0.0)
         self.removed = False
         self.failed = False
         self.was_healthy = False
         self.message = ""
         self._replicas: dict[str, _Replica] = {}
-        self._made = 0
         self._published: tuple[str, ...] = ()
         self._failed_starts = 0
         self._crashes = 0
@@ -281,8 +284,7 @@ class DeploymentState:
         return missing
 
     def _make(self) -> str:
-        self._made += 1
-        name = f"{self.name}#{self._made}"
+        name = f"{self.name}#{next(self._numbers)}"
         self._replicas[name] = _Replica(name, self.target.version)
         return name
 
