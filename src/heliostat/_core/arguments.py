@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from heliostat._core.codec import EMPTY_CALL, Encoded, encode_object
+from heliostat._core.codec import EMPTY_CALL, Encoded, encode_object, explain_call
 from heliostat._core.refs import ObjectRef
+from heliostat.exceptions import SerializationError
 
 Slot = int | str  # the position of a positional argument, or the name of a keyword
 
@@ -25,8 +26,8 @@ class Call(NamedTuple):
 _EMPTY = Call(EMPTY_CALL)
 
 
-def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    """Encode the arguments of a call; top-level references are taken out.
+def pack(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """Encode the arguments of a call of `name`; top-level references are taken out.
 
     Raises:
         SerializationError: Naming the argument, and the path inside it, that cannot be pickled.
@@ -39,15 +40,22 @@ def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         if type(value) is ObjectRef:
             slots.append(position)
             needs.append(value._id)
-    for name, value in kwargs.items():
+    for keyword, value in kwargs.items():
         if type(value) is ObjectRef:
-            slots.append(name)
+            slots.append(keyword)
             needs.append(value._id)
     if not slots:
-        return Call(encode_object((args, kwargs)))
+        return Call(_encode(name, args, kwargs))
     plain = tuple(None if type(value) is ObjectRef else value for value in args)
     named = {k: None if type(value) is ObjectRef else value for k, value in kwargs.items()}
-    return Call(encode_object((plain, named)), tuple(slots), tuple(needs))
+    return Call(_encode(name, plain, named), tuple(slots), tuple(needs))
+
+
+def _encode(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Encoded:
+    try:
+        return encode_object((args, kwargs))
+    except SerializationError as error:
+        raise explain_call(args, kwargs, error.__cause__ or error, name) from error.__cause__
 
 
 def fill(

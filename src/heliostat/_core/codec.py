@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
@@ -49,8 +49,8 @@ def encode(value: object) -> Encoded:
     return encode_object(value)
 
 
-def encode_object(value: object) -> Encoded:
-    """`encode` for anything but an atom."""
+def encode_object(value: object, name: str = "value") -> Encoded:
+    """`encode` for anything but an atom; `name` is what an error calls the value."""
     outer, COLLECTOR.refs = COLLECTOR.refs, []
     buffers: list[pickle.PickleBuffer] = []
     file = io.BytesIO()
@@ -58,7 +58,7 @@ def encode_object(value: object) -> Encoded:
         cloudpickle.Pickler(file, protocol=5, buffer_callback=buffers.append).dump(value)
         refs = tuple(COLLECTOR.refs)
     except Exception as error:  # user code runs in __reduce__, and may raise anything
-        raise explain(value, error) from error
+        raise explain(value, error, name) from error
     finally:
         COLLECTOR.refs = outer
     return Encoded(file.getbuffer(), tuple(map(_raw, buffers)), refs)
@@ -106,6 +106,17 @@ def _short(value: object) -> str:
     except Exception as error:  # noqa: BLE001 - a user's __repr__ must not hide the first error
         text = f"<repr failed: {error!r}>"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def explain_call(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], error: BaseException, name: str
+) -> SerializationError:
+    """As `explain`, for the arguments of a call: says which of them it is."""
+    named = [*((f"argument {i}", arg) for i, arg in enumerate(args)), *kwargs.items()]
+    for which, value in named:
+        if not _pickles(value):
+            return explain(value, error, f"{which} of {name}")
+    return explain((args, dict(kwargs)), error, f"arguments of {name}")
 
 
 def _culprit(value: object, path: str) -> tuple[str, object]:

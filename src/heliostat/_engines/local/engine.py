@@ -124,7 +124,7 @@ class LocalEngine:
         if len(shape) != 1 or shape[0][0] != "CPU" or shape[0][1] > self._port.total["CPU"]:
             self._check(shape, f"task {code.name}", TaskUnschedulableError)
         port, task = self._port, fresh()
-        call, slots, needs, keep = self._pack(spec.args, spec.kwargs)
+        call, slots, needs, keep = self._pack(code.name, spec.args, spec.kwargs)
         num_returns = -1 if options.num_returns == "streaming" else options.num_returns
         port.post(
             Submitted(
@@ -142,7 +142,7 @@ class LocalEngine:
             self._define(code)
         self._check(options.resources, f"actor {code.name}", ActorUnschedulableError)
         port = self._port
-        call, slots, needs, keep = self._pack(spec.args, spec.kwargs)
+        call, slots, needs, keep = self._pack(code.name, spec.args, spec.kwargs)
         created = Created(
             port.proc, fresh(), code.key, code.name, options.resources, options.max_restarts,
             options.max_task_retries, options.max_concurrency or 0, options.name,
@@ -157,7 +157,7 @@ class LocalEngine:
     def call_actor(self, spec: CallSpec) -> list[ObjectRef[Any]]:
         """Call a method."""
         options, port, task = spec.options, self._port, fresh()
-        call, slots, needs, keep = self._pack(spec.args, spec.kwargs)
+        call, slots, needs, keep = self._pack(spec.method, spec.args, spec.kwargs)
         num_returns = -1 if options.num_returns == "streaming" else options.num_returns
         retries = AS_THE_ACTOR if options.max_task_retries is None else options.max_task_retries
         port.post(
@@ -192,17 +192,18 @@ class LocalEngine:
             have = {name: units / UNIT for name, units in self._port.total.items()}
             raise error(
                 f"{who} asks for more than there is: {lacks}. The session has {have}. Ask for "
-                "less, or start it with more: init(num_cpus=, num_gpus=, resources=)"
+                "less, or start it with more: init(num_cpus=, num_gpus=, resources=), or HELIOSTAT_NUM_CPUS and "
+                "HELIOSTAT_NUM_GPUS in the environment"
             )
 
     def _retry_on(self, kinds: bool | tuple[type[BaseException], ...]) -> Any:
         return kinds if isinstance(kinds, bool) else codec.encode_code(kinds, "retry_exceptions")  # type: ignore[arg-type]
 
     def _pack(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Value, tuple[int | str, ...], tuple[bytes, ...], ObjectRef[Any] | None]:
         """Arguments as a value; large ones are kept as an object while the task needs them."""
-        encoded, slots, needs = pack(args, kwargs)
+        encoded, slots, needs = pack(name, args, kwargs)
         if encoded.size() <= INLINE_MOST:
             return (INLINE, encoded.data, encoded.buffers, encoded.refs), slots, needs, None
         value = self._to_arena(encoded)

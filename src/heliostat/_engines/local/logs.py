@@ -13,10 +13,10 @@ class Log:
     Args:
         fd: The end of the pipe to read.
         to_stderr: Where its lines go.
-        prefix: Asked at each line for what to put before it.
+        prefix: Asked for what to put before a line; None: it is not shown.
     """
 
-    def __init__(self, fd: int, *, to_stderr: bool, prefix: Callable[[], str]) -> None:
+    def __init__(self, fd: int, *, to_stderr: bool, prefix: Callable[[], str | None]) -> None:
         self.fd = fd
         self._to_stderr = to_stderr
         self._prefix = prefix
@@ -47,6 +47,8 @@ class Log:
         if stream is None:  # a program without a console
             return
         prefix = self._prefix()
+        if prefix is None:
+            return
         text = "".join(f"{prefix}{line.decode(errors='replace')}\n" for line in lines)
         try:
             stream.write(text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
+import select
 import signal
 import socket
 import sys
@@ -11,6 +13,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 MAIL = signal.SIGRTMIN + 7  # tells a busy worker to read its socket now
+
+_PATIENCE_S = 0.2  # how long the zygote may take to end its workers and itself
 
 # Imported in the zygote as soon as the driver has them, so that every worker has them at once.
 PRELOADED = ("numpy", "pandas", "pyarrow", "pyarrow.parquet", "scipy", "sklearn", "xgboost")
@@ -120,9 +124,22 @@ class Pool:
         """End the zygote, which ends every worker first."""
         self.socket.close()
         try:
+            self._kill_if_slow()
             os.waitpid(self.pid, 0)
-        except ChildProcessError:  # somebody else waited for it
+        except (ChildProcessError, ProcessLookupError):  # somebody else waited for it
             return
+
+    def _kill_if_slow(self) -> None:
+        """A zygote in the middle of a long import does not hear us; its workers die with it."""
+        ended = os.pidfd_open(self.pid)
+        try:
+            if not select.select([ended], [], [], _PATIENCE_S)[0]:
+                for pid in self.pids.values():
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
+        finally:
+            os.close(ended)
 
 
 def describe(status: int) -> str:

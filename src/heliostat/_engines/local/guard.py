@@ -1,0 +1,93 @@
+"""One thread at a time is in the hub's tables; Ctrl-C and callbacks wait until it has left."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class Guard:
+    """The lock of the tables.
+
+    A KeyboardInterrupt in the middle of them would tear them, so SIGINT is taken over while a
+    session lives (if Python's own handler is in place) and raised when the main thread has left.
+
+    Args:
+        late: Called with each event that a user's finaliser posted while its own thread was in
+            the tables already; it is the last to be in them.
+    """
+
+    def __init__(self, late: Callable[[Any], None]) -> None:
+        self.callbacks: deque[Callable[[], None]] = deque()  # to call when nobody is inside
+        self._late = late
+        self._events: deque[Any] = deque()
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._main = threading.main_thread().ident
+        self._main_inside = False
+        self._interrupted = False
+        self._installed = False
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._on_interrupt)
+            self._installed = True
+
+    def enter(self) -> bool:
+        """Wait for the tables; False if this thread is in them already."""
+        self._lock.acquire()
+        self._depth += 1
+        if threading.get_ident() == self._main:
+            self._main_inside = True
+        return self._depth == 1
+
+    def postpone(self, event: Any) -> None:
+        """Handle this when the thread that is in the tables leaves them."""
+        self._events.append(event)
+
+    def leave(self) -> None:
+        """Leave, then do what had to wait. Raises KeyboardInterrupt if one came meanwhile."""
+        if self._depth == 1:
+            while self._events:
+                self._late(self._events.popleft())
+        self._depth -= 1
+        main_left = not self._depth and threading.get_ident() == self._main
+        if main_left:
+            self._main_inside = False
+        self._lock.release()
+        if main_left and self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
+        if self.callbacks:
+            self._call_back()
+
+    def _call_back(self) -> None:
+        while self.callbacks:
+            try:
+                callback = self.callbacks.popleft()
+            except IndexError:  # another thread was faster
+                return
+            callback()
+
+    def __enter__(self) -> Guard:
+        self.enter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.leave()
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> Any:
+        if not self._main_inside:
+            return signal.default_int_handler(number, frame)
+        self._interrupted = True
+        return None
+
+    def close(self) -> None:
+        """Put Python's handler back, unless somebody else has taken over."""
+        if not self._installed or threading.current_thread() is not threading.main_thread():
+            return
+        if signal.getsignal(signal.SIGINT) == self._on_interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
