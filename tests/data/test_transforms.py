@@ -73,6 +73,27 @@ def test_a_batch_may_be_changed_in_place(items):
     assert [row["a"] for row in items.take_all()] == [0, 1, 2, 3]
 
 
+def test_a_function_may_use_its_output_array_again():
+    out = {"n": np.zeros(2, int), "v": np.zeros((2, 2)), "t": np.zeros(2, "datetime64[us]")}
+
+    def fill(batch):
+        out["n"][:] = batch["id"]
+        out["v"][:] = batch["id"][:, None]
+        out["t"][:] = batch["id"].astype("datetime64[us]")
+        return out
+
+    taken = ray.data.range(4).map_batches(fill, batch_size=2).take_batch()
+    assert taken["n"].tolist() == taken["v"][:, 1].tolist() == [0, 1, 2, 3]
+    assert taken["t"].astype(int).tolist() == [0, 1, 2, 3]
+
+
+def test_every_dtype_of_numpy_keeps_its_values():
+    for dtype in ("int8", "uint16", "int32", "uint64", "float16", "float32", ">i4", "bool", "U3"):
+        array = np.array([0, 1, 1], dtype)
+        back = ray.data.from_numpy(array).take_batch()["data"]
+        assert back.tolist() == array.tolist(), dtype
+
+
 def test_a_generator_may_give_many_batches_for_one():
     def spread(batch):
         for value in batch["id"]:

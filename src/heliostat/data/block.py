@@ -5,16 +5,19 @@ DataFrame or a Table. A `Bundle` is a view (first row, number of rows) of a bloc
 either in this process or in the object store. This file knows nothing of plans or stages.
 """
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 import heliostat
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Block: TypeAlias = pa.Table
 DataBatch: TypeAlias = "dict[str, np.ndarray[Any, Any]] | pd.DataFrame | pa.Table"
@@ -98,7 +101,7 @@ def from_batch(batch: Any, source: str = "the function") -> Block:
         return batch
     if isinstance(batch, pa.RecordBatch):
         return pa.Table.from_batches([batch])
-    if isinstance(batch, pd.DataFrame):
+    if is_frame(batch):
         columns = {str(name): batch[name] for name in batch.columns}
         if len(columns) != batch.shape[1]:
             raise ValueError(f"{source} returned a DataFrame with repeated column names")
@@ -260,20 +263,32 @@ def to_arrow(column: Any, name: str, source: str) -> Any:
             "or an array with one value for each row"
         )
     try:
-        if isinstance(column, pd.Series):
+        if _is_pandas(column, "Series"):
             if column.dtype != object or not _holds_arrays(column):
                 return pa.Array.from_pandas(column)
             column = list(column)
         if not isinstance(column, np.ndarray) and _holds_arrays(column):
             column = _stack(column)
-        if isinstance(column, np.ndarray) and column.ndim > 1 and column.dtype != object:
-            return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(column))
+        if isinstance(column, np.ndarray) and column.dtype != object:
+            return _from_numpy(column)
         return pa.array(column)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise ValueError(
             f"column {name!r} from {source} cannot be stored: {error}. Give all its values one "
             "type that Arrow knows"
         ) from error
+
+
+def _from_numpy(array: "np.ndarray[Any, Any]") -> Any:
+    # Arrow would keep a view, and the user's function may write into the same array next time.
+    array = array.astype(array.dtype.newbyteorder("="))
+    if array.ndim > 1:
+        return pa.FixedShapeTensorArray.from_numpy_ndarray(array)
+    if array.dtype.kind in "iuf":
+        # What pa.array would give, without the half second in which it loads pandas.
+        kind = pa.from_numpy_dtype(array.dtype)
+        return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array.data)])
+    return pa.array(array)
 
 
 def _holds_arrays(column: Any) -> bool:
@@ -307,7 +322,30 @@ def _to_numpy(column: Any, writable: bool) -> Any:
     return array.copy() if writable and not array.flags.writeable else array
 
 
-def _to_pandas(table: Block) -> pd.DataFrame:
+def is_frame(value: Any) -> bool:
+    """Whether it is a pandas DataFrame. Does not load pandas: it takes longer than all else here.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        True for a DataFrame.
+
+    Example:
+        >>> is_frame({"a": [1]})
+        False
+    """
+    return _is_pandas(value, "DataFrame")
+
+
+def _is_pandas(value: Any, kind: str) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, getattr(pandas, kind))
+
+
+def _to_pandas(table: Block) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415 - see is_frame
+
     tensors = [
         name
         for name, kind in zip(table.column_names, table.schema.types, strict=True)

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
@@ -25,6 +24,8 @@ from heliostat.data.datasource.parquet import resolve
 from heliostat.data.iterator import DataIterator
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from heliostat.data.dataset import Dataset, MaterializedDataset
 
 
@@ -217,7 +218,7 @@ class Consumption:
 
     # -- into other hands
 
-    def to_pandas(self, limit: int | None = None) -> pd.DataFrame:
+    def to_pandas(self, limit: int | None = None) -> "pd.DataFrame":
         """All rows as one DataFrame.
 
         Args:
@@ -245,8 +246,7 @@ class Consumption:
         tables = [bundle.table() for bundle in bundles]
         if not tables and schema is not None:
             tables = [schema.empty_table()]
-        frame = to_batch(concat(tables), "pandas")
-        assert isinstance(frame, pd.DataFrame)
+        frame: pd.DataFrame = to_batch(concat(tables), "pandas")
         return frame
 
     # -- parts

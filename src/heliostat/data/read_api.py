@@ -4,18 +4,20 @@ import builtins
 import itertools
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyarrow import fs
 
 from heliostat.data._plan import Blocks, Read
-from heliostat.data.block import Block, Bundle, from_batch, from_rows
+from heliostat.data.block import Block, Bundle, from_batch, from_rows, is_frame
 from heliostat.data.dataset import Dataset, MaterializedDataset
 from heliostat.data.datasource import RangeSource
 from heliostat.data.datasource.parquet import EXTENSIONS, open_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "from_arrow",
@@ -162,7 +164,7 @@ def from_items(
 
 
 def from_pandas(
-    dfs: pd.DataFrame | list[pd.DataFrame], override_num_blocks: int | None = None
+    dfs: "pd.DataFrame | list[pd.DataFrame]", override_num_blocks: int | None = None
 ) -> MaterializedDataset:
     """A dataset of DataFrames; their index is left out.
 
@@ -174,14 +176,19 @@ def from_pandas(
         A Dataset.
 
     Raises:
+        TypeError: if something else is given.
         ValueError: if a column's values have no common type.
 
     Example:
+        >>> import pandas as pd
         >>> import heliostat as ray
         >>> ray.data.from_pandas(pd.DataFrame({"a": [1, 2]})).count()
         2
     """
-    frames = [dfs] if isinstance(dfs, pd.DataFrame) else list(dfs)
+    frames = [dfs] if is_frame(dfs) else list(dfs)
+    for frame in frames:
+        if not is_frame(frame):
+            raise TypeError(f"from_pandas needs DataFrames, got {type(frame).__name__}")
     return _of([from_batch(frame, "from_pandas") for frame in frames], override_num_blocks)
 
 
