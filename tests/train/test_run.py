@@ -218,6 +218,23 @@ def test_a_resumed_run_begins_with_the_latest_checkpoint_and_goes_on_counting():
     assert report(run, saved=True)[0] == Keep(1, 0, "checkpoint_000004")
 
 
+# Functions, not lambdas: Hypothesis would parse this file each time it looks at one.
+def is_live(machine):
+    return machine.run.phase in ("running", "failing") and "working" in machine.run.ranks
+
+
+def is_starting(machine):
+    return machine.run.phase == "starting"
+
+
+def is_running(machine):
+    return machine.run.phase == "running"
+
+
+def has_a_past(machine):
+    return machine.run.attempt > 1
+
+
 class AnyHistory(RuleBasedStateMachine):
     """Ranks report, end, raise and die in any order; what is on disk follows the commands."""
 
@@ -266,11 +283,9 @@ class AnyHistory(RuleBasedStateMachine):
     def ranks(self, state):
         return [r for r, s in enumerate(self.run.ranks) if s == state]
 
-    live = precondition(
-        lambda self: self.run.phase in ("running", "failing") and self.ranks("working")
-    )
+    live = precondition(is_live)
 
-    @precondition(lambda self: self.run.phase == "starting")
+    @precondition(is_starting)
     @rule(outcome=st.sampled_from(["up", "up", "died", "refused"]))
     def start(self, outcome):
         attempt = self.run.attempt
@@ -304,12 +319,12 @@ class AnyHistory(RuleBasedStateMachine):
         rank = data.draw(st.sampled_from(self.ranks("working")))
         self.feed(RankLost(self.run.attempt, rank, OSError(), died))
 
-    @precondition(lambda self: self.run.phase == "running")
+    @precondition(is_running)
     @rule()
     def storage_fails(self):
         self.feed(StorageFailed(self.run.attempt, OSError()))
 
-    @precondition(lambda self: self.run.attempt > 1)
+    @precondition(has_a_past)
     @rule(died=st.booleans())
     def late_news(self, died):
         before = self.run.phase

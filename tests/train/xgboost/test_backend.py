@@ -46,7 +46,9 @@ def trainer(run_config, table, workers=2, **options):
 
 def test_two_ranks_learn_from_all_rows(run_config, table):
     result = trainer(run_config, table).fit()
-    matrix = xgboost.DMatrix(table.drop_columns(["tip"]), np.asarray(table["tip"]).astype(float))
+    matrix = xgboost.DMatrix(
+        table.drop_columns(["tip"]).to_pandas(), np.asarray(table["tip"]).astype(float)
+    )
     booster = XGBoostTrainer.get_model(result.checkpoint)
     predicted = booster.predict(matrix)
     label = matrix.get_label()

@@ -57,7 +57,9 @@ def plain(table, valid_table, rounds=6):
     """The same by XGBoost alone."""
 
     def matrix(t):
-        return xgboost.DMatrix(t.drop_columns(["tip"]), np.asarray(t["tip"]).astype(float))
+        return xgboost.DMatrix(
+            t.drop_columns(["tip"]).to_pandas(), np.asarray(t["tip"]).astype(float)
+        )
 
     seen, train = {}, matrix(table)
     booster = xgboost.train(

@@ -111,11 +111,13 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _numeric(table: pa.Table) -> pa.Table:
-    """Cast what is a number but not one that XGBoost reads from Arrow."""
-    fields = [
-        pa.field(f.name, pa.float32())
-        if pa.types.is_float16(f.type) or pa.types.is_null(f.type) or pa.types.is_decimal(f.type)
-        else f
-        for f in table.schema
-    ]
+    """Cast what is a number but not one that every XGBoost since 2.1 reads from Arrow."""
+    fields = [pa.field(f.name, _readable(f.type)) for f in table.schema]
     return table.cast(pa.schema(fields))
+
+
+def _readable(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_boolean(kind):
+        return pa.int8()
+    odd = (pa.types.is_float16, pa.types.is_null, pa.types.is_decimal)
+    return pa.float32() if any(check(kind) for check in odd) else kind
