@@ -118,6 +118,31 @@ def test_ctrl_c_ends_the_study_with_what_there_is(run_study):
     assert grid.num_terminated == 1
 
 
+def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(run_study):
+    class Interrupt(tune.Callback):
+        seen = 0
+
+        def on_trial_result(self, iteration, trials, trial, result, **info):
+            os.kill(os.getpid(), signal.SIGINT)
+            self.seen += 1  # not reached if the signal came through here
+
+    callback, before = Interrupt(), signal.getsignal(signal.SIGINT)
+    grid = run_study(sleeper, run={"callbacks": [callback]}, max_concurrent_trials=1)
+    assert callback.seen == 1
+    assert grid.num_terminated == 1
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_second_ctrl_c_ends_it_at_once(run_study):
+    class Twice(tune.Callback):
+        def on_trial_result(self, iteration, trials, trial, result, **info):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(sleeper, run={"callbacks": [Twice()]}, max_concurrent_trials=1)
+
+
 def test_a_stopped_trial_leaves_its_process_for_the_next(run_study):
     def trial(config):
         while True:

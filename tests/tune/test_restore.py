@@ -6,12 +6,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 from heliostat import tune
-from heliostat.tune._snapshot import newest_log, read_log
+from heliostat.tune._snapshot import TUNER_FILE, newest_log, read_log
 from heliostat.tune.search import Searcher
 
 PROGRAM = """
@@ -97,6 +99,14 @@ def test_a_killed_study_proposes_what_it_would_have_proposed(tmp_path):
         log.write_bytes(b"".join(lines[:keep]) + b'{"kind": "resu')
         grid = tune.Tuner.restore(tmp_path / "cut", report_x).fit()
         assert [result.config for result in grid] == whole
+
+
+def test_a_scheduler_hears_of_the_trials_that_go_on(killed):
+    given = cloudpickle.loads((killed / TUNER_FILE).read_bytes())
+    asha = tune.schedulers.ASHAScheduler(max_t=5)
+    kept = replace(given, tune_config=replace(given.tune_config, scheduler=asha))
+    (killed / TUNER_FILE).write_bytes(cloudpickle.dumps(kept))
+    assert tune.Tuner.restore(killed, report_x).fit().num_terminated == 4
 
 
 def test_unfinished_trials_may_be_left_as_they_are(killed):

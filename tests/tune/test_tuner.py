@@ -105,6 +105,19 @@ def test_sys_exit_in_a_trial_is_a_failure_that_says_so(run_study):
     assert "SystemExit(3)" in str(error)
 
 
+def test_fail_fast_forgives_those_that_have_ended_already(run_study):
+    def fail_on_one(config):
+        if config["x"] == 1:
+            raise ValueError("no")
+        return {"x": config["x"]}
+
+    # Both have ended on the inline engine when the study hears of the first.
+    run = {"failure_config": tune.FailureConfig(fail_fast=True)}
+    grid = run_study(fail_on_one, {"x": tune.grid_search([1, 2])}, run=run)
+    assert (grid.num_errors, grid.num_terminated) == (1, 1)
+    assert grid[1].metrics["x"] == 2
+
+
 def test_fail_fast_raise_raises_the_trials_error(run_study):
     def fail(config):
         raise KeyError("gone")
@@ -129,6 +142,7 @@ def test_a_failed_trial_goes_on_from_its_checkpoint(run_study, tmp_path):
     assert result.error is None
     assert [report["step"] for report in result.history] == [0, 1, 2, 3]
     assert [r["training_iteration"] for r in result.history] == [1, 2, 3, 4]
+    assert [r["iterations_since_restore"] for r in result.history] == [1, 2, 1, 2]
     assert Path(result.checkpoint.path, "step").read_text() == "3"
     assert Path(result.checkpoint.path).parent == Path(result.path)
 

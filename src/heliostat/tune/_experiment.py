@@ -109,9 +109,11 @@ class Experiment:
         self._deadline: float | None = None
         self._seen_metric: set[str] = set()
         self._counts = dict.fromkeys((TERMINATED, ERROR), 0)
-        for trial in self._trials.values():
+        for trial in self._order:
             if trial.is_finished():
                 self._counts[trial.state] += 1
+            else:
+                scheduler.on_trial_add(self, trial)
         self.lockstep = scheduler.decides or stopper.decides
 
     @property

@@ -1,11 +1,15 @@
 """Loop: drives an Experiment with actors, its log and its callbacks. It decides nothing."""
 
 import shutil
+import signal
+import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import heliostat
@@ -78,24 +82,48 @@ class Loop:
         self._idle: list[_Slot] = []
         self._events: deque[m.Event] = deque([m.Tick()])
         self._iteration = 0
+        # Whether Ctrl-C may come through now, and whether the decider knows of one.
+        self._waiting = False
+        self._told = False
 
     def run(self) -> None:
         """Run the study to its end; Ctrl-C ends it early, a second one at once."""
         try:
-            while self._events or not self._experiment.finished:
-                try:
+            with self._held_interrupts():
+                while self._events or not self._experiment.finished:
                     self._step()
-                except KeyboardInterrupt:
-                    if self._experiment.finished or self._display.interrupted:
-                        raise
-                    self._display.interrupted = True
-                    self._events.append(m.Interrupted())
         finally:
             self._end()
+
+    @contextmanager
+    def _held_interrupts(self) -> Iterator[None]:
+        """Let Ctrl-C come through while the loop waits only: half a step must not be lost."""
+        before: Any = signal.getsignal(signal.SIGINT)
+        ours = getattr(before, "__module__", "").startswith("heliostat.")
+        if before is not signal.default_int_handler and not ours:
+            yield  # the user has plans of their own for it
+            return
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(signum: int, frame: FrameType | None) -> None:
+            again, self._display.interrupted = self._display.interrupted, True
+            if again or self._waiting:
+                before(signum, frame)
+
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _step(self) -> None:
         if not self._events:
             self._wait()
+        if self._display.interrupted and not self._told:
+            self._told = True
+            self._events.append(m.Interrupted())
         self._iteration += 1
         for callback in self._callbacks:
             callback.on_step_begin(self._iteration, self._experiment.get_trials())
@@ -142,7 +170,8 @@ class Loop:
             resources=dict(trial.resources),
             checkpoint=trial.checkpoint,
             next_checkpoint=trial.saved,
-            last_result=trial.last_result,
+            # Counts go on from what the checkpoint knew, or begin anew without one.
+            last_result=trial.checkpoints[-1][1] if trial.checkpoint else {},
             lockstep=lockstep,
         )
         self._call(trial.trial_id, slot.actor.start.remote(order))
@@ -169,7 +198,9 @@ class Loop:
 
     def _stop(self, trial_id: str, *, save: bool) -> None:
         waiting = [ref for ref, call in self._calls.items() if call.trial_id == trial_id]
-        slot = self._slots[trial_id]
+        slot = self._slots.get(trial_id)
+        if slot is None:
+            return  # its end has come already and is among the events
         if not waiting:  # it waits for our answer, inside report()
             self._call(trial_id, slot.actor.stop.remote(save))
             return
@@ -190,7 +221,7 @@ class Loop:
         assert refs, "a study that is not finished waits for some trial"
         deadline = self._experiment.deadline
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        ready, rest = heliostat.wait(refs, num_returns=1, timeout=timeout)
+        ready, rest = self._first(refs, timeout)
         if ready and rest:
             more, _ = heliostat.wait(rest, num_returns=len(rest), timeout=0)
             ready += more
@@ -198,6 +229,20 @@ class Loop:
             self._events.append(self._take(ref, self._calls.pop(ref)))
         if not ready:
             self._events.append(m.Tick())
+
+    def _first(self, refs: list[Any], timeout: float | None) -> tuple[list[Any], list[Any]]:
+        if self._display.interrupted and not self._told:
+            return [], refs
+        try:
+            self._waiting = True
+            return heliostat.wait(refs, num_returns=1, timeout=timeout)
+        except KeyboardInterrupt:
+            if self._told:
+                raise  # the second
+            self._display.interrupted = True
+            return [], refs
+        finally:
+            self._waiting = False
 
     def _take(self, ref: Any, call: _Call) -> m.Event:
         trial_id, attempt = call
