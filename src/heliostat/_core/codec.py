@@ -89,12 +89,14 @@ def encode_code(value: Callable[..., Any], name: str) -> bytes:
         raise explain(value, error, name) from error
 
 
-def explain(value: object, error: BaseException, name: str = "value") -> SerializationError:
+def explain(
+    value: object, error: BaseException, name: str = "value", where: str = ""
+) -> SerializationError:
     """The error to raise when `value` could not be pickled: names the culprit inside it."""
     path, culprit = _culprit(value, name)
-    where = f"{path} = {_short(culprit)}"
+    kind = f"{type(culprit).__module__}.{type(culprit).__qualname__}"
     return SerializationError(
-        f"cannot pickle {where} ({type(culprit).__module__}.{type(culprit).__qualname__}): "
+        f"cannot pickle {path} = {_short(culprit)} ({kind}){where}: "
         f"{type(error).__name__}: {error}. Make it inside the remote function, or pass what it "
         "is made from."
     )
@@ -115,8 +117,8 @@ def explain_call(
     named = [*((f"argument {i}", arg) for i, arg in enumerate(args)), *kwargs.items()]
     for which, value in named:
         if not _pickles(value):
-            return explain(value, error, f"{which} of {name}")
-    return explain((args, dict(kwargs)), error, f"arguments of {name}")
+            return explain(value, error, which, f" in the call of {name}")
+    return explain((args, dict(kwargs)), error, "arguments", f" in the call of {name}")
 
 
 def _culprit(value: object, path: str) -> tuple[str, object]:

@@ -117,6 +117,8 @@ class Link:
                 os._exit(1)  # the driver is gone
             finally:
                 self._sending.release()
+            if self.cancelled:
+                self.interrupt()  # a signal in the middle of a frame had to wait
 
     # Asking and waiting
 
