@@ -1,0 +1,142 @@
+"""Keyword options become frozen values, or an error that names the option."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliostat._core.options import (
+    UNIT,
+    ActorOptions,
+    TaskOptions,
+    actor_options,
+    method_options,
+    task_options,
+    to_units,
+)
+
+
+def test_without_options_a_task_asks_for_one_cpu_and_three_retries() -> None:
+    assert task_options({}) == TaskOptions(resources=(("CPU", UNIT),), max_retries=3)
+
+
+def test_without_options_an_actor_asks_for_nothing() -> None:
+    assert actor_options({}) == ActorOptions(resources=())
+
+
+def test_resources_are_counted_in_ten_thousandths_and_sorted_by_name() -> None:
+    options = task_options({"num_gpus": 0.25, "num_cpus": 2, "resources": {"spoon": 0.5}})
+    assert options.resources == (("CPU", 2 * UNIT), ("GPU", UNIT // 4), ("spoon", UNIT // 2))
+
+
+def test_zero_of_a_resource_is_not_asked_for() -> None:
+    assert task_options({"num_cpus": 0, "num_gpus": 0}).resources == ()
+
+
+def test_options_go_on_top_of_the_first_ones() -> None:
+    base = task_options({"num_cpus": 2, "max_retries": 0, "name": "first"})
+    changed = task_options({"name": "second"}, base)
+    assert changed == dataclasses.replace(base, name="second")
+    assert base.name == "first"
+
+
+def test_none_leaves_an_option_as_it_was() -> None:
+    base = task_options({"num_cpus": 2, "num_gpus": 1})
+    assert task_options({"num_cpus": None, "num_gpus": None}, base) == base
+
+
+@pytest.mark.parametrize("value", [None, "DEFAULT", "SPREAD"])
+def test_strategies_that_mean_nothing_on_one_machine_are_accepted(value: object) -> None:
+    assert task_options({"scheduling_strategy": value}) == TaskOptions()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("scheduling_strategy", "elsewhere"),
+        ("runtime_env", {"env_vars": {}}),
+        ("concurrency_groups", {"io": 2}),
+        ("accelerator_type", "A100"),
+        ("num_returns", "dynamic"),
+    ],
+)
+def test_an_option_that_is_not_offered_names_itself_and_the_alternative(
+    option: str, value: object
+) -> None:
+    with pytest.raises(NotImplementedError, match=rf"{option}.*; "):
+        task_options({option: value})
+
+
+def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"num_cpu'.*num_cpus"):
+        task_options({"num_cpu": 1})
+    with pytest.raises(ValueError, match="max_restarts"):
+        task_options({"max_restarts": 1})
+    with pytest.raises(ValueError, match="num_cpus"):
+        method_options({"num_cpus": 1})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("num_returns", True, TypeError),
+        ("num_returns", 1.0, TypeError),
+        ("num_returns", -1, ValueError),
+        ("max_retries", "3", TypeError),
+        ("max_retries", -2, ValueError),
+        ("retry_exceptions", [int], TypeError),
+        ("retry_exceptions", ValueError, TypeError),
+        ("num_cpus", "1", TypeError),
+        ("num_cpus", True, TypeError),
+        ("num_cpus", float("nan"), ValueError),
+        ("num_cpus", float("inf"), ValueError),
+        ("num_gpus", -0.5, ValueError),
+        ("num_gpus", 1.5, ValueError),
+        ("resources", ["spoon"], TypeError),
+        ("resources", {"spoon": "1"}, TypeError),
+        ("resources", {"GPU": 1}, ValueError),
+        ("name", 3, TypeError),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_option(
+    option: str, value: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match=option.removesuffix("s")):
+        task_options({option: value})
+
+
+def test_get_if_exists_needs_a_name() -> None:
+    with pytest.raises(ValueError, match="name"):
+        actor_options({"get_if_exists": True})
+    assert actor_options({"get_if_exists": True}, ActorOptions(name="known")).get_if_exists
+
+
+def test_detached_actors_are_asked_for_by_their_lifetime() -> None:
+    assert actor_options({"lifetime": "detached"}).detached
+    assert not actor_options({"lifetime": None}).detached
+    with pytest.raises(ValueError, match="for ever"):
+        actor_options({"lifetime": "for ever"})
+
+
+def test_streaming_is_a_number_of_returns() -> None:
+    assert task_options({"num_returns": "streaming"}).num_returns == "streaming"
+    assert task_options({"num_returns": None}).num_returns == 1
+
+
+def test_what_is_finer_than_a_ten_thousandth_is_refused() -> None:
+    assert to_units("num_cpus", 0.0001) == 1
+    with pytest.raises(ValueError, match="num_cpus"):
+        to_units("num_cpus", 0.00001)
+
+
+@given(st.lists(st.integers(1, 9999), min_size=1, max_size=50))
+def test_fractions_add_up_exactly(parts: list[int]) -> None:
+    assert sum(to_units("x", part / UNIT) for part in parts) == sum(parts)
+
+
+def test_options_are_frozen_and_can_be_keys() -> None:
+    assert hash(task_options({})) == hash(task_options({"num_cpus": 1}))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task_options({}).name = "x"  # type: ignore[misc]

@@ -1,0 +1,68 @@
+"""The package as a whole: quick to import, light, lazy, and complete."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import heliostat as ray
+
+HEAVY = ("numpy", "pyarrow", "pandas", "torch", "starlette", "fastapi", "uvicorn", "asyncio")
+
+
+def fresh(program: str) -> Any:
+    """What a program prints as JSON in a new interpreter."""
+    shown = subprocess.run(
+        [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, timeout=60
+    ).stdout
+    return json.loads(shown)
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    loaded = fresh("import sys, json, heliostat; print(json.dumps(sorted(sys.modules)))")
+    assert [name for name in HEAVY if name in loaded] == []
+    assert not [name for name in loaded if name.startswith("heliostat.data")]
+    assert not [name for name in loaded if name.startswith("heliostat._engines.")]
+
+
+def test_importing_it_starts_no_thread_and_no_session() -> None:
+    assert fresh(
+        "import threading, json, heliostat;"
+        "print(json.dumps([threading.active_count(), heliostat.is_initialized()]))"
+    ) == [1, False]
+
+
+def test_a_session_loads_nothing_heavy_either() -> None:
+    loaded = fresh(
+        "import sys, json, heliostat as ray\n"
+        "ray.init(num_cpus=1)\n"
+        "assert ray.get(ray.remote(lambda: 1).remote()) == 1\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_libraries_load_on_first_touch() -> None:
+    assert fresh(
+        "import sys, json, heliostat as ray\n"
+        "before = 'heliostat.util' in sys.modules\n"
+        "ray.util\n"
+        "print(json.dumps([before, 'heliostat.util' in sys.modules]))\n"
+    ) == [False, True]
+
+
+def test_every_public_name_is_there() -> None:
+    assert [name for name in ray.__all__ if not hasattr(ray, name)] == []
+    assert set(ray.__all__) <= set(dir(ray))
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error_that_names_it() -> None:
+    with pytest.raises(AttributeError, match="solar"):
+        _ = ray.solar
+
+
+@pytest.mark.parametrize("name", sorted(set(ray.__all__) - {"__version__"}))
+def test_every_public_name_is_documented(name: str) -> None:
+    assert (getattr(ray, name).__doc__ or "").strip()
