@@ -21,6 +21,8 @@ def test_http_options_come_as_themselves_as_a_dict_or_not_at_all():
         ({"port": 70000}, ValueError, r"0\.\.65535, got 70000"),
         ({"port": "80"}, TypeError, "port must be an int"),
         ({"root_path": "x"}, ValueError, "must start with '/'"),
+        ({"ssl_keyfile": "x"}, NotImplementedError, "proxy in front of Serve"),
+        ({"location": "NoServer"}, NotImplementedError, "route_prefix=None"),
         ({"request_timeout_s": 0}, ValueError, "request_timeout_s must be > 0"),
     ],
 )

@@ -52,6 +52,12 @@ def test_bad_options_are_told_at_the_line_that_has_them(
         serve.deployment(**options)(dict)
 
 
+def test_a_replica_takes_one_cpu_unless_its_options_say_otherwise():
+    assert Model.config.resources() == {"CPU": 1}
+    options = {"num_cpus": 0, "num_gpus": 0.5, "resources": {"disk": 2}}
+    assert Model.options(ray_actor_options=options).config.resources() == {"GPU": 0.5, "disk": 2}
+
+
 def test_arguments_are_checked_against_the_constructor_when_they_are_bound():
     assert Model.bind("w", size=2).kwargs == {"size": 2}
     with pytest.raises(TypeError, match=r"Model\.bind\(\): missing a required argument: 'weights'"):

@@ -319,10 +319,15 @@ class Controller:
     async def _place(self, deployment: _Deployment, name: str, actor: Any) -> None:
         """Wait for the replica's process; say so when there is no room for it."""
         placed = asyncio.ensure_future(_answer_of(actor.placed.remote()))
+        is_told = False
         while not placed.done():
             await asyncio.wait([placed], timeout=_ROOM_PATIENCE_S)
-            if not placed.done():
+            lacking = "" if placed.done() else _lacking(deployment.spec.config)
+            if lacking:
                 self._feed(deployment, Starved(name))
+            if lacking and not is_told:
+                is_told = True
+                logger.warning("replica %s waits for room: %s", name, lacking)
         await placed
 
     async def _drain(self, deployment: _Deployment, name: str) -> None:
@@ -429,3 +434,13 @@ class Controller:
 
 async def _answer_of(ref: Awaitable[Any]) -> Any:
     return await ref
+
+
+def _lacking(config: DeploymentConfig) -> str:
+    """What of a replica's resources is not free now; empty when it is only slow to start."""
+    free = ray.available_resources()
+    return ", ".join(
+        f"it asks for {resource}: {amount}, and {free.get(resource, 0)} is free"
+        for resource, amount in config.resources().items()
+        if amount > free.get(resource, 0)
+    )

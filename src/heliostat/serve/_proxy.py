@@ -83,7 +83,6 @@ class Proxy:
         self, forward: Forward, options: HTTPOptions, local: Mapping[str, ASGIApp] | None = None
     ) -> None:
         self.routes: list[Route] = []
-        self.ongoing = 0
         self._forward = forward
         self._options = options
         self._local = dict(local or {})
@@ -109,7 +108,6 @@ class Proxy:
                 message = {**message, "headers": [*headers, tag]}
             await send(message)
 
-        self.ongoing += 1
         try:
             await self._answer(scope, receive, send_tagged, request_id)
         except (ClientDisconnect, ConnectionError):
@@ -120,8 +118,6 @@ class Proxy:
                 # Half an answer is out: break the connection, so that nobody takes it for whole.
                 raise
             await write_response(answer, send_tagged)
-        finally:
-            self.ongoing -= 1
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         path = scope["path"]

@@ -284,11 +284,8 @@ def _check_room(nodes: list[Node]) -> None:
     """Raise at once for a replica that never fits into this cluster."""
     total = ray.cluster_resources()
     for node in nodes:
-        options = {"num_cpus": 1, **node.config.ray_actor_options}
-        wanted = {"CPU": options["num_cpus"], "GPU": options.get("num_gpus")}
-        wanted.update(options.get("resources") or {})
-        for resource, amount in wanted.items():
-            if amount and amount > total.get(resource, 0):
+        for resource, amount in node.config.resources().items():
+            if amount > total.get(resource, 0):
                 raise ValueError(
                     f"each replica of {node.name!r} asks for {resource}: {amount}, but the cluster "
                     f"has {total.get(resource, 0)}; change ray_actor_options, or give more to "

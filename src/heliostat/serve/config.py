@@ -24,6 +24,7 @@ class HTTPOptions:
         root_path: A prefix that a proxy in front of Serve has taken off the path.
         request_timeout_s: Answer 408 after so many seconds; None waits for ever.
         keep_alive_timeout_s: How long an idle connection stays open.
+        location: "HeadOnly" and "EveryNode" are the same on one machine.
 
     Raises:
         ValueError: For a value out of range.
@@ -39,6 +40,7 @@ class HTTPOptions:
     root_path: str = ""
     request_timeout_s: float | None = None
     keep_alive_timeout_s: float = 90
+    location: str | None = "HeadOnly"
 
     def __post_init__(self) -> None:
         _whole("port", self.port, 0)
@@ -49,6 +51,11 @@ class HTTPOptions:
         if self.request_timeout_s is not None:
             _positive("request_timeout_s", self.request_timeout_s)
         _positive("keep_alive_timeout_s", self.keep_alive_timeout_s)
+        if self.location not in ("HeadOnly", "EveryNode"):
+            raise NotImplementedError(
+                f"location={self.location!r} is not offered; to have no HTTP for an application "
+                "use serve.run(..., route_prefix=None)"
+            )
 
     @staticmethod
     def parse(value: HTTPOptions | Mapping[str, Any] | None) -> HTTPOptions:
@@ -56,6 +63,7 @@ class HTTPOptions:
 
         Raises:
             TypeError: For an unknown option; the known ones are listed.
+            NotImplementedError: For options of Ray that are not offered yet.
         """
         if value is None:
             return HTTPOptions()
@@ -63,6 +71,10 @@ class HTTPOptions:
             return value
         known = [field.name for field in fields(HTTPOptions)]
         for name in value:
+            if name.startswith("ssl_") or name in ("root_url", "middlewares"):
+                raise NotImplementedError(
+                    f"http_options {name!r} is not offered yet; put a proxy in front of Serve"
+                )
             if name not in known:
                 raise TypeError(f"http_options has no {name!r}; it takes {', '.join(known)}")
         return HTTPOptions(**value)
@@ -161,6 +173,13 @@ class DeploymentConfig:
         if "ray_actor_options" in changes:
             changes["ray_actor_options"] = _actor_options(changes["ray_actor_options"])
         return replace(self, **changes)
+
+    def resources(self) -> dict[str, float]:
+        """What each replica takes, by resource name."""
+        options = {"num_cpus": 1, **self.ray_actor_options}
+        named = {"CPU": options["num_cpus"], "GPU": options.get("num_gpus")}
+        named.update(options.get("resources") or {})
+        return {resource: amount for resource, amount in named.items() if amount}
 
     def failed_starts_allowed(self) -> int:
         """After so many failed starts in a row a deployment has failed."""
