@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 import heliostat as ray
+from heliostat.data import _execute
 from heliostat.data._execute import check_room, pack
 from heliostat.data._optimize import Stage
 from heliostat.data._plan import Actors, Here, Tasks
@@ -140,6 +142,33 @@ def test_batches_run_ahead_of_the_consumer_in_a_thread(local):
     batches = ds.iter_batches(batch_size=10)
     next(batches)
     batches.close()
+
+
+def test_a_function_that_cannot_travel_names_what_it_holds(local):
+    lock = threading.Lock()
+    with pytest.raises(TypeError, match="'lock'"):
+        ray.data.range(3).map(lambda row: lock and row).take_all()
+
+
+def test_waiting_for_cpus_that_others_hold_is_said(local, monkeypatch, caplog):
+    monkeypatch.setattr(_execute, "PATIENCE_S", 0.1)
+    holders = [ray.remote(num_cpus=1)(Counter).remote(0) for _ in range(2)]
+    ray.get([holder.__call__.remote({"id": []}) for holder in holders])
+    found = []
+    ds = ray.data.range(3).map(lambda row: row)
+    thread = threading.Thread(target=lambda: found.extend(ds.take_all()))
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while "CPUs are free" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        for holder in holders:
+            ray.kill(holder)
+        thread.join(30)
+    assert len(found) == 3
+    assert "Map(<lambda>)" in caplog.text
 
 
 def test_many_blocks_cost_little_to_decide_about(inline):

@@ -11,9 +11,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from heliostat.data._optimize import Stage
-from heliostat.data._pipeline import (
-    MAX_ATTEMPTS,
+from heliostat.data._messages import (
     ActorLost,
     ActorReady,
     BlockReady,
@@ -22,12 +20,13 @@ from heliostat.data._pipeline import (
     Fail,
     Finish,
     Launch,
-    Pipeline,
     StartActor,
     StopActor,
     TaskFailed,
     Wanted,
 )
+from heliostat.data._optimize import Stage
+from heliostat.data._pipeline import MAX_ATTEMPTS, Pipeline
 from heliostat.data._plan import Actors, Filter, Here, Limit, MapBatches, MapRows, Tasks, Udf
 from heliostat.data.block import Bundle
 

@@ -2,8 +2,8 @@
 
 The map of the folder: `dataset` is the public class, in two halves (`transforms` builds,
 `consumption` runs); `read_api` is where datasets begin. A plan (`_plan`) is rewritten and cut into
-stages (`_optimize`); the `Pipeline` (`_pipeline`) decides what runs next and `_execute` runs it; a
-task runs a chain of steps (`_stage`) over blocks (`block`).
+stages (`_optimize`); the `Pipeline` (`_pipeline`, told and telling `_messages`) decides what runs next and `_execute`
+runs it; a task runs a chain of steps (`_stage`) over blocks (`block`).
 """
 
 from heliostat.data._commit import SaveMode

@@ -5,6 +5,7 @@ started go on meanwhile. It chooses nothing.
 """
 
 import contextlib
+import logging
 import os
 import time
 from collections import deque
@@ -14,8 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 import heliostat
-from heliostat.data._optimize import Item, Stage, compile_stages, optimize
-from heliostat.data._pipeline import (
+from heliostat.data._messages import (
     ActorLost,
     ActorReady,
     BlockReady,
@@ -26,13 +26,13 @@ from heliostat.data._pipeline import (
     Fail,
     Finish,
     Launch,
-    Pipeline,
-    StageState,
     StartActor,
     StopActor,
     TaskFailed,
     Wanted,
 )
+from heliostat.data._optimize import Item, Stage, compile_stages, optimize
+from heliostat.data._pipeline import Pipeline, StageState
 from heliostat.data._plan import Actors, Blocks, Here, Plan, Step, Tasks
 from heliostat.data._stage import StageResult, build_functions, run_stage
 from heliostat.data._stats import StageStats, Stats
@@ -50,6 +50,9 @@ from heliostat.exceptions import (
 from heliostat.util import progress
 
 CRASHES = (WorkerCrashedError, RayActorError, OutOfMemoryError, ObjectLostError)
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 30
 # Blocks in the driver and in shared memory together; the rest is left to the user's functions.
 MEMORY_SHARE = 0.25
 
@@ -102,6 +105,7 @@ class Execution:
         self._emitted: deque[Bundle] = deque()
         self._failure: BaseException | None = None
         self._finished = False
+        self._said = False
 
     def run(self) -> Generator[Bundle]:
         """Run the plan.
@@ -194,6 +198,8 @@ class Execution:
             def run(parts: Sequence[ReadTask | Position], *tables: pa.Table) -> StageResult:
                 return run_stage(steps, build_functions(steps), parts, tables, share=True)
 
+            # What errors call it by.
+            run.__name__ = run.__qualname__ = stage.name
             # The pipeline decides about retries, for tasks and actors alike.
             options = {"name": stage.name, "max_retries": 0, **dict(stage.place.options)}
             self._functions[number] = heliostat.remote(run).options(**options)
@@ -241,12 +247,30 @@ class Execution:
         if not self._pending:
             return []
         refs = list(self._pending)
-        done, _ = heliostat.wait(refs, num_returns=1, timeout=None if block else 0)
+        done, _ = heliostat.wait(refs, num_returns=1, timeout=PATIENCE_S if block else 0)
+        if block and not done:
+            self._say_what_it_waits_for()
+            return []
         if done and len(refs) > 1:
             done, _ = heliostat.wait(refs, num_returns=len(refs), timeout=0)
         # A dead actor first: what ran on it is tried again on another one.
         events = [self._outcome(self._pending.pop(ref), ref) for ref in done]
         return sorted(events, key=lambda event: not isinstance(event, ActorLost))
+
+    def _say_what_it_waits_for(self) -> None:
+        """Once, when nothing has come for long and nobody else could start either."""
+        free = heliostat.available_resources().get("CPU", 0)
+        if self._said or free >= 1:
+            return
+        self._said = True
+        names = sorted({self.stages[flying.stage].name for flying in self._pending.values()})
+        logger.warning(
+            "nothing has come from %s for %d s, and %g CPUs are free: if actors hold the others, "
+            "give them num_cpus=0, or materialize() the dataset before they start",
+            " and ".join(names),
+            PATIENCE_S,
+            free,
+        )
 
     def _outcome(self, flying: Flying, ref: Any) -> Event:
         stage, task, attempt, actor = flying

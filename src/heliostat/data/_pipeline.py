@@ -9,10 +9,26 @@ the tasks. Nothing here runs a task, reads a block or knows the time.
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import pyarrow as pa
 
+from heliostat.data._messages import (
+    ActorLost,
+    ActorReady,
+    BlockReady,
+    Cancel,
+    Command,
+    Emit,
+    Event,
+    Fail,
+    Finish,
+    Launch,
+    StartActor,
+    StopActor,
+    TaskFailed,
+    Wanted,
+)
 from heliostat.data._optimize import Item, Stage
 from heliostat.data._plan import UDF_STEPS, Actors, Here, Tasks
 from heliostat.data.block import Bundle
@@ -24,113 +40,7 @@ FINE_BYTES = 1 << 20
 MAX_PIECES = 256
 
 
-# -- events -----------------------------------------------------------------------------------
-
-
-class Wanted(NamedTuple):
-    """The consumer takes this many blocks more."""
-
-    blocks: int
-
-
-class BlockReady(NamedTuple):
-    """A task finished and these are its blocks."""
-
-    stage: int
-    task: int
-    attempt: int
-    bundles: tuple[Bundle, ...]
-    busy_s: float = 0.0
-
-
-class TaskFailed(NamedTuple):
-    """A task raised, or its worker died (`crashed`)."""
-
-    stage: int
-    task: int
-    attempt: int
-    error: BaseException
-    crashed: bool
-
-
-class ActorReady(NamedTuple):
-    """An actor has built the user's object and takes work."""
-
-    stage: int
-    actor: int
-
-
-class ActorLost(NamedTuple):
-    """An actor died, or could not be built (then `crashed` is false)."""
-
-    stage: int
-    actor: int
-    error: BaseException
-    crashed: bool
-
-
-Event: TypeAlias = Wanted | BlockReady | TaskFailed | ActorReady | ActorLost
-
-
-# -- commands ---------------------------------------------------------------------------------
-
-
-class Launch(NamedTuple):
-    """Run the chain of the stage over these items."""
-
-    stage: int
-    task: int
-    attempt: int
-    items: tuple[Item, ...]
-    actor: int | None
-
-
-class Emit(NamedTuple):
-    """Give this block to the consumer."""
-
-    bundle: Bundle
-
-
-class Cancel(NamedTuple):
-    """Nobody wants what this task makes."""
-
-    stage: int
-    task: int
-    attempt: int
-
-
-class StartActor(NamedTuple):
-    """One actor more for the pool of a stage."""
-
-    stage: int
-    actor: int
-
-
-class StopActor(NamedTuple):
-    """The pool has no more work for this actor."""
-
-    stage: int
-    actor: int
-
-
-class Finish(NamedTuple):
-    """All blocks have been given. The schema is that of blocks without rows, if any was seen."""
-
-    schema: pa.Schema | None
-
-
-class Fail(NamedTuple):
-    """The execution is over with this error."""
-
-    error: BaseException
-
-
-Command: TypeAlias = Launch | Emit | Cancel | StartActor | StopActor | Finish | Fail
-
 Phase: TypeAlias = Literal["open", "done"]
-
-
-# -- state ------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)

@@ -71,9 +71,15 @@ def build_functions(steps: Sequence[Step]) -> dict[int, Callable[..., Any]]:
     Returns:
         The function of each step, by the step's position.
     """
-    return {
-        number: _build(step.udf) for number, step in enumerate(steps) if isinstance(step, UDF_STEPS)
-    }
+    functions = {}
+    for number, step in enumerate(steps):
+        if isinstance(step, UDF_STEPS):
+            try:
+                functions[number] = _build(step.udf)
+            except Exception as error:  # noqa: BLE001 - the user's constructor
+                _note(error, step)
+                raise error.with_traceback(_users_part(error.__traceback__)) from error.__cause__
+    return functions
 
 
 def _build(udf: Udf) -> Callable[..., Any]:
