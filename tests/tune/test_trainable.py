@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from heliostat import tune
+from heliostat import train, tune
 from heliostat.tune.trainable import as_request, as_runnable
 
 
@@ -44,6 +44,27 @@ def test_resources_may_be_given_in_several_forms():
             runnable = as_runnable(tune.with_resources(kind, given), tune.RunConfig())
             assert runnable.request({"n": 7}).required_resources == total
             assert runnable.name == kind.__name__
+
+
+def test_what_all_trials_ask_for_is_known_unless_it_depends_on_the_config():
+    def common(trainable, space=()):
+        found = as_runnable(trainable, tune.RunConfig()).common_request(dict(space))
+        return found and found.required_resources
+
+    trainer = train.DataParallelTrainer(print, scaling_config=train.ScalingConfig(num_workers=3))
+    assert common(trial) == common(Count) == {"CPU": 1}
+    assert common(tune.with_resources(trial, {"gpu": 1})) == {"GPU": 1}
+    assert common(tune.with_resources(trial, lambda config: {})) is None
+    assert common(tune.with_resources(Count, {"gpu": 1})) is None
+    assert common(trainer) == {"CPU": 3}
+    assert common(trainer, {"scaling_config": tune.choice([1])}) is None
+
+
+def test_the_number_of_a_trainers_ranks_may_be_tuned():
+    trainer = train.DataParallelTrainer(print)
+    config = {"scaling_config": train.ScalingConfig(num_workers=2)}
+    request = as_runnable(trainer, tune.RunConfig()).request(config)
+    assert (request.bundles[0], request.required_resources) == ({}, {"CPU": 2})
 
 
 def test_a_class_may_ask_for_itself():

@@ -225,7 +225,7 @@ def test_a_metric_that_was_never_reported_raises_and_names_the_others(run_study)
 
 def test_a_trial_that_can_never_run_raises_before_anything_is_written(run_study, tmp_path):
     with pytest.raises(tune.TuneError, match=r"trial of parabola.*GPU: 1 asked, 0 there"):
-        run_study(tune.with_resources(parabola, {"gpu": 1}), {"x": 1})
+        run_study(tune.with_resources(parabola, {"gpu": 1}), {"x": tune.uniform(0, 1)})
     assert list(tmp_path.iterdir()) == []
 
 

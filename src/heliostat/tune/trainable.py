@@ -230,6 +230,9 @@ class Runnable(Protocol):
     def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
         """What a trial with this config is admitted for."""
 
+    def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
+        """What every trial of this space asks for; None when it depends on the config."""
+
     def run(self, session: "Session") -> Mapping[str, Any] | None:
         """Run a trial to its end; what is returned is its last report."""
 
@@ -247,7 +250,13 @@ class FunctionRunnable:
 
     def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
         """What `with_resources` said; one CPU without."""
-        return _requested(self.function, config) or _ONE_CPU
+        asked = _requested(self.function)
+        return _ONE_CPU if asked is None else _settle(asked, config)
+
+    def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
+        """What `with_resources` said, unless that was a function."""
+        asked = _requested(self.function)
+        return None if _is_function(asked) else self.request({})
 
     def run(self, session: "Session") -> Mapping[str, Any] | None:
         """Call the function."""
@@ -276,6 +285,11 @@ class ClassRunnable:
         """What the class says; one CPU if nothing."""
         asked = self.cls.default_resource_request(config)
         return _ONE_CPU if asked is None else as_request(asked)
+
+    def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
+        """One CPU, unless the class has its own way."""
+        asks = self.cls.default_resource_request.__func__  # type: ignore[attr-defined]  # a method
+        return _ONE_CPU if asks is Trainable.default_resource_request.__func__ else None  # type: ignore[attr-defined]  # a method
 
     def run(self, session: "Session") -> None:
         """Make steps."""
@@ -320,8 +334,12 @@ class TrainerRunnable:
 
     def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
         """What all ranks need together; the trial's own process needs nothing."""
-        scaling = self.trainer.replace(**config).scaling_config
-        return PlacementGroupFactory([{}, scaling.total_resources])
+        trainer = self.trainer.replace(**config) if "scaling_config" in config else self.trainer
+        return PlacementGroupFactory([{}, trainer.scaling_config.total_resources])
+
+    def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
+        """What its ranks need, unless their number is tuned."""
+        return None if "scaling_config" in space else self.request({})
 
     def run(self, session: "Session") -> None:
         """Fit a copy of the trainer that has the trial's config."""
@@ -507,10 +525,10 @@ def _name(function: Any) -> str:
     return "lambda" if name == "<lambda>" else name
 
 
-def _requested(function: Any, config: dict[str, Any]) -> PlacementGroupFactory | None:
+def _requested(function: Any) -> Request | None:
     while isinstance(function, _Resourced | _Parametrized):
         if isinstance(function, _Resourced):
-            return _settle(function.resources, config)
+            return function.resources
         function = function.inner
     return None
 

@@ -19,7 +19,7 @@ from heliostat.tune import _restore
 from heliostat.tune._experiment import Experiment, Study, check_fits
 from heliostat.tune._loop import Loop
 from heliostat.tune._snapshot import LOG_PREFIX, TUNER_FILE, Log, newest_log, write_whole
-from heliostat.tune._space import copy_containers, open_values
+from heliostat.tune._space import copy_containers
 from heliostat.tune._trial import Trial
 from heliostat.tune.callback import Callback
 from heliostat.tune.error import TuneError
@@ -250,15 +250,11 @@ class Tuner:
         raise AssertionError
 
     def _check_can_run(self, capacity: Mapping[str, float]) -> None:
-        """Before anything is made on disk: does the first trial fit at all?"""
-        space = self._given.param_space
-        if any(True for _ in open_values(space)):
-            return  # what a config asks for is known when there is one
-        check_fits(
-            self._runnable.request(copy_containers(space)).required_resources,
-            capacity,
-            f"a trial of {self._runnable.name}",
-        )
+        """Before anything is made on disk: can a trial ever run?"""
+        request = self._runnable.common_request(self._given.param_space)
+        if request is not None:  # else it is known when there is a config
+            who = f"a trial of {self._runnable.name}"
+            check_fits(request.required_resources, capacity, who)
 
     def _introduce(self, searcher: Searcher, scheduler: TrialScheduler) -> None:
         config = self._given.tune_config
