@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -205,3 +207,49 @@ def test_the_log_tells_the_story(trainer, tmp_path):
     story = [json.loads(line) for line in lines]
     assert [e["kind"] for e in story] == ["begin", "report", "failure", "report", "end"]
     assert [e.get("attempt") for e in story] == [None, 1, 1, 2, None]
+
+
+DRIVER = """
+import os, pathlib, sys
+import heliostat
+from heliostat.train import *
+
+storage, scratch = sys.argv[1:]
+
+def loop():
+    last = get_checkpoint()
+    start = int(pathlib.Path(last.path, "step").read_text()) + 1 if last else 0
+    for step in range(start, 200):
+        directory = pathlib.Path(scratch, str(step))
+        directory.mkdir(exist_ok=True)
+        (directory / "step").write_text(str(step))
+        (directory / "weights").write_bytes(bytes(100_000))
+        report({"step": step}, checkpoint=Checkpoint(directory))
+        if step == start:
+            print("first", flush=True)
+
+heliostat.init(num_cpus=1)
+config = RunConfig(name="run", storage_path=storage, verbose=0,
+                   checkpoint_config=CheckpointConfig(num_to_keep=3))
+DataParallelTrainer(loop, run_config=config).fit()
+"""
+
+
+def test_a_driver_killed_at_any_moment_leaves_whole_checkpoints_and_a_run_that_goes_on(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), str(tmp_path / "scratch")]
+    before = -1
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as driver:
+            lines = iter(driver.stdout.readline, b"")
+            assert any(line.strip().endswith(b"first") for line in lines)
+            driver.kill()
+        result = Result.from_path(tmp_path / "run")
+        assert result.metrics["step"] > before
+        before = result.metrics["step"]
+        assert Path(result.checkpoint.path, "step").read_text() == str(before)
+        whole = [name for name in os.listdir(result.path) if name.startswith("checkpoint_")]
+        for name in whole:
+            assert Path(result.path, name, "weights").stat().st_size == 100_000
+        # A commit and its line in the log, or a line and its deletion, may be cut apart.
+        assert len(whole) <= 4
