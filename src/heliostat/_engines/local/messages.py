@@ -1,4 +1,4 @@
-"""The events and commands of the local engine, as NamedTuples.
+"""The events and commands of the local engine, as tuples with names.
 
 An event says what happened in a process (`proc` 0 is the driver, others are workers); the
 scheduler hears it. A command says what to do about it; the hub performs it. Those that cross a
@@ -10,9 +10,39 @@ carry it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Any, Self, dataclass_transform
 
 DRIVER = 0
+
+
+@dataclass_transform(frozen_default=True)
+class Message(tuple[Any, ...]):
+    """A tuple whose fields have the names that the class annotates.
+
+    As `typing.NamedTuple`, which takes a third of a millisecond to make a class; there are some
+    thirty here, in every process.
+    """
+
+    __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        for position, name in enumerate(cls.__annotations__):
+            setattr(cls, name, property(itemgetter(position)))
+
+    def __new__(cls, *fields: Any) -> Self:
+        return tuple.__new__(cls, fields)
+
+    @classmethod
+    def of(cls, fields: Iterable[Any]) -> Self:
+        """The message with these fields."""
+        return tuple.__new__(cls, fields)
+
+    def __repr__(self) -> str:
+        named = zip(type(self).__annotations__, self, strict=False)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in named)})"
+
 
 # Kinds of Value
 INLINE = 0
@@ -31,7 +61,7 @@ Shape = tuple[tuple[str, int], ...]
 Drops = tuple[tuple[bytes, int], ...]
 
 
-class Submitted(NamedTuple):
+class Submitted(Message):
     """A process asks for a task."""
 
     proc: int
@@ -49,7 +79,7 @@ class Submitted(NamedTuple):
     parent: bytes | None
 
 
-class Created(NamedTuple):
+class Created(Message):
     """A process asks for an actor. Its constructor is a task with the actor's id."""
 
     proc: int
@@ -71,7 +101,7 @@ class Created(NamedTuple):
     parent: bytes | None
 
 
-class Called(NamedTuple):
+class Called(Message):
     """A process calls a method of an actor."""
 
     proc: int
@@ -88,7 +118,7 @@ class Called(NamedTuple):
     parent: bytes | None
 
 
-class Put(NamedTuple):
+class Put(Message):
     """A process keeps a value."""
 
     proc: int
@@ -96,14 +126,14 @@ class Put(NamedTuple):
     value: Value
 
 
-class Wanted(NamedTuple):
+class Wanted(Message):
     """A process waits for values; each is delivered once it is there."""
 
     proc: int
     ids: tuple[bytes, ...]
 
 
-class Taken(NamedTuple):
+class Taken(Message):
     """A process took an item off a stream: the stream need not keep it alive any more."""
 
     proc: int
@@ -111,14 +141,14 @@ class Taken(NamedTuple):
     item: bytes
 
 
-class Dropped(NamedTuple):
+class Dropped(Message):
     """A process has no reference to these any more; it gives back what was delivered."""
 
     proc: int
     drops: Drops
 
 
-class Finished(NamedTuple):
+class Finished(Message):
     """A task ended in a worker. `failure`: 0 none, 1 an error, 2 an error to retry."""
 
     proc: int
@@ -129,7 +159,7 @@ class Finished(NamedTuple):
     drops: Drops
 
 
-class Yielded(NamedTuple):
+class Yielded(Message):
     """A streaming task yielded the item at this position."""
 
     proc: int
@@ -138,27 +168,27 @@ class Yielded(NamedTuple):
     value: Value
 
 
-class Blocked(NamedTuple):
+class Blocked(Message):
     """A worker waits inside a task, and gives back the tasks it has not begun."""
 
     proc: int
     returned: tuple[bytes, ...]
 
 
-class Resumed(NamedTuple):
+class Resumed(Message):
     """A worker goes on after it was blocked."""
 
     proc: int
 
 
-class Returned(NamedTuple):
+class Returned(Message):
     """A worker gives back tasks it has not begun."""
 
     proc: int
     tasks: tuple[bytes, ...]
 
 
-class Cancelled(NamedTuple):
+class Cancelled(Message):
     """Somebody wants the task of this value stopped."""
 
     proc: int
@@ -167,7 +197,7 @@ class Cancelled(NamedTuple):
     recursive: bool
 
 
-class Killed(NamedTuple):
+class Killed(Message):
     """Somebody wants an actor ended."""
 
     proc: int
@@ -175,14 +205,14 @@ class Killed(NamedTuple):
     restart: bool
 
 
-class Exiting(NamedTuple):
+class Exiting(Message):
     """An actor ends on its own wish, in the middle of this task."""
 
     proc: int
     actor: bytes
 
 
-class Defined(NamedTuple):
+class Defined(Message):
     """A function or class, before it is first used. Goes both ways."""
 
     proc: int
@@ -190,7 +220,7 @@ class Defined(NamedTuple):
     blob: bytes
 
 
-class Asked(NamedTuple):
+class Asked(Message):
     """A question that wants an answer: reserve, create, find_actor, describe."""
 
     proc: int
@@ -199,21 +229,21 @@ class Asked(NamedTuple):
     payload: Any
 
 
-class WorkerLost(NamedTuple):
+class WorkerLost(Message):
     """A worker process is gone."""
 
     proc: int
     reason: str
 
 
-class Tick(NamedTuple):
+class Tick(Message):
     """Time has passed."""
 
 
 # ---- commands to a worker, all on the wire
 
 
-class Run(NamedTuple):
+class Run(Message):
     """Run a task; `needs` are the ids and values of the slots."""
 
     task: bytes
@@ -229,7 +259,7 @@ class Run(NamedTuple):
     shape: Shape
 
 
-class Make(NamedTuple):
+class Make(Message):
     """Become an actor: run its constructor, which is a task of the actor's id."""
 
     task: bytes
@@ -246,7 +276,7 @@ class Make(NamedTuple):
     public_name: str
 
 
-class Call(NamedTuple):
+class Call(Message):
     """Run a method of the actor that lives here."""
 
     task: bytes
@@ -259,14 +289,14 @@ class Call(NamedTuple):
     needs: tuple[tuple[bytes, Value], ...]
 
 
-class Deliver(NamedTuple):
+class Deliver(Message):
     """A value that this process wanted."""
 
     id: bytes
     value: Value
 
 
-class Answered(NamedTuple):
+class Answered(Message):
     """The answer to a question; `error` is a pickled exception."""
 
     request: int
@@ -274,17 +304,17 @@ class Answered(NamedTuple):
     error: bytes | None
 
 
-class Cancel(NamedTuple):
+class Cancel(Message):
     """Interrupt this task if it runs."""
 
     task: bytes
 
 
-class GiveBack(NamedTuple):
+class GiveBack(Message):
     """Report what is done, and return the tasks that have not begun."""
 
 
-class Stop(NamedTuple):
+class Stop(Message):
     """Leave."""
 
 
@@ -298,45 +328,45 @@ WIRE: tuple[type[Any], ...] = (
 # ---- commands of the scheduler to the hub
 
 
-class Spawn(NamedTuple):
+class Spawn(Message):
     """Start a worker process of this number."""
 
     proc: int
 
 
-class Send(NamedTuple):
+class Send(Message):
     """Send a message to a worker."""
 
     proc: int
     message: Any
 
 
-class Nudge(NamedTuple):
+class Nudge(Message):
     """Make a busy worker read its mail now."""
 
     proc: int
 
 
-class Kill(NamedTuple):
+class Kill(Message):
     """End a worker process now."""
 
     proc: int
 
 
-class Resolve(NamedTuple):
+class Resolve(Message):
     """A value is there: wake the driver's waiters, if any."""
 
     id: bytes
     value: Value
 
 
-class Free(NamedTuple):
+class Free(Message):
     """Nobody refers to a stored value: its memory can be used again."""
 
     value: Value
 
 
-class Answer(NamedTuple):
+class Answer(Message):
     """Answer a question of a process."""
 
     proc: int

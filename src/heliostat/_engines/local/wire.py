@@ -44,5 +44,5 @@ class Parser:
                 break
             start += 4 + length
             for fields in marshal.loads(memoryview(data)[start - length : start]):
-                yield _KINDS[fields[0]]._make(fields[1:])
+                yield _KINDS[fields[0]].of(fields[1:])
         self._rest = data[start:]

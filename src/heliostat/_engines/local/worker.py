@@ -200,7 +200,7 @@ class Worker:
         if message.call_id is not None:
             received.append(message.call_id)
         if received or self.link.has_dropped():
-            report = report._replace(drops=self.link.drops(received))
+            report = Finished.of((*report[:-1], self.link.drops(received)))
         self.link.post_later(report)
 
     def _flush_if_due(self) -> None:
