@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 
 import heliostat as ray
 from heliostat import serve
-from heliostat.serve.exceptions import RayServeException
+from heliostat.serve.exceptions import DeploymentUnavailableError, RayServeException
 from heliostat.serve.schema import ApplicationStatus, DeploymentStatus, ReplicaState
 
 
@@ -185,6 +185,38 @@ def test_user_config_reaches_reconfigure_and_contexts_tell_who_runs(client: http
     level, app, deployment, tag = client.get("/").json()
     assert (level, app, deployment) == (3, "app", "Configured")
     assert tag.startswith("app#Configured#")
+
+
+def test_a_handle_lives_on_when_its_application_is_deleted_and_deployed_again(
+    client: httpx.Client, scaler: serve.Deployment, until: Callable[..., None]
+):
+    handle = serve.run(scaler.bind(1))
+    assert handle.predict.remote([1]).result().tolist() == [1]
+    serve.delete("default")
+    until(lambda: "deleted" in str(_error_of(handle.predict.remote([1]))))
+    assert serve.run(scaler.bind(2)).predict.remote([1]).result().tolist() == [2]
+    until(lambda: _error_of(handle.predict.remote([1])) is None)
+
+
+def _error_of(response: serve.DeploymentResponse) -> Exception | None:
+    try:
+        response.result(timeout_s=20)
+    except DeploymentUnavailableError as error:
+        return error
+    return None
+
+
+def test_a_class_for_handles_only_deploys_and_fails_http_requests(client: httpx.Client):
+    @serve.deployment
+    class Quiet:
+        def __init__(self) -> None:
+            self.name = serve.get_replica_context().deployment
+
+        def who(self) -> str:
+            return self.name
+
+    assert serve.run(Quiet.bind()).who.remote().result() == "Quiet"
+    assert client.get("/").status_code == 500
 
 
 def test_result_in_an_event_loop_is_refused(client: httpx.Client, scaler: serve.Deployment):

@@ -99,7 +99,7 @@ class Controller:
         self._deployments: dict[tuple[str, str], _Deployment] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._acceptor: Acceptor | None = None
-        self._numbers = itertools.count(1)  # no two replicas ever have the same name
+        self._numbers = itertools.count(1)  # no two replicas or tables have the same
 
     async def start(self, caller_pid: int) -> HTTPOptions:
         """Listen, once; returns the options in force (with the real port).
@@ -177,11 +177,9 @@ class Controller:
         """The deployment's table, as soon as it is another than the known one."""
         while True:
             deployment = self._deployments.get((app_name, deployment_name))
-            if deployment is None:
-                where = f"application {app_name!r} has no deployment {deployment_name!r}"
-                return Table(0, {}, 1, -1, f"{where}; it was deleted, or never deployed")
-            if deployment.table.version != known_version:
-                return deployment.table
+            table = deployment.table if deployment else _no_table(app_name, deployment_name)
+            if table.version != known_version:
+                return table
             await self._news.wait()
 
     async def ingress_of(self, app_name: str) -> str | None:
@@ -227,7 +225,14 @@ class Controller:
     def _deployment(self, app: str, spec: DeploymentSpec, is_ingress: bool) -> _Deployment:
         found = self._deployments.get((app, spec.name))
         if found is None:
-            table = Table(0, {}, spec.config.max_ongoing_requests, -1, "")
+            config = spec.config
+            table = Table(
+                next(self._numbers),
+                {},
+                config.max_ongoing_requests,
+                config.max_queued_requests,
+                "",
+            )
             state = DeploymentState(f"{app}#{spec.name}", self._numbers)
             found = _Deployment(app, spec, state, is_ingress, table)
             self._deployments[app, spec.name] = found
@@ -361,7 +366,7 @@ class Controller:
         elif deployment.state.failed and not replicas:
             unavailable = f"deployment {deployment.spec.name!r} could not be deployed"
         deployment.table = Table(
-            deployment.table.version + 1,
+            next(self._numbers),
             replicas,
             config.max_ongoing_requests,
             config.max_queued_requests,
@@ -444,3 +449,8 @@ def _lacking(config: DeploymentConfig) -> str:
         for resource, amount in config.resources().items()
         if amount > free.get(resource, 0)
     )
+
+
+def _no_table(app_name: str, deployment_name: str) -> Table:
+    where = f"application {app_name!r} has no deployment {deployment_name!r}"
+    return Table(0, {}, 1, -1, f"{where}; it was deleted, or never deployed")

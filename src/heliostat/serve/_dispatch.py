@@ -138,6 +138,11 @@ class Dispatch:
         if controller is not None:
             self._watch(-1)
 
+    @property
+    def is_unavailable(self) -> bool:
+        """The last table said that no replica will come."""
+        return self._table is not None and bool(self._table.unavailable)
+
     def send(self, call: Call) -> None:
         """Give the call to a replica now, or when there is one."""
         with self._lock:
@@ -308,13 +313,11 @@ class Dispatch:
         if error is None:
             table = done.result()
             self.publish(table)
-            if not table.unavailable or table.replicas:
-                self._watch(table.version)
-                return
-        with _lock:  # the deployment or all of Serve has ended: the next handle asks anew
+            self._watch(table.version)
+            return
+        with _lock:  # Serve has ended: the next handle looks for another controller
             _known.pop((self._controller, *self._key), None)
-        if error is not None:
-            self.publish(Table(0, {}, 1, -1, f"Serve was shut down ({type(error).__name__})"))
+        self.publish(Table(0, {}, 1, -1, f"Serve was shut down ({type(error).__name__})"))
 
 
 def _told(error: Exception) -> Exception:
@@ -338,6 +341,14 @@ def find_controller() -> Any:
         return ray.get_actor(CONTROLLER, namespace=NAMESPACE)
     except ValueError:
         raise RayServeException("Serve is not running; call serve.run(app) first") from None
+
+
+def forget_unavailable(app_name: str) -> None:
+    """After a deploy: what was unavailable is asked for anew, not believed until news comes."""
+    with _lock:
+        for key, dispatch in list(_known.items()):
+            if key[1] == app_name and dispatch.is_unavailable:
+                del _known[key]
 
 
 def dispatch_to(app_name: str, deployment: str) -> Dispatch:

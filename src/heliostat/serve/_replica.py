@@ -12,6 +12,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import dataclasses
 import functools
 import gc
 import inspect
@@ -51,6 +52,7 @@ class Replica:
         self._http = http
         self._object: Any = None
         self._entry: Any = None
+        self._entry_takes_request = True
         self._ongoing = 0
         self._is_closed = False
 
@@ -76,16 +78,17 @@ class Replica:
         target, args, kwargs = await payload[0]
         # In the loop's own thread: constructors may start tasks and make asyncio's locks.
         self._is_function = not inspect.isclass(target)
+        context = ReplicaContext(self._app_name, self._deployment, self._name, None)
+        set_replica_context(context)
         self._object = target if self._is_function else target(*args, **kwargs)
-        set_replica_context(
-            ReplicaContext(self._app_name, self._deployment, self._name, self._object)
-        )
+        set_replica_context(dataclasses.replace(context, servable_object=self._object))
         if self._config.user_config is not None:
             await self._run(self._method("reconfigure"), (self._config.user_config,), {})
         if self._http is None:
             return ""
-        self._entry = self._method("__call__")
-        self._entry_takes_request = bool(inspect.signature(self._entry).parameters)
+        if callable(self._object):  # else it is for handles only, and HTTP requests fail
+            self._entry = self._method("__call__")
+            self._entry_takes_request = bool(inspect.signature(self._entry).parameters)
         self._proxy = Proxy(forward, self._http, {self._app_name: self._answer})
         self._proxy.set_routes(routes)
         self._connections = Connections(self._proxy, self._http.keep_alive_timeout_s)
@@ -134,8 +137,9 @@ class Replica:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The user's callable as an ASGI app."""
         async with self._slot():
+            entry = self._entry or self._method("__call__")
             args = (Request(scope, receive),) if self._entry_takes_request else ()
-            response = to_response(await self._run(self._entry, args, {}))
+            response = to_response(await self._run(entry, args, {}))
             await response(scope, receive, send)
 
     @contextlib.asynccontextmanager

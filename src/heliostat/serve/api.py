@@ -19,7 +19,7 @@ import heliostat as ray
 from heliostat.exceptions import RayActorError, RayTaskError
 from heliostat.serve._build import Node, build
 from heliostat.serve._controller import ApplicationSpec, Controller, DeploymentSpec
-from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller
+from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller, forget_unavailable
 from heliostat.serve.config import HTTPOptions
 from heliostat.serve.context import get_replica_context
 from heliostat.serve.deployment import Application
@@ -96,6 +96,7 @@ def run(
     problem = _ask(controller.until_deployed.remote(name))
     if problem:
         raise DeployFailedError(f"application {name!r} could not be deployed: {problem}")
+    forget_unavailable(name)
     handle = DeploymentHandle(nodes[-1].name, name)
     if blocking:
         _block(name, _ask(controller.address.remote()), route_prefix)
