@@ -1,6 +1,6 @@
 """What Tune adds to a trivial trial: against a plain loop over the configs, and against a bare actor call.
 
-    python -m benchmarks.tune_trivial [--trials 500]
+    python -m benchmarks.tune_trivial [--trials 1000] [--rounds 2]
 
 All in one run on one machine; the plain loop writes nothing to disk and survives nothing. Studies are written
 to memory and to the temporary folder: a directory and two files for each trial, which a slow disk feels.
@@ -71,8 +71,8 @@ def actor_calls(trials: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
     ray.init(num_cpus=2)
     memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
