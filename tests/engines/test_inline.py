@@ -40,6 +40,7 @@ EXCUSES: dict[str, tuple[str, ...]] = {
         "test_cancel_reaches_the_children",
         "test_the_worker_of_a_cancelled_task_serves_on",
         "test_a_call_of_an_async_actor_is_cancelled_in_its_coroutine",
+        "test_calls_of_an_async_actor_are_cancelled_at_any_moment",
         "test_a_call_that_waits_at_an_actor_is_cancelled",
         "test_a_call_of_an_actor_cannot_be_cancelled_by_force",
     ),

@@ -515,6 +515,26 @@ class CancelTests(SharedSession):
         cleaned.wait()
         assert ray.get(sleeper.one.remote()) == 1
 
+    def test_calls_of_an_async_actor_are_cancelled_at_any_moment(self) -> None:
+        @ray.remote
+        class Sleeper:
+            async def sleep(self) -> None:
+                await asyncio.sleep(60)
+
+            async def one(self) -> int:
+                return 1
+
+        sleeper = Sleeper.remote()
+        for round_ in range(10):
+            refs = [sleeper.sleep.remote() for _ in range(3)]
+            if round_ % 2:
+                ray.get(sleeper.one.remote())
+            for ref in refs:
+                ray.cancel(ref)
+            for ref in refs:
+                with pytest.raises(TaskCancelledError):
+                    ray.get(ref, timeout=5)
+
     def test_a_call_that_waits_at_an_actor_is_cancelled(self, tmp_path: Path) -> None:
         gate = Gate(tmp_path)
         actor = fragile_class().remote()
