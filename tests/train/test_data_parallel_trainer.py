@@ -45,9 +45,15 @@ def test_a_trainer_runs_inside_a_task_an_actor_and_another_trainer(run_config):
 @pytest.mark.parametrize(
     ("scaling", "says"),
     [
-        (ScalingConfig(num_workers=2, use_gpu=True), "asks for 2 GPU .*there is 0; set use_gpu"),
-        (ScalingConfig(num_workers=9), "asks for 9 CPU .*9 workers of 1.* there are 4; use fewer"),
-        (ScalingConfig(resources_per_worker={"tape": 1}), "1 tape .*resources={'tape'"),
+        (
+            ScalingConfig(num_workers=2, use_gpu=True),
+            "asks for 2 GPU, but there is none here; set use_gpu",
+        ),
+        (
+            ScalingConfig(num_workers=9),
+            "asks for 9 CPU .*9 workers of 1.* there are 4 here; use fewer",
+        ),
+        (ScalingConfig(resources_per_worker={"tape": 1}), "1 tape, .*resources={'tape'"),
     ],
 )
 def test_what_can_never_be_met_is_refused_at_once(scaling, says, run_config, tmp_path):

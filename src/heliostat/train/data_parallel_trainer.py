@@ -242,8 +242,11 @@ class DataParallelTrainer:
                 each = self.scaling_config.worker_resources[name]
                 raise ActorUnschedulableError(
                     f"{type(self).__name__} asks for {asked:g} {name} "
-                    f"({self.scaling_config.num_workers} workers of {each:g}), but there "
-                    f"{'are' if there.get(name) else 'is'} {there.get(name, 0):g}; " + _remedy(name)
+                    f"({self.scaling_config.num_workers} workers of {each:g}), but there are "
+                    f"{there[name]:g} here; {_remedy(name)}"
+                    if there.get(name)
+                    else f"{type(self).__name__} asks for {asked:g} {name}, but there is none "
+                    f"here; {_remedy(name)}"
                 )
 
     def __repr__(self) -> str:
