@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from heliostat._engines.local import wire
+from heliostat._engines.local import failures, wire
 from heliostat._engines.local.messages import (
     STORED,
     Answered,
@@ -29,6 +29,7 @@ from heliostat._engines.local.messages import (
     Deliver,
     Dropped,
     Drops,
+    Finished,
     GiveBack,
     Make,
     Resumed,
@@ -41,6 +42,15 @@ from heliostat._engines.local.messages import (
 from heliostat._engines.local.pool import MAIL
 from heliostat._engines.local.store import Store
 from heliostat._engines.local.waiting import Lead, Some, Waiter
+
+
+def received_with(message: Run | Make | Call) -> list[bytes]:
+    """The objects that were lent to this process with a task or call."""
+    received = [id_ for need, value in message.needs for id_ in (need, *value[3])]
+    received.extend(message.call[3])
+    if message.call_id is not None:
+        received.append(message.call_id)
+    return received
 
 
 class Link:
@@ -210,9 +220,15 @@ class Link:
             self._lead.wait(self._mail, None)
 
     def _unbegun(self) -> tuple[bytes, ...]:
-        tasks = []
+        tasks: list[bytes] = []
+        received: list[bytes] = []
         while self.inbox:
-            tasks.append(self.inbox.popleft().task)
+            message = self.inbox.popleft()
+            tasks.append(message.task)
+            received.extend(received_with(message))
+        drops = self.drops(received) if received else ()
+        if drops:
+            self._out.append(Dropped(self.proc, drops))
         return tuple(tasks)
 
     def give_back(self) -> None:
@@ -252,10 +268,13 @@ class Link:
         return self._sock.fileno()
 
     def _work(self, message: Any) -> None:
-        if self._blocked:  # sent before the hub knew
-            self._out.append(Returned(self.proc, (message.task,)))
-            return
+        for id_, value in message.needs:
+            self._receive(id_, value)
+        self._receive(message.call_id, message.call)
         self.inbox.append(message)
+        if self._blocked:  # sent before the hub knew
+            self._out.append(Returned(self.proc, self._unbegun()))
+            return
         self._mail.missing = 0
         if self.on_inbox is not None:
             self.on_inbox()
@@ -291,6 +310,20 @@ class Link:
             waiter.wake()
 
     def _cancel(self, message: Cancel) -> None:
+        for queued in self.inbox:
+            if queued.task == message.task:
+                self.inbox.remove(queued)
+                self._out.append(
+                    Finished(
+                        self.proc,
+                        queued.task,
+                        (failures.cancelled(""),),
+                        1,
+                        0.0,
+                        self.drops(received_with(queued)),
+                    )
+                )
+                return
         self.cancelled.add(message.task)
         main = threading.main_thread()
         if threading.current_thread() is not main:
@@ -314,7 +347,7 @@ class Link:
             for id_ in ids:
                 self._lent[id_] = self._lent.get(id_, 0) + 1
 
-    def receive(self, id_: bytes | None, value: Value) -> None:
+    def _receive(self, id_: bytes | None, value: Value) -> None:
         """A value came with a task: its memory and the references inside were lent with it."""
         if value[0] == STORED and id_ is not None:
             self._receive_ids((id_,))

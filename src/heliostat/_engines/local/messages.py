@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import itemgetter
-from typing import Any, Self, dataclass_transform
+from typing import Any, ClassVar, Self, dataclass_transform
 
 DRIVER = 0
 
@@ -26,8 +26,10 @@ class Message(tuple[Any, ...]):
     """
 
     __slots__ = ()
+    __match_args__: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
+        cls.__match_args__ = tuple(cls.__annotations__)  # type: ignore[misc]  # not an instance
         for position, name in enumerate(cls.__annotations__):
             setattr(cls, name, property(itemgetter(position)))
 

@@ -22,7 +22,7 @@ from heliostat._core.options import UNIT, InitOptions
 from heliostat._core.outcomes import retries, spread, task_error
 from heliostat._engines.local import failures
 from heliostat._engines.local.engine import RUNNING, LocalEngine
-from heliostat._engines.local.link import Link
+from heliostat._engines.local.link import Link, received_with
 from heliostat._engines.local.messages import (
     ERROR,
     Call,
@@ -138,10 +138,7 @@ class Worker:
 
     def arguments(self, message: Any) -> tuple[Any, Any]:
         """The arguments of a call; raises the error of an argument that failed."""
-        link, engine = self.link, self.engine
-        for id_, value in message.needs:
-            link.receive(id_, value)
-        link.receive(message.call_id, message.call)
+        engine = self.engine
         args, kwargs = engine.from_value(message.call_id, message.call)
         if not message.slots:
             return args, kwargs
@@ -195,10 +192,7 @@ class Worker:
 
     def reply_later(self, report: Finished, message: Any) -> None:
         """The report, with what goes back, for the next flush."""
-        received = [id_ for need, value in message.needs for id_ in (need, *value[3])]
-        received.extend(message.call[3])
-        if message.call_id is not None:
-            received.append(message.call_id)
+        received = received_with(message)
         if received or self.link.has_dropped():
             report = Finished.of((*report[:-1], self.link.drops(received)))
         self.link.post_later(report)
