@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import heliostat
-from heliostat import tune
+from heliostat import train, tune
 from heliostat.exceptions import RayActorError
 
 ENGINE = "local"
@@ -168,3 +168,24 @@ def test_memory_of_the_driver_does_not_hold_reports(run_study, samples):
     [result] = run_study(trial)
     assert result.metrics["n"] == samples - 1
     assert len(result.history) == samples
+
+
+def test_a_scheduler_stops_a_trainers_ranks_and_their_cpus_are_free_for_the_next(run_study):
+    def endless(config):
+        step = 0
+        while True:
+            step += 1
+            train.report({"loss": config["lr"] / step})
+
+    trainer = train.DataParallelTrainer(
+        endless, train_loop_config={}, scaling_config=train.ScalingConfig(num_workers=2)
+    )
+    grid = run_study(
+        trainer,
+        {"train_loop_config": {"lr": tune.grid_search([1.0, 2.0])}},
+        metric="loss",
+        mode="min",
+        scheduler=tune.schedulers.ASHAScheduler(max_t=4, reduction_factor=2),
+    )
+    assert grid.errors == []
+    assert [result.metrics["training_iteration"] for result in grid] == [4, 1]

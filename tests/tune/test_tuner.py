@@ -346,6 +346,24 @@ def test_a_trainers_arguments_are_tuned_and_its_reports_are_the_trials(run_study
     assert Path(best.checkpoint.path).is_relative_to(best.path)
 
 
+def test_a_failed_trainer_goes_on_from_its_own_checkpoint(run_study, tmp_path):
+    def loop():
+        checkpoint = train.get_checkpoint()
+        begin = int(Path(checkpoint.path, "step").read_text()) + 1 if checkpoint else 0
+        for step in range(begin, 4):
+            saved = tmp_path / "saved"
+            saved.mkdir(exist_ok=True)
+            (saved / "step").write_text(str(step))
+            train.report({"step": step}, checkpoint=train.Checkpoint(saved))
+            if step == 1 and begin == 0:
+                raise OSError("flaky")
+
+    trainer = train.DataParallelTrainer(loop)
+    [result] = run_study(trainer, run={"failure_config": tune.FailureConfig(max_failures=1)})
+    assert result.error is None
+    assert [report["step"] for report in result.history] == [0, 1, 2, 3]
+
+
 def test_a_trainer_that_needs_more_than_there_is_is_refused(run_study):
     trainer = train.DataParallelTrainer(
         lambda: None, scaling_config=train.ScalingConfig(num_workers=3)

@@ -207,7 +207,7 @@ class Tuner:
         self._introduce(searcher, scheduler)
         trials = self._take_up(searcher, directory)
         experiment = Experiment(
-            study, searcher, scheduler, as_stopper(given.run_config.stop), trials
+            study, searcher, scheduler, as_stopper(copy.deepcopy(given.run_config.stop)), trials
         )
         self._run(experiment, name, directory)
         self._results = ResultGrid(
