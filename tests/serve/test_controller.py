@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from heliostat import serve
 from heliostat.serve.exceptions import DeployFailedError, DeploymentUnavailableError
@@ -124,3 +125,45 @@ def test_the_same_version_keeps_its_replicas_and_only_scales(
     pids = {handle.pid.remote().result() for _ in range(30)}
     assert old in pids
     assert len(pids) == 2
+
+
+def test_deleting_a_composed_application_under_load_lets_what_has_begun_end(
+    client: httpx.Client, port: int, scaler: serve.Deployment, until: Callable[..., None]
+):
+    @serve.deployment
+    class Front:
+        def __init__(self, inner: serve.DeploymentHandle) -> None:
+            self.inner = inner
+
+        async def __call__(self, request: Request) -> list[float]:
+            return (await self.inner.predict.remote(await request.json())).tolist()  # type: ignore[no-any-return]
+
+    serve.run(Front.bind(scaler.bind(2)))
+    seen: Counter[int] = Counter()
+
+    def ask() -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as mine:
+            while not seen[404]:
+                seen[mine.post("/", json=[1]).status_code] += 1
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until(lambda: seen[200] > 20)
+    serve.delete("default")
+    for thread in threads:
+        thread.join()
+    assert set(seen) == {200, 404}
+
+
+def test_a_deployment_that_the_new_version_has_not_ends_when_that_is_up(
+    client: httpx.Client, scaler: serve.Deployment, until: Callable[..., None]
+):
+    @serve.deployment
+    class Front:
+        def __init__(self, inner: serve.DeploymentHandle) -> None: ...
+
+    serve.run(Front.bind(scaler.bind(2)))
+    serve.run(scaler.options(name="Alone").bind(3))
+    until(lambda: set(serve.status().applications["default"].deployments) == {"Alone"})
+    assert client.post("/", json=[1]).json() == {"predictions": [3]}

@@ -141,11 +141,7 @@ class Controller:
                     f"route_prefix {taken!r} belongs to application {other.spec.name!r}; choose "
                     f"another, or serve.delete({other.spec.name!r}) first"
                 )
-        self._apps[spec.name] = _Application(spec, time.time())
-        wanted = {deployment.name for deployment in spec.deployments}
-        for (app, name), deployment in list(self._deployments.items()):
-            if app == spec.name and name not in wanted:
-                self._feed(deployment, Removed())
+        app = self._apps[spec.name] = _Application(spec, time.time())
         for deployment_spec in spec.deployments:
             is_ingress = deployment_spec is spec.deployments[-1] and spec.route_prefix is not None
             deployment = self._deployment(spec.name, deployment_spec, is_ingress)
@@ -160,6 +156,7 @@ class Controller:
                 ),
             )
         self._publish_routes()
+        self._spawn(self._retire(app))
 
     async def until_deployed(self, app_name: str) -> str:
         """Wait until the application runs; returns why it cannot, or an empty string."""
@@ -209,10 +206,14 @@ class Controller:
             return False
         app.deleting = True
         self._publish_routes()
-        for deployment in self._of(app_name):
+        # Callers before those they call, so that what they have begun can end.
+        order = {spec.name: place for place, spec in enumerate(app.spec.deployments)}
+        for deployment in sorted(self._of(app_name), key=lambda d: -order.get(d.spec.name, -1)):
+            if self._apps.get(app_name) is not app:
+                break  # deployed again meanwhile
             self._feed(deployment, Removed())
-        while self._apps.get(app_name) is app and app.deleting:
-            await self._news.wait()
+            while deployment.state.removed and not deployment.state.is_gone:
+                await self._news.wait()
         return True
 
     async def stop(self) -> None:
@@ -221,6 +222,15 @@ class Controller:
         if self._acceptor is not None:
             self._acceptor.close()
             self._acceptor = None
+
+    async def _retire(self, app: _Application) -> None:
+        """End what an application has no more, once its new version needs it no more."""
+        wanted = {deployment.name for deployment in app.spec.deployments}
+        if await self.until_deployed(app.spec.name) or self._apps.get(app.spec.name) is not app:
+            return
+        for deployment in self._of(app.spec.name):
+            if deployment.spec.name not in wanted:
+                self._feed(deployment, Removed())
 
     def _deployment(self, app: str, spec: DeploymentSpec, is_ingress: bool) -> _Deployment:
         found = self._deployments.get((app, spec.name))
