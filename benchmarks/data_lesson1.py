@@ -62,7 +62,13 @@ def cases(path: str) -> dict[str, tuple[Callable[[], object], Callable[[], objec
         return Predictor()({name: table[name].to_numpy() for name in FEATURES})
 
     def loop() -> int:
-        return sum(batch.num_rows for batch in table.to_batches(max_chunksize=1024))
+        rows = 0
+        for batch in table.to_batches(max_chunksize=1024):
+            arrays = {
+                name: batch[name].to_numpy(zero_copy_only=False) for name in batch.column_names
+            }
+            rows += len(arrays["hour"])
+        return rows
 
     return {
         "count": (lambda: ray.data.read_parquet(path).count(), lambda: pq.read_metadata(path)),

@@ -119,8 +119,8 @@ def push_limit_below_rows(plan: Plan) -> Plan | None:
 def push_limit_into_leaf(plan: Plan) -> Plan | None:
     """A source reads only the first rows; blocks in memory are cut."""
     match plan:
-        case Apply(Read(source), Limit(rows)):
-            return Read(source.head(rows))
+        case Apply(Read(source, place), Limit(rows)):
+            return Read(source.head(rows), place)
         case Apply(Blocks(bundles, schema), Limit(rows)):
             kept: list[Bundle] = []
             for bundle in bundles:
@@ -177,8 +177,8 @@ def push_select_below_shuffle(plan: Plan) -> Plan | None:
 def push_select_into_read(plan: Plan) -> Plan | None:
     """A source reads only the columns that are wanted."""
     match plan:
-        case Apply(Read(source), Select(columns)):
-            return Read(source.select(columns))
+        case Apply(Read(source, place), Select(columns)):
+            return Read(source.select(columns), place)
     return None
 
 
@@ -216,9 +216,9 @@ def compile_stages(plan: Plan, target_bytes: int, *, fuse: bool = True) -> tuple
 def _add(plan: Plan, stages: list[Stage], target_bytes: int, fuse: bool) -> int:
     """Append the stages of a plan; the index of the one that gives its blocks."""
     match plan:
-        case Read(source):
+        case Read(source, said):
             tasks = tuple(source.read_tasks(target_bytes))
-            place = Here() if source.reads_in_driver else Tasks()
+            place = said or (Here() if source.reads_in_driver else Tasks())
             stages.append(Stage(source.describe(), place, source=tasks))
         case Blocks(bundles):
             stages.append(Stage("Blocks", Here(), source=bundles))
@@ -272,7 +272,7 @@ def _fused_place(last: Stage, step: Step) -> Place | None:
     if last.gather:
         return None
     if isinstance(last.place, Tasks):
-        alike = step.place == last.place or not _has_function(last)
+        alike = step.place == last.place or (last.place == Tasks() and not _has_function(last))
         return step.place if alike and isinstance(step.place, Tasks) else None
     if not isinstance(last.place, Here):
         return None

@@ -148,9 +148,10 @@ ROW_FOR_ROW = (Select, Drop, Rename, MapRows)
 
 @dataclass(frozen=True)
 class Read:
-    """Rows that lie elsewhere."""
+    """Rows that lie elsewhere; read where the user said, or where it is best (None)."""
 
     source: Datasource
+    place: Tasks | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import heliostat
 from heliostat.data._plan import Actors, Tasks, Udf
 
-__all__ = ["ActorPoolStrategy", "TaskPoolStrategy", "parse_udf"]
+__all__ = ["ActorPoolStrategy", "TaskPoolStrategy", "parse_tasks", "parse_udf"]
 
 Concurrency: TypeAlias = int | tuple[int, int] | tuple[int, int, int] | None
 
@@ -157,6 +157,38 @@ def parse_udf(
         strategy.max_tasks_in_flight_per_actor,
         tuple(options.items()),
     )
+
+
+def parse_tasks(
+    *,
+    concurrency: int | None,
+    num_cpus: float | None,
+    num_gpus: float | None,
+    memory: float | None,
+    ray_remote_args: Mapping[str, Any] | None,
+) -> Tasks:
+    """The same for work that has no function of the user's.
+
+    Args:
+        concurrency: How many at once.
+        num_cpus: CPUs for each task.
+        num_gpus: GPUs for each task.
+        memory: Bytes for each task.
+        ray_remote_args: Other options of tasks.
+
+    Returns:
+        Where it runs.
+
+    Raises:
+        ValueError: if an option makes no sense.
+    """
+    if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
+        raise ValueError(f"concurrency must be an int >= 1, got {concurrency!r}")
+    options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "memory": memory}
+    options = {name: value for name, value in options.items() if value is not None}
+    options.update(ray_remote_args or {})
+    _check_options(options, is_class=False)
+    return Tasks(concurrency, tuple(options.items()))
 
 
 def _strategy(

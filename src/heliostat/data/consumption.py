@@ -29,6 +29,19 @@ if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset, MaterializedDataset
 
 
+# Arguments of Ray's writers; what else is not named goes to Arrow.
+_NOT_OFFERED = (
+    "arrow_open_stream_args",
+    "arrow_parquet_args_fn",
+    "catalog",
+    "concurrency",
+    "filename_provider",
+    "min_bytes_per_file",
+    "ray_remote_args",
+    "try_create_dir",
+)
+
+
 class Consumption:
     """The half of Dataset that runs plans."""
 
@@ -388,6 +401,7 @@ class Consumption:
         partition_cols: list[str] | None = None,
         min_rows_per_file: int | None = None,
         max_rows_per_file: int | None = None,
+        num_rows_per_file: int | None = None,
         mode: SaveMode | str = SaveMode.APPEND,
         **arrow_parquet_args: Any,
     ) -> None:
@@ -399,12 +413,14 @@ class Consumption:
             partition_cols: Not offered yet.
             min_rows_per_file: Put as many rows into each file but the last.
             max_rows_per_file: Put no more into a file.
+            num_rows_per_file: Older name of `min_rows_per_file`.
             mode: What to do if something is there: append, overwrite, ignore, error.
             **arrow_parquet_args: For `pyarrow.parquet.write_table`.
 
         Raises:
             FileExistsError: if the mode does not allow what is there.
-            NotImplementedError: if `partition_cols` is given.
+            NotImplementedError: if `partition_cols` or another argument that is not offered is
+                given.
 
         Example:
             >>> import tempfile
@@ -419,6 +435,10 @@ class Consumption:
                 f"write_parquet(partition_cols={partition_cols!r}) is not offered yet; "
                 "write one directory for each value"
             )
+        for name in _NOT_OFFERED:
+            if arrow_parquet_args.pop(name, None) is not None:
+                raise NotImplementedError(f"write_parquet({name}=...) is not offered; leave it out")
+        min_rows_per_file = min_rows_per_file or num_rows_per_file
         if min_rows_per_file and max_rows_per_file and min_rows_per_file > max_rows_per_file:
             raise ValueError(f"min_rows_per_file={min_rows_per_file} is above {max_rows_per_file=}")
         filesystem, inner = resolve(os.fspath(path), filesystem)

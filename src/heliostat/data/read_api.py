@@ -3,7 +3,7 @@
 import builtins
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from pyarrow import fs
 
 from heliostat.data._plan import Blocks, Read
 from heliostat.data.block import Block, Bundle, from_batch, from_rows, is_frame
+from heliostat.data.compute import parse_tasks
 from heliostat.data.dataset import Dataset, MaterializedDataset
 from heliostat.data.datasource import RangeSource
 from heliostat.data.datasource.parquet import EXTENSIONS, open_parquet
@@ -38,6 +39,11 @@ def read_parquet(
     include_paths: bool = False,
     file_extensions: Sequence[str] | None = EXTENSIONS,
     ignore_missing_paths: bool = False,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    memory: float | None = None,
+    concurrency: int | None = None,
+    ray_remote_args: Mapping[str, Any] | None = None,
     parallelism: int = -1,
     override_num_blocks: int | None = None,
     **arrow_parquet_args: Any,
@@ -54,6 +60,12 @@ def read_parquet(
         include_paths: Add each row's file as column `path`.
         file_extensions: Which files of a directory count; None for all.
         ignore_missing_paths: Leave out paths that do not exist.
+        num_cpus: CPUs for each read. With this or one of the next four, reads are tasks of their
+            own; without, they are made where it is best.
+        num_gpus: GPUs for each read.
+        memory: Bytes for each read.
+        concurrency: How many reads at once.
+        ray_remote_args: Other options of the read tasks.
         parallelism: Older name of `override_num_blocks`.
         override_num_blocks: Read in at least this many tasks, if there are row groups enough.
         **arrow_parquet_args: `memory_map`, `buffer_size`, `pre_buffer`, `thrift_string_size_limit`
@@ -96,7 +108,17 @@ def read_parquet(
         options=options,
         min_tasks=max(1, blocks),
     )
-    return Dataset(Read(source))
+    asked = (num_cpus, num_gpus, memory, concurrency, ray_remote_args)
+    if all(one is None for one in asked):
+        return Dataset(Read(source))
+    place = parse_tasks(
+        concurrency=concurrency,
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        memory=memory,
+        ray_remote_args=ray_remote_args,
+    )
+    return Dataset(Read(source, place))
 
 
 _PARQUET_ARGS = (

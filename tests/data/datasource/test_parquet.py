@@ -112,6 +112,19 @@ def test_tasks_are_row_groups_up_to_a_size(parquet):
     assert sum(task.size_bytes for task in source.read_tasks(1)) > 0
 
 
+def test_reads_run_in_tasks_of_their_own_if_the_user_says_how(parquet, capsys):
+    ds = ray.data.read_parquet(parquet, override_num_blocks=5, concurrency=2, num_cpus=0.5)
+    kept = ds.map(lambda row: row).materialize()
+    assert kept.count() == 100
+    first, second, _ = kept.stats().splitlines()
+    assert "ReadParquet: 5 tasks in workers" in first
+    assert "Map(<lambda>)" in second
+    with pytest.raises(ValueError, match="concurrency"):
+        ray.data.read_parquet(parquet, concurrency=0)
+    with pytest.raises(ValueError, match="num_cpus"):
+        ray.data.read_parquet(parquet, num_cpus=-1)
+
+
 def test_a_limit_reads_only_the_rows_it_needs(parquet, trips):
     tasks = open_parquet(parquet).head(30).read_tasks(1)
     tables = [table for task in tasks for table in task.read()]
