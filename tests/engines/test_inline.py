@@ -28,6 +28,7 @@ EXCUSES: dict[str, tuple[str, ...]] = {
         "test_an_await_may_time_out_and_the_reference_stays_good",
         "test_calls_of_an_async_actor_overlap",
         "test_max_concurrency_bounds_an_async_actor",
+        "test_an_async_actor_may_call_itself",
         "test_a_threaded_actor_runs_calls_at_once",
         "test_calls_of_one_caller_stay_in_order_when_an_argument_is_late",
         "test_a_reference_held_by_a_queued_task_keeps_its_object",

@@ -336,6 +336,55 @@ class ActorTests(SharedSession):
         with pytest.raises(KeyError, match="in a coroutine"):
             ray.get(asker.fail.remote())
 
+    def test_an_async_actor_may_call_itself(self) -> None:
+        @ray.remote
+        class Recursive:
+            async def down(self, level: int) -> int:
+                me = ray.get_runtime_context().current_actor
+                return 0 if level == 0 else 1 + await me.down.remote(level - 1)
+
+        assert ray.get(Recursive.remote().down.remote(10), timeout=20) == 10
+
+    def test_an_async_method_may_block_in_get(self) -> None:
+        @ray.remote
+        def double(x: int) -> int:
+            return 2 * x
+
+        @ray.remote
+        class Blocking:
+            async def ask(self, x: int) -> int:
+                return ray.get(double.remote(x))
+
+        blocking = Blocking.remote()
+        assert ray.get([blocking.ask.remote(n) for n in range(5)], timeout=20) == [0, 2, 4, 6, 8]
+
+    def test_threads_of_an_actor_may_call_and_get(self) -> None:
+        @ray.remote
+        def double(x: int) -> int:
+            return 2 * x
+
+        @ray.remote
+        class Background:
+            def __init__(self) -> None:
+                self.results: list[int] = []
+                self.thread = threading.Thread(target=self.run)
+                self.thread.start()
+
+            def run(self) -> None:
+                for number in range(20):
+                    self.results.append(ray.get(double.remote(number)))
+
+            def ping(self) -> int:
+                return len(self.results)
+
+            def join(self) -> list[int]:
+                self.thread.join()
+                return self.results
+
+        background = Background.remote()
+        ray.get([background.ping.remote() for _ in range(20)])
+        assert ray.get(background.join.remote(), timeout=20) == [2 * n for n in range(20)]
+
     def test_a_threaded_actor_runs_calls_at_once(self) -> None:
         @ray.remote(max_concurrency=3)
         class Threads:

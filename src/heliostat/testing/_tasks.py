@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import heliostat as ray
-from heliostat.testing._session import SharedSession, with_session
+from heliostat.testing._session import Gate, SharedSession, with_session
 
 OUTSIDE = {"colour": "green"}
 
@@ -21,6 +25,11 @@ OUTSIDE = {"colour": "green"}
 def outer_function(x: int) -> int:
     """A function that remote ones find in their module."""
     return x + 100
+
+
+def square_of(x: int) -> int:
+    """What the processes of a pool find in their module."""
+    return x * x
 
 
 class TaskTests(SharedSession):
@@ -284,6 +293,55 @@ class TaskTests(SharedSession):
             return 1
 
         assert ray.get([leave.remote() for _ in range(4)]) == [1] * 4
+
+    def test_a_task_may_use_multiprocessing_and_subprocesses(self) -> None:
+        @ray.remote
+        def fan_out() -> tuple[list[int], str]:
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                squares = pool.map(square_of, range(4))
+            shown = subprocess.run(
+                [sys.executable, "-c", "print('hello')"], check=True, stdout=subprocess.PIPE
+            )
+            return squares, shown.stdout.decode().strip()
+
+        @ray.remote
+        def after() -> int:
+            return 1
+
+        assert ray.get(fan_out.remote(), timeout=60) == ([0, 1, 4, 9], "hello")
+        assert ray.get([after.remote() for _ in range(8)], timeout=20) == [1] * 8
+
+    @with_session(num_cpus=1)
+    def test_tasks_nest_twenty_deep_on_one_cpu(self) -> None:
+        @ray.remote
+        def deeper(level: int) -> int:
+            return 0 if level == 0 else 1 + ray.get(deeper.remote(level - 1))
+
+        assert ray.get(deeper.remote(20), timeout=60) == 20
+
+    def test_many_calls_with_arguments_of_some_size(self) -> None:
+        @ray.remote
+        def size(data: bytes) -> int:
+            return len(data)
+
+        data = bytes(50_000)
+        assert ray.get([size.remote(data) for _ in range(300)], timeout=60) == [50_000] * 300
+
+    def test_work_goes_on_while_the_driver_is_busy_with_its_own(self, tmp_path: Path) -> None:
+        first, second = Gate(tmp_path, "first"), Gate(tmp_path, "second")
+
+        @ray.remote
+        def open_first() -> Gate:
+            first.open()
+            return second
+
+        @ray.remote
+        def open_next(gate: Gate) -> None:
+            gate.open()
+
+        ref = open_next.remote(open_first.remote())
+        second.wait()  # without a call that would let the driver look after its workers
+        assert ray.get(ref) is None
 
     def test_the_runtime_context_of_a_task(self) -> None:
         @ray.remote

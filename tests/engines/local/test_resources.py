@@ -1,5 +1,6 @@
 """Resources as arithmetic: nothing is made, lost, or given twice."""
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
@@ -147,3 +148,4 @@ class ResourceMachine(RuleBasedStateMachine):
 
 
 TestResources = ResourceMachine.TestCase
+TestResources.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
