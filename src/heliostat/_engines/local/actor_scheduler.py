@@ -292,6 +292,12 @@ class ActorScheduler:
         maker.move("ready")
         actor.maker = self.scheduler.tasks[actor.id] = maker
 
+    def end_orphans(self, proc: int) -> None:
+        """End actors that a lost process had made and nobody else can reach, busy or not."""
+        for actor in list(self.actors.values()):
+            if actor.created.proc == proc and actor.ending:
+                self._killed(Killed(proc, actor.id, False))
+
     def _killed(self, event: Killed) -> None:
         actor = self.actors.get(event.actor)
         if actor is None or actor.state == "dead":

@@ -15,6 +15,7 @@ from typing import Any
 from heliostat._core.ids import nth
 from heliostat._engines.local import failures
 from heliostat._engines.local.actor_scheduler import ActorScheduler
+from heliostat._engines.local.durations import Durations
 from heliostat._engines.local.messages import (
     DRIVER,
     END,
@@ -51,8 +52,6 @@ from heliostat._engines.local.ownership import Entry, Ownership
 from heliostat._engines.local.resources import Resources
 from heliostat._engines.local.tasks import Task, WorkerState, run_message
 
-PIPELINE_S = 0.005  # how much work, by past durations, a worker is sent ahead
-PIPELINE_MOST = 128
 SLOW_S = 0.02  # a worker that is silent for this long with work ahead gives it back
 IDLE_S = 10.0  # idle workers beyond one per CPU leave after this
 MOST_WORKERS = 512
@@ -69,7 +68,7 @@ class Scheduler:
         self.idle: list[WorkerState] = []
         self.ready: dict[Shape, deque[Task]] = {}
         self.waiting: dict[bytes, list[Task]] = {}  # object -> tasks that need it
-        self.seconds: dict[bytes, float] = {}  # function -> how long it takes, smoothed
+        self.durations = Durations()
         self.out: list[Command] = []
         self.now = 0.0
         self._next_proc = 1
@@ -187,13 +186,6 @@ class Scheduler:
         out, self.out = self.out, []
         return out
 
-    def _room(self, worker: WorkerState, task: Task) -> bool:
-        seconds = self.seconds.get(task.key)
-        if seconds is None or worker.actor is not None or worker.killed:
-            return False
-        ahead = len(worker.tasks)
-        return ahead < PIPELINE_MOST and ahead * seconds < PIPELINE_S
-
     def _run(self, worker: WorkerState, task: Task) -> None:
         task.move("running")
         task.worker, task.gpus = worker, worker.gpus
@@ -238,7 +230,7 @@ class Scheduler:
         if task.actor is not None:
             self.actors.call_finished(worker, task, event)
         else:
-            self._learn(task.key, event.seconds)
+            self.durations.learn(task.key, event.seconds)
             worker.tasks.remove(task)
             task.worker = None
             self.conclude(task, event)
@@ -248,10 +240,6 @@ class Scheduler:
 
     def _free_unused(self, values: Iterable[Value]) -> None:
         self.out.extend(Free(value) for value in values if value[0] == STORED)
-
-    def _learn(self, key: bytes, seconds: float) -> None:
-        known = self.seconds.get(key)
-        self.seconds[key] = seconds if known is None else known + 0.2 * (seconds - known)
 
     def conclude(self, task: Task, event: Finished) -> None:
         """A task ended: try again, or make its results known."""
@@ -313,7 +301,7 @@ class Scheduler:
         if not worker.tasks:
             self._run(worker, queue.popleft())
         share = -(-len(queue) // 2)
-        while queue and share > 0 and self._room(worker, queue[0]):
+        while queue and share > 0 and self.durations.room(queue[0].key, len(worker.tasks)):
             self._run(worker, queue.popleft())
             share -= 1
         if not queue:
@@ -480,7 +468,7 @@ class Scheduler:
                 worker.tasks.remove(task)
                 task.worker = None
                 task.move("ready")
-                self.seconds.pop(task.key, None)  # what is ahead was not short after all
+                self.durations.forget(task.key)  # what is ahead was not short after all
                 self.enqueue(task, first=True)
 
     def _worker_lost(self, event: WorkerLost) -> None:
@@ -499,7 +487,19 @@ class Scheduler:
         if worker.actor is not None:
             self.actors.worker_lost(worker)
         self.owned.forget(event.proc)
+        self._sweep()
+        self._end_orphans(event.proc)
         self.dispatch()
+
+    def _end_orphans(self, proc: int) -> None:
+        """What a lost process had asked for, and nobody else waits for, is stopped."""
+        self.actors.end_orphans(proc)
+        for task in list(self.tasks.values()):
+            if task.event.proc != proc or task.actor is not None or task.id not in self.tasks:
+                continue
+            entry = self.owned.objects.get(task.id)
+            if entry is None or entry.count <= 0:
+                self.cancel_task(task, Cancelled(DRIVER, task.id, True, True))
 
     def _attempt_lost(self, task: Task, reason: str, *, begun: bool) -> None:
         if task.cancelled:
@@ -518,13 +518,14 @@ class Scheduler:
         entry = self.owned.objects.get(event.id)
         task = self.tasks.get(entry.task) if entry is not None and entry.task else None
         if task is not None:
-            self._cancel(task, event)
+            self.cancel_task(task, event)
 
-    def _cancel(self, task: Task, event: Cancelled) -> None:
+    def cancel_task(self, task: Task, event: Cancelled) -> None:
+        """Stop it, and what it has asked for if the event says so."""
         if event.recursive:
             for child in task.children or ():
                 if child in self.tasks:
-                    self._cancel(self.tasks[child], event)
+                    self.cancel_task(self.tasks[child], event)
         if task.state == "running":
             self._cancel_running(task, force=event.force)
             return
