@@ -188,8 +188,8 @@ def test_ctrl_c_can_be_caught_and_the_session_goes_on(drive: Drive) -> None:
             time.sleep(seconds)
             return seconds
         ray.get(nap.remote(0))
-        say("ready")
         try:
+            say("ready")
             ray.get(nap.remote(30))
         except KeyboardInterrupt:
             say("caught")

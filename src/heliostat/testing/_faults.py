@@ -384,8 +384,8 @@ class CancelTests(SharedSession):
 
         @ray.remote
         def spin() -> None:
-            started.open()
             try:
+                started.open()
                 while True:
                     time.sleep(0.005)
             finally:
@@ -453,8 +453,8 @@ class CancelTests(SharedSession):
 
         @ray.remote
         def child() -> None:
-            started.open()
             try:
+                started.open()
                 while True:
                     time.sleep(0.005)
             finally:
@@ -497,8 +497,8 @@ class CancelTests(SharedSession):
         @ray.remote
         class Sleeper:
             async def sleep(self) -> None:
-                started.open()
                 try:
+                    started.open()
                     await asyncio.sleep(60)
                 finally:
                     cleaned.open()
