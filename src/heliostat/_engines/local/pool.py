@@ -17,7 +17,21 @@ MAIL = signal.SIGRTMIN + 7  # tells a busy worker to read its socket now
 _PATIENCE_S = 0.2  # how long the zygote may take to end its workers and itself
 
 # Imported in the zygote as soon as the driver has them, so that every worker has them at once.
-PRELOADED = ("numpy", "pandas", "pyarrow", "pyarrow.parquet", "scipy", "sklearn", "xgboost")
+PRELOADED = (
+    "asyncio",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pyarrow.parquet",
+    "scipy",
+    "sklearn",
+    "xgboost",
+    "heliostat.data",
+    "heliostat.train",
+    "heliostat.train.xgboost",
+    "heliostat.tune",
+    "heliostat.serve",
+)
 
 _START = (
     "import sys; sys.path[:] = sys.argv[3].split(chr(10)); "

@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from typing import Any, NoReturn
 
 from heliostat._engines.local import worker
@@ -76,7 +77,12 @@ class Zygote:
         _preload(modules)
         pid = os.fork()
         if pid == 0:
-            self._become(proc, fds)
+            try:
+                self._become(proc, fds)
+            except BaseException:  # noqa: BLE001 - the child must never act as the zygote
+                traceback.print_exc()
+            finally:
+                os._exit(1)
         self._procs[pid], self._pids[proc] = proc, pid
         for fd in fds:
             os.close(fd)
