@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from heliostat.train import _current
+from heliostat.train import current
 
 
 def in_thread(function):
@@ -15,34 +15,34 @@ def in_thread(function):
 
 def test_a_thread_sees_its_own_session_among_several():
     def loop(name):
-        _current.enter(name)
+        current.enter(name)
         try:
-            return _current.session("x")
+            return current.session("x")
         finally:
-            _current.leave(name)
+            current.leave(name)
 
-    _current.enter("mine")
+    current.enter("mine")
     try:
         assert in_thread(lambda: loop("other")) == "other"
-        assert _current.session("x") == "mine"
+        assert current.session("x") == "mine"
     finally:
-        _current.leave("mine")
+        current.leave("mine")
 
 
 def test_a_helping_thread_sees_the_only_session_but_never_guesses():
     def ask():
         try:
-            return _current.session("report")
+            return current.session("report")
         except RuntimeError as error:
             return str(error)
 
-    _current.enter("one")
+    current.enter("one")
     try:
         assert in_thread(ask) == "one"
-        _current._live.append("two")
+        current._live.append("two")
         assert "outside a training loop" in in_thread(ask)
-        _current._live.remove("two")
+        current._live.remove("two")
     finally:
-        _current.leave("one")
+        current.leave("one")
     with pytest.raises(RuntimeError, match=r"train.report\(\)"):
-        _current.session("report")
+        current.session("report")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from heliostat.train import _current
+from heliostat.train import current
 
 __all__ = ["TrainContext", "get_context"]
 
@@ -76,4 +76,4 @@ def get_context() -> TrainContext:
         Traceback (most recent call last):
         RuntimeError: heliostat.train.get_context() was called outside a training loop; ...
     """
-    return _current.session("get_context").context
+    return current.session("get_context").context

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from heliostat.train import _current
+from heliostat.train import current
 from heliostat.train._names import check_name
 from heliostat.train._storage import RunDirectory, copy_to_stage
 from heliostat.train.checkpoint import Checkpoint
@@ -115,11 +115,11 @@ class Session:
 
     def run(self, loop: Callable[[], None]) -> None:
         """Run the loop as this session's, then say that there will be no more news."""
-        _current.enter(self)
+        current.enter(self)
         try:
             loop()
         finally:
-            _current.leave(self)
+            current.leave(self)
             self._news.put(None)
 
     # The controller's side.
@@ -186,7 +186,7 @@ def report(
         raise NotImplementedError("checkpoint_upload_fn is not offered yet; leave it out")
     if validation:
         raise NotImplementedError(f"validation={validation!r} is not offered yet; leave it out")
-    _current.session("report").report(
+    current.session("report").report(
         metrics, checkpoint, checkpoint_dir_name, bool(delete_local_checkpoint_after_upload)
     )
 
@@ -205,7 +205,7 @@ def get_checkpoint() -> Checkpoint | None:
         Traceback (most recent call last):
         RuntimeError: heliostat.train.get_checkpoint() was called outside a training loop; ...
     """
-    return _current.session("get_checkpoint").get_checkpoint()
+    return current.session("get_checkpoint").get_checkpoint()
 
 
 def get_dataset_shard(dataset_name: str | None = None) -> DataIterator:
@@ -226,7 +226,7 @@ def get_dataset_shard(dataset_name: str | None = None) -> DataIterator:
         Traceback (most recent call last):
         RuntimeError: heliostat.train.get_dataset_shard() was called outside a training loop; ...
     """
-    shard: DataIterator = _current.session("get_dataset_shard").get_dataset_shard(dataset_name)
+    shard: DataIterator = current.session("get_dataset_shard").get_dataset_shard(dataset_name)
     return shard
 
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from heliostat.train import Checkpoint
-from heliostat.train import _current as train_current
+from heliostat.train import current as train_current
 from heliostat.tune._messages import Order, Report, Update
 from heliostat.tune._snapshot import TrialFiles
 from heliostat.tune.context import TuneContext

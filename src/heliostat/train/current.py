@@ -2,7 +2,8 @@
 
 A process may host several ranks at once (the inline engine, or a trainer inside a trainer), so
 the session belongs to the loop's thread. A thread that the loop started itself finds it too,
-as long as the process has only one.
+as long as the process has only one. Tune enters a session of its own kind, so that
+`heliostat.train.report` works in its functions too.
 """
 
 from __future__ import annotations
