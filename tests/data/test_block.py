@@ -24,6 +24,7 @@ from heliostat.data.block import (
     take_rows,
     to_batch,
 )
+from heliostat.exceptions import ObjectLostError
 
 EVERY_KIND = {
     "int": [1, 2, None],
@@ -135,6 +136,17 @@ def test_without_a_session_a_block_travels_by_value():
     again = pickle.loads(pickle.dumps(bundle))
     assert again.table().equals(bundle.table())
     assert not heliostat.is_initialized()
+
+
+def test_rows_of_a_session_that_ended_are_an_error_and_no_hang(inline):
+    cell = Cell(pa.table({"a": np.arange(100_000)}))
+    cell.share()
+    heliostat.shutdown()
+    with pytest.raises(ObjectLostError, match="a session that has ended"):
+        cell.table()
+    heliostat.init(engine="inline")
+    with pytest.raises(ObjectLostError, match="a session that has ended"):
+        cell.share()
 
 
 def test_with_a_session_a_large_block_travels_through_the_store_once(inline):

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 import heliostat
+from heliostat.exceptions import ObjectLostError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -365,17 +366,24 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def _session() -> str | None:
+    if not heliostat.is_initialized():
+        return None
+    return str(heliostat.get_runtime_context().get_job_id())
+
+
 class Cell:
     """Where one block lies: in this process, in the object store, or in both.
 
     Pickled into another process it goes through the store, and only once.
     """
 
-    __slots__ = ("_lock", "_ref", "_table")
+    __slots__ = ("_lock", "_ref", "_session", "_table")
 
     def __init__(self, table: Block | None = None, ref: Any = None) -> None:
         self._table = table
         self._ref = ref
+        self._session = None if ref is None else _session()
         self._lock = threading.Lock()
 
     @property
@@ -386,6 +394,7 @@ class Cell:
     def table(self) -> Block:
         """The block itself; from the store it is mapped, not copied."""
         if self._table is None:
+            self._expect_session()
             self._table = heliostat.get(self._ref)
         return self._table
 
@@ -398,9 +407,18 @@ class Cell:
                 if self._table.nbytes <= INLINE_BYTES:
                     return self._table
                 self._ref = heliostat.put(self._table)
+                self._session = _session()
                 # What the store holds is mapped on the next use; a second copy is not kept.
                 self._table = None
+            self._expect_session()
             return self._ref
+
+    def _expect_session(self) -> None:
+        if self._session != _session():
+            raise ObjectLostError(
+                "these rows were in the object store of a session that has ended; make the "
+                "dataset again, or write it to files before shutdown()"
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._ref is None and not heliostat.is_initialized():
