@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 @overload
-def get(refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
+def get(object_refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
 @overload
-def get(refs: Sequence[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
-def get(refs: ObjectRef[T] | Sequence[ObjectRef[T]], *, timeout: float | None = None) -> Any:
+def get(object_refs: Sequence[ObjectRef[T]], *, timeout: float | None = None) -> list[T]: ...
+def get(object_refs: ObjectRef[T] | Sequence[ObjectRef[T]], *, timeout: float | None = None) -> Any:
     """Wait for values and return them.
 
     Arrays and tables come back as read-only views of shared memory, without a copy.
 
     Args:
-        refs: One reference, or a list of them.
+        object_refs: One reference, or a list of them.
         timeout: Seconds to wait; None for ever, 0 not at all.
 
     Returns:
@@ -41,14 +41,14 @@ def get(refs: ObjectRef[T] | Sequence[ObjectRef[T]], *, timeout: float | None = 
         [1, 2]
     """
     timeout_s = _seconds(timeout)
-    if isinstance(refs, ObjectRef):
-        return current_engine().get((refs,), timeout_s=timeout_s)[0]
-    if isinstance(refs, (list, tuple)):
-        for index, ref in enumerate(refs):
+    if isinstance(object_refs, ObjectRef):
+        return current_engine().get((object_refs,), timeout_s=timeout_s)[0]
+    if isinstance(object_refs, (list, tuple)):
+        for index, ref in enumerate(object_refs):
             if not isinstance(ref, ObjectRef):
                 raise TypeError(f"get() takes ObjectRefs; item {index} of the list is {_kind(ref)}")
-        return current_engine().get(refs, timeout_s=timeout_s)
-    raise ValueError(f"get() takes an ObjectRef or a list of them, got {_kind(refs)}")
+        return current_engine().get(object_refs, timeout_s=timeout_s)
+    raise ValueError(f"get() takes an ObjectRef or a list of them, got {_kind(object_refs)}")
 
 
 def put(value: T) -> ObjectRef[T]:
@@ -142,7 +142,10 @@ def _waitables(refs: Any) -> Sequence[Any]:
 
 
 def cancel(
-    ref: ObjectRef[Any] | ObjectRefGenerator[Any], *, force: bool = False, recursive: bool = True
+    ray_waitable: ObjectRef[Any] | ObjectRefGenerator[Any],
+    *,
+    force: bool = False,
+    recursive: bool = True,
 ) -> None:
     """Stop the task that makes a value; `get` of it then raises TaskCancelledError.
 
@@ -150,7 +153,7 @@ def cancel(
     one is left alone. Calls of asyncio actors are cancelled as asyncio tasks.
 
     Args:
-        ref: What the task returned.
+        ray_waitable: What the task returned.
         force: End the worker process instead (not for actors).
         recursive: Also stop the tasks that this one has submitted.
 
@@ -158,6 +161,7 @@ def cancel(
         TypeError: For anything but a reference.
         ValueError: force=True for a call of an actor.
     """
+    ref = ray_waitable
     if isinstance(ref, ObjectRefGenerator):
         ref = ref.completed()
     if not isinstance(ref, ObjectRef):

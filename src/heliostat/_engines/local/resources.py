@@ -30,6 +30,9 @@ class Resources:
         for name, units in shape:
             if free.get(name, 0) < units:
                 return None
+        if len(shape) == 1 and shape[0][0] != "GPU":  # nearly every task
+            free[shape[0][0]] -= shape[0][1]
+            return ()
         gpus: tuple[int, ...] = ()
         for name, units in shape:
             if name == "GPU":

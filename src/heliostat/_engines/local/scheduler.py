@@ -150,7 +150,8 @@ class Scheduler:
 
     def dispatch(self) -> None:
         """Give ready tasks to workers, as far as resources reach."""
-        self.actors.dispatch()
+        if self.actors.to_start:
+            self.actors.dispatch()
         for shape, queue in list(self.ready.items()):
             while queue and self._start_worker_for(shape, queue):
                 pass
