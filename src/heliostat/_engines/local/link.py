@@ -66,10 +66,13 @@ class Link:
         self.codes: dict[bytes, bytes] = {}
         self.cancelled: set[bytes] = set()
         self.busy_with_task = False  # the main thread runs a task (not an actor's method)
+        self.lends = False  # what runs here holds CPUs, and lends them while it waits
         self.on_inbox: Callable[[], None] | None = None  # set by asyncio actors
         self.interrupt: Callable[[], None] = lambda: None  # raises if what runs was cancelled
         self._blocked = 0  # threads of the running task that wait
         self._mail = Waiter()
+        self._called_back = Waiter()  # misses as many values as callbacks wait for
+        self._reading_for_callbacks = False
         self._sock = sock
         self._parser = wire.Parser()
         self._lead = Lead(self._read)
@@ -183,8 +186,11 @@ class Link:
                     new.append(id_)
         if new:
             self.post(Wanted(self.proc, tuple(new)))
-        if waiter.callback is not None and waiter.missing <= 0:
-            waiter.callback()
+        if waiter.callback is not None:
+            if waiter.missing <= 0:
+                waiter.callback()
+            elif self.on_inbox is None:
+                self._read_for_callbacks()
 
     def unsubscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
         """Forget a waiter whose time is over."""
@@ -198,12 +204,13 @@ class Link:
         """Wait until the waiter misses nothing; lend the CPU meanwhile."""
         if waiter.missing <= 0:
             return True
-        if not self.busy_with_task:
+        if not self.lends:
             return self._lead.wait(waiter, timeout_s)
         with self._lock:
             self._blocked += 1
             if self._blocked == 1:
-                self._out.append(Blocked(self.proc, self._unbegun()))
+                returned = self._unbegun() if self.busy_with_task else ()
+                self._out.append(Blocked(self.proc, returned))
         try:
             return self._lead.wait(waiter, timeout_s)
         finally:
@@ -212,6 +219,22 @@ class Link:
                 if not self._blocked:
                     self._out.append(Resumed(self.proc))
             self.flush()
+
+    def _read_for_callbacks(self) -> None:
+        """Somebody is to be called back, and the main thread may be busy: another one reads."""
+        with self._lock:
+            self._called_back.missing += 1
+            if not self._reading_for_callbacks:
+                self._reading_for_callbacks = True
+                threading.Thread(target=self._attend, name="heliostat-link", daemon=True).start()
+
+    def _attend(self) -> None:
+        while True:
+            self._lead.wait(self._called_back, None)
+            with self._lock:
+                if self._called_back.missing <= 0:
+                    self._reading_for_callbacks = False
+                    return
 
     def wait_for_work(self) -> None:
         """The main thread is idle: read until there is something to run."""
@@ -272,7 +295,7 @@ class Link:
             self._receive(id_, value)
         self._receive(message.call_id, message.call)
         self.inbox.append(message)
-        if self._blocked:  # sent before the hub knew
+        if self._blocked and self.busy_with_task:  # sent before the hub knew
             self._out.append(Returned(self.proc, self._unbegun()))
             return
         self._mail.missing = 0
@@ -300,6 +323,9 @@ class Link:
             if waiter.missing <= 0:
                 if waiter.callback is not None:
                     waiter.callback()
+                    if self.on_inbox is None:
+                        self._called_back.missing -= 1
+                        self._called_back.wake()
                 else:
                     waiter.wake()
 

@@ -119,6 +119,9 @@ class Scheduler:
         if task.num_returns < 0:
             owned.objects[task.id].items = set()
         call_refs = event.call[3]
+        for need in event.needs:
+            if not self.known(need):  # a reference from a session that has ended
+                owned.ensure(need).value = failures.lost(need)
         if event.needs or call_refs or event.call_id:
             task.holds = event.needs + call_refs + ((event.call_id,) if event.call_id else ())
             owned.hold(task.holds)

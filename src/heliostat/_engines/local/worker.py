@@ -79,7 +79,7 @@ class Worker:
 
     def _run_task(self, message: Run) -> None:
         link = self.link
-        link.busy_with_task = True
+        link.busy_with_task = link.lends = True
         self._task = message.task
         try:
             if link.cancelled:
@@ -97,7 +97,7 @@ class Worker:
             )
         finally:
             self._task = None
-            link.busy_with_task = False
+            link.busy_with_task = link.lends = False
         self.reply(report, message, more=bool(link.inbox))
 
     def function(self, key: bytes) -> Any:
@@ -231,6 +231,7 @@ class Worker:
         report = Finished(self.link.proc, message.task, values, failure, seconds, ())
         self.reply(report, message, more=False)
         if not failure:
+            self.link.lends = any(name == "CPU" for name, _ in message.shape)
             self._serve(message.concurrency)
 
     def _serve(self, concurrency: int) -> None:
