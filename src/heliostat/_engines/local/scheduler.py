@@ -14,40 +14,10 @@ from typing import Any
 
 from heliostat._core.ids import nth
 from heliostat._engines.local import failures
+from heliostat._engines.local import messages as m
 from heliostat._engines.local.actor_scheduler import ActorScheduler
 from heliostat._engines.local.durations import Durations
-from heliostat._engines.local.messages import (
-    DRIVER,
-    END,
-    ERROR,
-    STORED,
-    Blocked,
-    Cancel,
-    Cancelled,
-    Command,
-    Deliver,
-    Dropped,
-    Finished,
-    Free,
-    GiveBack,
-    Kill,
-    Nudge,
-    Put,
-    Resolve,
-    Resumed,
-    Returned,
-    Send,
-    Shape,
-    Spawn,
-    Stop,
-    Submitted,
-    Taken,
-    Tick,
-    Value,
-    Wanted,
-    WorkerLost,
-    Yielded,
-)
+from heliostat._engines.local.messages import DRIVER, END, ERROR, STORED, Command, Shape, Value
 from heliostat._engines.local.ownership import Entry, Ownership
 from heliostat._engines.local.resources import Resources
 from heliostat._engines.local.tasks import Task, WorkerState, run_message
@@ -73,19 +43,19 @@ class Scheduler:
         self.now = 0.0
         self._next_proc = 1
         self._handlers: dict[type, Callable[[Any], None]] = {
-            Submitted: self._submitted,
-            Finished: self._finished,
-            Yielded: self._yielded,
-            Put: self._put,
-            Wanted: self._wanted,
-            Taken: self._taken,
-            Dropped: self._dropped,
-            Blocked: self._blocked,
-            Resumed: self._resumed,
-            Returned: self._returned,
-            Cancelled: self.cancel,
-            WorkerLost: self._worker_lost,
-            Tick: self._tick,
+            m.Submitted: self._submitted,
+            m.Finished: self._finished,
+            m.Yielded: self._yielded,
+            m.Put: self._put,
+            m.Wanted: self._wanted,
+            m.Taken: self._taken,
+            m.Dropped: self._dropped,
+            m.Blocked: self._blocked,
+            m.Resumed: self._resumed,
+            m.Returned: self._returned,
+            m.Cancelled: self.cancel,
+            m.WorkerLost: self._worker_lost,
+            m.Tick: self._tick,
         }
         self.actors = ActorScheduler(self)
         self._handlers.update(self.actors.handlers())
@@ -101,7 +71,7 @@ class Scheduler:
 
     # Tasks begin
 
-    def _submitted(self, event: Submitted) -> None:
+    def _submitted(self, event: m.Submitted) -> None:
         task = Task(event, event.name, event.num_returns)
         task.key, task.shape, task.retries = event.key, event.shape, event.retries
         self.admit(task, event.proc)
@@ -181,7 +151,7 @@ class Scheduler:
         worker = WorkerState(self._next_proc, self.now)
         self._next_proc += 1
         self.workers[worker.proc] = worker
-        self.out.append(Spawn(worker.proc))
+        self.out.append(m.Spawn(worker.proc))
         return worker
 
     def prestart(self, count: int) -> list[Command]:
@@ -196,7 +166,7 @@ class Scheduler:
         if not worker.tasks:
             worker.heard = self.now
         worker.tasks.append(task)
-        self.out.append(Send(worker.proc, run_message(task, self.lend_needs(worker.proc, task))))
+        self.out.append(m.Send(worker.proc, run_message(task, self.lend_needs(worker.proc, task))))
 
     def lend_needs(self, proc: int, task: Task) -> tuple[tuple[bytes, Value], ...]:
         """The values of a task's arguments, counted as lent to the process that gets them."""
@@ -222,7 +192,7 @@ class Scheduler:
 
     # Tasks end
 
-    def _finished(self, event: Finished) -> None:
+    def _finished(self, event: m.Finished) -> None:
         worker = self.workers.get(event.proc)
         task = self.tasks.get(event.task)
         if worker is not None:
@@ -243,9 +213,9 @@ class Scheduler:
             self._next_for(worker)
 
     def _free_unused(self, values: Iterable[Value]) -> None:
-        self.out.extend(Free(value) for value in values if value[0] == STORED)
+        self.out.extend(m.Free(value) for value in values if value[0] == STORED)
 
-    def conclude(self, task: Task, event: Finished) -> None:
+    def conclude(self, task: Task, event: m.Finished) -> None:
         """A task ended: try again, or make its results known."""
         if event.failure == 2 and task.retries != 0 and not task.cancelled:
             task.retries -= task.retries > 0
@@ -326,7 +296,7 @@ class Scheduler:
     def resolve(self, id_: bytes, value: Value) -> None:
         """A value is there: tell who waits for it."""
         entry = self.owned.resolve(id_, value)
-        self.out.append(Resolve(id_, value))
+        self.out.append(m.Resolve(id_, value))
         for proc in entry.wanted or ():
             self._deliver(proc, id_, value)
         entry.wanted = None
@@ -362,16 +332,16 @@ class Scheduler:
         self.owned.lend(proc, id_)
         for ref in value[3]:
             self.owned.lend(proc, ref)
-        self.out.append(Send(proc, Deliver(id_, value)))
+        self.out.append(m.Send(proc, m.Deliver(id_, value)))
 
-    def _put(self, event: Put) -> None:
+    def _put(self, event: m.Put) -> None:
         self.owned.create(event.id, event.proc, None)
         self.resolve(event.id, event.value)
 
-    def _wanted(self, event: Wanted) -> None:
+    def _wanted(self, event: m.Wanted) -> None:
         for id_ in event.ids:
             if not self.known(id_):
-                self.out.append(Send(event.proc, Deliver(id_, failures.lost(id_))))
+                self.out.append(m.Send(event.proc, m.Deliver(id_, failures.lost(id_))))
                 continue
             entry = self.owned.ensure(id_)
             if entry.value is not None:
@@ -387,7 +357,7 @@ class Scheduler:
         stream = self.tasks.get(nth(id_, 0))
         return stream is not None and stream.num_returns < 0
 
-    def _yielded(self, event: Yielded) -> None:
+    def _yielded(self, event: m.Yielded) -> None:
         worker = self.workers.get(event.proc)
         task = self.tasks.get(event.task)
         if worker is None or task is None or task.worker is not worker:
@@ -409,13 +379,13 @@ class Scheduler:
             self.owned.hold((item,))
         self.resolve(item, value)
 
-    def _taken(self, event: Taken) -> None:
+    def _taken(self, event: m.Taken) -> None:
         stream = self.owned.objects.get(event.stream)
         if stream is not None and stream.items and event.item in stream.items:
             stream.items.remove(event.item)
             self.owned.release((event.item,))
 
-    def _dropped(self, event: Dropped) -> None:
+    def _dropped(self, event: m.Dropped) -> None:
         self._give_back(event.proc, event.drops)
 
     def _give_back(self, proc: int, drops: Iterable[tuple[bytes, int]]) -> None:
@@ -437,12 +407,12 @@ class Scheduler:
                     self._cancel_running(task, force=False)  # nobody can take its items
         for value in self.owned.freed:
             if value[0] == STORED:
-                self.out.append(Free(value))
+                self.out.append(m.Free(value))
         self.owned.freed.clear()
 
     # Workers block, are slow, or die
 
-    def _blocked(self, event: Blocked) -> None:
+    def _blocked(self, event: m.Blocked) -> None:
         worker = self.workers.get(event.proc)
         if worker is None:
             return
@@ -452,13 +422,13 @@ class Scheduler:
             self.resources.lend(worker.shape)
         self.dispatch()
 
-    def _resumed(self, event: Resumed) -> None:
+    def _resumed(self, event: m.Resumed) -> None:
         worker = self.workers.get(event.proc)
         if worker is not None and worker.blocked and worker.shape is not None:
             worker.blocked = False
             self.resources.reclaim(worker.shape)
 
-    def _returned(self, event: Returned) -> None:
+    def _returned(self, event: m.Returned) -> None:
         worker = self.workers.get(event.proc)
         if worker is not None:
             worker.heard = self.now
@@ -475,7 +445,7 @@ class Scheduler:
                 self.durations.forget(task.key)  # what is ahead was not short after all
                 self.enqueue(task, first=True)
 
-    def _worker_lost(self, event: WorkerLost) -> None:
+    def _worker_lost(self, event: m.WorkerLost) -> None:
         worker = self.workers.pop(event.proc, None)
         if worker is None:
             return
@@ -503,7 +473,7 @@ class Scheduler:
                 continue
             entry = self.owned.objects.get(task.id)
             if entry is None or entry.count <= 0:
-                self.cancel_task(task, Cancelled(DRIVER, task.id, True, True))
+                self.cancel_task(task, m.Cancelled(DRIVER, task.id, True, True))
 
     def _attempt_lost(self, task: Task, reason: str, *, begun: bool) -> None:
         if task.cancelled:
@@ -517,14 +487,14 @@ class Scheduler:
 
     # Cancellation
 
-    def cancel(self, event: Cancelled) -> None:
+    def cancel(self, event: m.Cancelled) -> None:
         """Stop the task of a value, if it has not ended."""
         entry = self.owned.objects.get(event.id)
         task = self.tasks.get(entry.task) if entry is not None and entry.task else None
         if task is not None:
             self.cancel_task(task, event)
 
-    def cancel_task(self, task: Task, event: Cancelled) -> None:
+    def cancel_task(self, task: Task, event: m.Cancelled) -> None:
         """Stop it, and what it has asked for if the event says so."""
         if event.recursive:
             for child in task.children or ():
@@ -553,10 +523,10 @@ class Scheduler:
         task.cancelled = True
         if force and task.actor is None:
             worker.killed = "it was ended by cancel(force=True)"
-            self.out.append(Kill(worker.proc))
+            self.out.append(m.Kill(worker.proc))
         else:
-            self.out.append(Send(worker.proc, Cancel(task.id)))
-            self.out.append(Nudge(worker.proc))
+            self.out.append(m.Send(worker.proc, m.Cancel(task.id)))
+            self.out.append(m.Nudge(worker.proc))
 
     # Time
 
@@ -570,16 +540,16 @@ class Scheduler:
     def _kept(self) -> int:
         return max(1, self.resources.total.get("CPU", 0) // 10_000)
 
-    def _tick(self, event: Tick) -> None:
+    def _tick(self, event: m.Tick) -> None:
         for worker in self.workers.values():
             if len(worker.tasks) > 1 and worker.heard + SLOW_S <= self.now:
                 worker.heard = self.now
-                self.out.append(Send(worker.proc, GiveBack()))
-                self.out.append(Nudge(worker.proc))
+                self.out.append(m.Send(worker.proc, m.GiveBack()))
+                self.out.append(m.Nudge(worker.proc))
         while len(self.idle) > self._kept() and self.idle[0].heard + IDLE_S <= self.now:
             worker = self.idle.pop(0)
             worker.killed = "it was idle"
-            self.out.append(Send(worker.proc, Stop()))
+            self.out.append(m.Send(worker.proc, m.Stop()))
 
     def entry(self, id_: bytes) -> Entry | None:
         """What is known of an object."""
