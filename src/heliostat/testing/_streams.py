@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import heliostat as ray
-from heliostat.exceptions import RayTaskError
+from heliostat.exceptions import ObjectStoreFullError, RayTaskError
 from heliostat.testing._session import Gate, SharedSession, Tally, with_session
 from heliostat.testing.clock import until
 
@@ -167,6 +168,26 @@ class StreamTests(SharedSession):
         assert ray.get(next(stream)) == 2
         del stream
         assert ray.get(after.remote(), timeout=20) == "free"
+
+    @with_session(num_cpus=1, object_store_memory=16 << 20)
+    def test_the_memory_of_interrupted_streams_comes_back(self) -> None:
+        @ray.remote
+        def endless() -> Iterator[Any]:
+            while True:
+                yield np.zeros(1 << 17)  # 1 MiB
+                time.sleep(0.001)
+
+        for _ in range(40):
+            stream = endless.remote()
+            assert len(ray.get(next(stream), timeout=20)) == 1 << 17
+            del stream
+        until(self._has_room_for_all_but_little, "nearly the whole store is free again")
+
+    def _has_room_for_all_but_little(self) -> bool:
+        try:
+            return len(ray.get(ray.put(bytes(14 << 20)))) > 0
+        except ObjectStoreFullError:
+            return False
 
     def test_a_reference_from_a_stream_outlives_the_stream(self) -> None:
         @ray.remote
