@@ -99,7 +99,7 @@ def remote(*args: Any, **options: Any) -> Any:
         args: The function or class, when used bare.
         options: Options of tasks (num_returns, num_cpus, num_gpus, resources, memory,
             max_retries, retry_exceptions, name) or of actors (also namespace, get_if_exists,
-            lifetime, max_restarts, max_task_retries, max_concurrency, max_pending_calls).
+            lifetime, max_restarts, max_task_retries, max_concurrency).
 
     Raises:
         TypeError: For what is neither a function nor a class.

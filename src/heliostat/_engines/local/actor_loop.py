@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from heliostat._core.actors import ActorExit, find_method
 from heliostat._engines.local.engine import RUNNING
 from heliostat._engines.local.messages import Call, Finished
+from heliostat._engines.local.pool import MAIL
 
 if TYPE_CHECKING:
     from heliostat._engines.local.worker import Worker
@@ -40,8 +43,13 @@ def _serve_threads(worker: Worker, concurrency: int) -> NoReturn:
     executor = ThreadPoolExecutor(concurrency, thread_name_prefix="actor")
 
     def run(message: Call) -> None:
+        """In a thread of the pool. A call that has begun there cannot be interrupted."""
         name = f"{type(worker.actor).__name__}.{message.method}"
         RUNNING.set(worker.running._replace(task=message.task, task_name=name))
+        if message.task in link.cancelled:
+            link.cancelled.discard(message.task)
+            worker.reply(worker.cancelled(message, name), message, more=False)
+            return
         try:
             report = worker.attempt(
                 message, name, lambda: find_method(worker.actor, message.method)
@@ -72,6 +80,7 @@ class _Async:
         self._loop = asyncio.get_running_loop()
         link = self._worker.link
         link.on_inbox = self._on_inbox
+        signal.signal(MAIL, signal.SIG_IGN)  # the loop watches the socket anyway
         self._loop.add_reader(link.fileno(), self._readable)
         self._take_inbox()
         await self._loop.create_future()
@@ -95,6 +104,15 @@ class _Async:
             message = inbox.popleft()
             task = self._loop.create_task(self._run(message))
             self._calls[message.task] = task
+            task.add_done_callback(functools.partial(self._never_began, message))
+
+    def _never_began(self, message: Call, task: asyncio.Task[None]) -> None:
+        """A call that was cancelled before its first step has reported nothing."""
+        if task.cancelled():
+            worker = self._worker
+            self._calls.pop(message.task, None)
+            worker.reply_later(worker.cancelled(message, message.method), message)
+            self._flush_soon()
 
     def _cancel(self) -> None:
         for id_ in list(self._worker.link.cancelled):

@@ -80,12 +80,12 @@ class Conn:
         del self._backlog[:sent]
         return not self._backlog
 
-    def read(self) -> Iterator[Any] | None:
+    def read(self) -> list[Any] | None:
         """The messages that have arrived; None at the end of the stream."""
         try:
             data = self.sock.recv(_CHUNK)
         except BlockingIOError:
-            return iter(())
+            return []
         except ConnectionResetError:
             return None
         return self._parser.feed(data) if data else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import pickle
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from heliostat._core import codec
@@ -61,6 +62,10 @@ class Port(Protocol):
     total: dict[str, int]
     namespace: str
     node_id: str
+
+    @property
+    def shield(self) -> AbstractContextManager[Any]:
+        """No cancellation interrupts what is done in it."""
 
     def post(self, event: Any) -> None:
         """Tell the scheduler."""
@@ -206,14 +211,16 @@ class LocalEngine:
         encoded, slots, needs = pack(name, args, kwargs)
         if encoded.size() <= INLINE_MOST:
             return (INLINE, encoded.data, encoded.buffers, encoded.refs), slots, needs, None
-        value = self._to_arena(encoded)
-        return value, slots, needs, self._keep(value)
+        with self._port.shield:
+            value = self._to_arena(encoded)
+            return value, slots, needs, self._keep(value)
 
     # Values
 
     def put(self, value: object) -> ObjectRef[Any]:
         """Keep a value."""
-        return self._keep(self.to_value(value))
+        with self._port.shield:
+            return self._keep(self.to_value(value))
 
     def _keep(self, value: Value) -> ObjectRef[Any]:
         id_ = fresh()
@@ -226,6 +233,19 @@ class LocalEngine:
         if kind == INLINE and encoded.size() > INLINE_MOST:
             return self._to_arena(encoded)
         return kind, encoded.data, encoded.buffers, encoded.refs
+
+    def to_values(self, values: Sequence[object]) -> tuple[Value, ...]:
+        """Encode several; if one fails, no memory is kept for the others."""
+        done: list[Value] = []
+        try:
+            for value in values:
+                done.append(self.to_value(value))  # noqa: PERF401 - those done are needed below
+        except BaseException:
+            for kind, offset, _, _ in done:
+                if kind == STORED:
+                    self._port.ask("unreserve", offset)
+            raise
+        return tuple(done)
 
     def _to_arena(self, encoded: Encoded) -> Value:
         sizes = (len(encoded.data), *(len(buffer) for buffer in encoded.buffers))

@@ -53,6 +53,22 @@ def received_with(message: Run | Make | Call) -> list[bytes]:
     return received
 
 
+class Shield:
+    """While somebody is in it, cancellation waits; on leaving, it strikes."""
+
+    def __init__(self, link: Link) -> None:
+        self.depth = 0
+        self._link = link
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self.depth -= 1
+        if not self.depth and self._link.cancelled:
+            self._link.interrupt()
+
+
 class Link:
     """What a worker process knows of the session."""
 
@@ -69,6 +85,7 @@ class Link:
         self.lends = False  # what runs here holds CPUs, and lends them while it waits
         self.on_inbox: Callable[[], None] | None = None  # set by asyncio actors
         self.interrupt: Callable[[], None] = lambda: None  # raises if what runs was cancelled
+        self.shield = Shield(self)
         self._blocked = 0  # threads of the running task that wait
         self._mail = Waiter()
         self._called_back = Waiter()  # misses as many values as callbacks wait for
@@ -113,9 +130,9 @@ class Link:
         """Send with the next message."""
         self._out.append(event)
 
-    def sending(self) -> bool:
-        """Whether a frame is being written, which nothing may interrupt."""
-        return self._sending.locked()
+    def shielded(self) -> bool:
+        """Whether the engine does something that nothing may interrupt."""
+        return self.shield.depth > 0 or self._sending.locked()
 
     def flush(self) -> None:
         """Send what there is; the thread that sends already takes it along."""

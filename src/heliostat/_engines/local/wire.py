@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import marshal
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from heliostat._engines.local.messages import WIRE
 
 _LENGTH = struct.Struct("<I")
 _NUMBER = {kind: number for number, kind in enumerate(WIRE)}
-_KINDS = WIRE
 
 
 def encode(messages: Sequence[Any]) -> bytes:
@@ -33,16 +32,18 @@ class Parser:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, data: bytes) -> Iterator[Any]:
+    def feed(self, data: bytes) -> list[Any]:
         """The messages that `data` completes."""
         if self._rest:
             data = self._rest + data
         start, end = 0, len(data)
+        messages: list[Any] = []
         while end - start >= 4:
             (length,) = _LENGTH.unpack_from(data, start)
             if end - start - 4 < length:
                 break
             start += 4 + length
-            for fields in marshal.loads(memoryview(data)[start - length : start]):
-                yield _KINDS[fields[0]].of(fields[1:])
+            frame = marshal.loads(memoryview(data)[start - length : start])
+            messages.extend(WIRE[fields[0]].of(fields[1:]) for fields in frame)
         self._rest = data[start:]
+        return messages

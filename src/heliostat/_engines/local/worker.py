@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 import os
 import pickle
 import signal
@@ -52,6 +53,7 @@ class Worker:
         self.actor_id: bytes | None = None
         self.running = Running(None, "", None, "", (), {}, False)
         self._task: bytes | None = None  # what the main thread runs, and may be cancelled
+        self._in_user_code = False  # an interrupt anywhere else would lose memory or a report
         self._flushed = 0.0
         link.interrupt = self._interrupt
 
@@ -81,23 +83,15 @@ class Worker:
         link = self.link
         link.busy_with_task = link.lends = True
         self._task = message.task
-        try:
-            if link.cancelled:
-                self._interrupt()
-            self._prepare(message.gpus, message.shape)
-            RUNNING.set(
-                Running(
-                    message.task, message.name, None, "", message.gpus, _whole(message.shape), False
-                )
+        self._prepare(message.gpus, message.shape)
+        RUNNING.set(
+            Running(
+                message.task, message.name, None, "", message.gpus, _whole(message.shape), False
             )
-            report = self.attempt(message, message.name, lambda: self.function(message.key))
-        except KeyboardInterrupt as error:  # cancelled outside of the user's code
-            report = Finished(
-                link.proc, message.task, (self.error(message.name, error),), 1, 0.0, ()
-            )
-        finally:
-            self._task = None
-            link.busy_with_task = link.lends = False
+        )
+        report = self.attempt(message, message.name, lambda: self.function(message.key))
+        self._ended(message.task)
+        link.busy_with_task = link.lends = False
         self.reply(report, message, more=bool(link.inbox))
 
     def function(self, key: bytes) -> Any:
@@ -113,7 +107,11 @@ class Worker:
         failure = 0
         try:
             args, kwargs = self.arguments(message)
-            outcome = find()(*args, **kwargs)
+            function = find()
+            self._in_user_code = True
+            self._interrupt()
+            outcome = function(*args, **kwargs)
+            self._in_user_code = False
             del args, kwargs
             values = self.results(message, name, outcome)
         except ActorExit:
@@ -121,6 +119,7 @@ class Worker:
         except SystemExit as error:
             self._leave(error)
         except BaseException as error:  # noqa: BLE001 - user code: it becomes the task's result
+            self._in_user_code = False
             values = (self.error(name, error),)
             failure = 2 if self.retried(message, error) else 1
         return Finished(
@@ -152,16 +151,29 @@ class Worker:
         if message.num_returns < 0:
             self._stream(message.task, name, outcome)
             return (self.engine.to_value(None),)
-        return tuple(self.engine.to_value(v) for v in spread(outcome, message.num_returns))
+        return self.engine.to_values(spread(outcome, message.num_returns))
 
     def _stream(self, task: bytes, name: str, outcome: Any) -> None:
-        for position, item in enumerate(_items(name, outcome)):
+        items = _items(name, outcome)
+        for position in itertools.count():
+            self._in_user_code = True
+            self._interrupt()
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            finally:
+                self._in_user_code = False
             self.send_item(task, position, item)
 
     def send_item(self, task: bytes, position: int, item: Any) -> None:
         """One item of a stream; short ones are sent together."""
         self.link.post_later(Yielded(self.link.proc, task, position, self.engine.to_value(item)))
         self._flush_if_due()
+
+    def cancelled(self, message: Any, name: str) -> Finished:
+        """The report of a call that was cancelled before it began."""
+        return Finished(self.link.proc, message.task, (failures.cancelled(name),), 1, 0.0, ())
 
     def error(self, name: str, error: BaseException) -> Value:
         """An error of the user's code as a value; what cannot be pickled travels as text."""
@@ -245,15 +257,10 @@ class Worker:
         RUNNING.set(self.running._replace(task=message.task, task_name=name))
         self._task = message.task
         try:
-            if self.link.cancelled:
-                self._interrupt()
             report = self.attempt(message, name, lambda: find_method(self.actor, message.method))
         except ActorExit:
             self.exit_actor()
-        except KeyboardInterrupt as error:
-            report = Finished(self.link.proc, message.task, (self.error(name, error),), 1, 0.0, ())
-        finally:
-            self._task = None
+        self._ended(message.task)
         self.reply(report, message, more=bool(self.link.inbox))
 
     def exit_actor(self) -> NoReturn:
@@ -287,12 +294,16 @@ class Worker:
         self._interrupt()
 
     def _interrupt(self) -> None:
-        task = self._task
-        if task is None or task not in self.link.cancelled or self.link.sending():
+        """Raise if the main thread runs user code that was cancelled, and may be torn here."""
+        if not self._in_user_code or self._task not in self.link.cancelled or self.link.shielded():
             return
         if threading.current_thread() is threading.main_thread():
-            self.link.cancelled.discard(task)
+            # It stays cancelled: should a finaliser swallow this, the next look raises again.
             raise KeyboardInterrupt("this task was cancelled")
+
+    def _ended(self, task: bytes) -> None:
+        self._task = None
+        self.link.cancelled.discard(task)
 
 
 def _items(name: str, outcome: Any) -> Iterator[Any]:
