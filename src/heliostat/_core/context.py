@@ -8,6 +8,7 @@ from typing import Any
 from heliostat._core.actors import ActorHandle
 from heliostat._core.engine import Running
 from heliostat._core.ids import ActorID
+from heliostat._core.options import UNIT
 from heliostat._core.session import current_engine
 
 
@@ -82,7 +83,7 @@ class RuntimeContext:
 
     def get_assigned_resources(self) -> dict[str, float]:
         """What the running task or actor was given, by resource name."""
-        return dict(self._running().resources)
+        return {name: units / UNIT for name, units in self._running().resources}
 
     def get_accelerator_ids(self) -> dict[str, list[str]]:
         """The accelerators given to the running task or actor."""

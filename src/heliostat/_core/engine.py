@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from heliostat._core.ids import ActorID, ObjectID
-from heliostat._core.options import InitOptions
+from heliostat._core.options import InitOptions, Resources
 from heliostat._core.refs import ObjectRef
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, TaskSpec
 
@@ -25,7 +25,7 @@ class Running(NamedTuple):
     actor: bytes | None
     actor_name: str
     gpu_ids: tuple[int, ...]
-    resources: dict[str, float]
+    resources: Resources
     restarted: bool
 
 

@@ -36,7 +36,7 @@ from heliostat.exceptions import (
 )
 
 _END = object()
-_NOTHING = Running(None, "", None, "", (), {}, False)
+_NOTHING = Running(None, "", None, "", (), (), False)
 
 
 class _Failure(NamedTuple):
@@ -103,7 +103,7 @@ class InlineEngine:
     def _construct(self, actor: _Actor) -> None:
         spec = actor.spec
         running = Running(
-            fresh(), spec.code.name, actor.info.actor, spec.options.name, (), _whole(spec.options.resources),
+            fresh(), spec.code.name, actor.info.actor, spec.options.name, (), spec.options.resources,
             actor.restarts > 0,
         )  # fmt: skip
         outcome = self._run(
@@ -143,7 +143,7 @@ class InlineEngine:
     ) -> list[ObjectRef[Any]]:
         running = Running(
             fresh(), name, actor.info.actor if actor else None,
-            actor.options.name if actor else "", self._gpus(resources), _whole(resources), bool(actor and actor.restarts),
+            actor.options.name if actor else "", self._gpus(resources), resources, bool(actor and actor.restarts),
         )  # fmt: skip
         limit = _retry_limit(options, actor)
         tries = 1 + limit if limit >= 0 else -1  # below zero it never reaches zero

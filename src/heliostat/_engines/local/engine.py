@@ -49,7 +49,7 @@ from heliostat.exceptions import (
 
 INLINE_MOST = 64 << 10  # larger values go through the arena
 AS_THE_ACTOR = -2
-_NOTHING = Running(None, "", None, "", (), {}, False)
+_NOTHING = Running(None, "", None, "", (), (), False)
 
 RUNNING: contextvars.ContextVar[Running] = contextvars.ContextVar("running", default=_NOTHING)
 
@@ -209,6 +209,8 @@ class LocalEngine:
     ) -> tuple[Value, tuple[int | str, ...], tuple[bytes, ...], ObjectRef[Any] | None]:
         """Arguments as a value; large ones are kept as an object while the task needs them."""
         encoded, slots, needs = pack(name, args, kwargs)
+        if not encoded.buffers and len(encoded.data) <= INLINE_MOST:
+            return (INLINE, encoded.data, (), encoded.refs), slots, needs, None
         if encoded.size() <= INLINE_MOST:
             return (INLINE, encoded.data, encoded.buffers, encoded.refs), slots, needs, None
         with self._port.shield:
@@ -275,7 +277,8 @@ class LocalEngine:
         ids = [ref._id for ref in refs]
         values = self._port.values(ids)
         if None in values:
-            self._await([i for i, v in zip(ids, values, strict=True) if v is None], timeout_s)
+            absent = ids if len(ids) == 1 else [i for i, v in zip(ids, values) if v is None]  # noqa: B905
+            self._await(absent, timeout_s)
             values = self._port.values(ids)
         decode = self.from_value
         return [decode(id_, value) for id_, value in zip(ids, values, strict=True)]  # type: ignore[arg-type]

@@ -221,8 +221,9 @@ class Hub:
         """Read until the waiter misses nothing."""
         if waiter.missing <= 0:
             return True
-        with self._guard:
-            self._flush(lazily=False)
+        if self._dirty or self._nudges:
+            with self._guard:
+                self._flush(lazily=False)
         return self._lead.wait(waiter, timeout_s)
 
     def own(self, id_: bytes) -> None:
@@ -363,7 +364,8 @@ class Hub:
             self._flush(lazily=self._attendant.is_current())
 
     def _read_worker(self, conn: Conn) -> None:
-        self._send_out(conn)
+        if conn.watched != select.EPOLLIN:
+            self._send_out(conn)
         messages = conn.read()
         if messages is None:  # the zygote will say how it ended
             self._unwatch(conn.sock.fileno())

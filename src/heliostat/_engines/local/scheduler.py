@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from heliostat._core.ids import nth
+from heliostat._core.options import UNIT
 from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.actor_scheduler import ActorScheduler
@@ -39,6 +40,7 @@ class Scheduler:
         self.ready: dict[Shape, deque[Task]] = {}
         self.waiting: dict[bytes, list[Task]] = {}  # object -> tasks that need it
         self.durations = Durations()
+        self._kept = max(1, total.get("CPU", 0) // UNIT)  # idle workers that never leave
         self.out: list[Command] = []
         self.now = 0.0
         self._next_proc = 1
@@ -532,13 +534,14 @@ class Scheduler:
 
     def deadline(self) -> float | None:
         """When `Tick` is due, if at all."""
-        due = [w.heard + SLOW_S for w in self.workers.values() if len(w.tasks) > 1]
-        if len(self.idle) > self._kept():
-            due.append(min(w.heard for w in self.idle) + IDLE_S)
-        return min(due, default=None)
-
-    def _kept(self) -> int:
-        return max(1, self.resources.total.get("CPU", 0) // 10_000)
+        due: float | None = None
+        for worker in self.workers.values():
+            if len(worker.tasks) > 1 and (due is None or worker.heard + SLOW_S < due):
+                due = worker.heard + SLOW_S
+        if len(self.idle) > self._kept:
+            idle_until = min(w.heard for w in self.idle) + IDLE_S
+            due = idle_until if due is None else min(due, idle_until)
+        return due
 
     def _tick(self, event: m.Tick) -> None:
         for worker in self.workers.values():
@@ -546,7 +549,7 @@ class Scheduler:
                 worker.heard = self.now
                 self.out.append(m.Send(worker.proc, m.GiveBack()))
                 self.out.append(m.Nudge(worker.proc))
-        while len(self.idle) > self._kept() and self.idle[0].heard + IDLE_S <= self.now:
+        while len(self.idle) > self._kept and self.idle[0].heard + IDLE_S <= self.now:
             worker = self.idle.pop(0)
             worker.killed = "it was idle"
             self.out.append(m.Send(worker.proc, m.Stop()))

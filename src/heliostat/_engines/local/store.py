@@ -13,6 +13,8 @@ import errno
 import functools
 import mmap
 import os
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ from heliostat._core.codec import Buffer, Encoded
 from heliostat._engines.local.arena import ALIGN
 from heliostat.exceptions import ObjectStoreFullError
 
+_TWO_THREADS = 8 << 20
 _LINE = 64  # buffers start on cache lines
 
 
@@ -41,6 +44,24 @@ def create_segment(capacity: int) -> int:
     fd = os.memfd_create("heliostat", os.MFD_CLOEXEC)
     os.ftruncate(fd, capacity)
     return fd
+
+
+def _copy(target: memoryview, source: Buffer) -> None:
+    """Copy; large values with two threads, which is half as fast again as one.
+
+    Only where numpy is loaded, because it copies without holding the interpreter's lock; large
+    buffers without numpy about are rare.
+    """
+    numpy = sys.modules.get("numpy")
+    if len(source) < _TWO_THREADS or numpy is None:
+        target[:] = source
+        return
+    to, of = numpy.frombuffer(target, "u1"), numpy.frombuffer(source, "u1")
+    half = len(of) // 2
+    other = threading.Thread(target=numpy.copyto, args=(to[half:], of[half:]))
+    other.start()
+    numpy.copyto(to[:half], of[:half])
+    other.join()
 
 
 class _Pin:
@@ -79,7 +100,7 @@ class Store:
             if fresh:
                 self._write_fresh(offset + start, part)
             else:
-                self._view[offset + start : offset + end] = part
+                _copy(self._view[offset + start : offset + end], part)
         return sizes
 
     def _write_fresh(self, position: int, part: Buffer) -> None:

@@ -27,8 +27,9 @@ class Waiter:
 
     def wake(self) -> None:
         """End its sleep, now or the next time."""
-        with contextlib.suppress(RuntimeError):  # it is awake already
-            self._lock.release()
+        if self._lock.locked():
+            with contextlib.suppress(RuntimeError):  # another thread was faster
+                self._lock.release()
 
     def sleep(self, timeout_s: float | None) -> None:
         """Until somebody wakes it, or the time is over."""

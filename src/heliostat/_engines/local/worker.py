@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -51,7 +51,7 @@ class Worker:
         self.functions: dict[bytes, Any] = {}
         self.actor: Any = None
         self.actor_id: bytes | None = None
-        self.running = Running(None, "", None, "", (), {}, False)
+        self.running = Running(None, "", None, "", (), (), False)
         self._task: bytes | None = None  # what the main thread runs, and may be cancelled
         self._in_user_code = False  # an interrupt anywhere else would lose memory or a report
         self._flushed = 0.0
@@ -85,9 +85,7 @@ class Worker:
         self._task = message.task
         self._prepare(message.gpus, message.shape)
         RUNNING.set(
-            Running(
-                message.task, message.name, None, "", message.gpus, _whole(message.shape), False
-            )
+            Running(message.task, message.name, None, "", message.gpus, message.shape, False)
         )
         report = self.attempt(message, message.name, lambda: self.function(message.key))
         self._ended(message.task)
@@ -224,7 +222,7 @@ class Worker:
         name = f"{message.name}.__init__"
         self.running = Running(
             message.task, message.name, message.task, message.public_name, message.gpus,
-            _whole(message.shape), message.restarted,
+            message.shape, message.restarted,
         )  # fmt: skip
         RUNNING.set(self.running)
         start = time.perf_counter()
@@ -315,10 +313,6 @@ def _items(name: str, outcome: Any) -> Iterator[Any]:
             f"iterable, got {type(outcome).__name__}"
         )
     return iter(outcome)
-
-
-def _whole(shape: Iterable[tuple[str, int]]) -> dict[str, float]:
-    return {name: units / UNIT for name, units in shape}
 
 
 def _flush_streams() -> None:
