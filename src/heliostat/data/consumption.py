@@ -245,8 +245,8 @@ class Consumption:
 
         Example:
             >>> import heliostat as ray
-            >>> ray.data.range(3).to_pandas()["id"].sum()
-            np.int64(3)
+            >>> ray.data.range(3).to_pandas()["id"].tolist()
+            [0, 1, 2]
         """
         plan = self._plan if limit is None else Apply(self._plan, Limit(limit + 1))
         bundles, schema = self._run(plan)
