@@ -92,3 +92,18 @@ def test_the_items_of_a_stream_go_with_the_stream() -> None:
     table.drop(C, 1)
     assert table.freed == [stored(0)]
     table.check()
+
+
+def test_a_long_chain_of_references_is_let_go_without_recursion() -> None:
+    table = Ownership()
+    ids = [index.to_bytes(16, "big") for index in range(5_000)]
+    inside: tuple[bytes, ...] = ()
+    for offset, id_ in enumerate(ids):
+        table.create(id_, DRIVER, None)
+        table.resolve(id_, stored(offset, *inside))
+        for before in inside:
+            table.drop(before, 1)
+        inside = (id_,)
+    table.drop(ids[-1], 1)
+    assert not table.objects
+    assert len(table.freed) == len(ids)

@@ -7,7 +7,7 @@ reference to it, and by streams for items that nobody took yet.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 
 from heliostat._engines.local.messages import DRIVER, Value
@@ -32,6 +32,7 @@ class Ownership:
     def __init__(self) -> None:
         self.objects: dict[bytes, Entry] = {}
         self._lent: defaultdict[int, dict[bytes, int]] = defaultdict(dict)
+        self._ends: deque[tuple[bytes, Entry]] = deque()  # objects whose count came to zero
         self.freed: list[Value] = []  # values that nobody holds any more; the scheduler takes them
         self.unheld: list[bytes] = []  # entries without holders and value, e.g. actors to end
 
@@ -93,7 +94,16 @@ class Ownership:
             return
         entry.count -= times
         if entry.count <= 0:
-            self._unhold(id_, entry)
+            self._end(id_, entry)
+
+    def _end(self, id_: bytes, entry: Entry) -> None:
+        # One after the other, not one inside the other: references can form a long chain.
+        self._ends.append((id_, entry))
+        if len(self._ends) > 1:
+            return
+        while self._ends:
+            self._unhold(*self._ends[0])
+            self._ends.popleft()
 
     def _unhold(self, id_: bytes, entry: Entry) -> None:
         if entry.items:
@@ -104,7 +114,8 @@ class Ownership:
             if entry.task is None:
                 self.objects.pop(id_, None)
             return
-        del self.objects[id_]
+        if self.objects.pop(id_, None) is None:
+            return  # its end was noted twice
         value = entry.value
         self.freed.append(value)
         self.release(value[3])
@@ -120,7 +131,7 @@ class Ownership:
     def settle(self, id_: bytes, entry: Entry) -> None:
         """After a resolved value was delivered: let it go if nobody holds it."""
         if entry.count <= 0 and id_ in self.objects:
-            self._unhold(id_, entry)
+            self._end(id_, entry)
 
     def check(self) -> None:
         """Assert that counts are sane."""
