@@ -5,10 +5,11 @@ A reference that is itself an argument arrives as its value; one inside a value 
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from heliostat._core.codec import EMPTY_CALL, Encoded, encode_object, explain_call
+from heliostat._core.codec import ATOMS, EMPTY_CALL, Encoded, encode_object, explain_call
 from heliostat._core.refs import ObjectRef
 from heliostat.exceptions import SerializationError
 
@@ -52,6 +53,8 @@ def pack(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
 
 
 def _encode(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Encoded:
+    if not kwargs and ATOMS.issuperset(map(type, args)):
+        return Encoded(pickle.dumps((args, kwargs), 5))
     try:
         return encode_object((args, kwargs))
     except SerializationError as error:

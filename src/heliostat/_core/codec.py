@@ -31,7 +31,8 @@ class Encoded(NamedTuple):
         return len(self.data) + sum(len(buffer) for buffer in self.buffers)
 
 
-_ATOMS = frozenset({int, str, float, bool, bytes, type(None)})
+# Types whose pickle holds no reference and no buffer, and needs nothing of cloudpickle.
+ATOMS = frozenset({int, str, float, bool, bytes, type(None)})
 _NONE = Encoded(pickle.dumps(None, 5))
 EMPTY_CALL = Encoded(pickle.dumps(((), {}), 5))
 
@@ -44,7 +45,7 @@ def encode(value: object) -> Encoded:
     """
     if value is None:
         return _NONE
-    if type(value) in _ATOMS:
+    if type(value) in ATOMS:
         return Encoded(pickle.dumps(value, 5))
     return encode_object(value)
 

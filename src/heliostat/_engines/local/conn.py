@@ -13,7 +13,7 @@ from heliostat._engines.local.logs import Log
 from heliostat._engines.local.messages import DRIVER, Call, Defined, Make, Run
 from heliostat._engines.local.pool import Ends
 
-_CHUNK = 1 << 18
+_BUFFER = wire.Buffer()  # one thread at a time reads
 
 
 class Conn:
@@ -83,7 +83,7 @@ class Conn:
     def read(self) -> list[Any] | None:
         """The messages that have arrived; None at the end of the stream."""
         try:
-            data = self.sock.recv(_CHUNK)
+            data = _BUFFER.receive(self.sock)
         except BlockingIOError:
             return []
         except ConnectionResetError:
@@ -93,5 +93,5 @@ class Conn:
     def last_words(self) -> Iterator[Any]:
         """What it had sent before it died."""
         with contextlib.suppress(OSError):
-            while data := self.sock.recv(_CHUNK):
+            while data := _BUFFER.receive(self.sock):
                 yield from self._parser.feed(data)

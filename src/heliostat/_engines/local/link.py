@@ -92,6 +92,7 @@ class Link:
         self._reading_for_callbacks = False
         self._sock = sock
         self._parser = wire.Parser()
+        self._buffer = wire.Buffer()
         self._lead = Lead(self._read)
         self._reading = False
         self._out: deque[Any] = deque()
@@ -285,7 +286,7 @@ class Link:
             return
         self._reading = True
         try:
-            self._take(self._sock.recv(1 << 18))
+            self._take(self._buffer.receive(self._sock))
         finally:
             self._reading = False
         self.flush()

@@ -22,7 +22,9 @@ from heliostat._core.codec import Buffer, Encoded
 from heliostat._engines.local.arena import ALIGN
 from heliostat.exceptions import ObjectStoreFullError
 
+_libc = ctypes.CDLL(None)
 _TWO_THREADS = 8 << 20
+_PIECE = 4 << 20
 _LINE = 64  # buffers start on cache lines
 
 
@@ -57,10 +59,23 @@ def _copy(target: memoryview, source: Buffer) -> None:
         target[:] = source
         return
     to, of = numpy.frombuffer(target, "u1"), numpy.frombuffer(source, "u1")
-    half = len(of) // 2
-    other = threading.Thread(target=numpy.copyto, args=(to[half:], of[half:]))
+    starts = iter(range(0, len(of), _PIECE))  # shared: each thread takes the next piece
+
+    def copy() -> None:
+        for start in starts:
+            numpy.copyto(to[start : start + _PIECE], of[start : start + _PIECE])
+
+    def help_out() -> None:
+        # The kernel would often start this thread on our own CPU, and be done before it moves it.
+        elsewhere = os.sched_getaffinity(0) - {ours}
+        if elsewhere:
+            os.sched_setaffinity(0, elsewhere)
+        copy()
+
+    ours = _libc.sched_getcpu()
+    other = threading.Thread(target=help_out)
     other.start()
-    numpy.copyto(to[:half], of[:half])
+    copy()
     other.join()
 
 

@@ -105,6 +105,8 @@ class Lead:
             return False
         try:
             self._read(timeout_s)
+            # Whoever follows now will be back soon, and is faster when it reads itself.
+            self.used = self.used or bool(self._followers)
         finally:
             self._taken.release()
             self.hand_over()

@@ -1,4 +1,4 @@
-"""bytes <-> messages; a parser that never touches a socket.
+"""bytes <-> messages. The parser never touches a socket.
 
 A frame is a length (4 bytes, little endian) and a marshalled list of tuples, each a message's
 number in `messages.WIRE` and its fields. marshal is the fastest format for builtins that Python
@@ -8,6 +8,7 @@ has; both ends are the same interpreter and the same user, joined by a private s
 from __future__ import annotations
 
 import marshal
+import socket
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,23 @@ def encode(messages: Sequence[Any]) -> bytes:
     """One frame with these messages, in order."""
     data = marshal.dumps([(_NUMBER[type(message)], *message) for message in messages])
     return _LENGTH.pack(len(data)) + data
+
+
+class Buffer:
+    """Where a reader receives bytes.
+
+    `socket.recv` makes a new object of the size asked for each time; one of 256 KiB takes longer
+    to get from the system than everything else that a message needs.
+    """
+
+    __slots__ = ("_view",)
+
+    def __init__(self) -> None:
+        self._view = memoryview(bytearray(1 << 18))
+
+    def receive(self, sock: socket.socket) -> bytes:
+        """What has arrived; empty at the end of the stream."""
+        return bytes(self._view[: sock.recv_into(self._view)])
 
 
 class Parser:
