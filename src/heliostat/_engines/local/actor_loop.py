@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from heliostat._core.actors import ActorExit, find_method
-from heliostat._engines.local.engine import RUNNING
 from heliostat._engines.local.messages import Call, Finished
 from heliostat._engines.local.pool import MAIL
 
@@ -44,8 +43,7 @@ def _serve_threads(worker: Worker, concurrency: int) -> NoReturn:
 
     def run(message: Call) -> None:
         """In a thread of the pool. A call that has begun there cannot be interrupted."""
-        name = f"{type(worker.actor).__name__}.{message.method}"
-        RUNNING.set(worker.running._replace(task=message.task, task_name=name))
+        name = worker.enter_call(message)
         if message.task in link.cancelled:
             link.cancelled.discard(message.task)
             worker.reply(worker.cancelled(message, name), message, more=False)
@@ -122,8 +120,7 @@ class _Async:
 
     async def _run(self, message: Call) -> None:
         worker = self._worker
-        name = f"{type(worker.actor).__name__}.{message.method}"
-        RUNNING.set(worker.running._replace(task=message.task, task_name=name))
+        name = worker.enter_call(message)
         start = time.perf_counter()
         failure = 0
         try:

@@ -22,9 +22,9 @@ from heliostat._core.codec import Buffer, Encoded
 from heliostat._engines.local.arena import ALIGN
 from heliostat.exceptions import ObjectStoreFullError
 
-_libc = ctypes.CDLL(None)
-_TWO_THREADS = 8 << 20
-_PIECE = 4 << 20
+_ALONE_MOST = 8 << 20  # larger copies get help
+_HELPERS = 2  # on two CPUs; with one of them the kernel often leaves the second CPU asleep
+_PIECE = 1 << 20
 _LINE = 64  # buffers start on cache lines
 
 
@@ -49,13 +49,13 @@ def create_segment(capacity: int) -> int:
 
 
 def _copy(target: memoryview, source: Buffer) -> None:
-    """Copy; large values with two threads, which is half as fast again as one.
+    """Copy; large values with several threads, which is half as fast again as one.
 
     Only where numpy is loaded, because it copies without holding the interpreter's lock; large
     buffers without numpy about are rare.
     """
     numpy = sys.modules.get("numpy")
-    if len(source) < _TWO_THREADS or numpy is None:
+    if len(source) < _ALONE_MOST or numpy is None:
         target[:] = source
         return
     to, of = numpy.frombuffer(target, "u1"), numpy.frombuffer(source, "u1")
@@ -65,18 +65,12 @@ def _copy(target: memoryview, source: Buffer) -> None:
         for start in starts:
             numpy.copyto(to[start : start + _PIECE], of[start : start + _PIECE])
 
-    def help_out() -> None:
-        # The kernel would often start this thread on our own CPU, and be done before it moves it.
-        elsewhere = os.sched_getaffinity(0) - {ours}
-        if elsewhere:
-            os.sched_setaffinity(0, elsewhere)
-        copy()
-
-    ours = _libc.sched_getcpu()
-    other = threading.Thread(target=help_out)
-    other.start()
+    helpers = [threading.Thread(target=copy) for _ in range(_HELPERS)]
+    for helper in helpers:
+        helper.start()
     copy()
-    other.join()
+    for helper in helpers:
+        helper.join()
 
 
 class _Pin:

@@ -249,10 +249,16 @@ class Worker:
 
         actor_loop.serve(self, concurrency)
 
+    def enter_call(self, message: Call) -> str:
+        """Tell what runs in this thread or asyncio task; the name of the call."""
+        name = f"{type(self.actor).__name__}.{message.method}"
+        _, _, actor, actor_name, gpus, shape, restarted = self.running
+        RUNNING.set(Running(message.task, name, actor, actor_name, gpus, shape, restarted))
+        return name
+
     def call(self, message: Call) -> None:
         """Run a method and reply."""
-        name = f"{type(self.actor).__name__}.{message.method}"
-        RUNNING.set(self.running._replace(task=message.task, task_name=name))
+        name = self.enter_call(message)
         self._task = message.task
         try:
             report = self.attempt(message, name, lambda: find_method(self.actor, message.method))
