@@ -156,12 +156,17 @@ def _children() -> list[int]:
 
 def _preload(modules: list[str]) -> None:
     missing = [name for name in modules if name not in sys.modules]
+    if not missing:
+        return
+    # We do not hear of the driver's death while we import; the kernel ends us then, and workers
+    # die with us.
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for name in missing:
         # A module that fails here fails again, with its traceback, in the task that imports it.
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-    if missing:
-        gc.freeze()
+    _prctl(_PR_SET_PDEATHSIG, 0)
+    gc.freeze()
 
 
 def _reseed() -> None:
