@@ -234,11 +234,15 @@ def _store_memory(value: int | None) -> int | None:
 
 
 # What Ray's init also takes, and that has no meaning or effect on one machine.
+# They say how to do what is not done here: a dashboard, a log of our own, files on disk, a network.
 _HARMLESS = {
     "dashboard_host", "dashboard_port", "logging_format", "configure_logging",
-    "_node_ip_address", "_temp_dir", "_system_config", "_metrics_export_port",
+    "_node_ip_address", "_temp_dir",
 }  # fmt: skip
-_NOT_YET = ("runtime_env", "labels", "job_config", "logging_config", "enable_resource_isolation")
+_NOT_YET = (
+    "runtime_env", "labels", "job_config", "logging_config", "enable_resource_isolation",
+    "_metrics_export_port", "_system_config",
+)  # fmt: skip
 
 
 def _refuse_unknown(others: Mapping[str, Any]) -> None:
