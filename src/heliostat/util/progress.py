@@ -105,6 +105,7 @@ class Painter:
         self._form: Form = Plain()
         self._stream: TextIO = sys.__stderr__ or io.StringIO()
         self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         self._painted_at = 0.0
         self._replaced: list[tuple[str, TextIO, _Above]] = []
 
@@ -122,8 +123,14 @@ class Painter:
             # Painted here and not in the thread, so that it stands before what the user
             # prints next.
             self._paint([line.view(outcome)])
-            if not self._open:
-                self._end()
+            if self._open:
+                return
+            self._end()
+            thread = self._thread
+        # Outside the lock, which the thread may be waiting for. A signal handler may hold it
+        # further up this very stack, therefore not for ever.
+        if thread:
+            thread.join(timeout=1)
 
     def write_above(self, stream: TextIO, text: str) -> None:
         """Write whole lines of the user's output above the live region."""
@@ -136,9 +143,8 @@ class Painter:
 
     def shut(self) -> None:
         """Leave the terminal in order; lines that are still open end here."""
-        with self._lock:
-            for line in list(self._open):
-                self.close(line, "stopped")
+        for line in list(self._open):
+            self.close(line, "stopped")
 
     def forget(self) -> None:
         """In a child made by fork: the parent goes on painting, the child has plain streams."""
@@ -153,9 +159,10 @@ class Painter:
         if live:
             self._replace("stdout")
             self._replace("stderr")
-        threading.Thread(
+        self._thread = threading.Thread(
             target=self._paint_until, args=(self._stop,), name="heliostat-progress", daemon=True
-        ).start()
+        )
+        self._thread.start()
 
     def _end(self) -> None:
         self._stop.set()
