@@ -108,7 +108,8 @@ constraints:  ## write constraints.txt anew from a fresh environment with the ne
 	.venv-constraints/bin/python -m pip install --quiet --upgrade pip
 	.venv-constraints/bin/python -m pip install --quiet hatchling --editable '.[demo]' --group dev
 	{ echo '# Written by `make constraints`: the newest of everything on the day it ran.'; \
-	  .venv-constraints/bin/python -m pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
+	  .venv-constraints/bin/python -m pip freeze --all --exclude-editable --exclude setuptools \
+	    | sed 's/+cpu$$//'; } > constraints.txt
 	rm -rf .venv-constraints
 
 clean:  ## everything that make has made

@@ -27,7 +27,7 @@ RUNTIME = declared(
 )
 GROUPS = PROJECT["dependency-groups"]
 TESTING = declared(GROUPS["test"])
-DEVELOPMENT = declared(GROUPS["test"], GROUPS["check"], GROUPS["docs"])
+DEVELOPMENT = declared(*(GROUPS[name] for name in ("test", "check", "docs", "integrations")))
 
 
 @pytest.mark.parametrize("need", RUNTIME + TESTING, ids=str)
@@ -41,6 +41,12 @@ def test_what_we_install_is_pinned_within_the_range(need):
     assert need.specifier.contains(pins("constraints.txt")[need.name])
 
 
+HEAVY = re.compile("torch|cuda|nvidia|^xgboost$", re.IGNORECASE)
+
+
 def test_no_extra_asks_for_torch_or_cuda():
-    heavy = re.compile("torch|cuda|nvidia|^xgboost$", re.IGNORECASE)
-    assert [name for name in pins("constraints.txt") if heavy.search(name)] == []
+    assert [need for need in RUNTIME if HEAVY.search(need.name)] == []
+
+
+def test_torch_is_the_only_heavy_package_we_pin():
+    assert [name for name in pins("constraints.txt") if HEAVY.search(name)] == ["torch"]
