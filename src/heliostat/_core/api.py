@@ -102,7 +102,7 @@ def wait(
         (2, 0)
     """
     del fetch_local
-    items = _waitables(ray_waitables)
+    items, ids = _waitables(ray_waitables)
     if isinstance(num_returns, bool) or not isinstance(num_returns, int) or num_returns < 1:
         raise ValueError(f"num_returns must be an int >= 1, got {num_returns!r}")
     if not items:
@@ -112,33 +112,35 @@ def wait(
         raise ValueError(
             f"num_returns={num_returns} is more than the {len(items)} references given"
         )
-    refs = items
-    if ObjectRefGenerator in set(map(type, items)):
-        refs = [item.upcoming() if isinstance(item, ObjectRefGenerator) else item for item in items]
-    ready = current_engine().wait(refs, count=num_returns, timeout_s=_seconds(timeout))
+    ready = current_engine().wait(ids, count=num_returns, timeout_s=_seconds(timeout))
     if ready == list(range(len(ready))):  # the usual case, without a look at every item
         return list(items[: len(ready)]), list(items[len(ready) :])
-    chosen = set(ready)
-    return (
-        [items[position] for position in ready],
-        [item for position, item in enumerate(items) if position not in chosen],
-    )
+    rest = list(items)
+    for position in reversed(ready):
+        del rest[position]
+    return [items[position] for position in ready], rest
 
 
-def _waitables(refs: Any) -> Sequence[Any]:
+def _waitables(refs: Any) -> tuple[Sequence[Any], list[bytes]]:
+    """The references given, and what identifies each."""
     if isinstance(refs, ObjectRef):
         raise TypeError("wait() takes a list of ObjectRefs, got a single ObjectRef; put it in []")
     if not isinstance(refs, (list, tuple)):
         raise TypeError(f"wait() takes a list of ObjectRefs, got {_kind(refs)}")
-    if not set(map(type, refs)) <= {ObjectRef, ObjectRefGenerator}:
+    plain = refs
+    # This, the ids and their set are all the looks at each item there are: calls in a loop over
+    # thousands of references are made of them.
+    if list(map(type, refs)).count(ObjectRef) != len(refs):
         for index, ref in enumerate(refs):
             if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
                 raise TypeError(
                     f"wait() takes ObjectRefs; item {index} of the list is {_kind(ref)}"
                 )
-    if len({getattr(ref, "_id", ref) for ref in refs}) != len(refs):
+        plain = [item.upcoming() if isinstance(item, ObjectRefGenerator) else item for item in refs]
+    ids = [ref._id for ref in plain]
+    if len(set(ids)) != len(ids):
         raise ValueError("wait() needs different references, but one is in the list twice")
-    return refs
+    return refs, ids
 
 
 def cancel(

@@ -72,9 +72,7 @@ class Engine(Protocol):
     def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
         """The values in order; raises the first error. Raises GetTimeoutError."""
 
-    def wait(
-        self, refs: Sequence[ObjectRef[Any]], *, count: int, timeout_s: float | None
-    ) -> list[int]:
+    def wait(self, ids: Sequence[bytes], *, count: int, timeout_s: float | None) -> list[int]:
         """Positions of the first `count` that are ready, in order; fewer if the time is over."""
 
     def on_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:

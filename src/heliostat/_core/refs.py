@@ -140,7 +140,7 @@ class ObjectRefGenerator(Generic[T]):
 
     def next_ready(self) -> bool:
         """Whether `next` would answer without waiting."""
-        return current_engine().wait([self.upcoming()], count=1, timeout_s=0) == [0]
+        return current_engine().wait([self._upcoming_id()], count=1, timeout_s=0) == [0]
 
     def is_finished(self) -> bool:
         """Whether the task has ended and every item was taken."""
@@ -151,7 +151,10 @@ class ObjectRefGenerator(Generic[T]):
 
     def upcoming(self) -> ObjectRef[Any]:
         """A reference to wait for, but not to get: ready when `next` would not wait."""
-        return ObjectRef(nth(self._ref._id, self._next + 1))
+        return ObjectRef(self._upcoming_id())
+
+    def _upcoming_id(self) -> bytes:
+        return nth(self._ref._id, self._next + 1)
 
     def _take(self, timeout_s: float | None) -> ObjectRef[T] | None:
         item = current_engine().next_item(self._ref, self._next, timeout_s=timeout_s)

@@ -21,7 +21,7 @@ from heliostat._core.options import InitOptions, custom_resources
 
 _lock = threading.RLock()
 _engine: Engine | None = None
-_owner_pid = 0
+_parents_engine: Engine | None = None
 
 
 class RayContext(Mapping[str, Any]):
@@ -138,7 +138,7 @@ def init(
         log_to_driver=log_to_driver is not False,
     )
     with _lock:
-        existing = _live_engine()
+        existing = _engine
         if existing is None:
             return RayContext(_start(options))
         if ignore_reinit_error:
@@ -157,28 +157,28 @@ def shutdown(_exiting_interpreter: bool = False, *, wait_for_processes: bool = T
     global _engine
     del _exiting_interpreter, wait_for_processes  # it always waits, and exit is no different
     with _lock:
-        engine, _engine = _live_engine(), None
+        engine, _engine = _engine, None
         if engine is not None:
             engine.close()
 
 
 def is_initialized() -> bool:
     """Whether a session exists in this process."""
-    return _live_engine() is not None
+    return _engine is not None
 
 
 def current_engine() -> Engine:
     """The session's engine; starts a session with defaults when there is none."""
-    if _engine is not None and _owner_pid == os.getpid():
+    if _engine is not None:
         return _engine
     with _lock:
-        return _live_engine() or _start(_default_options())
+        return _engine or _start(_default_options())
 
 
 def attach(engine: Engine) -> None:
     """Make `engine` the one of this process; for worker processes."""
-    global _engine, _owner_pid
-    _engine, _owner_pid = engine, os.getpid()
+    global _engine
+    _engine = engine
 
 
 def _default_options() -> InitOptions:
@@ -188,9 +188,15 @@ def _default_options() -> InitOptions:
     )
 
 
-def _live_engine() -> Engine | None:
-    # A process that the user forked does not own its parent's session.
-    return _engine if _owner_pid == os.getpid() else None
+def _leave_to_parent() -> None:
+    """A process that the user forked does not own its parent's session, and may start its own."""
+    global _lock, _engine, _parents_engine
+    _lock = threading.RLock()  # the parent's may be held by a thread that is not here
+    # Kept, because its end would touch what belongs to the parent.
+    _parents_engine, _engine = _engine or _parents_engine, None
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _start(options: InitOptions) -> Engine:

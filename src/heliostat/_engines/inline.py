@@ -281,9 +281,7 @@ class InlineEngine:
             raise raisable(found.error)
         return found
 
-    def wait(
-        self, refs: Sequence[ObjectRef[Any]], *, count: int, timeout_s: float | None
-    ) -> list[int]:
+    def wait(self, ids: Sequence[bytes], *, count: int, timeout_s: float | None) -> list[int]:
         """Everything is ready."""
         return list(range(count))
 

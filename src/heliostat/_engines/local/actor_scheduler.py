@@ -152,18 +152,11 @@ class ActorScheduler:
             task.move("running")
             task.worker = worker
             actor.calls[task.id] = task
-            event = task.event
-            assert isinstance(event, Called)
+            assert isinstance(task.event, Called)
+            _, id_, _, method, num_returns, _, retry_on, call, call_id, slots, _, _ = task.event
             needs = scheduler.lend_needs(worker.proc, task)
-            scheduler.out.append(
-                Send(
-                    worker.proc,
-                    Call(
-                        task.id, event.method, event.num_returns, event.retry_on, event.call,
-                        event.call_id, event.slots, needs,
-                    ),
-                )
-            )  # fmt: skip
+            fields = id_, method, num_returns, retry_on, call, call_id, slots, needs
+            scheduler.out.append(Send.of((worker.proc, Call.of(fields))))
 
     def call_finished(self, worker: WorkerState, task: Task, event: Finished) -> None:
         """A constructor or a call has ended."""

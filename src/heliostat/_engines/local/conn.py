@@ -56,13 +56,14 @@ class Conn:
 
     def add(self, message: Any, codes: Mapping[bytes, bytes]) -> None:
         """Put a message into the queue, and before it the function it needs."""
-        if isinstance(message, (Run, Make)):
+        kind = type(message)
+        if kind is Run or kind is Make:
             self.open += 1
-            self.name = message.name
-            if message.key not in self._codes:
-                self._codes.add(message.key)
-                self.out.append(Defined(DRIVER, message.key, codes[message.key]))
-        elif isinstance(message, Call):
+            key, self.name = message[1:3]
+            if key not in self._codes:
+                self._codes.add(key)
+                self.out.append(Defined(DRIVER, key, codes[key]))
+        elif kind is Call:
             self.open += 1
         self.out.append(message)
 

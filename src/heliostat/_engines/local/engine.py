@@ -132,11 +132,11 @@ class LocalEngine:
         call, slots, needs, keep = self._pack(code.name, spec.args, spec.kwargs)
         num_returns = -1 if options.num_returns == "streaming" else options.num_returns
         port.post(
-            Submitted(
+            Submitted.of((
                 port.proc, task, code.key, options.name or code.name, num_returns, shape,
                 options.max_retries, self._retry_on(options.retry_exceptions),
                 call, keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
-            )
+            ))
         )  # fmt: skip
         return self._results(task, num_returns)
 
@@ -166,11 +166,11 @@ class LocalEngine:
         num_returns = -1 if options.num_returns == "streaming" else options.num_returns
         retries = AS_THE_ACTOR if options.max_task_retries is None else options.max_task_retries
         port.post(
-            Called(
+            Called.of((
                 port.proc, task, spec.actor, spec.method, num_returns, retries,
                 self._retry_on(options.retry_exceptions), call,
                 keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
-            )
+            ))
         )  # fmt: skip
         return self._results(task, num_returns)
 
@@ -296,12 +296,9 @@ class LocalEngine:
             f"get() waited {timeout_s} s, and {waiter.missing} of the values are not there yet"
         )
 
-    def wait(
-        self, refs: Sequence[ObjectRef[Any]], *, count: int, timeout_s: float | None
-    ) -> list[int]:
+    def wait(self, ids: Sequence[bytes], *, count: int, timeout_s: float | None) -> list[int]:
         """Positions of the first `count` that are ready."""
         port = self._port
-        ids = [ref._id for ref in refs]
         ready = port.ready(ids, count)
         if len(ready) < count and timeout_s != 0:
             waiter = Some(ids)

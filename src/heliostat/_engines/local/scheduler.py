@@ -77,9 +77,21 @@ class Scheduler:
         task = Task(event, event.name, event.num_returns)
         task.key, task.shape, task.retries = event.key, event.shape, event.retries
         self.admit(task, event.proc)
-        if task.state == "ready":
+        if task.state == "ready" and not self._run_at_once(task):
             self.enqueue(task)
             self.dispatch()
+
+    def _run_at_once(self, task: Task) -> bool:
+        """Give it to an idle worker if nobody was there before it; a shorter way than the queues."""
+        if not self.idle or self.ready or self.actors.to_start:
+            return False
+        gpus = self.resources.take(task.shape)
+        if gpus is None:
+            return False
+        worker = self.idle.pop()
+        worker.shape, worker.gpus = task.shape, gpus
+        self._run(worker, task)
+        return True
 
     def admit(self, task: Task, proc: int) -> None:
         """Register a task: its results, what it holds, what it waits for."""
@@ -168,7 +180,8 @@ class Scheduler:
         if not worker.tasks:
             worker.heard = self.now
         worker.tasks.append(task)
-        self.out.append(m.Send(worker.proc, run_message(task, self.lend_needs(worker.proc, task))))
+        needs = self.lend_needs(worker.proc, task)
+        self.out.append(m.Send.of((worker.proc, run_message(task, needs))))
 
     def lend_needs(self, proc: int, task: Task) -> tuple[tuple[bytes, Value], ...]:
         """The values of a task's arguments, counted as lent to the process that gets them."""
@@ -298,7 +311,7 @@ class Scheduler:
     def resolve(self, id_: bytes, value: Value) -> None:
         """A value is there: tell who waits for it."""
         entry = self.owned.resolve(id_, value)
-        self.out.append(m.Resolve(id_, value))
+        self.out.append(m.Resolve.of((id_, value)))
         for proc in entry.wanted or ():
             self._deliver(proc, id_, value)
         entry.wanted = None

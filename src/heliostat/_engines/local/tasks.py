@@ -79,19 +79,9 @@ def run_message(task: Task, needs: tuple[tuple[bytes, Value], ...]) -> Run:
     """What a worker needs to run the task."""
     event = task.event
     assert isinstance(event, Submitted)
-    return Run(
-        task.id,
-        event.key,
-        task.name,
-        task.num_returns,
-        event.retry_on,
-        event.call,
-        event.call_id,
-        event.slots,
-        needs,
-        task.gpus,
-        task.shape,
-    )
+    _, id_, key, name, num_returns, shape, _, retry_on, call, call_id, slots, _, _ = event
+    fields = id_, key, name, num_returns, retry_on, call, call_id, slots, needs, task.gpus, shape
+    return Run.of(fields)  # type: ignore[no-any-return]
 
 
 class WorkerState:

@@ -120,9 +120,8 @@ class Worker:
             self._in_user_code = False
             values = (self.error(name, error),)
             failure = 2 if self.retried(message, error) else 1
-        return Finished(
-            self.link.proc, message.task, values, failure, time.perf_counter() - start, ()
-        )
+        seconds = time.perf_counter() - start
+        return Finished.of((self.link.proc, message.task, values, failure, seconds, ()))  # type: ignore[no-any-return]
 
     def retried(self, message: Any, error: BaseException) -> bool:
         """Whether the caller asked for another try after this error."""
