@@ -40,6 +40,7 @@ from heliostat._engines.local.messages import (
     Nudge,
     Put,
     Resolve,
+    STORED,
     Send,
     Spawn,
     Tick,
@@ -105,8 +106,8 @@ class Hub:
         self._dropped: deque[bytes] = deque()
         self._closed = False
         self._guard = Guard(self._handle)
-        self._lead = Lead(self._read)
         self._poll = select.epoll()
+        self._lead = Lead(self._read, functools.partial(self._poll.poll, 0))
         self._readers: dict[int, Callable[[], None]] = {}
         self._pool = Pool(
             (segment, capacity), {"total": total, "namespace": namespace, "node_id": self.node_id}
@@ -263,16 +264,17 @@ class Hub:
         drops = []
         while dropped:
             drops.append((dropped.popleft(), 1))
-        if drops:
-            event = Dropped(DRIVER, tuple(drops))
-            self._perform(self._scheduler.handle(event, time.monotonic()))
+        commands = self._scheduler.handle(Dropped.of((DRIVER, drops)), time.monotonic())
+        if commands:
+            self._perform(commands)
 
     def _count_finished(self, event: Finished) -> None:
         conn = self._conns.get(event.proc)
         if conn is not None:
             conn.open -= 1
         for value in event.values:
-            self._memory.announced(event.proc, value)
+            if value[0] == STORED:
+                self._memory.announced(event.proc, value)
 
     def _perform(self, commands: list[Any]) -> None:
         handlers = self._handlers
@@ -282,15 +284,17 @@ class Hub:
     # Commands
 
     def _send(self, command: Send) -> None:
-        conn = self._conns.get(command.proc)
+        proc, message = command
+        conn = self._conns.get(proc)
         if conn is not None:
-            conn.add(command.message, self._codes)
-            self._dirty[conn.proc] = conn
+            conn.add(message, self._codes)
+            self._dirty[proc] = conn
 
     def _resolve(self, command: Resolve) -> None:
+        id_ = command[0]
         for some in self._some:
-            some.came(command.id)
-        for waiter in self._waiters.pop(command.id, ()):
+            some.came(id_)
+        for waiter in self._waiters.pop(id_, ()):
             waiter.missing -= 1
             if waiter.missing <= 0:
                 if waiter.callback is not None:

@@ -7,6 +7,7 @@ waits. A signal makes the main thread look at its mail while it runs user code.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 import select
@@ -93,7 +94,9 @@ class Link:
         self._sock = sock
         self._parser = wire.Parser()
         self._buffer = wire.Buffer()
-        self._lead = Lead(self._read)
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        self._lead = Lead(self._read, functools.partial(poll.poll, 0))
         self._reading = False
         self._out: deque[Any] = deque()
         self._sending = threading.Lock()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable
 
-from heliostat._engines.local.messages import DRIVER, Value
+from heliostat._engines.local.messages import DRIVER, STORED, Value
 
 
 class Entry:
@@ -93,8 +93,16 @@ class Ownership:
         if entry is None:
             return
         entry.count -= times
-        if entry.count <= 0:
+        if entry.count > 0:
+            return
+        value = entry.value
+        if value is None or value[3] or entry.items or self._ends:
             self._end(id_, entry)
+        else:  # nearly always: nothing else goes with it
+            del self.objects[id_]
+            self.unheld.append(id_)
+            if value[0] == STORED:
+                self.freed.append(value)
 
     def _end(self, id_: bytes, entry: Entry) -> None:
         # One after the other, not one inside the other: references can form a long chain.

@@ -8,6 +8,7 @@ the leader; when it leaves, one of them takes over.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections import deque
@@ -53,15 +54,25 @@ class Some(Waiter):
                 self.wake()
 
 
+SPIN_S = 150e-6  # a wait that will be shorter than this is spent looking, not sleeping
+_SPINS = len(os.sched_getaffinity(0)) > 1
+
+
 class Lead:
     """One thread at a time reads.
 
+    To wake a CPU takes longer than a short task. So a leader whose last wait was short looks out
+    for a while before it sleeps, and lets whoever else wants its CPU go first at every look.
+
     Args:
         read: Read what has arrived and act on it; waits up to that many seconds (None: for ever).
+        arrived: Whether there is something to read.
     """
 
-    def __init__(self, read: Callable[[float | None], None]) -> None:
+    def __init__(self, read: Callable[[float | None], None], arrived: Callable[[], object]) -> None:
         self._read = read
+        self._arrived = arrived
+        self._short = False  # the last wait was
         self._taken = threading.Lock()
         self._followers: deque[Waiter] = deque()
         self.used = False  # somebody led since it was last set to False
@@ -90,14 +101,23 @@ class Lead:
     def _lead(self, waiter: Waiter, deadline: float | None) -> None:
         try:
             while waiter.missing > 0:
-                left = None if deadline is None else deadline - time.monotonic()
+                start = time.monotonic()
+                left = None if deadline is None else deadline - start
                 if left is not None and left <= 0:
                     return
+                if self._short:
+                    self._look_out(start + SPIN_S)
                 self._read(left)
+                self._short = _SPINS and time.monotonic() - start < SPIN_S
         finally:
             self.used = True
             self._taken.release()
             self.hand_over()
+
+    def _look_out(self, until: float) -> None:
+        arrived = self._arrived
+        while not arrived() and time.monotonic() < until:
+            os.sched_yield()
 
     def try_read(self, timeout_s: float | None) -> bool:
         """Read once as the leader, unless there is one already."""
