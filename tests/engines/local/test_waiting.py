@@ -11,10 +11,15 @@ class Source:
     """Something to read: each arrival counts one waiter down."""
 
     def __init__(self) -> None:
-        self.lead = Lead(self.read)
+        self.lead = Lead(self.read, self.arrived)
+        self.looks = 0
         self.arrivals: list[Waiter] = []
         self.something = threading.Condition()
         self.readers = self.most = 0
+
+    def arrived(self) -> bool:
+        self.looks += 1
+        return bool(self.arrivals)
 
     def read(self, timeout_s: float | None) -> None:
         self.readers += 1
@@ -101,3 +106,11 @@ def test_who_reads_once_does_not_wait_for_the_lead() -> None:
     source.arrive(waiter)
     leader.join()
     assert source.lead.try_read(0)
+
+
+def test_a_leader_looks_out_only_after_a_short_wait() -> None:
+    source, waiter = Source(), Waiter(missing=1)
+    assert not source.lead.wait(waiter, 0.02)  # a long wait
+    source.arrive(waiter)
+    assert source.lead.wait(waiter, 5.0)
+    assert source.looks == 0

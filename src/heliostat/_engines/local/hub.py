@@ -29,6 +29,7 @@ from heliostat._engines.local.logs import Log
 from heliostat._engines.local.memory import Memory
 from heliostat._engines.local.messages import (
     DRIVER,
+    STORED,
     Answer,
     Answered,
     Asked,
@@ -40,7 +41,6 @@ from heliostat._engines.local.messages import (
     Nudge,
     Put,
     Resolve,
-    STORED,
     Send,
     Spawn,
     Tick,
