@@ -27,6 +27,7 @@ class TaskOptions:
     max_retries: int = 3
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
     name: str = ""
+    backpressure: int | None = None  # items that a stream may be ahead of its taker
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class MethodOptions:
     max_task_retries: int | None = None
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
     name: str = ""
+    backpressure: int | None = None
 
 
 def to_units(name: str, amount: object) -> int:
@@ -155,6 +157,12 @@ def _task_retries(value: object) -> int | None:
     return None if value is None else _count("max_task_retries", -1)(value)
 
 
+def _backpressure(value: object) -> int | None:
+    # As in Ray, -1 and None mean that the option was not given.
+    return None if value in (None, -1) else _count(_BACKPRESSURE, 1)(value)
+
+
+_BACKPRESSURE = "_generator_backpressure_num_objects"
 _RESOURCE_KEYS = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
 
 # Options of Ray that mean nothing on one machine; accepted because they change nothing here.
@@ -176,7 +184,6 @@ _LATER = {
     "label_selector": "use resources={'name': 1} and init(resources={'name': n})",
     "fallback_strategy": "leave it out: there is one machine",
     "enable_tensor_transport": "leave it out: tensors travel through shared memory",
-    "_generator_backpressure_num_objects": "wait for a reference now and then in the generator",
 }
 
 _TASK_PARSERS: dict[str, Callable[[Any], object]] = {
@@ -184,6 +191,7 @@ _TASK_PARSERS: dict[str, Callable[[Any], object]] = {
     "max_retries": _count("max_retries", -1),
     "retry_exceptions": _retry_exceptions,
     "name": _text("name"),
+    _BACKPRESSURE: _backpressure,
 }
 _ACTOR_PARSERS: dict[str, Callable[[Any], object]] = {
     "name": _actor_name,
@@ -199,8 +207,9 @@ _METHOD_PARSERS: dict[str, Callable[[Any], object]] = {
     "max_task_retries": _task_retries,
     "retry_exceptions": _retry_exceptions,
     "name": _text("name"),
+    _BACKPRESSURE: _backpressure,
 }
-_FIELDS = {"lifetime": "detached"}
+_FIELDS = {"lifetime": "detached", _BACKPRESSURE: "backpressure"}
 
 
 def task_options(options: Mapping[str, Any], base: TaskOptions = TaskOptions()) -> TaskOptions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from heliostat.testing._actors import ActorTests
 from heliostat.testing._asynchrony import AsynchronyTests
+from heliostat.testing._backpressure import BackpressureTests
 from heliostat.testing._errors import ErrorTests
 from heliostat.testing._faults import ActorFaultTests, CancelTests, CrashTests
 from heliostat.testing._lifecycle import LifecycleTests
@@ -25,6 +26,7 @@ class EngineTests(
     ObjectTests,
     MemoryTests,
     StreamTests,
+    BackpressureTests,
     ActorTests,
     AsynchronyTests,
     ResourceTests,

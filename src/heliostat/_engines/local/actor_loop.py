@@ -8,6 +8,7 @@ import inspect
 import signal
 import threading
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -147,13 +148,23 @@ class _Async:
         if inspect.isawaitable(outcome):
             outcome = await outcome
         if message.num_returns < 0 and hasattr(outcome, "__aiter__"):
-            position = 0
-            async for item in outcome:
-                worker.send_item(message.task, position, item)
-                position += 1
-                self._flush_soon()
+            await self._stream(message, outcome)
             return (worker.engine.to_value(None),)
         return worker.results(message, name, outcome)
+
+    async def _stream(self, message: Call, items: AsyncIterator[Any]) -> None:
+        worker, position = self._worker, 0
+        link = worker.link
+        allowance = link.allowances[message.task]
+        async for item in items:
+            worker.send_item(message.task, position, item, allowance)
+            position += 1
+            self._flush_soon()
+            if allowance.exhausted():
+                taken = asyncio.Event()
+                wake = functools.partial(self._loop.call_soon_threadsafe, taken.set)
+                if link.when_credited(allowance, wake):
+                    await taken.wait()
 
     def _flush_soon(self) -> None:
         """Once per turn of the loop, so that calls that end together are reported together."""

@@ -150,6 +150,8 @@ class ActorScheduler:
                 scheduler.fail(task, failed)
                 continue
             task.move("running")
+            if task.stream is not None:
+                task.stream.begin()
             task.worker = worker
             actor.calls[task.id] = task
             assert isinstance(task.event, Called)

@@ -18,7 +18,7 @@ from heliostat._core.arguments import pack
 from heliostat._core.codec import Encoded
 from heliostat._core.engine import ClusterState, Running
 from heliostat._core.ids import ActorID, ObjectID, fresh, nth
-from heliostat._core.options import UNIT, InitOptions, Resources
+from heliostat._core.options import UNIT, InitOptions, MethodOptions, Resources, TaskOptions
 from heliostat._core.outcomes import raisable
 from heliostat._core.refs import ObjectRef
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
@@ -39,6 +39,7 @@ from heliostat._engines.local.messages import (
 )
 from heliostat._engines.local.resources import missing
 from heliostat._engines.local.store import Store, extent
+from heliostat._engines.local.streams import num_returns_of
 from heliostat._engines.local.waiting import Some, Waiter
 from heliostat.exceptions import (
     ActorUnschedulableError,
@@ -130,7 +131,7 @@ class LocalEngine:
             self._check(shape, f"task {code.name}", TaskUnschedulableError)
         port, task = self._port, fresh()
         call, slots, needs, keep = self._pack(code.name, spec.args, spec.kwargs)
-        num_returns = -1 if options.num_returns == "streaming" else options.num_returns
+        num_returns = self._num_returns(options)
         port.post(
             Submitted.of((
                 port.proc, task, code.key, options.name or code.name, num_returns, shape,
@@ -163,7 +164,7 @@ class LocalEngine:
         """Call a method."""
         options, port, task = spec.options, self._port, fresh()
         call, slots, needs, keep = self._pack(spec.method, spec.args, spec.kwargs)
-        num_returns = -1 if options.num_returns == "streaming" else options.num_returns
+        num_returns = self._num_returns(options)
         retries = AS_THE_ACTOR if options.max_task_retries is None else options.max_task_retries
         port.post(
             Called.of((
@@ -173,6 +174,11 @@ class LocalEngine:
             ))
         )  # fmt: skip
         return self._results(task, num_returns)
+
+    def _num_returns(self, options: TaskOptions | MethodOptions) -> int:
+        if options.num_returns == "streaming":
+            return num_returns_of(options.backpressure)
+        return options.num_returns
 
     def _results(self, task: bytes, num_returns: int) -> list[ObjectRef[Any]]:
         if num_returns == 1 or num_returns < 0:

@@ -35,6 +35,7 @@ from heliostat._engines.local.messages import (
     Asked,
     Defined,
     Dropped,
+    EndAwaited,
     Finished,
     Free,
     Kill,
@@ -93,7 +94,7 @@ class Hub:
         segment = create_segment(capacity)
         self.store = Store(segment, capacity)
         self._memory = Memory(capacity)
-        self._scheduler = Scheduler(total)
+        self._scheduler = Scheduler(total, capacity)
         self._objects = self._scheduler.owned.objects
         self._show_logs = show_logs
         self._conns: dict[int, Conn] = {}
@@ -181,8 +182,11 @@ class Hub:
         """Have the waiter miss as many of its objects as are not there yet, of `count`."""
         with self._guard:
             for id_ in waiter.ids:
-                if id_ not in self._objects and not self._scheduler.known(id_):
+                entry = self._objects.get(id_)
+                if entry is None and not self._scheduler.known(id_):
                     self._handle(Put(DRIVER, id_, failures.lost(id_)))
+                elif entry is not None and entry.items is not None and entry.value is None:
+                    self._handle(EndAwaited(id_))
             waiter.missing = count - len(self.ready(list(waiter.ids), count))
             self._some.append(waiter)
 
@@ -199,6 +203,8 @@ class Hub:
                 if entry is None and not self._scheduler.known(id_):
                     self._handle(Put(DRIVER, id_, failures.lost(id_)))
                 elif entry is None or entry.value is None:
+                    if entry is not None and entry.items is not None:
+                        self._handle(EndAwaited(id_))
                     self._waiters.setdefault(id_, []).append(waiter)
                     waiter.missing += 1
             if waiter.callback is not None:

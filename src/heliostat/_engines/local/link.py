@@ -26,6 +26,7 @@ from heliostat._engines.local.messages import (
     Blocked,
     Call,
     Cancel,
+    Credit,
     Defined,
     Deliver,
     Dropped,
@@ -42,6 +43,7 @@ from heliostat._engines.local.messages import (
 )
 from heliostat._engines.local.pool import MAIL
 from heliostat._engines.local.store import Store
+from heliostat._engines.local.streams import Allowance, most_bytes, window
 from heliostat._engines.local.waiting import Lead, Some, Waiter
 
 
@@ -108,6 +110,7 @@ class Link:
         self._wanted: set[bytes] = set()
         self._counts: dict[bytes, int] = {}
         self._lent: dict[bytes, int] = {}
+        self.allowances: dict[bytes, Allowance] = {}  # of the streams that are made here
         self._dropped: deque[bytes] = deque()
         self._lock = threading.RLock()
         self.drop = self._dropped.append
@@ -118,6 +121,7 @@ class Link:
             Deliver: self._delivered,
             Answered: self._answered,
             Cancel: self._cancel,
+            Credit: self._credit,
             GiveBack: lambda message: self.give_back(),
             Stop: lambda message: os._exit(0),
             Defined: self._defined,
@@ -257,6 +261,39 @@ class Link:
                     self._reading_for_callbacks = False
                     return
 
+    # Streams made here
+
+    def when_credited(self, allowance: Allowance, resume: Callable[[], object]) -> bool:
+        """Call back once the stream may go on; False if it may at once."""
+        with self._lock:
+            if not allowance.exhausted():
+                return False
+            allowance.resume = resume
+        self.flush()
+        return True
+
+    def wait_for_credit(self, task: bytes, allowance: Allowance) -> None:
+        """Wait until the stream may go on, or is cancelled."""
+        waiter = Waiter(missing=1)
+
+        def resume() -> None:
+            waiter.missing = 0
+            waiter.wake()
+
+        if self.when_credited(allowance, resume) and task not in self.cancelled:
+            self.wait(waiter, None)
+
+    def _credit(self, message: Credit) -> None:
+        allowance = self.allowances.get(message.task)
+        if allowance is None:
+            return
+        with self._lock:
+            allowance.credit(message.items, message.size)
+            resume = None if allowance.exhausted() else allowance.resume
+        if resume is not None:
+            allowance.resume = None
+            resume()
+
     def wait_for_work(self) -> None:
         """The main thread is idle: read until there is something to run."""
         self._mail.missing = 1
@@ -269,6 +306,7 @@ class Link:
         while self.inbox:
             message = self.inbox.popleft()
             tasks.append(message.task)
+            self.allowances.pop(message.task, None)
             received.extend(received_with(message))
         drops = self.drops(received) if received else ()
         if drops:
@@ -315,6 +353,9 @@ class Link:
         for id_, value in message.needs:
             self._receive(id_, value)
         self._receive(message.call_id, message.call)
+        if type(message) is not Make and message.num_returns < 0:
+            most = most_bytes(self.store.capacity)
+            self.allowances[message.task] = Allowance(window(message.num_returns), most)
         self.inbox.append(message)
         if self._blocked and self.busy_with_task:  # sent before the hub knew
             self._out.append(Returned(self.proc, self._unbegun()))
@@ -360,6 +401,7 @@ class Link:
         for queued in self.inbox:
             if queued.task == message.task:
                 self.inbox.remove(queued)
+                self.allowances.pop(queued.task, None)
                 self._out.append(
                     Finished(
                         self.proc,
@@ -372,6 +414,9 @@ class Link:
                 )
                 return
         self.cancelled.add(message.task)
+        allowance = self.allowances.get(message.task)
+        if allowance is not None and allowance.resume is not None:
+            allowance.resume()
         main = threading.main_thread()
         if threading.current_thread() is not main:
             signal.pthread_kill(main.ident or 0, MAIL)

@@ -69,7 +69,7 @@ class Submitted(Message):
     task: bytes
     key: bytes
     name: str
-    num_returns: int  # -1: a stream
+    num_returns: int  # negative: a stream (see `streams.window`)
     shape: Shape
     retries: int
     retry_on: Any  # bool, or a pickled tuple of exception classes
@@ -140,6 +140,12 @@ class Taken(Message):
     proc: int
     stream: bytes
     item: bytes
+
+
+class EndAwaited(Message):
+    """Somebody waits for the end of a stream, and perhaps takes nothing before."""
+
+    stream: bytes
 
 
 class Dropped(Message):
@@ -315,6 +321,14 @@ class GiveBack(Message):
     """Report what is done, and return the tasks that have not begun."""
 
 
+class Credit(Message):
+    """So many more items, of so many bytes, were taken off a stream that is made here."""
+
+    task: bytes
+    items: int
+    size: int
+
+
 class Stop(Message):
     """Leave."""
 
@@ -322,7 +336,7 @@ class Stop(Message):
 WIRE: tuple[type[Any], ...] = (
     Submitted, Created, Called, Put, Wanted, Taken, Dropped, Finished, Yielded, Blocked, Resumed,
     Returned, Cancelled, Killed, Exiting, Defined, Asked,
-    Run, Make, Call, Deliver, Answered, Cancel, GiveBack, Stop,
+    Run, Make, Call, Deliver, Answered, Cancel, GiveBack, Credit, Stop,
 )  # fmt: skip
 
 

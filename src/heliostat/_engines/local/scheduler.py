@@ -21,6 +21,7 @@ from heliostat._engines.local.durations import Durations
 from heliostat._engines.local.messages import DRIVER, END, ERROR, STORED, Command, Shape, Value
 from heliostat._engines.local.ownership import Entry, Ownership
 from heliostat._engines.local.resources import Resources
+from heliostat._engines.local.streams import StreamScheduler
 from heliostat._engines.local.tasks import Task, WorkerState, run_message
 
 SLOW_S = 0.02  # a worker that is silent for this long with work ahead gives it back
@@ -31,7 +32,7 @@ MOST_WORKERS = 512
 class Scheduler:
     """Decides what runs where and when. `handle(event, now)` gives the commands."""
 
-    def __init__(self, total: Mapping[str, int]) -> None:
+    def __init__(self, total: Mapping[str, int], capacity: int = 1 << 40) -> None:
         self.resources = Resources(total)
         self.owned = Ownership()
         self.tasks: dict[bytes, Task] = {}
@@ -47,10 +48,8 @@ class Scheduler:
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Submitted: self._submitted,
             m.Finished: self._finished,
-            m.Yielded: self._yielded,
             m.Put: self._put,
             m.Wanted: self._wanted,
-            m.Taken: self._taken,
             m.Dropped: self._dropped,
             m.Blocked: self._blocked,
             m.Resumed: self._resumed,
@@ -60,7 +59,9 @@ class Scheduler:
             m.Tick: self._tick,
         }
         self.actors = ActorScheduler(self)
+        self.streams = StreamScheduler(self, capacity)
         self._handlers.update(self.actors.handlers())
+        self._handlers.update(self.streams.handlers())
 
     def handle(self, event: Any, now: float) -> list[Command]:
         """What to do about an event."""
@@ -101,7 +102,7 @@ class Scheduler:
         for index in range(1, task.returns()):
             owned.create(nth(task.id, index), proc, task.id)
         if task.num_returns < 0:
-            owned.objects[task.id].items = set()
+            self.streams.begin(task)
         call_refs = event.call[3]
         for need in event.needs:
             if not self.known(need):  # a reference from a session that has ended
@@ -176,6 +177,8 @@ class Scheduler:
 
     def _run(self, worker: WorkerState, task: Task) -> None:
         task.move("running")
+        if task.stream is not None:
+            task.stream.begin()
         task.worker, task.gpus = worker, worker.gpus
         if not worker.tasks:
             worker.heard = self.now
@@ -213,7 +216,7 @@ class Scheduler:
         if worker is not None:
             worker.heard = self.now
         if task is None or worker is None or task.worker is not worker:
-            self._free_unused(event.values)
+            self.free_unused(event.values)
             self._give_back(event.proc, event.drops)
             return  # late news of an attempt that was given up
         if task.actor is not None:
@@ -227,7 +230,8 @@ class Scheduler:
         if task.actor is None:
             self._next_for(worker)
 
-    def _free_unused(self, values: Iterable[Value]) -> None:
+    def free_unused(self, values: Iterable[Value]) -> None:
+        """Values that came too late to be anybody's."""
         self.out.extend(m.Free(value) for value in values if value[0] == STORED)
 
     def conclude(self, task: Task, event: m.Finished) -> None:
@@ -253,17 +257,17 @@ class Scheduler:
 
     def finish(self, task: Task, values: Iterable[Value]) -> None:
         """Make its results known and let go of what it held."""
-        if task.num_returns < 0:
-            self._resolve_item(task, nth(task.id, task.yielded + 1), (END, b"", (), ()))
+        if task.stream is not None:
+            self.streams.item(task, nth(task.id, task.stream.yielded + 1), (END, b"", (), ()))
         for index, value in enumerate(values):
             self.resolve(nth(task.id, index), value)
         self._forget(task)
 
     def fail(self, task: Task, error: Value) -> None:
         """Its error is the value of each of its results."""
-        if task.num_returns < 0:  # the last item of a stream carries the error
-            self._resolve_item(task, nth(task.id, task.yielded + 1), error)
-            task.yielded += 1
+        if task.stream is not None:  # the last item of a stream carries the error
+            task.stream.yielded += 1
+            self.streams.item(task, nth(task.id, task.stream.yielded), error)
             self.finish(task, (error,))
         else:
             self.finish(task, (error,) * task.returns())
@@ -362,6 +366,8 @@ class Scheduler:
             if entry.value is not None:
                 self._deliver(event.proc, id_, entry.value)
             else:
+                if entry.items is not None:
+                    self._handlers[m.EndAwaited](m.EndAwaited(id_))
                 entry.wanted = entry.wanted or set()
                 entry.wanted.add(event.proc)
 
@@ -371,34 +377,6 @@ class Scheduler:
             return True
         stream = self.tasks.get(nth(id_, 0))
         return stream is not None and stream.num_returns < 0
-
-    def _yielded(self, event: m.Yielded) -> None:
-        worker = self.workers.get(event.proc)
-        task = self.tasks.get(event.task)
-        if worker is None or task is None or task.worker is not worker:
-            self._free_unused((event.value,))
-            return
-        worker.heard = self.now
-        item = nth(task.id, event.position + 1)
-        if event.position < task.yielded:
-            self._free_unused((event.value,))  # a retry yields the same items again
-            return
-        task.yielded = event.position + 1
-        self._resolve_item(task, item, event.value)
-
-    def _resolve_item(self, task: Task, item: bytes, value: Value) -> None:
-        """An item is there; the stream keeps it until it is taken or nobody can take it."""
-        stream = self.owned.objects.get(task.id)
-        if stream is not None and stream.items is not None and stream.count > 0:
-            stream.items.add(item)
-            self.owned.hold((item,))
-        self.resolve(item, value)
-
-    def _taken(self, event: m.Taken) -> None:
-        stream = self.owned.objects.get(event.stream)
-        if stream is not None and stream.items and event.item in stream.items:
-            stream.items.remove(event.item)
-            self.owned.release((event.item,))
 
     def _dropped(self, event: m.Dropped) -> None:
         self._give_back(event.proc, event.drops)

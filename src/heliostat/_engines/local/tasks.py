@@ -12,6 +12,7 @@ from collections import deque
 from typing import Any
 
 from heliostat._engines.local.messages import Called, Created, Run, Shape, Submitted, Value
+from heliostat._engines.local.streams import Stream
 
 MOVES = {
     ("waiting", "ready"),
@@ -42,8 +43,8 @@ class Task:
         "retries",
         "shape",
         "state",
+        "stream",
         "worker",
-        "yielded",
     )
 
     def __init__(self, event: Submitted | Called | Created, name: str, num_returns: int) -> None:
@@ -62,7 +63,7 @@ class Task:
         self.worker: Any = None
         self.gpus: tuple[int, ...] = ()
         self.cancelled = False
-        self.yielded = 0
+        self.stream: Stream | None = None
         self.state = "waiting"
 
     def move(self, state: str) -> None:

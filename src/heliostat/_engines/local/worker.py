@@ -37,6 +37,7 @@ from heliostat._engines.local.messages import (
 )
 from heliostat._engines.local.pool import MAIL
 from heliostat._engines.local.store import Store
+from heliostat._engines.local.streams import Allowance
 from heliostat.exceptions import UnserializableException
 
 FLUSH_S = 0.001  # results of short tasks are sent together, but not later than this
@@ -146,12 +147,13 @@ class Worker:
         if message.num_returns == 1:
             return (self.engine.to_value(outcome),)
         if message.num_returns < 0:
-            self._stream(message.task, name, outcome)
+            self._stream(message, name, outcome)
             return (self.engine.to_value(None),)
         return self.engine.to_values(spread(outcome, message.num_returns))
 
-    def _stream(self, task: bytes, name: str, outcome: Any) -> None:
-        items = _items(name, outcome)
+    def _stream(self, message: Any, name: str, outcome: Any) -> None:
+        task, items = message.task, _items(name, outcome)
+        allowance = self.link.allowances[task]
         for position in itertools.count():
             self._in_user_code = True
             self._interrupt()
@@ -161,11 +163,15 @@ class Worker:
                 return
             finally:
                 self._in_user_code = False
-            self.send_item(task, position, item)
+            self.send_item(task, position, item, allowance)
+            if allowance.exhausted():
+                self.link.wait_for_credit(task, allowance)
 
-    def send_item(self, task: bytes, position: int, item: Any) -> None:
+    def send_item(self, task: bytes, position: int, item: Any, allowance: Allowance) -> None:
         """One item of a stream; short ones are sent together."""
-        self.link.post_later(Yielded(self.link.proc, task, position, self.engine.to_value(item)))
+        value = self.engine.to_value(item)
+        allowance.sent(value)
+        self.link.post_later(Yielded(self.link.proc, task, position, value))
         self._flush_if_due()
 
     def cancelled(self, message: Any, name: str) -> Finished:
@@ -201,6 +207,7 @@ class Worker:
 
     def reply_later(self, report: Finished, message: Any) -> None:
         """The report, with what goes back, for the next flush."""
+        self.link.allowances.pop(message.task, None)
         received = received_with(message)
         if received or self.link.has_dropped():
             report = Finished.of((*report[:-1], self.link.drops(received)))
