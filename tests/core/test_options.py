@@ -57,7 +57,6 @@ def test_strategies_that_mean_nothing_on_one_machine_are_accepted(value: object)
     [
         ("scheduling_strategy", "elsewhere"),
         ("runtime_env", {"env_vars": {}}),
-        ("concurrency_groups", {"io": 2}),
         ("accelerator_type", "A100"),
         ("num_returns", "dynamic"),
     ],

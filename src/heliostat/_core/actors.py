@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from heliostat._core.ids import ActorID
@@ -24,7 +25,7 @@ def method(**options: Any) -> Callable[[F], F]:
     """Set options of an actor's method.
 
     Args:
-        options: num_returns, max_task_retries, retry_exceptions, name.
+        options: num_returns, max_task_retries, retry_exceptions, name, concurrency_group.
 
     Example:
         >>> import heliostat as ray
@@ -64,6 +65,7 @@ class ActorClass(Generic[C]):
         self._options = options
         self._code = Code(class_, class_.__qualname__)
         self._methods = _methods_of(class_)
+        self._asynchronous = is_async(class_)
         self._parameters = parameters_of(class_)
         self.__name__ = class_.__name__
         self.__qualname__ = class_.__qualname__
@@ -85,7 +87,7 @@ class ActorClass(Generic[C]):
         """
         if self._parameters is not None:
             self._parameters.check(args, kwargs)
-        spec = ActorSpec(self._code, args, kwargs, self._options, self._methods)
+        spec = ActorSpec(self._code, args, kwargs, self._settled_options(), self._methods)
         return ActorHandle(*current_engine().create_actor(spec))
 
     def options(self, **options: Any) -> ActorClass[C]:
@@ -99,11 +101,49 @@ class ActorClass(Generic[C]):
         other._options = actor_options(options, self._options)
         return other
 
+    def _settled_options(self) -> ActorOptions:
+        """The options, with what depends on the class filled in.
+
+        Raises:
+            ValueError: For a group that is not there, or an order that cannot be kept.
+        """
+        options = self._options
+        groups = tuple(name for name, _ in options.concurrency_groups)
+        for name, (method, _) in self._methods.items():
+            _check_group(method.concurrency_group, groups, f"{self._code.name}.{name}")
+        overlaps = bool(groups) or self._asynchronous or (options.max_concurrency or 1) > 1
+        if options.out_of_order is None:
+            return replace(options, out_of_order=overlaps)
+        if overlaps and not options.out_of_order:
+            raise ValueError(
+                f"allow_out_of_order_execution=False: calls of {self._code.name} overlap (it is an "
+                "asyncio actor, or has max_concurrency or concurrency_groups), so no order can be "
+                "kept; leave it out"
+            )
+        return options
+
     def __reduce__(self) -> tuple[Any, ...]:
         return ActorClass, (self._class, self._options)
 
     def __repr__(self) -> str:
         return f"ActorClass({self._code.name})"
+
+
+def is_async(class_: type) -> bool:
+    """Whether instances serve their calls on an event loop: some method is `async def`."""
+    return any(
+        inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+        for _, method in inspect.getmembers(class_, inspect.isfunction)
+    )
+
+
+def _check_group(group: str, groups: tuple[str, ...], who: str) -> None:
+    if group and group not in groups:
+        there = ", ".join(groups) or "none"
+        raise ValueError(
+            f"{who} names concurrency group {group!r}, but the actor's groups are: {there}; "
+            "declare it in @remote(concurrency_groups={...})"
+        )
 
 
 def _methods_of(class_: type) -> dict[str, Method]:
@@ -203,17 +243,25 @@ class ActorMethod:
 
         Raises:
             TypeError: If the arguments do not fit the method, or cannot be pickled.
+            PendingCallsLimitExceeded: If this process has `max_pending_calls` calls waiting.
         """
         options = self._options
         parameters = self._handle._info.methods[self._name].parameters
         if parameters is not None:
             parameters.check(args, kwargs)
-        spec = CallSpec(self._handle._info.actor, self._name, args, kwargs, options)
+        info = self._handle._info
+        spec = CallSpec(info.actor, self._name, args, kwargs, options, info.max_pending_calls)
         return shape(current_engine().call_actor(spec), options.num_returns)
 
     def options(self, **options: Any) -> ActorMethod:
-        """The same method with other options."""
-        return ActorMethod(self._handle, self._name, method_options(options, self._options))
+        """The same method with other options.
+
+        Raises:
+            ValueError: An unknown option or group, or a value out of range.
+        """
+        parsed, info = method_options(options, self._options), self._handle._info
+        _check_group(parsed.concurrency_group, info.groups, f"{info.class_name}.{self._name}")
+        return ActorMethod(self._handle, self._name, parsed)
 
     def __repr__(self) -> str:
         return f"ActorMethod({self._handle._info.class_name}.{self._name})"

@@ -207,6 +207,29 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
     return ActorHandle(*current_engine().find_actor(name, namespace))
 
 
+def list_named_actors(all_namespaces: bool = False) -> list[Any]:
+    """The names of the living actors that have one.
+
+    Args:
+        all_namespaces: Not only those of this session's namespace.
+
+    Returns:
+        Names; with all_namespaces, dicts with "namespace" and "name".
+
+    Example:
+        >>> import heliostat as ray
+        >>> @ray.remote
+        ... class A: pass
+        >>> a = A.options(name="listed").remote()
+        >>> "listed" in ray.util.list_named_actors()
+        True
+    """
+    found = current_engine().named_actors(all_namespaces=all_namespaces)
+    if all_namespaces:
+        return [{"namespace": namespace, "name": name} for namespace, name in found]
+    return [name for _, name in found]
+
+
 def _seconds(timeout: float | None) -> float | None:
     if timeout is None:
         return None

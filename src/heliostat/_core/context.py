@@ -81,6 +81,18 @@ class RuntimeContext:
         """Whether this actor was restarted after its process died."""
         return self._running().restarted
 
+    def is_canceled(self) -> bool:
+        """Whether somebody has cancelled the task or call that asks.
+
+        Calls of threaded actors are not interrupted: a long one asks this now and then.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.get_runtime_context().is_canceled()
+            False
+        """
+        return current_engine().cancelled()
+
     def get_assigned_resources(self) -> dict[str, float]:
         """What the running task or actor was given, by resource name."""
         return {name: units / UNIT for name, units in self._running().resources}

@@ -63,6 +63,9 @@ class Engine(Protocol):
     def get_actor(self, actor: ActorID) -> tuple[ActorInfo, ObjectRef[Any]]:
         """The actor of that identifier, which lives. Raises ValueError."""
 
+    def named_actors(self, *, all_namespaces: bool) -> list[tuple[str, str]]:
+        """Namespaces and names of the living actors that have one."""
+
     def kill_actor(self, actor: ActorID, *, restart: bool) -> None:
         """End the actor's process now."""
 
@@ -97,6 +100,9 @@ class Engine(Protocol):
 
     def running(self) -> Running:
         """What the calling thread runs."""
+
+    def cancelled(self) -> bool:
+        """Whether somebody has cancelled what the calling thread runs."""
 
     def describe(self) -> ClusterState:
         """What there is, and what of it is free."""

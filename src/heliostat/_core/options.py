@@ -42,6 +42,9 @@ class ActorOptions:
     max_restarts: int = 0
     max_task_retries: int = 0
     max_concurrency: int | None = None
+    concurrency_groups: tuple[tuple[str, int], ...] = ()
+    out_of_order: bool | None = None
+    max_pending_calls: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class MethodOptions:
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
     name: str = ""
     backpressure: int | None = None
+    concurrency_group: str = ""
 
 
 def to_units(name: str, amount: object) -> int:
@@ -157,6 +161,35 @@ def _task_retries(value: object) -> int | None:
     return None if value is None else _count("max_task_retries", -1)(value)
 
 
+def _groups(value: object) -> tuple[tuple[str, int], ...]:
+    """Names of groups and how many of their calls may run at once; as Ray, also a list of dicts."""
+    if value is None:
+        return ()
+    if isinstance(value, (list, tuple)):
+        value = {group["name"]: group["max_concurrency"] for group in value}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"concurrency_groups must be a dict of names to numbers, got {value!r}")
+    for name in value:
+        if not isinstance(name, str) or not name:
+            raise TypeError(
+                f"a concurrency group's name is a string that is not empty, got {name!r}"
+            )
+    return tuple(
+        (name, _count(f"concurrency_groups[{name!r}]", 1)(most)) for name, most in value.items()
+    )
+
+
+def _out_of_order(value: object) -> bool | None:
+    return None if value is None else _flag("allow_out_of_order_execution")(value)
+
+
+def _pending_calls(value: object) -> int:
+    most = _count("max_pending_calls", -1)(value)
+    if most == 0:
+        raise ValueError("max_pending_calls=0 would allow no call at all; use -1 for no limit")
+    return most
+
+
 def _backpressure(value: object) -> int | None:
     # As in Ray, -1 and None mean that the option was not given.
     return None if value in (None, -1) else _count(_BACKPRESSURE, 1)(value)
@@ -174,10 +207,6 @@ _NO_EFFECT = {
 _LATER = {
     "runtime_env": "set os.environ inside the function, or start the program with the variables set",
     "placement_group": "ask for num_cpus, num_gpus or resources on each task or actor",
-    "concurrency_groups": "use max_concurrency",
-    "concurrency_group": "use max_concurrency on the actor",
-    "allow_out_of_order_execution": "use max_concurrency, which lets calls overlap",
-    "max_pending_calls": "wait for earlier calls before you make more",
     "max_calls": "use an actor and ray.kill it when it has served enough",
     "accelerator_type": "use resources={'name': 1} and init(resources={'name': n})",
     "object_store_memory": "set it once in init(object_store_memory=...)",
@@ -201,6 +230,9 @@ _ACTOR_PARSERS: dict[str, Callable[[Any], object]] = {
     "max_restarts": _count("max_restarts", -1),
     "max_task_retries": _count("max_task_retries", -1),
     "max_concurrency": _concurrency,
+    "concurrency_groups": _groups,
+    "allow_out_of_order_execution": _out_of_order,
+    "max_pending_calls": _pending_calls,
 }
 _METHOD_PARSERS: dict[str, Callable[[Any], object]] = {
     "num_returns": _num_returns,
@@ -208,8 +240,13 @@ _METHOD_PARSERS: dict[str, Callable[[Any], object]] = {
     "retry_exceptions": _retry_exceptions,
     "name": _text("name"),
     _BACKPRESSURE: _backpressure,
+    "concurrency_group": _text("concurrency_group"),
 }
-_FIELDS = {"lifetime": "detached", _BACKPRESSURE: "backpressure"}
+_FIELDS = {
+    "lifetime": "detached",
+    "allow_out_of_order_execution": "out_of_order",
+    _BACKPRESSURE: "backpressure",
+}
 
 
 def task_options(options: Mapping[str, Any], base: TaskOptions = TaskOptions()) -> TaskOptions:

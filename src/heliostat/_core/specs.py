@@ -45,6 +45,9 @@ class Method(NamedTuple):
     parameters: Parameters | None
 
 
+About = tuple[dict[str, Method], tuple[str, ...], int]  # the end of `ActorInfo`
+
+
 class ActorSpec(NamedTuple):
     """The making of one actor."""
 
@@ -53,6 +56,11 @@ class ActorSpec(NamedTuple):
     kwargs: dict[str, Any]
     options: ActorOptions
     methods: dict[str, Method]
+
+    def about(self) -> About:
+        """What handles to the actor need to know."""
+        groups = tuple(name for name, _ in self.options.concurrency_groups)
+        return self.methods, groups, self.options.max_pending_calls
 
 
 class CallSpec(NamedTuple):
@@ -63,6 +71,7 @@ class CallSpec(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     options: MethodOptions
+    max_pending_calls: int = -1
 
 
 class ActorInfo(NamedTuple):
@@ -71,3 +80,5 @@ class ActorInfo(NamedTuple):
     actor: ActorID
     class_name: str
     methods: dict[str, Method]
+    groups: tuple[str, ...]
+    max_pending_calls: int

@@ -92,7 +92,7 @@ class InlineEngine:
                 f"an actor named {options.name!r} exists already in namespace {key[0]!r}; use "
                 "get_if_exists=True to get it, or another name"
             )
-        info = ActorInfo(ActorID(fresh()), spec.code.name, spec.methods)
+        info = ActorInfo(ActorID(fresh()), spec.code.name, *spec.about())
         actor = _Actor(spec, info)
         self._actors[info.actor] = actor
         if options.name:
@@ -225,6 +225,14 @@ class InlineEngine:
                 f"there are: {sorted(key[1] for key in self._names)}"
             )
         return actor.info, ObjectRef(actor.info.actor)
+
+    def named_actors(self, *, all_namespaces: bool) -> list[tuple[str, str]]:
+        """Namespaces and names of the living."""
+        return [key for key in self._names if all_namespaces or key[0] == self._namespace]
+
+    def cancelled(self) -> bool:
+        """Nothing runs while somebody could cancel it."""
+        return False
 
     def get_actor(self, actor: ActorID) -> tuple[ActorInfo, ObjectRef[Any]]:
         """The actor of that identifier."""

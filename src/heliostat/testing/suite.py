@@ -13,6 +13,7 @@ from heliostat.testing._errors import ErrorTests
 from heliostat.testing._faults import ActorFaultTests, CancelTests, CrashTests
 from heliostat.testing._lifecycle import LifecycleTests
 from heliostat.testing._objects import MemoryTests, ObjectTests
+from heliostat.testing._queues import QueueTests
 from heliostat.testing._resources import ResourceTests
 from heliostat.testing._streams import StreamTests
 from heliostat.testing._tasks import TaskTests
@@ -27,6 +28,7 @@ class EngineTests(
     MemoryTests,
     StreamTests,
     BackpressureTests,
+    QueueTests,
     ActorTests,
     AsynchronyTests,
     ResourceTests,

@@ -158,12 +158,20 @@ class World:
         self.own(proc, task, num_returns)
         return task
 
-    def create(self, shape: m.Shape, restarts: int, needs: tuple[bytes, ...], name: str) -> bytes:
+    def create(
+        self,
+        shape: m.Shape,
+        restarts: int,
+        needs: tuple[bytes, ...],
+        name: str,
+        *,
+        out_of_order: bool = False,
+    ) -> bytes:
         actor = self.fresh()
         self.actors.add(actor)
         created = m.Created(
-            m.DRIVER, actor, b"class", "A", shape, restarts, 0, 0, name, "", False, b"",
-            NOTHING, None, tuple(range(len(needs))), needs, None,
+            m.DRIVER, actor, b"class", "A", shape, restarts, 0, 0, name, "", False, (),
+            out_of_order, b"", NOTHING, None, tuple(range(len(needs))), needs, None,
         )  # fmt: skip
         if name:
             (answer,) = self.tell(m.Asked(m.DRIVER, 0, "create", (tuple(created), True)))
@@ -179,7 +187,7 @@ class World:
         self.tell(
             m.Called(
                 m.DRIVER, task, actor, "method", num_returns, retries, False, NOTHING, None,
-                tuple(range(len(needs))), needs, None,
+                tuple(range(len(needs))), needs, None, "",
             )
         )  # fmt: skip
         self.own(m.DRIVER, task, num_returns)
@@ -383,9 +391,10 @@ class Cluster(RuleBasedStateMachine):
         shape=st.sampled_from([SHAPES[0], SHAPES[4], SHAPES[3]]),
         restarts=st.sampled_from([0, 1, -1]),
         name=st.sampled_from(["", "", "one"]),
+        free=st.booleans(),
     )
-    def create(self, which: int, shape: m.Shape, restarts: int, name: str) -> None:
-        self.world.create(shape, restarts, self.pick(which, 1), name)
+    def create(self, which: int, shape: m.Shape, restarts: int, name: str, free: bool) -> None:
+        self.world.create(shape, restarts, self.pick(which, 1), name, out_of_order=free)
 
     @precondition(lambda self: self.world.actors & self.world.refs.keys())
     @rule(which=WHICH, num_returns=st.sampled_from([1, 2, -1]), retries=st.sampled_from([0, 1]))

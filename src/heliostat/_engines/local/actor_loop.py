@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from heliostat._core.actors import ActorExit, find_method
+from heliostat._core.actors import ActorExit, find_method, is_async
 from heliostat._engines.local.messages import Call, Finished
 from heliostat._engines.local.pool import MAIL
 
@@ -22,28 +22,30 @@ if TYPE_CHECKING:
 ASYNC_CONCURRENCY = 1000  # as Ray's default for asyncio actors
 
 
-def serve(worker: Worker, concurrency: int) -> None:
-    """Serve calls in the way the class asks for; returns at once for one call at a time."""
-    if _is_async(type(worker.actor)):
-        asyncio.run(_Async(worker, concurrency or ASYNC_CONCURRENCY).serve())
-    elif concurrency > 1:
-        _serve_threads(worker, concurrency)
+def serve(worker: Worker, concurrency: int, groups: dict[str, int]) -> None:
+    """Serve calls in the way the class asks for; returns at once for one call at a time.
+
+    Args:
+        worker: The process, with its actor.
+        concurrency: How many calls of no group may run at once; 0: as the class suggests.
+        groups: The names of concurrency groups, and how many of their calls may run at once.
+    """
+    if is_async(type(worker.actor)):
+        asyncio.run(_Async(worker, {**groups, "": concurrency or ASYNC_CONCURRENCY}).serve())
+    elif concurrency > 1 or groups:
+        _serve_threads(worker, {**groups, "": concurrency or 1})
 
 
-def _is_async(class_: type) -> bool:
-    return any(
-        inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
-        for _, method in inspect.getmembers(class_, inspect.isfunction)
-    )
-
-
-def _serve_threads(worker: Worker, concurrency: int) -> NoReturn:
-    """The main thread reads, a pool of threads runs the calls."""
+def _serve_threads(worker: Worker, groups: dict[str, int]) -> NoReturn:
+    """The main thread reads, a pool of threads for each group runs the calls."""
     link = worker.link
-    executor = ThreadPoolExecutor(concurrency, thread_name_prefix="actor")
+    executors = {
+        name: ThreadPoolExecutor(most, thread_name_prefix=f"actor-{name}" if name else "actor")
+        for name, most in groups.items()
+    }
 
     def run(message: Call) -> None:
-        """In a thread of the pool. A call that has begun there cannot be interrupted."""
+        """In a thread of a pool. A call that has begun there is not interrupted: it may ask."""
         name = worker.enter_call(message)
         if message.task in link.cancelled:
             link.cancelled.discard(message.task)
@@ -55,11 +57,13 @@ def _serve_threads(worker: Worker, concurrency: int) -> NoReturn:
             )
         except ActorExit:
             worker.exit_actor()
+        link.cancelled.discard(message.task)
         worker.reply(report, message, more=False)
 
     while True:
         while link.inbox:
-            executor.submit(run, link.inbox.popleft())
+            message = link.inbox.popleft()
+            executors[message.group].submit(run, message)
         link.sweep()
         link.flush()
         link.wait_for_work()
@@ -68,9 +72,9 @@ def _serve_threads(worker: Worker, concurrency: int) -> NoReturn:
 class _Async:
     """Calls overlap on one event loop, which also watches the socket."""
 
-    def __init__(self, worker: Worker, concurrency: int) -> None:
+    def __init__(self, worker: Worker, groups: dict[str, int]) -> None:
         self._worker = worker
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = {name: asyncio.Semaphore(most) for name, most in groups.items()}
         self._calls: dict[bytes, asyncio.Task[None]] = {}
         self._flush_asked = False
 
@@ -125,7 +129,7 @@ class _Async:
         start = time.perf_counter()
         failure = 0
         try:
-            async with self._slots:
+            async with self._slots[message.group]:
                 values = await self._call(message, name)
         except ActorExit:
             worker.exit_actor()

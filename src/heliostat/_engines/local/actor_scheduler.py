@@ -27,7 +27,7 @@ from heliostat._engines.local.messages import (
     Value,
 )
 from heliostat._engines.local.tasks import Task, WorkerState
-from heliostat.exceptions import ActorAlreadyExistsError
+from heliostat.exceptions import ActorAlreadyExistsError, PendingCallsLimitExceeded
 
 if TYPE_CHECKING:
     from heliostat._engines.local.scheduler import Scheduler
@@ -76,6 +76,8 @@ class ActorScheduler:
             self.to_start.append(actor)
             self.scheduler.dispatch()
         else:
+            if actor.late.pop(task.id, None) is not None:
+                actor.queue.append(task)
             self._send_calls(actor)
 
     def dispatch(self) -> None:
@@ -108,7 +110,7 @@ class ActorScheduler:
                 Make(
                     actor.id, created.key, created.name, created.call, created.call_id,
                     created.slots, scheduler.lend_needs(worker.proc, maker), gpus, maker.shape,
-                    created.concurrency, actor.restarted, created.public_name,
+                    created.concurrency, actor.restarted, created.public_name, created.groups,
                 ),
             )
         )  # fmt: skip
@@ -128,6 +130,9 @@ class ActorScheduler:
         task.retries = event.retries
         if event.retries == AS_THE_ACTOR:
             task.retries = actor.created.call_retries
+        if actor.created.out_of_order and task.state == "waiting":
+            actor.late[task.id] = task
+            return
         actor.queue.append(task)
         if actor.state == "alive":
             self._send_calls(actor)
@@ -155,9 +160,11 @@ class ActorScheduler:
             task.worker = worker
             actor.calls[task.id] = task
             assert isinstance(task.event, Called)
-            _, id_, _, method, num_returns, _, retry_on, call, call_id, slots, _, _ = task.event
+            _, id_, _, method, num_returns, _, retry_on, call, call_id, slots, _, _, group = (
+                task.event
+            )
             needs = scheduler.lend_needs(worker.proc, task)
-            fields = id_, method, num_returns, retry_on, call, call_id, slots, needs
+            fields = id_, method, num_returns, retry_on, call, call_id, slots, needs, group
             scheduler.out.append(Send.of((worker.proc, Call.of(fields))))
 
     def call_finished(self, worker: WorkerState, task: Task, event: Finished) -> None:
@@ -197,7 +204,7 @@ class ActorScheduler:
         """A call was cancelled before it was sent."""
         assert task.actor is not None
         actor = self.actors[task.actor]
-        if task in actor.queue:
+        if actor.late.pop(task.id, None) is None and task in actor.queue:
             actor.queue.remove(task)
 
     # Ends
@@ -240,11 +247,12 @@ class ActorScheduler:
         death = failures.actor_dead(actor.created.name, actor.reason, actor.id)
         if entry is not None and entry.value is None:
             scheduler.resolve(actor.id, death)
-        for task in [*actor.calls.values(), *actor.queue]:
+        for task in actor.unfinished():
             task.worker = None
             scheduler.fail(task, death)
         actor.calls.clear()
         actor.queue.clear()
+        actor.late.clear()
         scheduler.owned.release(holds)
         if scheduler.entry(actor.id) is None:
             self.actors.pop(actor.id, None)
@@ -324,7 +332,7 @@ class ActorScheduler:
         payload, error = None, None
         try:
             payload = self._answer(event)
-        except ValueError as refusal:
+        except (ValueError, PendingCallsLimitExceeded) as refusal:
             error = refusal
         self.scheduler.out.append(Answer(event.proc, event.request, payload, error))
 
@@ -337,6 +345,10 @@ class ActorScheduler:
             return self._find(event.proc, namespace, name)
         if event.question == "actor":
             return self._info(event.proc, self.actors[event.payload])
+        if event.question == "names":
+            return list(self.names)
+        if event.question == "call":
+            return self._call_within(Called(*event.payload[0]), event.payload[1])
         if event.question == "cancel":
             return self._cancel_by_force(Cancelled(*event.payload))
         raise AssertionError(f"no such question: {event.question}")
@@ -345,13 +357,25 @@ class ActorScheduler:
         key = created.namespace, created.public_name
         if key not in self.names:
             self._created(created)
-            return created.task, created.name, created.methods
+            return created.task, created.name, created.about
         if get_if_exists:
             return self._find(created.proc, *key)
         raise ActorAlreadyExistsError(
             f"an actor named {key[1]!r} exists already in namespace {key[0]!r}; use "
             "get_if_exists=True to get it, or another name"
         )
+
+    def _call_within(self, called: Called, most: int) -> None:
+        """A call, unless its process has `most` calls of the actor waiting already."""
+        actor = self.actors.get(called.actor)
+        waiting = [] if actor is None else actor.unfinished()
+        count = sum(task.event.proc == called.proc for task in waiting)
+        if count >= most:
+            raise PendingCallsLimitExceeded(
+                f"{called.method}() was not called: {count} calls of this actor have not ended, and "
+                f"max_pending_calls={most}; get() some of their results first"
+            )
+        self._called(called)
 
     def _find(self, proc: int, namespace: str, name: str) -> Any:
         actor = self.names.get((namespace, name))
@@ -364,7 +388,7 @@ class ActorScheduler:
 
     def _info(self, proc: int, actor: Actor) -> tuple[bytes, str, bytes]:
         self.scheduler.owned.lend(proc, actor.id)
-        return actor.id, actor.created.name, actor.created.methods
+        return actor.id, actor.created.name, actor.created.about
 
     def _cancel_by_force(self, event: Cancelled) -> None:
         entry = self.scheduler.entry(event.id)

@@ -33,6 +33,7 @@ class Actor:
         "ending",
         "gpus",
         "id",
+        "late",
         "maker",
         "queue",
         "reason",
@@ -52,6 +53,7 @@ class Actor:
         self.worker: int | None = None
         self.gpus: tuple[int, ...] = ()
         self.queue: deque[Task] = deque()  # calls not yet sent, in order
+        self.late: dict[bytes, Task] = {}  # out of order: calls whose arguments are not there yet
         self.calls: dict[bytes, Task] = {}  # calls sent to the process
         self.ending = False  # no handle is left: it ends after its last call
         self.reason = ""
@@ -63,7 +65,11 @@ class Actor:
 
     def pending(self) -> int:
         """Calls that have not ended."""
-        return len(self.queue) + len(self.calls)
+        return len(self.queue) + len(self.late) + len(self.calls)
+
+    def unfinished(self) -> list[Task]:
+        """Calls that have not ended."""
+        return [*self.calls.values(), *self.queue, *self.late.values()]
 
     def may_restart(self) -> bool:
         """Whether another process may take over after this one died."""
@@ -80,4 +86,4 @@ class Actor:
 
     def idle(self) -> bool:
         """Whether nobody can reach it any more and nothing is left to do."""
-        return self.ending and not self.queue and not self.calls
+        return self.ending and not self.pending()

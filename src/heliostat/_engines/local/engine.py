@@ -8,6 +8,7 @@ where they are. Knows nothing of scheduling.
 from __future__ import annotations
 
 import contextvars
+import functools
 import pickle
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -21,7 +22,7 @@ from heliostat._core.ids import ActorID, ObjectID, fresh, nth
 from heliostat._core.options import UNIT, InitOptions, MethodOptions, Resources, TaskOptions
 from heliostat._core.outcomes import raisable
 from heliostat._core.refs import ObjectRef
-from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
+from heliostat._core.specs import About, ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
 from heliostat._engines.local.messages import (
     END,
     ERROR,
@@ -53,6 +54,12 @@ AS_THE_ACTOR = -2
 _NOTHING = Running(None, "", None, "", (), (), False)
 
 RUNNING: contextvars.ContextVar[Running] = contextvars.ContextVar("running", default=_NOTHING)
+
+
+@functools.lru_cache(maxsize=256)
+def _about(pickled: bytes) -> About:
+    about: About = pickle.loads(pickled)
+    return about
 
 
 class Port(Protocol):
@@ -104,6 +111,9 @@ class Port(Protocol):
     def drop(self, id_: bytes) -> object:
         """One reference or view less; safe in finalisers."""
 
+    def is_cancelled(self, task: bytes) -> bool:
+        """Whether somebody has cancelled this task, which runs here."""
+
     def close(self) -> None:
         """End the session."""
 
@@ -152,13 +162,14 @@ class LocalEngine:
         created = Created(
             port.proc, fresh(), code.key, code.name, options.resources, options.max_restarts,
             options.max_task_retries, options.max_concurrency or 0, options.name,
-            options.namespace or port.namespace, options.detached, pickle.dumps(spec.methods),
-            call, keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
+            options.namespace or port.namespace, options.detached, options.concurrency_groups,
+            bool(options.out_of_order), pickle.dumps(spec.about()), call, keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
         )  # fmt: skip
         if options.name:
             return self._actor(*port.ask("create", (tuple(created), options.get_if_exists)))
         port.post(created)
-        return ActorInfo(ActorID(created.task), code.name, spec.methods), self._mine(created.task)
+        info = ActorInfo(ActorID(created.task), code.name, *spec.about())
+        return info, self._mine(created.task)
 
     def call_actor(self, spec: CallSpec) -> list[ObjectRef[Any]]:
         """Call a method."""
@@ -166,13 +177,16 @@ class LocalEngine:
         call, slots, needs, keep = self._pack(spec.method, spec.args, spec.kwargs)
         num_returns = self._num_returns(options)
         retries = AS_THE_ACTOR if options.max_task_retries is None else options.max_task_retries
-        port.post(
-            Called.of((
-                port.proc, task, spec.actor, spec.method, num_returns, retries,
-                self._retry_on(options.retry_exceptions), call,
-                keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
-            ))
-        )  # fmt: skip
+        called = Called.of((
+            port.proc, task, spec.actor, spec.method, num_returns, retries,
+            self._retry_on(options.retry_exceptions), call,
+            keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
+            options.concurrency_group,
+        ))  # fmt: skip
+        if spec.max_pending_calls > 0:
+            port.ask("call", (tuple(called), spec.max_pending_calls))
+        else:
+            port.post(called)
         return self._results(task, num_returns)
 
     def _num_returns(self, options: TaskOptions | MethodOptions) -> int:
@@ -357,8 +371,13 @@ class LocalEngine:
         """The actor of that identifier."""
         return self._actor(*self._port.ask("actor", bytes(actor)))
 
-    def _actor(self, actor: bytes, name: str, methods: bytes) -> tuple[ActorInfo, ObjectRef[Any]]:
-        return ActorInfo(ActorID(actor), name, pickle.loads(methods)), self._mine(actor)
+    def named_actors(self, *, all_namespaces: bool) -> list[tuple[str, str]]:
+        """Namespaces and names of the living."""
+        names: list[tuple[str, str]] = self._port.ask("names", None)
+        return [key for key in names if all_namespaces or key[0] == self._port.namespace]
+
+    def _actor(self, actor: bytes, name: str, about: bytes) -> tuple[ActorInfo, ObjectRef[Any]]:
+        return ActorInfo(ActorID(actor), name, *_about(about)), self._mine(actor)
 
     def kill_actor(self, actor: ActorID, *, restart: bool) -> None:
         """End the actor's process now."""
@@ -385,6 +404,11 @@ class LocalEngine:
     def running(self) -> Running:
         """What the calling thread runs."""
         return RUNNING.get()
+
+    def cancelled(self) -> bool:
+        """Whether somebody has cancelled what the calling thread runs."""
+        task = RUNNING.get().task
+        return task is not None and self._port.is_cancelled(task)
 
     def describe(self) -> ClusterState:
         """What there is, and what of it is free."""

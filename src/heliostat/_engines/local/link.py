@@ -421,6 +421,11 @@ class Link:
         if threading.current_thread() is not main:
             signal.pthread_kill(main.ident or 0, MAIL)
 
+    def is_cancelled(self, task: bytes) -> bool:
+        """Whether somebody has cancelled this task, which runs here."""
+        self.read_mail()
+        return task in self.cancelled
+
     # Counting: what this process was lent goes back when nothing here refers to it
 
     def own(self, id_: bytes) -> None:

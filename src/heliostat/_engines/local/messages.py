@@ -94,7 +94,9 @@ class Created(Message):
     public_name: str
     namespace: str
     detached: bool
-    methods: bytes
+    groups: tuple[tuple[str, int], ...]  # of concurrency
+    out_of_order: bool
+    about: bytes  # what handles need to know, pickled
     call: Value
     call_id: bytes | None
     slots: tuple[int | str, ...]
@@ -117,6 +119,7 @@ class Called(Message):
     slots: tuple[int | str, ...]
     needs: tuple[bytes, ...]
     parent: bytes | None
+    group: str
 
 
 class Put(Message):
@@ -281,6 +284,7 @@ class Make(Message):
     concurrency: int
     restarted: bool
     public_name: str
+    groups: tuple[tuple[str, int], ...]
 
 
 class Call(Message):
@@ -294,6 +298,7 @@ class Call(Message):
     call_id: bytes | None
     slots: tuple[int | str, ...]
     needs: tuple[tuple[bytes, Value], ...]
+    group: str
 
 
 class Deliver(Message):

@@ -248,12 +248,12 @@ class Worker:
         self.reply(report, message, more=False)
         if not failure:
             self.link.lends = any(name == "CPU" for name, _ in message.shape)
-            self._serve(message.concurrency)
+            self._serve(message.concurrency, dict(message.groups))
 
-    def _serve(self, concurrency: int) -> None:
+    def _serve(self, concurrency: int, groups: dict[str, int]) -> None:
         from heliostat._engines.local import actor_loop  # noqa: PLC0415 - asyncio is slow to load
 
-        actor_loop.serve(self, concurrency)
+        actor_loop.serve(self, concurrency, groups)
 
     def enter_call(self, message: Call) -> str:
         """Tell what runs in this thread or asyncio task; the name of the call."""
