@@ -214,6 +214,13 @@ class NodeDiedError(RayError):
     """The machine that ran the work is gone."""
 
 
+class DeadlockError(RayError):
+    """Tasks or actors wait for each other in a circle; the message lists who waits for whom.
+
+    Raised where the wait that closed the circle is, so that the others can go on.
+    """
+
+
 class RaySystemError(RayError):
     """Heliostat itself failed; please report it."""
 

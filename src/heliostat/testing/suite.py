@@ -17,6 +17,7 @@ from heliostat.testing._queues import QueueTests
 from heliostat.testing._resources import ResourceTests
 from heliostat.testing._streams import StreamTests
 from heliostat.testing._tasks import TaskTests
+from heliostat.testing._waits import WaitTests
 
 __all__ = ["EngineTests"]
 
@@ -36,6 +37,7 @@ class EngineTests(
     CrashTests,
     ActorFaultTests,
     CancelTests,
+    WaitTests,
 ):
     """Subclass it in a test file, say which engine, and pytest runs the whole suite.
 

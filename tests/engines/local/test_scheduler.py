@@ -124,6 +124,8 @@ class World:
                 worker.lent.update(value[3])
             case m.Cancel() | m.GiveBack():
                 worker.inbox.append(message)
+            case m.Credit() | m.Deadlocked():
+                pass
             case m.Stop():
                 worker.leaving = worker.leaving or "stopped"
             case _:

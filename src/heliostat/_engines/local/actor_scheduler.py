@@ -102,7 +102,7 @@ class ActorScheduler:
         actor.worker, actor.gpus = worker.proc, gpus
         actor.move("starting")
         maker.move("running")
-        maker.worker = worker
+        maker.worker, maker.since = worker, scheduler.now
         created = actor.created
         scheduler.out.append(
             Send(
@@ -157,7 +157,7 @@ class ActorScheduler:
             task.move("running")
             if task.stream is not None:
                 task.stream.begin()
-            task.worker = worker
+            task.worker, task.since = worker, scheduler.now
             actor.calls[task.id] = task
             assert isinstance(task.event, Called)
             _, id_, _, method, num_returns, _, retry_on, call, call_id, slots, _, _, group = (

@@ -29,6 +29,7 @@ class Attendant:
         self, lead: Lead, wake: int, urgent: Callable[[], bool], send_kept: Callable[[], None]
     ) -> None:
         self.asleep = False
+        self.ident: int | None = None  # of its thread
         self._lead = lead
         self._wake = wake
         self._urgent = urgent
@@ -41,10 +42,7 @@ class Attendant:
     def start(self) -> None:
         """Begin, once everything that it touches is there."""
         self._thread.start()
-
-    def is_current(self) -> bool:
-        """Whether this is its own thread."""
-        return threading.current_thread() is self._thread
+        self.ident = self._thread.ident
 
     def keep(self) -> None:
         """Something was kept back: see to it soon."""
@@ -103,5 +101,5 @@ class Attendant:
         self._ended = True
         self._calm.set()
         self.kick()
-        if not self.is_current():
+        if threading.get_ident() != self.ident:
             self._thread.join()

@@ -305,6 +305,7 @@ class LocalEngine:
 
     def _await(self, ids: list[bytes], timeout_s: float | None) -> None:
         waiter = Waiter()
+        waiter.ids = ids
         self._port.subscribe(ids, waiter)
         try:
             if self._port.wait(waiter, timeout_s):

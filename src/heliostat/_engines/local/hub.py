@@ -13,15 +13,16 @@ import os
 import pickle
 import select
 import signal
+import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from heliostat._core.ids import fresh
 from heliostat._core.options import UNIT, InitOptions
-from heliostat._engines.local import failures, machine
+from heliostat._engines.local import failures, machine, notices
 from heliostat._engines.local.attendant import Attendant
 from heliostat._engines.local.conn import Conn
 from heliostat._engines.local.guard import Guard
@@ -53,6 +54,7 @@ from heliostat._engines.local.pool import MAIL, Pool
 from heliostat._engines.local.scheduler import Scheduler
 from heliostat._engines.local.store import Store, create_segment
 from heliostat._engines.local.waiting import Lead, Some, Waiter
+from heliostat._engines.local.waits import Why, maker
 from heliostat.exceptions import ObjectStoreFullError, RaySystemError
 
 _QUESTIONS = ("reserve", "unreserve", "describe")
@@ -106,6 +108,7 @@ class Hub:
         self._nudges: list[int] = []
         self._dropped: deque[bytes] = deque()
         self._closed = False
+        self._notices = notices.wanted()
         self._guard = Guard(self._handle)
         self._poll = select.epoll()
         self._lead = Lead(self._read, functools.partial(self._poll.poll, 0))
@@ -231,7 +234,16 @@ class Hub:
         if self._dirty or self._nudges:
             with self._guard:
                 self._flush(lazily=False)
+        if self._notices:
+            return notices.wait(self._lead, waiter, timeout_s, self.explain)
         return self._lead.wait(waiter, timeout_s)
+
+    def explain(self, ids: Collection[bytes]) -> list[str]:
+        """Why objects are not there yet, in words."""
+        with self._guard:
+            why = Why(self._scheduler, self._pool.pids, time.monotonic())
+            absent = [id_ for id_ in ids if maker(self._scheduler, id_) is not None]
+            return list(dict.fromkeys(map(why.reason, absent)))
 
     def is_cancelled(self, task: bytes) -> bool:
         """Nothing runs here."""
@@ -248,7 +260,8 @@ class Hub:
     def drop(self, id_: bytes) -> None:
         """One reference or view less. Safe in finalisers: it takes no lock."""
         self._dropped.append(id_)
-        self._attendant.rouse()
+        if self._attendant.asleep:
+            self._attendant.rouse()
 
     # Events and commands
 
@@ -375,7 +388,7 @@ class Hub:
                 self._handle(Tick())
             if self._dropped:
                 self._drain()
-            self._flush(lazily=self._attendant.is_current())
+            self._flush(lazily=threading.get_ident() == self._attendant.ident)
 
     def _read_worker(self, conn: Conn) -> None:
         if conn.watched != select.EPOLLIN:

@@ -27,6 +27,7 @@ from heliostat._engines.local.messages import (
     Call,
     Cancel,
     Credit,
+    Deadlocked,
     Defined,
     Deliver,
     Dropped,
@@ -39,12 +40,16 @@ from heliostat._engines.local.messages import (
     Run,
     Stop,
     Value,
+    Waits,
     Wanted,
 )
 from heliostat._engines.local.pool import MAIL
 from heliostat._engines.local.store import Store
 from heliostat._engines.local.streams import Allowance, most_bytes, window
 from heliostat._engines.local.waiting import Lead, Some, Waiter
+from heliostat.exceptions import DeadlockError
+
+LONG_S = 1.0  # after this the hub is told what the main thread waits for
 
 
 def received_with(message: Run | Make | Call) -> list[bytes]:
@@ -84,22 +89,25 @@ class Link:
         self.inbox: deque[Any] = deque()  # tasks and calls to run
         self.codes: dict[bytes, bytes] = {}
         self.cancelled: set[bytes] = set()
-        self.busy_with_task = False  # the main thread runs a task (not an actor's method)
-        self.lends = False  # what runs here holds CPUs, and lends them while it waits
+        # Whether the main thread runs a task (not an actor's method), and whether what runs here
+        # holds CPUs, which it lends while it waits.
+        self.busy_with_task = self.lends = False
         self.on_inbox: Callable[[], None] | None = None  # set by asyncio actors
         self.interrupt: Callable[[], None] = lambda: None  # raises if what runs was cancelled
         self.shield = Shield(self)
         self._blocked = 0  # threads of the running task that wait
+        self._main = threading.main_thread().ident
+        self._long_waiter: Waiter | None = None  # the main thread's, when it waits for long
+        self._circle = ""  # why that can never end
         self._mail = Waiter()
         self._called_back = Waiter()  # misses as many values as callbacks wait for
-        self._reading_for_callbacks = False
+        self._reading = self._reading_for_callbacks = False
         self._sock = sock
         self._parser = wire.Parser()
         self._buffer = wire.Buffer()
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         self._lead = Lead(self._read, functools.partial(poll.poll, 0))
-        self._reading = False
         self._out: deque[Any] = deque()
         self._sending = threading.Lock()
         self._requests = iter(range(1, 1 << 62))
@@ -114,7 +122,11 @@ class Link:
         self._dropped: deque[bytes] = deque()
         self._lock = threading.RLock()
         self.drop = self._dropped.append
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        self._handlers = self._table()
+
+    def _table(self) -> dict[type, Callable[[Any], None]]:
+        """What is done with each message."""
+        return {
             Run: self._work,
             Make: self._work,
             Call: self._work,
@@ -122,6 +134,7 @@ class Link:
             Answered: self._answered,
             Cancel: self._cancel,
             Credit: self._credit,
+            Deadlocked: self._deadlocked,
             GiveBack: lambda message: self.give_back(),
             Stop: lambda message: os._exit(0),
             Defined: self._defined,
@@ -230,20 +243,49 @@ class Link:
         if waiter.missing <= 0:
             return True
         if not self.lends:
-            return self._lead.wait(waiter, timeout_s)
+            return self._wait(waiter, timeout_s)
         with self._lock:
             self._blocked += 1
             if self._blocked == 1:
                 returned = self._unbegun() if self.busy_with_task else ()
                 self._out.append(Blocked(self.proc, returned))
         try:
-            return self._lead.wait(waiter, timeout_s)
+            return self._wait(waiter, timeout_s)
         finally:
             with self._lock:
                 self._blocked -= 1
                 if not self._blocked:
                     self._out.append(Resumed(self.proc))
             self.flush()
+
+    def _wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
+        """Wait; the main thread tells the hub what for when it takes long.
+
+        Raises:
+            DeadlockError: If what it waits for can never come.
+        """
+        if timeout_s is not None or threading.get_ident() != self._main:
+            return self._lead.wait(waiter, timeout_s)
+        if self._lead.wait(waiter, LONG_S):
+            return True
+        self._out.append(Waits(self.proc, tuple(waiter.ids)))
+        self._long_waiter = waiter
+        try:
+            self._lead.wait(waiter, None)
+        finally:
+            self._long_waiter = None
+            self._out.append(Waits(self.proc, ()))
+        circle, self._circle = self._circle, ""
+        if circle:
+            raise DeadlockError(f"this wait would never end, for it waits for itself:\n{circle}")
+        return True
+
+    def _deadlocked(self, message: Deadlocked) -> None:
+        waiter = self._long_waiter
+        if waiter is not None and waiter.missing > 0:
+            self._circle = message.text
+            waiter.missing = 0
+            waiter.wake()
 
     def _read_for_callbacks(self) -> None:
         """Somebody is to be called back, and the main thread may be busy: another one reads."""

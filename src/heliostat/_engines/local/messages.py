@@ -185,6 +185,13 @@ class Blocked(Message):
     returned: tuple[bytes, ...]
 
 
+class Waits(Message):
+    """The main thread of a worker has waited for a while for these; for none: it goes on."""
+
+    proc: int
+    ids: tuple[bytes, ...]
+
+
 class Resumed(Message):
     """A worker goes on after it was blocked."""
 
@@ -322,6 +329,12 @@ class Cancel(Message):
     task: bytes
 
 
+class Deadlocked(Message):
+    """What the main thread waits for can never come."""
+
+    text: str
+
+
 class GiveBack(Message):
     """Report what is done, and return the tasks that have not begun."""
 
@@ -340,8 +353,8 @@ class Stop(Message):
 
 WIRE: tuple[type[Any], ...] = (
     Submitted, Created, Called, Put, Wanted, Taken, Dropped, Finished, Yielded, Blocked, Resumed,
-    Returned, Cancelled, Killed, Exiting, Defined, Asked,
-    Run, Make, Call, Deliver, Answered, Cancel, GiveBack, Credit, Stop,
+    Returned, Waits, Cancelled, Killed, Exiting, Defined, Asked,
+    Run, Make, Call, Deliver, Answered, Cancel, Deadlocked, GiveBack, Credit, Stop,
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from heliostat._core.ids import nth
 from heliostat._core.options import UNIT
-from heliostat._engines.local import failures
+from heliostat._engines.local import failures, waits
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.actor_scheduler import ActorScheduler
 from heliostat._engines.local.durations import Durations
@@ -53,6 +53,7 @@ class Scheduler:
             m.Dropped: self._dropped,
             m.Blocked: self._blocked,
             m.Resumed: self._resumed,
+            m.Waits: self._waits,
             m.Returned: self._returned,
             m.Cancelled: self.cancel,
             m.WorkerLost: self._worker_lost,
@@ -179,7 +180,7 @@ class Scheduler:
         task.move("running")
         if task.stream is not None:
             task.stream.begin()
-        task.worker, task.gpus = worker, worker.gpus
+        task.worker, task.gpus, task.since = worker, worker.gpus, self.now
         if not worker.tasks:
             worker.heard = self.now
         worker.tasks.append(task)
@@ -306,7 +307,7 @@ class Scheduler:
             if worker.blocked:
                 self.resources.reclaim(worker.shape)
             self.resources.give(worker.shape, worker.gpus)
-        worker.shape, worker.gpus, worker.blocked = None, (), False
+        worker.shape, worker.gpus, worker.blocked, worker.waits = None, (), False, ()
         if not worker.killed and worker.actor is None:
             self.idle.append(worker)
 
@@ -391,10 +392,12 @@ class Scheduler:
 
     def _sweep(self) -> None:
         """What nobody holds any more: memory to free, actors to end."""
+        actors = self.actors.actors
         while self.owned.unheld:
             unheld, self.owned.unheld = self.owned.unheld, []
             for id_ in unheld:
-                self.actors.perhaps_end(id_)
+                if id_ in actors:
+                    self.actors.perhaps_end(id_)
                 task = self.tasks.get(id_)
                 if task is not None and task.num_returns < 0 and task.state == "running":
                     self._cancel_running(task, force=False)  # nobody can take its items
@@ -414,6 +417,15 @@ class Scheduler:
             worker.blocked = True
             self.resources.lend(worker.shape)
         self.dispatch()
+
+    def _waits(self, event: m.Waits) -> None:
+        worker = self.workers.get(event.proc)
+        if worker is None:
+            return
+        worker.waits = event.ids
+        circle = waits.deadlock(self, event.proc) if event.ids else None
+        if circle is not None:
+            self.out.append(m.Send(event.proc, m.Deadlocked(circle)))
 
     def _resumed(self, event: m.Resumed) -> None:
         worker = self.workers.get(event.proc)

@@ -42,6 +42,7 @@ class Task:
         "parent",
         "retries",
         "shape",
+        "since",
         "state",
         "stream",
         "worker",
@@ -64,6 +65,7 @@ class Task:
         self.gpus: tuple[int, ...] = ()
         self.cancelled = False
         self.stream: Stream | None = None
+        self.since = 0.0  # when it was given to its worker
         self.state = "waiting"
 
     def move(self, state: str) -> None:
@@ -88,7 +90,7 @@ def run_message(task: Task, needs: tuple[tuple[bytes, Value], ...]) -> Run:
 class WorkerState:
     """A process as the scheduler sees it."""
 
-    __slots__ = ("actor", "blocked", "gpus", "heard", "killed", "proc", "shape", "tasks")
+    __slots__ = ("actor", "blocked", "gpus", "heard", "killed", "proc", "shape", "tasks", "waits")
 
     def __init__(self, proc: int, now: float) -> None:
         self.proc = proc
@@ -96,6 +98,7 @@ class WorkerState:
         self.shape: Shape | None = None  # the resources it holds
         self.gpus: tuple[int, ...] = ()
         self.blocked = False
+        self.waits: tuple[bytes, ...] = ()  # what its main thread said it waits for
         self.actor: bytes | None = None
         self.heard = now
         self.killed = ""

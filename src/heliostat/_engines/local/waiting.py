@@ -12,16 +12,17 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 
 class Waiter:
     """Somebody who waits for a number of things; or a callback for when they are there."""
 
-    __slots__ = ("_lock", "callback", "missing")
+    __slots__ = ("_lock", "callback", "ids", "missing")
 
     def __init__(self, missing: int = 0, callback: Callable[[], None] | None = None) -> None:
         self.missing = missing
+        self.ids: Collection[bytes] = ()  # of the objects it waits for
         self.callback = callback
         self._lock = threading.Lock()
         self._lock.acquire()
@@ -40,7 +41,8 @@ class Waiter:
 class Some(Waiter):
     """Somebody who waits for some of many objects; told of each that comes."""
 
-    __slots__ = ("ids",)
+    __slots__ = ()
+    ids: set[bytes]
 
     def __init__(self, ids: Iterable[bytes]) -> None:
         super().__init__()

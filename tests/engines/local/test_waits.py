@@ -1,0 +1,192 @@
+"""What waits for what, from the scheduler's tables alone."""
+
+from typing import Any
+
+import pytest
+
+from heliostat._engines.local import messages as m
+from heliostat._engines.local.scheduler import Scheduler
+from heliostat._engines.local.waits import Why, deadlock
+
+CPU = (("CPU", 10_000),)
+NOTHING: m.Value = (m.INLINE, b"", (), ())
+
+
+def id_of(number: int) -> bytes:
+    return number.to_bytes(12, "big") + bytes(4)
+
+
+class World:
+    """A scheduler, and short ways to tell it things."""
+
+    def __init__(self, cpus: int = 4) -> None:
+        self.scheduler = Scheduler({"CPU": cpus * 10_000})
+        self.sent: list[Any] = []
+
+    def tell(self, event: Any) -> None:
+        for command in self.scheduler.handle(event, 100.0):
+            if isinstance(command, m.Send):
+                self.sent.append(command)
+
+    def task(self, number: int, *needs: int, name: str = "", proc: int = 0) -> bytes:
+        id_ = id_of(number)
+        ids = tuple(map(id_of, needs))
+        self.tell(
+            m.Submitted(
+                proc, id_, b"k", name or f"task {number}", 1, CPU, 0, False, NOTHING, None,
+                tuple(range(len(ids))), ids, None,
+            )
+        )  # fmt: skip
+        return id_
+
+    def actor(self, number: int, *, free: bool = False) -> int:
+        """An actor that is there; the number of its process."""
+        id_ = id_of(number)
+        self.tell(
+            m.Created(
+                0, id_, b"k", f"A{number}", (), 0, 0, 0, "", "", False, (), free, b"", NOTHING,
+                None, (), (), None,
+            )
+        )  # fmt: skip
+        proc = self.proc_of(id_)
+        self.tell(m.Finished(proc, id_, (NOTHING,), 0, 0.0, ()))
+        return proc
+
+    def call(self, number: int, actor: int, *, proc: int = 0) -> bytes:
+        id_ = id_of(number)
+        self.tell(
+            m.Called(
+                proc,
+                id_,
+                id_of(actor),
+                f"call{number}",
+                1,
+                0,
+                False,
+                NOTHING,
+                None,
+                (),
+                (),
+                None,
+                "",
+            )
+        )
+        return id_
+
+    def proc_of(self, id_: bytes) -> int:
+        return self.scheduler.tasks[id_].worker.proc
+
+    def waits(self, proc: int, *ids: bytes) -> str | None:
+        """A process says that it waits; the circle it is told about, if any."""
+        self.sent.clear()
+        self.tell(m.Blocked(proc, ()))
+        self.tell(m.Waits(proc, ids))
+        texts = [s.message.text for s in self.sent if isinstance(s.message, m.Deadlocked)]
+        return texts[0] if texts else None
+
+    def why(self, id_: bytes) -> str:
+        workers = self.scheduler.workers
+        return Why(self.scheduler, {proc: 1000 + proc for proc in workers}, 107.0).reason(id_)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_task_that_waits_for_a_running_one_is_no_circle(world):
+    a, b = world.task(1), world.task(2)
+    assert world.waits(world.proc_of(a), b) is None
+
+
+def test_two_tasks_that_wait_for_each_other_are_a_circle(world):
+    a, b = world.task(1), world.task(2)
+    assert world.waits(world.proc_of(a), b) is None
+    circle = world.waits(world.proc_of(b), a)
+    assert circle == (
+        "  task 2 waits for the result of task 1\n  task 1 waits for the result of task 2"
+    )
+
+
+def test_whoever_may_still_get_one_of_several_is_in_no_circle(world):
+    a, b, c = world.task(1), world.task(2), world.task(3)
+    assert world.waits(world.proc_of(a), b) is None
+    assert world.waits(world.proc_of(b), a, c) is None
+
+
+def test_an_argument_may_close_a_circle(world):
+    a = world.task(1)
+    b = world.task(2, 1)
+    circle = world.waits(world.proc_of(a), b)
+    assert circle is not None
+    assert "task 2 needs as an argument the result of task 1" in circle
+
+
+def test_an_actor_that_waits_for_itself_is_a_circle(world):
+    proc = world.actor(1)
+    first = world.call(2, 1)
+    second = world.call(3, 1, proc=proc)
+    circle = world.waits(world.proc_of(first), second)
+    assert circle is not None
+    assert "A1.call3 comes in the same process after A1.call2" in circle
+
+
+def test_an_actor_whose_calls_overlap_may_wait_for_itself_in_a_thread(world):
+    proc = world.actor(1, free=True)
+    world.call(2, 1)
+    world.call(3, 1, proc=proc)
+    assert deadlock(world.scheduler, proc) is None
+
+
+def test_an_event_loop_that_waits_for_its_own_call_is_a_circle(world):
+    proc = world.actor(1, free=True)
+    world.call(2, 1)
+    second = world.call(3, 1, proc=proc)
+    circle = world.waits(proc, second)
+    assert circle is not None
+    assert "A1.call3 needs the event loop of its process, which is blocked by A1.call2" in circle
+
+
+def test_a_circle_ends_when_somebody_goes_on(world):
+    a, b = world.task(1), world.task(2)
+    assert world.waits(world.proc_of(a), b) is None
+    world.tell(m.Waits(world.proc_of(a), ()))
+    assert world.waits(world.proc_of(b), a) is None
+
+
+def test_a_ready_task_may_run_as_soon_as_somebody_blocks():
+    world = World(cpus=1)
+    a, b = world.task(1), world.task(2)
+    assert world.waits(world.proc_of(a), b) is None
+
+
+def test_why_names_what_runs_and_for_how_long(world):
+    a = world.task(1, name="train")
+    proc = world.proc_of(a)
+    assert world.why(a) == f"train runs for 7 s in worker process {1000 + proc}"
+    b = world.task(2)
+    world.waits(proc, b)
+    assert world.why(a).endswith("where it waits for task 2")
+    assert world.why(id_of(99)) == "nothing that runs makes it"
+
+
+def test_why_follows_arguments_and_resources():
+    world = World(cpus=1)
+    a = world.task(1, name="load")
+    b = world.task(2, name="big")
+    c = world.task(3, 1, name="use")
+    proc = world.proc_of(a)
+    assert world.why(b) == ("big waits for resources (CPU: 1 asked for, 0 free), held by load")
+    assert world.why(c) == (
+        f"use waits for its arguments: load runs for 7 s in worker process {1000 + proc}"
+    )
+
+
+def test_why_says_what_an_actor_is_busy_with(world):
+    proc = world.actor(1)
+    world.call(2, 1)
+    late = world.call(3, 1)
+    assert world.why(late) == (
+        f"A1.call3 comes after A1.call2 in worker process {1000 + proc}, which runs for 7 s in "
+        f"worker process {1000 + proc}"
+    )
