@@ -17,6 +17,7 @@ from heliostat._core.context import (
     get_gpu_ids,
     get_runtime_context,
     nodes,
+    timeline,
 )
 from heliostat._core.ids import ActorID, NodeID, ObjectID, TaskID
 from heliostat._core.refs import ObjectRef, ObjectRefGenerator
@@ -53,6 +54,7 @@ __all__ = [
     "put",
     "remote",
     "shutdown",
+    "timeline",
     "wait",
 ]
 

@@ -1,5 +1,5 @@
-"""Public home of get_runtime_context."""
+"""Public home of get_runtime_context, and of the session's records."""
 
-from heliostat._core.context import RuntimeContext, get_runtime_context
+from heliostat._core.context import RuntimeContext, get_runtime_context, records
 
-__all__ = ["RuntimeContext", "get_runtime_context"]
+__all__ = ["RuntimeContext", "get_runtime_context", "records"]

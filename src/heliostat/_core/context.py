@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -119,6 +120,66 @@ def get_gpu_ids() -> list[int]:
         []
     """
     return list(current_engine().running().gpu_ids)
+
+
+def records(kind: str) -> list[dict[str, Any]]:
+    """Rows about the session, as `heliostat.util.state` shows them.
+
+    Args:
+        kind: "tasks", "actors", "objects" or "workers".
+
+    Raises:
+        ValueError: For another kind.
+
+    Example:
+        >>> from heliostat.runtime_context import records
+        >>> isinstance(records("actors"), list)
+        True
+    """
+    kinds = ("tasks", "actors", "objects", "workers")
+    if kind not in kinds:
+        raise ValueError(f"there are records of {', '.join(kinds)}, not of {kind!r}")
+    return current_engine().records(kind)
+
+
+def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
+    """What ran when, as a Chrome trace: look at it in chrome://tracing or ui.perfetto.dev.
+
+    Args:
+        filename: Where to write it as JSON; None: return the events instead.
+
+    Returns:
+        The events, or None if they were written. They cover the last 10,000 tasks.
+
+    Example:
+        >>> import heliostat as ray
+        >>> @ray.remote
+        ... def work(): return 1
+        >>> ray.get(work.remote())
+        1
+        >>> [event["ph"] for event in ray.timeline() if event["name"] == "work"][-1]
+        'X'
+    """
+    events = [
+        {
+            "name": row["name"],
+            "cat": row["type"].lower(),
+            "ph": "X",  # a span with a beginning and a length
+            "ts": row["start_time_ms"] * 1000,
+            "dur": (row["end_time_ms"] - row["start_time_ms"]) * 1000,
+            "pid": f"node {row['node_id'][:8]}",
+            "tid": f"worker {row['worker_pid']}",
+            "cname": "terrible" if row["state"] == "FAILED" else "good",
+            "args": {"task_id": row["task_id"], "state": row["state"]},
+        }
+        for row in records("tasks")
+        if row["end_time_ms"] is not None
+    ]
+    if filename is None:
+        return events
+    with open(filename, "w") as file:
+        json.dump(events, file)
+    return None
 
 
 def nodes() -> list[dict[str, Any]]:

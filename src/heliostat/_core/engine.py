@@ -107,5 +107,8 @@ class Engine(Protocol):
     def describe(self) -> ClusterState:
         """What there is, and what of it is free."""
 
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """Rows about tasks, actors, objects or workers, with Ray's names for what they say."""
+
     def close(self) -> None:
         """End everything and leave nothing behind."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -70,6 +72,7 @@ class InlineEngine:
         self._actors: dict[bytes, _Actor] = {}
         self._names: dict[tuple[str, str], _Actor] = {}
         self._running = _NOTHING
+        self._ended: deque[dict[str, Any]] = deque(maxlen=10_000)
 
     def submit(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
         """Run the task before returning."""
@@ -145,6 +148,7 @@ class InlineEngine:
             fresh(), name, actor.info.actor if actor else None,
             actor.options.name if actor else "", self._gpus(resources), resources, bool(actor and actor.restarts),
         )  # fmt: skip
+        start = time.time()
         limit = _retry_limit(options, actor)
         tries = 1 + limit if limit >= 0 else -1  # below zero it never reaches zero
         while True:
@@ -154,9 +158,28 @@ class InlineEngine:
                 break
             if not retries(outcome.error, options.retry_exceptions):
                 break
+        self._ended.append(self._task_row(running, start, isinstance(outcome, _Failure)))
         if actor is not None and isinstance(outcome, _Failure):
             outcome = self._perhaps_exit(actor, outcome)
-        return self._store(name, outcome, options)
+        return self._store(name, outcome, options, running.task)
+
+    def _task_row(self, running: Running, start: float, failed: bool) -> dict[str, Any]:
+        return {
+            "task_id": (running.task or b"").hex(),
+            "name": running.task_name,
+            "state": "FAILED" if failed else "FINISHED",
+            "type": "ACTOR_TASK" if running.actor else "NORMAL_TASK",
+            "func_or_class_name": running.task_name,
+            "actor_id": running.actor.hex() if running.actor else None,
+            "parent_task_id": (self._running.task or b"").hex(),
+            "node_id": self._node.hex(),
+            "worker_id": None,
+            "worker_pid": os.getpid(),
+            "error_type": "TASK_EXECUTION_EXCEPTION" if failed else None,
+            "creation_time_ms": start * 1000,
+            "start_time_ms": start * 1000,
+            "end_time_ms": time.time() * 1000,
+        }
 
     def _run(
         self,
@@ -189,9 +212,13 @@ class InlineEngine:
         return outcome
 
     def _store(
-        self, name: str, outcome: Any, options: TaskOptions | MethodOptions
+        self,
+        name: str,
+        outcome: Any,
+        options: TaskOptions | MethodOptions,
+        task: bytes | None = None,
     ) -> list[ObjectRef[Any]]:
-        first = fresh()
+        first = task or fresh()
         if options.num_returns == "streaming":
             self._store_stream(first, outcome)
             return [ObjectRef(first)]
@@ -225,6 +252,31 @@ class InlineEngine:
                 f"there are: {sorted(key[1] for key in self._names)}"
             )
         return actor.info, ObjectRef(actor.info.actor)
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """Actors and values; tasks have ended before somebody can ask, and there are no workers."""
+        if kind == "actors":
+            return [self._actor_row(actor) for actor in self._actors.values()]
+        if kind == "tasks":
+            return list(self._ended)
+        return []
+
+    def _actor_row(self, actor: _Actor) -> dict[str, Any]:
+        return {
+            "actor_id": actor.info.actor.hex(),
+            "class_name": actor.info.class_name,
+            "state": "ALIVE" if actor.dead is None else "DEAD",
+            "name": actor.options.name,
+            "ray_namespace": actor.options.namespace or self._namespace,
+            "node_id": self._node.hex(),
+            "pid": os.getpid(),
+            "is_detached": actor.options.detached,
+            "required_resources": {name: n / UNIT for name, n in actor.options.resources},
+            "num_restarts": actor.restarts,
+            "num_pending_calls": 0,
+            "death_cause": str(actor.dead) if actor.dead is not None else None,
+            "reason": "",
+        }
 
     def named_actors(self, *, all_namespaces: bool) -> list[tuple[str, str]]:
         """Namespaces and names of the living."""

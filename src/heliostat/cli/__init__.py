@@ -3,6 +3,7 @@
 - `_run.py`: run a program in which `import ray` means Heliostat
 - `_traceback.py`: what of an error the program's author gets to see
 - `_demo.py`: where the taxi demo is
+- `_why.py`: what the sessions that run now do, and what they wait for
 
 argparse, because `heliostat --version` shall answer at once: click alone takes 40 ms to import.
 """
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from heliostat._version import __version__
-from heliostat.cli import _demo, _run
+from heliostat.cli import _demo, _run, _why
 
 __all__ = ["main"]
 
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     try:
+        if options.command == "why":
+            return _why.why(options.pid, as_json=options.json)
         if options.command == "demo":
             script = str(_demo.find())
             return _run.run(script, [], as_module=False, full_traceback=False)
@@ -74,4 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "args", metavar="ARGS", nargs=argparse.REMAINDER, help="what the program is given"
     )
     commands.add_parser("demo", help="the taxi lesson: read, train, tune, predict, serve")
+    why = commands.add_parser("why", help="what your running sessions do, and what they wait for")
+    why.add_argument("pid", nargs="?", type=int, metavar="PID", help="only of this driver process")
+    why.add_argument("--json", action="store_true", help="everything, for programs")
     return parser

@@ -35,7 +35,7 @@ _HOMES = {
 }
 _MODULES = (
     "actor_pool", "completion", "joblib", "multiprocessing", "once", "progress", "queue",
-    "serializability",
+    "serializability", "state",
 )  # fmt: skip
 
 

@@ -187,6 +187,5 @@ def test_why_says_what_an_actor_is_busy_with(world):
     world.call(2, 1)
     late = world.call(3, 1)
     assert world.why(late) == (
-        f"A1.call3 comes after A1.call2 in worker process {1000 + proc}, which runs for 7 s in "
-        f"worker process {1000 + proc}"
+        f"A1.call3 comes after A1.call2, which runs for 7 s in worker process {1000 + proc}"
     )

@@ -34,6 +34,7 @@ class Actor:
         "gpus",
         "id",
         "late",
+        "made",
         "maker",
         "queue",
         "reason",
@@ -47,6 +48,7 @@ class Actor:
         self.created = created
         self.id = created.task
         self.maker = maker
+        self.made = 1  # how often it was constructed, or will have been
         self.state = "waiting"
         self.restarts = created.restarts  # how many are left; below zero: without end
         self.restarted = False
@@ -80,6 +82,7 @@ class Actor:
         if self.restarts > 0:
             self.restarts -= 1
         self.restarted = True
+        self.made += 1
         self.worker = None
         self.gpus = ()
         self.move("waiting")

@@ -419,6 +419,11 @@ class LocalEngine:
         available = {name: max(0, units) / UNIT for name, units in free}
         return ClusterState(total, available, port.node_id, port.namespace, workers)
 
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """Rows about tasks, actors, objects or workers."""
+        rows: list[dict[str, Any]] = self._port.ask("records", kind)
+        return rows
+
     def close(self) -> None:
         """End every process of the session, and free its memory."""
         self._port.close()

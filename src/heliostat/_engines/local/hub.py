@@ -51,13 +51,15 @@ from heliostat._engines.local.messages import (
     Yielded,
 )
 from heliostat._engines.local.pool import MAIL, Pool
+from heliostat._engines.local.records import Records
 from heliostat._engines.local.scheduler import Scheduler
 from heliostat._engines.local.store import Store, create_segment
 from heliostat._engines.local.waiting import Lead, Some, Waiter
 from heliostat._engines.local.waits import Why, maker
+from heliostat._engines.local.window import Window
 from heliostat.exceptions import ObjectStoreFullError, RaySystemError
 
-_QUESTIONS = ("reserve", "unreserve", "describe")
+_QUESTIONS = ("reserve", "unreserve", "describe", "records")
 _COALESCE = 64  # messages to a busy worker that may be sent together
 
 
@@ -122,6 +124,9 @@ class Hub:
         )
         self._watch(self._wake, self._attendant.woken)
         self._watch(self._pool.socket.fileno(), self._read_zygote)
+        self._started = time.monotonic()
+        self._window = Window(self._report)
+        self._watch(self._window.fileno(), self._window.answer)
         self._handlers: dict[type, Callable[[Any], None]] = {
             Send: self._send,
             Resolve: self._resolve,
@@ -237,6 +242,17 @@ class Hub:
         if self._notices:
             return notices.wait(self._lead, waiter, timeout_s, self.explain)
         return self._lead.wait(waiter, timeout_s)
+
+    def records(self) -> Records:
+        """What there is now; the caller is in the tables."""
+        now = time.monotonic()
+        pids, epoch = self._pool.all_pids, time.time() - now
+        return Records(self._scheduler, pids, now, epoch, self.node_id)
+
+    def _report(self) -> dict[str, Any]:
+        waited_for = [*self._waiters, *(id_ for some in self._some for id_ in some.ids)]
+        waits = self.explain(waited_for)
+        return self.records().report(waits, time.monotonic() - self._started)
 
     def explain(self, ids: Collection[bytes]) -> list[str]:
         """Why objects are not there yet, in words."""
@@ -354,6 +370,8 @@ class Hub:
                 payload = self._memory.reserve(event.proc, event.payload)
             elif event.question == "unreserve":
                 self._memory.unreserve(event.proc, event.payload)
+            elif event.question == "records":
+                payload = self.records().rows(event.payload)
             else:
                 payload = tuple(self._scheduler.resources.free.items()), len(self._conns)
         except ObjectStoreFullError as full:
@@ -467,6 +485,7 @@ class Hub:
         for conn in self._conns.values():
             conn.sock.close()
         self._pool.socket.close()
+        self._window.close()
         self._poll.close()
 
     # The end
@@ -491,6 +510,7 @@ class Hub:
                 some.missing = 0
                 some.wake()
             self._poll.close()
+            self._window.close()
             os.close(self._wake)
             _LIVE.discard(self)
             self.store.close()

@@ -66,6 +66,7 @@ class Pool:
         self._segment = segment
         self._facts = facts
         self.pids: dict[int, int] = {}
+        self.all_pids: dict[int, int] = {}  # of workers that have ended, too
         self._start()
 
     def _start(self) -> None:
@@ -124,7 +125,7 @@ class Pool:
             return
         what, proc, number = marshal.loads(data)
         if what == "forked":
-            self.pids[proc] = number
+            self.pids[proc] = self.all_pids[proc] = number
         else:
             self.pids.pop(proc, None)
             yield Exit(proc, describe(number))

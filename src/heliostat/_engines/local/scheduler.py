@@ -27,6 +27,7 @@ from heliostat._engines.local.tasks import Task, WorkerState, run_message
 SLOW_S = 0.02  # a worker that is silent for this long with work ahead gives it back
 IDLE_S = 10.0  # idle workers beyond one per CPU leave after this
 MOST_WORKERS = 512
+KEPT = 10_000  # tasks that have ended, for those who ask what was
 
 
 class Scheduler:
@@ -41,6 +42,8 @@ class Scheduler:
         self.ready: dict[Shape, deque[Task]] = {}
         self.waiting: dict[bytes, list[Task]] = {}  # object -> tasks that need it
         self.durations = Durations()
+        # id, name, actor, parent, sent, process, seconds, end, failure; for `records`
+        self.ended: deque[tuple[Any, ...]] = deque(maxlen=KEPT)
         self._kept = max(1, total.get("CPU", 0) // UNIT)  # idle workers that never leave
         self.out: list[Command] = []
         self.now = 0.0
@@ -220,6 +223,7 @@ class Scheduler:
             self.free_unused(event.values)
             self._give_back(event.proc, event.drops)
             return  # late news of an attempt that was given up
+        self._note_end(task, event.proc, event.seconds, event.failure)
         if task.actor is not None:
             self.actors.call_finished(worker, task, event)
         else:
@@ -230,6 +234,21 @@ class Scheduler:
         self._give_back(event.proc, event.drops)
         if task.actor is None:
             self._next_for(worker)
+
+    def _note_end(self, task: Task, proc: int, seconds: float, failure: int) -> None:
+        self.ended.append(
+            (
+                task.id,
+                task.name,
+                task.actor,
+                task.parent,
+                task.since,
+                proc,
+                seconds,
+                self.now,
+                failure,
+            )
+        )
 
     def free_unused(self, values: Iterable[Value]) -> None:
         """Values that came too late to be anybody's."""
@@ -481,6 +500,8 @@ class Scheduler:
                 self.cancel_task(task, m.Cancelled(DRIVER, task.id, True, True))
 
     def _attempt_lost(self, task: Task, reason: str, *, begun: bool) -> None:
+        if begun:
+            self._note_end(task, 0, self.now - task.since, 1)
         if task.cancelled:
             self.fail(task, failures.cancelled(task.name))
         elif begun and task.retries == 0:

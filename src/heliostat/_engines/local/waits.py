@@ -7,7 +7,7 @@ for (`Waits`) when it has waited for a while, so short waits cost nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from heliostat._core.ids import nth
@@ -66,7 +66,7 @@ class Why:
         first = running_in(self._scheduler, worker)
         where = f"worker process {self._pids.get(worker.proc, '(starting)')}"
         if first is not None and first is not task and not overlaps(actor):
-            return f"comes after {first.name} in {where}, which {self._running(first, actor)}"
+            return f"comes after {first.name}, which {self._running(first, actor)}"
         seconds = self._now - task.since
         what = "is being constructed" if actor is not None and task is actor.maker else "runs"
         text = f"{what} for {seconds:.0f} s in {where}"
@@ -84,17 +84,19 @@ class Why:
 
     def _resources(self, task: Task) -> str:
         free = self._scheduler.resources.free
-        lacks = [
-            f"{name}: {units / UNIT:g} asked for, {max(0, free.get(name, 0)) / UNIT:g} free"
-            for name, units in task.shape
-            if units > free.get(name, 0)
-        ]
+        lacks = {name: units for name, units in task.shape if units > free.get(name, 0)}
         if not lacks:
             return "a worker process"
-        return f"resources ({', '.join(lacks)}), held by {_list(self._holders())}"
+        amounts = ", ".join(
+            f"{name}: {units / UNIT:g} asked for, {max(0, free.get(name, 0)) / UNIT:g} free"
+            for name, units in lacks.items()
+        )
+        return f"resources ({amounts}), held by {_list(self._holders(lacks))}"
 
-    def _holders(self) -> Iterator[str]:
+    def _holders(self, names: Collection[str]) -> Iterator[str]:
         for worker in self._scheduler.workers.values():
+            if not any(name in names for name, _ in worker.shape or ()):
+                continue
             task = running_in(self._scheduler, worker)
             if worker.actor is not None:
                 yield f"actor {self._scheduler.actors.actors[worker.actor].created.name}"

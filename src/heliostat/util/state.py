@@ -1,0 +1,301 @@
+"""What there is and what it does: tasks, actors, objects, workers, nodes. Ray's `ray.util.state`.
+
+The rows are made when they are asked for; nothing is recorded for them but the last 10,000 tasks
+that have ended.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import heliostat as ray
+from heliostat.runtime_context import records
+
+__all__ = [
+    "State",
+    "get_actor",
+    "get_node",
+    "get_objects",
+    "get_task",
+    "get_worker",
+    "list_actors",
+    "list_nodes",
+    "list_objects",
+    "list_tasks",
+    "list_workers",
+    "summarize_actors",
+    "summarize_objects",
+    "summarize_tasks",
+]
+
+Filter = tuple[str, str, Any]
+
+# Shown only with detail=True.
+_DETAILS = {
+    "creation_time_ms", "start_time_ms", "end_time_ms", "required_resources", "death_cause",
+    "is_detached", "num_restarts", "resources",
+}  # fmt: skip
+
+
+class State(Mapping[str, Any]):
+    """One row: its fields are attributes and items.
+
+    Example:
+        >>> State({"name": "f", "state": "RUNNING"}).state
+        'RUNNING'
+    """
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = dict(fields)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_fields" or name not in self._fields:
+            raise AttributeError(f"no field {name!r}; there are: {', '.join(self._fields)}")
+        return self._fields[name]
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def asdict(self) -> dict[str, Any]:
+        """The fields as a dict."""
+        return dict(self._fields)
+
+    def __repr__(self) -> str:
+        return f"State({', '.join(f'{name}={value!r}' for name, value in self._fields.items())})"
+
+
+def list_tasks(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = 100,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[State]:
+    """Tasks and calls of actors: those that run or wait, with the reason, and the last that ended.
+
+    Args:
+        address: Accepted as None only: it is always this session.
+        filters: `(field, "=" or "!=", value)`; a row must pass all.
+        limit: How many rows at most, the newest.
+        timeout: Accepted for Ray's sake: the answer is immediate.
+        detail: Also times, resources and causes.
+        raise_on_missing_output: Accepted for Ray's sake: nothing is ever missing but what `limit`
+            cuts off.
+
+    Raises:
+        ValueError: For an unknown field, a wrong predicate or a limit out of range.
+
+    Example:
+        >>> import heliostat as ray
+        >>> from heliostat.util.state import list_tasks
+        >>> @ray.remote
+        ... def listed(): return 1
+        >>> ray.get(listed.remote())
+        1
+        >>> [task.state for task in list_tasks(filters=[("name", "=", "listed")])]
+        ['FINISHED']
+    """
+    del timeout, raise_on_missing_output
+    return _rows(records("tasks"), address, filters, limit, detail)
+
+
+def list_actors(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = 100,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[State]:
+    """Actors that somebody can still reach, the dead among them; arguments as for `list_tasks`."""
+    del timeout, raise_on_missing_output
+    return _rows(records("actors"), address, filters, limit, detail)
+
+
+def list_objects(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = 100,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[State]:
+    """Objects that somebody refers to, the largest first; arguments as for `list_tasks`."""
+    del timeout, raise_on_missing_output
+    rows = sorted(records("objects"), key=lambda row: int(row["object_size"]))
+    return _rows(rows, address, filters, limit, detail)[::-1]
+
+
+def list_workers(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = 100,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[State]:
+    """Worker processes, and what each runs; arguments as for `list_tasks`."""
+    del timeout, raise_on_missing_output
+    return _rows(records("workers"), address, filters, limit, detail)
+
+
+def list_nodes(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = 100,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[State]:
+    """The one machine there is; arguments as for `list_tasks`."""
+    del timeout, raise_on_missing_output
+    rows = [
+        {
+            "node_id": node["NodeID"],
+            "node_ip": node["NodeManagerAddress"],
+            "is_head_node": True,
+            "state": "ALIVE",
+            "state_message": None,
+            "node_name": node["NodeManagerHostname"],
+            "resources_total": node["Resources"],
+            "labels": node["Labels"],
+        }
+        for node in ray.nodes()
+    ]
+    return _rows(rows, address, filters, limit, detail)
+
+
+def get_task(id: Any, address: str | None = None, timeout: int = 30) -> Any:
+    """The task of this id or ObjectRef; a list if it was tried several times, None if unknown."""
+    del timeout
+    wanted = id.hex()[:24] if isinstance(id, ray.ObjectRef) else str(id)
+    rows = [row for row in records("tasks") if row["task_id"].startswith(wanted)]
+    found = _rows(rows, address, None, 10_000, True)
+    return found[0] if len(found) == 1 else found or None
+
+
+def get_actor(id: str, address: str | None = None, timeout: int = 30) -> State | None:
+    """The actor of this id, or None."""
+    return _one(list_actors(address, [("actor_id", "=", id)], detail=True, timeout=timeout))
+
+
+def get_worker(id: str, address: str | None = None, timeout: int = 30) -> State | None:
+    """The worker process of this id, or None."""
+    return _one(list_workers(address, [("worker_id", "=", id)], detail=True, timeout=timeout))
+
+
+def get_node(id: str, address: str | None = None, timeout: int = 30) -> State | None:
+    """The machine of this id, or None."""
+    return _one(list_nodes(address, [("node_id", "=", id)], detail=True, timeout=timeout))
+
+
+def get_objects(id: str, address: str | None = None, timeout: int = 30) -> list[State]:
+    """The object of this id, in a list; empty if it is not known."""
+    return list_objects(address, [("object_id", "=", id)], detail=True, timeout=timeout)
+
+
+def _one(rows: list[State]) -> State | None:
+    return rows[0] if rows else None
+
+
+def summarize_tasks(address: str | None = None, timeout: int = 30) -> dict[str, Any]:
+    """How many tasks of each name are in each state.
+
+    Example:
+        >>> from heliostat.util.state import summarize_tasks
+        >>> sorted(summarize_tasks()["cluster"])
+        ['summary', 'summary_by', 'total_actor_scheduled', 'total_actor_tasks', 'total_tasks']
+    """
+    rows = list_tasks(address, limit=1_000_000, timeout=timeout)
+    summary: dict[str, Any] = {}
+    for row in rows:
+        entry = summary.setdefault(
+            row["name"],
+            {"func_or_class_name": row["name"], "type": row["type"], "state_counts": Counter()},
+        )
+        entry["state_counts"][row["state"]] += 1
+    kinds = Counter(row["type"] for row in rows)
+    return {
+        "cluster": {
+            "summary": _plain(summary, "state_counts"),
+            "summary_by": "func_name",
+            "total_tasks": kinds["NORMAL_TASK"],
+            "total_actor_tasks": kinds["ACTOR_TASK"],
+            "total_actor_scheduled": kinds["ACTOR_CREATION_TASK"],
+        }
+    }
+
+
+def summarize_actors(address: str | None = None, timeout: int = 30) -> dict[str, Any]:
+    """How many actors of each class are in each state."""
+    rows = list_actors(address, limit=1_000_000, timeout=timeout)
+    summary: dict[str, Any] = {}
+    for row in rows:
+        entry = summary.setdefault(
+            row["class_name"], {"class_name": row["class_name"], "state_counts": Counter()}
+        )
+        entry["state_counts"][row["state"]] += 1
+    return {
+        "cluster": {
+            "summary": _plain(summary, "state_counts"),
+            "summary_by": "class",
+            "total_actors": len(rows),
+        }
+    }
+
+
+def summarize_objects(address: str | None = None, timeout: int = 30) -> dict[str, Any]:
+    """How many objects there are, and how many bytes they have."""
+    rows = list_objects(address, limit=1_000_000, timeout=timeout)
+    return {
+        "cluster": {
+            "summary_by": "all",
+            "total_objects": len(rows),
+            "total_size_mb": sum(row["object_size"] for row in rows) / 1e6,
+            "task_state_counts": dict(Counter(row["task_status"] for row in rows)),
+            "pid": os.getpid(),
+        }
+    }
+
+
+def _plain(summary: dict[str, Any], field: str) -> dict[str, Any]:
+    return {key: {**entry, field: dict(entry[field])} for key, entry in summary.items()}
+
+
+def _rows(
+    rows: Iterable[Mapping[str, Any]],
+    address: str | None,
+    filters: Sequence[Filter] | None,
+    limit: int,
+    detail: bool,
+) -> list[State]:
+    if address not in (None, "local", "auto"):
+        raise NotImplementedError(
+            f"address={address!r}: only this session can be asked; leave it out"
+        )
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"limit must be an int >= 1, got {limit!r}")
+    found = [row for row in rows if all(_passes(row, *wanted) for wanted in filters or ())]
+    return [
+        State({name: value for name, value in row.items() if detail or name not in _DETAILS})
+        for row in found[-limit:]
+    ]
+
+
+def _passes(row: Mapping[str, Any], field: str, predicate: str, value: Any) -> bool:
+    if field not in row:
+        raise ValueError(f"there is no field {field!r} to filter by; there are: {', '.join(row)}")
+    if predicate not in ("=", "!="):
+        raise ValueError(f'a filter\'s predicate is "=" or "!=", got {predicate!r}')
+    same = str(row[field]).lower() == str(value).lower()
+    return same is (predicate == "=")

@@ -1,0 +1,160 @@
+"""util.state and timeline say what there is, what runs, and why something does not."""
+
+import json
+import os
+
+import pytest
+
+import heliostat as ray
+from heliostat.runtime_context import records
+from heliostat.testing._session import Gate
+from heliostat.testing.clock import until
+from heliostat.util import state
+
+
+@pytest.fixture(autouse=True, params=["local", "inline"])
+def engine(request):
+    """A fresh session, because its history is what is tested."""
+    ray.init(engine=request.param, num_cpus=1)
+    yield request.param
+    ray.shutdown()
+
+
+@ray.remote
+def echo(value):
+    return value
+
+
+@ray.remote
+def fail():
+    raise KeyError("no")
+
+
+@ray.remote
+class Keeper:
+    def wait(self, gate):
+        gate.wait()
+        return os.getpid()
+
+
+def test_tasks_that_have_ended_are_listed_with_their_end():
+    ray.get([echo.remote(1), echo.remote(2)])
+    with pytest.raises(KeyError):
+        ray.get(fail.remote())
+    done = state.list_tasks(filters=[("name", "=", "echo")], detail=True)
+    assert [task.state for task in done] == ["FINISHED", "FINISHED"]
+    assert all(task.start_time_ms <= task.end_time_ms for task in done)
+    (failed,) = state.list_tasks(filters=[("state", "=", "failed")])
+    assert (failed["name"], failed.error_type) == ("fail", "TASK_EXECUTION_EXCEPTION")
+    assert len(state.list_tasks(limit=2)) == 2
+    assert "start_time_ms" not in failed
+
+
+def test_a_task_is_found_by_its_reference_and_counted_by_its_name():
+    ref = echo.remote(1)
+    ray.get(ref)
+    assert state.get_task(ref).name == "echo"
+    assert state.get_task("no such") is None
+    summary = state.summarize_tasks()["cluster"]
+    assert summary["total_tasks"] == 1
+    assert summary["summary"]["echo"]["state_counts"] == {"FINISHED": 1}
+
+
+def test_actors_are_listed_with_their_state():
+    keeper = Keeper.options(name="the keeper").remote()
+    ray.get(keeper.__ray_ready__.remote())
+    (row,) = state.list_actors()
+    assert (row.class_name, row.name, row.state) == ("Keeper", "the keeper", "ALIVE")
+    assert state.get_actor(row.actor_id).num_restarts == 0
+    ray.kill(keeper)
+    until(lambda: state.list_actors()[0].state == "DEAD", "it is dead")
+    assert "kill" in state.list_actors(detail=True)[0].death_cause
+    assert state.summarize_actors()["cluster"]["summary"]["Keeper"]["state_counts"] == {"DEAD": 1}
+
+
+def test_this_machine_is_the_only_node():
+    (node,) = state.list_nodes()
+    assert (node.state, node.is_head_node, node.resources_total["CPU"]) == ("ALIVE", True, 1.0)
+    assert state.get_node(node.node_id) == node
+
+
+def test_what_runs_and_waits_is_listed_with_the_reason(engine, tmp_path):
+    if engine == "inline":
+        pytest.skip("nothing runs there while somebody asks")
+    gate, keeper = Gate(tmp_path), Keeper.remote()
+    first, second = keeper.wait.remote(gate), keeper.wait.remote(gate)
+    third = echo.remote(second)
+
+    def states():
+        return [row.state for row in state.list_tasks(filters=[("name", "!=", "Keeper.__init__")])]
+
+    until(
+        lambda: states() == ["RUNNING", "SUBMITTED_TO_WORKER", "PENDING_ARGS_AVAIL"], "all is set"
+    )
+    rows = {row["task_id"]: row for row in state.list_tasks()}
+    running, queued, waiting = (rows[ref.hex()] for ref in (first, second, third))
+    assert running.reason.startswith("runs for 0 s in worker process ")
+    assert queued.reason.startswith("comes after Keeper.wait, which runs")
+    assert waiting.reason.startswith("waits for its arguments: Keeper.wait comes after")
+    (worker,) = [row for row in state.list_workers() if row.runs]
+    assert (worker.actor, worker.runs) == ("Keeper", "Keeper.wait")
+    assert state.get_worker(worker.worker_id).pid == worker.pid == running.worker_pid
+    (actor,) = state.list_actors()
+    assert actor.num_pending_calls == 2
+    gate.open()
+    assert ray.get(third, timeout=20) == worker.pid
+
+
+def test_objects_are_listed_with_their_size_the_largest_first(engine):
+    if engine == "inline":
+        pytest.skip("values are not counted there")
+    small, large = ray.put("x"), ray.put(bytes(1 << 20))
+    rows = state.list_objects(detail=True)
+    assert [row.object_id for row in rows] == [large.hex(), small.hex()]
+    assert rows[0].object_size >= 1 << 20
+    assert state.get_objects(small.hex())[0].reference_type == "LOCAL_REFERENCE"
+    assert state.summarize_objects()["cluster"]["total_objects"] == 2
+
+
+def test_tasks_may_ask_too():
+    @ray.remote
+    def ask():
+        return [row.name for row in state.list_tasks()]
+
+    ray.get(echo.remote(1))
+    assert "echo" in ray.get(ask.remote())
+
+
+def test_a_row_is_a_mapping_and_has_attributes():
+    row = state.State({"name": "f", "state": "RUNNING"})
+    assert dict(row) == row.asdict() == {"name": "f", "state": "RUNNING"}
+    assert len(row) == 2
+    assert repr(row) == "State(name='f', state='RUNNING')"
+    with pytest.raises(AttributeError, match="no field 'nam'; there are: name, state"):
+        _ = row.nam
+
+
+def test_mistakes_are_told():
+    ray.get(echo.remote(1))
+    with pytest.raises(ValueError, match="no field 'nam' to filter by; there are: task_id"):
+        state.list_tasks(filters=[("nam", "=", "x")])
+    with pytest.raises(
+        ValueError, match='predicate is "=" or "!=", got "like"'.replace('"like"', "'like'")
+    ):
+        state.list_tasks(filters=[("name", "like", "x")])
+    with pytest.raises(ValueError, match="limit must be an int >= 1"):
+        state.list_tasks(limit=0)
+    with pytest.raises(NotImplementedError, match="only this session"):
+        state.list_tasks(address="10.0.0.1:8265")
+    with pytest.raises(ValueError, match="not of 'cats'"):
+        records("cats")
+
+
+def test_a_timeline_is_a_chrome_trace(tmp_path):
+    ray.get([echo.remote(1), echo.remote(2)])
+    events = ray.timeline()
+    assert [event["name"] for event in events] == ["echo", "echo"]
+    assert ray.timeline(str(tmp_path / "trace.json")) is None
+    (first, _) = json.loads((tmp_path / "trace.json").read_text())
+    assert first["ph"] == "X"
+    assert first["dur"] >= 0
