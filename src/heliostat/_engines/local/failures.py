@@ -9,6 +9,7 @@ from heliostat.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
     ObjectLostError,
+    OutOfMemoryError,
     TaskCancelledError,
     WorkerCrashedError,
 )
@@ -30,6 +31,16 @@ def crashed(name: str, reason: str) -> Value:
         WorkerCrashedError(
             f"the worker process died while it ran {name}: {reason}. Retries are used up; "
             "max_retries=... allows more"
+        )
+    )
+
+
+def out_of_memory(reason: str, largest: str) -> Value:
+    """The worker was ended because it, or the machine, had too little memory."""
+    return as_value(
+        OutOfMemoryError(
+            f"the worker process was ended: {reason}. {largest}Ask for more with memory=, pass "
+            "smaller pieces, or run fewer at once with num_cpus="
         )
     )
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from heliostat._core.ids import fresh
 from heliostat._core.options import UNIT, InitOptions
-from heliostat._engines.local import failures, machine, notices
+from heliostat._engines.local import failures, machine, notices, oom
 from heliostat._engines.local.attendant import Attendant
 from heliostat._engines.local.conn import Conn
 from heliostat._engines.local.guard import Guard
@@ -35,6 +35,7 @@ from heliostat._engines.local.messages import (
     Answered,
     Asked,
     Defined,
+    Doomed,
     Dropped,
     EndAwaited,
     Finished,
@@ -138,7 +139,10 @@ class Hub:
         }
         _LIVE.add(self)
         self._perform(self._scheduler.prestart(min(2, max(1, total["CPU"] // UNIT))))
+        self._threshold = oom.threshold()
+        self._watch_memory = oom.Watch(self._look_at_memory)
         self._attendant.start()
+        self._watch_memory.start()
 
     # The port, as the driver's engine uses it
 
@@ -248,6 +252,21 @@ class Hub:
         now = time.monotonic()
         pids, epoch = self._pool.all_pids, time.time() - now
         return Records(self._scheduler, pids, now, epoch, self.node_id)
+
+    def _look_at_memory(self) -> None:
+        """End a worker if memory runs out."""
+        with self._guard:
+            busy = self._scheduler.staff.busy()
+        pids = self._pool.pids
+        usage = [w._replace(rss=oom.private_bytes(pids.get(w.proc))) for w in busy]
+        victim = oom.choose(usage, *oom.machine_bytes(), self._threshold) if usage else None
+        if victim is None:
+            return
+        with self._guard:
+            largest = self.records().largest()
+            error = failures.out_of_memory(victim.reason, largest)
+            self._handle(Doomed(victim.proc, f"it ran out of memory: {victim.reason}", error))
+            self._flush(lazily=False)
 
     def _report(self) -> dict[str, Any]:
         waited_for = [*self._waiters, *(id_ for some in self._some for id_ in some.ids)]
@@ -496,6 +515,7 @@ class Hub:
             return
         self._closed = True
         self._attendant.end()
+        self._watch_memory.end()
         self._pool.close()
         with self._guard:
             for conn in self._conns.values():

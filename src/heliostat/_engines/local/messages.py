@@ -253,6 +253,14 @@ class WorkerLost(Message):
     reason: str
 
 
+class Doomed(Message):
+    """A worker has to be ended; `error` becomes the error of what it runs."""
+
+    proc: int
+    reason: str
+    error: Value
+
+
 class Tick(Message):
     """Time has passed."""
 

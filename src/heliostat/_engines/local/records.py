@@ -61,6 +61,17 @@ class Records:
         }
         return kinds[kind]()
 
+    def largest(self) -> str:
+        """The largest objects in shared memory, in a sentence; empty if there are none."""
+        sizes = sorted(
+            (size_of(e.value) for e in self._scheduler.owned.objects.values() if stored(e.value)),
+            reverse=True,
+        )
+        if not sizes:
+            return ""
+        shown = ", ".join(f"{size / 1e6:.1f} MB" for size in sizes[:3])
+        return f"The largest of {len(sizes)} objects in shared memory: {shown}. "
+
     def report(self, waits: list[str], seconds: float) -> Row:
         """All of the session for a person: what runs or waits now, and the largest objects.
 

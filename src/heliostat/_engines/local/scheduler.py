@@ -14,7 +14,7 @@ from typing import Any
 
 from heliostat._core.ids import nth
 from heliostat._core.options import UNIT
-from heliostat._engines.local import failures, waits
+from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.actor_scheduler import ActorScheduler
 from heliostat._engines.local.durations import Durations
@@ -23,9 +23,8 @@ from heliostat._engines.local.ownership import Entry, Ownership
 from heliostat._engines.local.resources import Resources
 from heliostat._engines.local.streams import StreamScheduler
 from heliostat._engines.local.tasks import Task, WorkerState, run_message
+from heliostat._engines.local.worker_scheduler import IDLE_S, SLOW_S, WorkerScheduler
 
-SLOW_S = 0.02  # a worker that is silent for this long with work ahead gives it back
-IDLE_S = 10.0  # idle workers beyond one per CPU leave after this
 MOST_WORKERS = 512
 KEPT = 10_000  # tasks that have ended, for those who ask what was
 
@@ -44,7 +43,7 @@ class Scheduler:
         self.durations = Durations()
         # id, name, actor, parent, sent, process, seconds, end, failure; for `records`
         self.ended: deque[tuple[Any, ...]] = deque(maxlen=KEPT)
-        self._kept = max(1, total.get("CPU", 0) // UNIT)  # idle workers that never leave
+        self.kept = max(1, total.get("CPU", 0) // UNIT)  # idle workers that never leave
         self.out: list[Command] = []
         self.now = 0.0
         self._next_proc = 1
@@ -54,25 +53,21 @@ class Scheduler:
             m.Put: self._put,
             m.Wanted: self._wanted,
             m.Dropped: self._dropped,
-            m.Blocked: self._blocked,
-            m.Resumed: self._resumed,
-            m.Waits: self._waits,
-            m.Returned: self._returned,
             m.Cancelled: self.cancel,
-            m.WorkerLost: self._worker_lost,
-            m.Tick: self._tick,
         }
         self.actors = ActorScheduler(self)
         self.streams = StreamScheduler(self, capacity)
+        self.staff = WorkerScheduler(self)
         self._handlers.update(self.actors.handlers())
         self._handlers.update(self.streams.handlers())
+        self._handlers.update(self.staff.handlers())
 
     def handle(self, event: Any, now: float) -> list[Command]:
         """What to do about an event."""
         self.now = now
         self._handlers[type(event)](event)
         if self.owned.unheld:
-            self._sweep()
+            self.sweep()
         out, self.out = self.out, []
         return out
 
@@ -223,7 +218,7 @@ class Scheduler:
             self.free_unused(event.values)
             self._give_back(event.proc, event.drops)
             return  # late news of an attempt that was given up
-        self._note_end(task, event.proc, event.seconds, event.failure)
+        self.note_end(task, event.proc, event.seconds, event.failure)
         if task.actor is not None:
             self.actors.call_finished(worker, task, event)
         else:
@@ -235,7 +230,8 @@ class Scheduler:
         if task.actor is None:
             self._next_for(worker)
 
-    def _note_end(self, task: Task, proc: int, seconds: float, failure: int) -> None:
+    def note_end(self, task: Task, proc: int, seconds: float, failure: int) -> None:
+        """An attempt has ended; remember it for those who ask."""
         self.ended.append(
             (
                 task.id,
@@ -409,7 +405,7 @@ class Scheduler:
             for id_, times in drops:
                 self.owned.give_back(proc, id_, times)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """What nobody holds any more: memory to free, actors to end."""
         actors = self.actors.actors
         while self.owned.unheld:
@@ -424,92 +420,6 @@ class Scheduler:
             if value[0] == STORED:
                 self.out.append(m.Free(value))
         self.owned.freed.clear()
-
-    # Workers block, are slow, or die
-
-    def _blocked(self, event: m.Blocked) -> None:
-        worker = self.workers.get(event.proc)
-        if worker is None:
-            return
-        self._take_back(worker, event.returned)
-        if worker.shape is not None and not worker.blocked:
-            worker.blocked = True
-            self.resources.lend(worker.shape)
-        self.dispatch()
-
-    def _waits(self, event: m.Waits) -> None:
-        worker = self.workers.get(event.proc)
-        if worker is None:
-            return
-        worker.waits = event.ids
-        circle = waits.deadlock(self, event.proc) if event.ids else None
-        if circle is not None:
-            self.out.append(m.Send(event.proc, m.Deadlocked(circle)))
-
-    def _resumed(self, event: m.Resumed) -> None:
-        worker = self.workers.get(event.proc)
-        if worker is not None and worker.blocked and worker.shape is not None:
-            worker.blocked = False
-            self.resources.reclaim(worker.shape)
-
-    def _returned(self, event: m.Returned) -> None:
-        worker = self.workers.get(event.proc)
-        if worker is not None:
-            worker.heard = self.now
-            self._take_back(worker, event.tasks)
-            self.dispatch()
-
-    def _take_back(self, worker: WorkerState, ids: tuple[bytes, ...]) -> None:
-        for id_ in reversed(ids):
-            task = self.tasks.get(id_)
-            if task is not None and task.worker is worker and task.actor is None:
-                worker.tasks.remove(task)
-                task.worker = None
-                task.move("ready")
-                self.durations.forget(task.key)  # what is ahead was not short after all
-                self.enqueue(task, first=True)
-
-    def _worker_lost(self, event: m.WorkerLost) -> None:
-        worker = self.workers.pop(event.proc, None)
-        if worker is None:
-            return
-        if worker in self.idle:
-            self.idle.remove(worker)
-        worker.killed = worker.killed or event.reason
-        tasks, worker.tasks = worker.tasks, deque()
-        if worker.actor is None:
-            self.set_free(worker)
-        for position, task in enumerate(tasks):
-            task.worker = None
-            self._attempt_lost(task, worker.killed, begun=position == 0)
-        if worker.actor is not None:
-            self.actors.worker_lost(worker)
-        self.owned.forget(event.proc)
-        self._sweep()
-        self._end_orphans(event.proc)
-        self.dispatch()
-
-    def _end_orphans(self, proc: int) -> None:
-        """What a lost process had asked for, and nobody else waits for, is stopped."""
-        self.actors.end_orphans(proc)
-        for task in list(self.tasks.values()):
-            if task.event.proc != proc or task.actor is not None or task.id not in self.tasks:
-                continue
-            entry = self.owned.objects.get(task.id)
-            if entry is None or entry.count <= 0:
-                self.cancel_task(task, m.Cancelled(DRIVER, task.id, True, True))
-
-    def _attempt_lost(self, task: Task, reason: str, *, begun: bool) -> None:
-        if begun:
-            self._note_end(task, 0, self.now - task.since, 1)
-        if task.cancelled:
-            self.fail(task, failures.cancelled(task.name))
-        elif begun and task.retries == 0:
-            self.fail(task, failures.crashed(task.name, reason))
-        else:
-            task.retries -= begun and task.retries > 0
-            task.move("ready")
-            self.enqueue(task, first=True)
 
     # Cancellation
 
@@ -554,29 +464,16 @@ class Scheduler:
             self.out.append(m.Send(worker.proc, m.Cancel(task.id)))
             self.out.append(m.Nudge(worker.proc))
 
-    # Time
-
     def deadline(self) -> float | None:
         """When `Tick` is due, if at all."""
         due: float | None = None
         for worker in self.workers.values():
             if len(worker.tasks) > 1 and (due is None or worker.heard + SLOW_S < due):
                 due = worker.heard + SLOW_S
-        if len(self.idle) > self._kept:
+        if len(self.idle) > self.kept:
             idle_until = min(w.heard for w in self.idle) + IDLE_S
             due = idle_until if due is None else min(due, idle_until)
         return due
-
-    def _tick(self, event: m.Tick) -> None:
-        for worker in self.workers.values():
-            if len(worker.tasks) > 1 and worker.heard + SLOW_S <= self.now:
-                worker.heard = self.now
-                self.out.append(m.Send(worker.proc, m.GiveBack()))
-                self.out.append(m.Nudge(worker.proc))
-        while len(self.idle) > self._kept and self.idle[0].heard + IDLE_S <= self.now:
-            worker = self.idle.pop(0)
-            worker.killed = "it was idle"
-            self.out.append(m.Send(worker.proc, m.Stop()))
 
     def entry(self, id_: bytes) -> Entry | None:
         """What is known of an object."""

@@ -90,7 +90,18 @@ def run_message(task: Task, needs: tuple[tuple[bytes, Value], ...]) -> Run:
 class WorkerState:
     """A process as the scheduler sees it."""
 
-    __slots__ = ("actor", "blocked", "gpus", "heard", "killed", "proc", "shape", "tasks", "waits")
+    __slots__ = (
+        "actor",
+        "blocked",
+        "doom",
+        "gpus",
+        "heard",
+        "killed",
+        "proc",
+        "shape",
+        "tasks",
+        "waits",
+    )
 
     def __init__(self, proc: int, now: float) -> None:
         self.proc = proc
@@ -102,3 +113,4 @@ class WorkerState:
         self.actor: bytes | None = None
         self.heard = now
         self.killed = ""
+        self.doom: Value | None = None  # the error of what it runs, if it was ended for a reason

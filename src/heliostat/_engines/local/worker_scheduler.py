@@ -1,0 +1,172 @@
+"""WorkerScheduler: what it means that a worker blocks, is slow, idle, out of memory or gone. Pure.
+
+Works on the tables of the Scheduler that it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from heliostat._core.options import UNIT
+from heliostat._engines.local import failures, waits
+from heliostat._engines.local import messages as m
+from heliostat._engines.local.messages import DRIVER, Value
+from heliostat._engines.local.oom import Usage
+from heliostat._engines.local.tasks import Task, WorkerState
+from heliostat._engines.local.waits import running_in
+
+if TYPE_CHECKING:
+    from heliostat._engines.local.scheduler import Scheduler
+
+SLOW_S = 0.02  # a worker that is silent for this long with work ahead gives it back
+IDLE_S = 10.0  # idle workers beyond one per CPU leave after this
+
+
+class WorkerScheduler:
+    """The workers of a session."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+
+    def handlers(self) -> dict[type, Callable[[Any], None]]:
+        """The events that are decided here."""
+        return {
+            m.Blocked: self._blocked,
+            m.Resumed: self._resumed,
+            m.Waits: self._waits,
+            m.Returned: self._returned,
+            m.WorkerLost: self._worker_lost,
+            m.Doomed: self._doomed,
+            m.Tick: self._tick,
+        }
+
+    def _blocked(self, event: m.Blocked) -> None:
+        scheduler = self.scheduler
+        worker = scheduler.workers.get(event.proc)
+        if worker is None:
+            return
+        self._take_back(worker, event.returned)
+        if worker.shape is not None and not worker.blocked:
+            worker.blocked = True
+            scheduler.resources.lend(worker.shape)
+        scheduler.dispatch()
+
+    def _waits(self, event: m.Waits) -> None:
+        scheduler = self.scheduler
+        worker = scheduler.workers.get(event.proc)
+        if worker is None:
+            return
+        worker.waits = event.ids
+        circle = waits.deadlock(scheduler, event.proc) if event.ids else None
+        if circle is not None:
+            scheduler.out.append(m.Send(event.proc, m.Deadlocked(circle)))
+
+    def _resumed(self, event: m.Resumed) -> None:
+        scheduler = self.scheduler
+        worker = scheduler.workers.get(event.proc)
+        if worker is not None and worker.blocked and worker.shape is not None:
+            worker.blocked = False
+            scheduler.resources.reclaim(worker.shape)
+
+    def _returned(self, event: m.Returned) -> None:
+        scheduler = self.scheduler
+        worker = scheduler.workers.get(event.proc)
+        if worker is not None:
+            worker.heard = scheduler.now
+            self._take_back(worker, event.tasks)
+            scheduler.dispatch()
+
+    def _take_back(self, worker: WorkerState, ids: tuple[bytes, ...]) -> None:
+        scheduler = self.scheduler
+        for id_ in reversed(ids):
+            task = scheduler.tasks.get(id_)
+            if task is not None and task.worker is worker and task.actor is None:
+                worker.tasks.remove(task)
+                task.worker = None
+                task.move("ready")
+                scheduler.durations.forget(task.key)  # what is ahead was not short after all
+                scheduler.enqueue(task, first=True)
+
+    def _doomed(self, event: m.Doomed) -> None:
+        scheduler = self.scheduler
+        worker = scheduler.workers.get(event.proc)
+        if worker is not None and not worker.killed:
+            worker.killed, worker.doom = event.reason, event.error
+            scheduler.out.append(m.Kill(worker.proc))
+
+    def _worker_lost(self, event: m.WorkerLost) -> None:
+        scheduler = self.scheduler
+        worker = scheduler.workers.pop(event.proc, None)
+        if worker is None:
+            return
+        if worker in scheduler.idle:
+            scheduler.idle.remove(worker)
+        worker.killed = worker.killed or event.reason
+        tasks, worker.tasks = worker.tasks, deque()
+        if worker.actor is None:
+            scheduler.set_free(worker)
+        for position, task in enumerate(tasks):
+            task.worker = None
+            error = worker.doom or failures.crashed(task.name, worker.killed)
+            self._attempt_lost(task, error, begun=position == 0)
+        if worker.actor is not None:
+            scheduler.actors.worker_lost(worker)
+        scheduler.owned.forget(event.proc)
+        scheduler.sweep()
+        self._end_orphans(event.proc)
+        scheduler.dispatch()
+
+    def _end_orphans(self, proc: int) -> None:
+        """What a lost process had asked for, and nobody else waits for, is stopped."""
+        scheduler = self.scheduler
+        scheduler.actors.end_orphans(proc)
+        for task in list(scheduler.tasks.values()):
+            if task.event.proc != proc or task.actor is not None or task.id not in scheduler.tasks:
+                continue
+            entry = scheduler.owned.objects.get(task.id)
+            if entry is None or entry.count <= 0:
+                scheduler.cancel_task(task, m.Cancelled(DRIVER, task.id, True, True))
+
+    def _attempt_lost(self, task: Task, error: Value, *, begun: bool) -> None:
+        scheduler = self.scheduler
+        if begun:
+            scheduler.note_end(task, 0, scheduler.now - task.since, 1)
+        if task.cancelled:
+            scheduler.fail(task, failures.cancelled(task.name))
+        elif begun and task.retries == 0:
+            scheduler.fail(task, error)
+        else:
+            task.retries -= begun and task.retries > 0
+            task.move("ready")
+            scheduler.enqueue(task, first=True)
+
+    # Time
+
+    def _tick(self, event: m.Tick) -> None:
+        scheduler = self.scheduler
+        for worker in scheduler.workers.values():
+            if len(worker.tasks) > 1 and worker.heard + SLOW_S <= scheduler.now:
+                worker.heard = scheduler.now
+                scheduler.out.append(m.Send(worker.proc, m.GiveBack()))
+                scheduler.out.append(m.Nudge(worker.proc))
+        while (
+            len(scheduler.idle) > scheduler.kept
+            and scheduler.idle[0].heard + IDLE_S <= scheduler.now
+        ):
+            worker = scheduler.idle.pop(0)
+            worker.killed = "it was idle"
+            scheduler.out.append(m.Send(worker.proc, m.Stop()))
+
+    def busy(self) -> list[Usage]:
+        """Workers that run something; how much memory they have is not known here."""
+        scheduler = self.scheduler
+        found = []
+        for worker in scheduler.workers.values():
+            task = running_in(scheduler, worker)
+            if task is not None and task.state != "ready" and not worker.killed:
+                limit = dict(worker.shape or ()).get("memory", 0) // UNIT
+                again = task.retries != 0
+                found.append(Usage(worker.proc, task.name, 0, limit, task.since, again))
+        return found
