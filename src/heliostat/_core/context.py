@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -177,6 +176,8 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     ]
     if filename is None:
         return events
+    import json  # noqa: PLC0415 - only here, and every program would load it
+
     with open(filename, "w") as file:
         json.dump(events, file)
     return None

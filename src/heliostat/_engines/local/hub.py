@@ -18,7 +18,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heliostat._core.ids import fresh
 from heliostat._core.options import UNIT, InitOptions
@@ -52,11 +52,9 @@ from heliostat._engines.local.messages import (
     Yielded,
 )
 from heliostat._engines.local.pool import MAIL, Pool
-from heliostat._engines.local.records import Records
 from heliostat._engines.local.scheduler import Scheduler
 from heliostat._engines.local.store import Store, create_segment
 from heliostat._engines.local.waiting import Lead, Some, Waiter
-from heliostat._engines.local.waits import Why, maker
 from heliostat._engines.local.window import Window
 from heliostat.exceptions import ObjectStoreFullError, RaySystemError
 
@@ -83,6 +81,10 @@ def _abandon_all() -> None:
 
 
 os.register_at_fork(after_in_child=_abandon_all)
+
+
+if TYPE_CHECKING:
+    from heliostat._engines.local.records import Records
 
 
 class Hub:
@@ -249,6 +251,8 @@ class Hub:
 
     def records(self) -> Records:
         """What there is now; the caller is in the tables."""
+        from heliostat._engines.local.records import Records  # noqa: PLC0415 - seldom asked for
+
         now = time.monotonic()
         pids, epoch = self._pool.all_pids, time.time() - now
         return Records(self._scheduler, pids, now, epoch, self.node_id)
@@ -275,6 +279,8 @@ class Hub:
 
     def explain(self, ids: Collection[bytes]) -> list[str]:
         """Why objects are not there yet, in words."""
+        from heliostat._engines.local.waits import Why, maker  # noqa: PLC0415 - seldom asked for
+
         with self._guard:
             why = Why(self._scheduler, self._pool.pids, time.monotonic())
             absent = [id_ for id_ in ids if maker(self._scheduler, id_) is not None]

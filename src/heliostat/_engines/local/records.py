@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from heliostat._core.options import UNIT
 from heliostat._engines.local.messages import ERROR, STORED
-from heliostat._engines.local.waits import Why, actor_of, running_in
+from heliostat._engines.local.waits import Why, actor_of
 
 if TYPE_CHECKING:
     from heliostat._engines.local.actors import Actor
@@ -115,7 +115,7 @@ class Records:
         state = _STATES.get(task.state, "RUNNING")
         proc = 0 if task.worker is None else task.worker.proc
         start = task.since if task.state == "running" else None
-        if task.state == "running" and running_in(self._scheduler, task.worker) is not task:
+        if task.state == "running" and self._scheduler.running_in(task.worker) is not task:
             actor = actor_of(self._scheduler, task)
             if actor is None or not actor.created.out_of_order:
                 state, start = "SUBMITTED_TO_WORKER", None
@@ -212,7 +212,7 @@ class Records:
     def _workers(self) -> list[Row]:
         rows = []
         for worker in self._scheduler.workers.values():
-            task = running_in(self._scheduler, worker)
+            task = self._scheduler.running_in(worker)
             busy = task is not None and task.state == "running"
             actor = self._scheduler.actors.actors.get(worker.actor or b"")
             rows.append(

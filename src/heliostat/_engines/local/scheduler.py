@@ -475,6 +475,13 @@ class Scheduler:
             due = idle_until if due is None else min(due, idle_until)
         return due
 
+    def running_in(self, worker: WorkerState) -> Task | None:
+        """What runs in a process; for an actor that overlaps calls, the first of them."""
+        if worker.actor is None:
+            return worker.tasks[0] if worker.tasks else None
+        actor = self.actors.actors.get(worker.actor)
+        return None if actor is None else next(iter(actor.calls.values()), actor.maker)
+
     def entry(self, id_: bytes) -> Entry | None:
         """What is known of an object."""
         return self.owned.objects.get(id_)

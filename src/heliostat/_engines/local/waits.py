@@ -16,7 +16,7 @@ from heliostat._core.options import UNIT
 if TYPE_CHECKING:
     from heliostat._engines.local.actors import Actor
     from heliostat._engines.local.scheduler import Scheduler
-    from heliostat._engines.local.tasks import Task, WorkerState
+    from heliostat._engines.local.tasks import Task
 
 
 def maker(scheduler: Scheduler, id_: bytes) -> Task | None:
@@ -63,7 +63,7 @@ class Why:
 
     def _running(self, task: Task, actor: Actor | None) -> str:
         worker = task.worker
-        first = running_in(self._scheduler, worker)
+        first = self._scheduler.running_in(worker)
         where = f"worker process {self._pids.get(worker.proc, '(starting)')}"
         if first is not None and first is not task and not overlaps(actor):
             return f"comes after {first.name}, which {self._running(first, actor)}"
@@ -97,7 +97,7 @@ class Why:
         for worker in self._scheduler.workers.values():
             if not any(name in names for name, _ in worker.shape or ()):
                 continue
-            task = running_in(self._scheduler, worker)
+            task = self._scheduler.running_in(worker)
             if worker.actor is not None:
                 yield f"actor {self._scheduler.actors.actors[worker.actor].created.name}"
             elif worker.shape and task is not None:
@@ -116,14 +116,6 @@ def actor_of(scheduler: Scheduler, task: Task) -> Actor | None:
 def overlaps(actor: Actor | None) -> bool:
     """Whether calls of an actor may run at once."""
     return actor is not None and actor.created.out_of_order
-
-
-def running_in(scheduler: Scheduler, worker: WorkerState) -> Task | None:
-    """What runs in a process; for an actor that overlaps calls, the first of them."""
-    if worker.actor is None:
-        return worker.tasks[0] if worker.tasks else None
-    actor = scheduler.actors.actors.get(worker.actor)
-    return None if actor is None else next(iter(actor.calls.values()), actor.maker)
 
 
 def _list(parts: Iterable[str], most: int = 4) -> str:
@@ -184,7 +176,7 @@ class _Search:
 
     def _runs_on(self, task: Task, actor: Actor | None) -> bool:
         worker = task.worker
-        first = running_in(self._scheduler, worker)
+        first = self._scheduler.running_in(worker)
         if first is not None and first is not task and not overlaps(actor):
             return first.id in self._known
         return not worker.waits or any(self.may_come(id_) for id_ in worker.waits)
@@ -193,7 +185,7 @@ class _Search:
         """Follow the waits from `proc` until they come back."""
         steps: list[str] = []
         seen: set[bytes] = set()
-        task = running_in(self._scheduler, self._scheduler.workers[proc])
+        task = self._scheduler.running_in(self._scheduler.workers[proc])
         while task is not None and task.id not in seen:
             seen.add(task.id)
             link, blocker = self._blocker(task)
@@ -206,7 +198,7 @@ class _Search:
         """How a task waits, and for the end of which other."""
         actor = actor_of(self._scheduler, task)
         if task.state == "running":
-            first = running_in(self._scheduler, task.worker)
+            first = self._scheduler.running_in(task.worker)
             if first is not None and first is not task and not overlaps(actor):
                 return "comes in the same process after", first
             stuck = self._stuck(task.worker.waits)

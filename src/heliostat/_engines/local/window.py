@@ -7,7 +7,6 @@ processes of the same user are answered. Whoever connects gets one JSON document
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import struct
@@ -50,6 +49,8 @@ class Window:
         if not _is_ours(visitor):
             visitor.close()
             return
+        import json  # noqa: PLC0415 - only when somebody looks
+
         document = json.dumps(self._report(), default=str).encode()
         threading.Thread(
             target=_send, args=(visitor, document), name="heliostat-why", daemon=True

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from heliostat._core.options import UNIT
-from heliostat._engines.local import failures, waits
+from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.messages import DRIVER, Value
 from heliostat._engines.local.oom import Usage
 from heliostat._engines.local.tasks import Task, WorkerState
-from heliostat._engines.local.waits import running_in
 
 if TYPE_CHECKING:
     from heliostat._engines.local.scheduler import Scheduler
@@ -59,7 +58,11 @@ class WorkerScheduler:
         if worker is None:
             return
         worker.waits = event.ids
-        circle = waits.deadlock(scheduler, event.proc) if event.ids else None
+        if not event.ids:
+            return
+        from heliostat._engines.local.waits import deadlock  # noqa: PLC0415 - long waits are rare
+
+        circle = deadlock(scheduler, event.proc)
         if circle is not None:
             scheduler.out.append(m.Send(event.proc, m.Deadlocked(circle)))
 
@@ -164,7 +167,7 @@ class WorkerScheduler:
         scheduler = self.scheduler
         found = []
         for worker in scheduler.workers.values():
-            task = running_in(scheduler, worker)
+            task = scheduler.running_in(worker)
             if task is not None and task.state != "ready" and not worker.killed:
                 limit = dict(worker.shape or ()).get("memory", 0) // UNIT
                 again = task.retries != 0
