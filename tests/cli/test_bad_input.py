@@ -143,7 +143,7 @@ def test_a_gpu_where_there_is_none_is_refused_at_once(tmp_path, call):
         "GPU",
         "init(num_cpus=, num_gpus=",
     )
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40
 
 
 def test_a_trainer_that_wants_a_gpu_where_there_is_none_is_refused_at_once(tmp_path):

@@ -49,6 +49,22 @@ def test_a_task_over_its_own_request_is_ended_and_its_sibling_lives(tmp_path):
     assert len(ray.get(kept)) == 5 * MB
 
 
+def test_what_it_was_born_with_does_not_count(tmp_path):
+    for library in ("pandas", "sklearn", "pyarrow.parquet"):  # loaded here, so there from the start
+        pytest.importorskip(library)
+    gate = Gate(tmp_path)
+    ray.init(num_cpus=2)
+    try:
+        small = take.options(memory=40 * MB, max_retries=0).remote(gate, 1 * MB)
+        greedy = take.options(memory=50 * MB, max_retries=0).remote(gate, 150 * MB)
+        with pytest.raises(OutOfMemoryError):  # so somebody has looked at both
+            ray.get(greedy, timeout=30)
+        gate.open()
+        assert ray.get(small, timeout=30) == 1 * MB
+    finally:
+        ray.shutdown()
+
+
 @pytest.mark.usefixtures("session")
 def test_it_is_tried_again_as_often_as_after_other_deaths(tmp_path):
     tries = Tally(tmp_path)

@@ -1,7 +1,6 @@
 """Whoever waits reads: one leader at a time, and nobody sleeps while there is work for it."""
 
 import threading
-import time
 
 from heliostat._engines.local.waiting import Lead, Waiter
 from heliostat.testing.clock import until
@@ -54,9 +53,7 @@ def test_a_lone_waiter_reads_for_itself() -> None:
 
 def test_waiting_ends_with_its_time() -> None:
     source = Source()
-    began = time.monotonic()
     assert not source.lead.wait(Waiter(missing=1), 0.02)
-    assert time.monotonic() - began < 2.0
     assert not source.lead.taken()
     assert not source.lead.has_followers()
 

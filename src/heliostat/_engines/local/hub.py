@@ -261,8 +261,10 @@ class Hub:
         """End a worker if memory runs out."""
         with self._guard:
             busy = self._scheduler.staff.busy()
-        pids = self._pool.pids
-        usage = [w._replace(rss=oom.private_bytes(pids.get(w.proc))) for w in busy]
+        pids, born_with = self._pool.pids, self._pool.inherited
+        usage = [
+            w._replace(rss=oom.grown_by(pids.get(w.proc), born_with.get(w.proc))) for w in busy
+        ]
         victim = oom.choose(usage, *oom.machine_bytes(), self._threshold) if usage else None
         if victim is None:
             return

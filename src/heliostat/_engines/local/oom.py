@@ -118,8 +118,13 @@ def threshold() -> float:
     return share
 
 
+def grown_by(pid: int | None, inherited: int | None) -> int:
+    """Bytes that a worker has taken since it was forked; 0 if it is gone, or was not born yet."""
+    return 0 if inherited is None else max(0, private_bytes(pid) - inherited)
+
+
 def private_bytes(pid: int | None) -> int:
-    """What a process has in memory for itself; 0 if it is gone."""
+    """What a process has in memory that is not of files; 0 if it is gone."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             for line in file:

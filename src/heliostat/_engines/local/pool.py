@@ -67,6 +67,7 @@ class Pool:
         self._facts = facts
         self.pids: dict[int, int] = {}
         self.all_pids: dict[int, int] = {}  # of workers that have ended, too
+        self.inherited: dict[int, int] = {}  # bytes of the zygote that a worker was born with
         self._start()
 
     def _start(self) -> None:
@@ -123,12 +124,14 @@ class Pool:
         if not data:
             yield None
             return
-        what, proc, number = marshal.loads(data)
+        what, proc, *numbers = marshal.loads(data)
         if what == "forked":
-            self.pids[proc] = self.all_pids[proc] = number
+            self.pids[proc] = self.all_pids[proc] = numbers[0]
+            self.inherited[proc] = numbers[1]
         else:
             self.pids.pop(proc, None)
-            yield Exit(proc, describe(number))
+            self.inherited.pop(proc, None)
+            yield Exit(proc, describe(numbers[0]))
 
     def restart(self) -> None:
         """A new zygote in place of one that died."""

@@ -11,6 +11,7 @@ import ctypes
 import gc
 import importlib
 import marshal
+import mmap
 import os
 import select
 import signal
@@ -86,7 +87,7 @@ class Zygote:
         self._procs[pid], self._pids[proc] = proc, pid
         for fd in fds:
             os.close(fd)
-        self._tell("forked", proc, pid)
+        self._tell("forked", proc, pid, _private_bytes())
 
     def _become(self, proc: int, fds: list[int]) -> NoReturn:
         """In the child: leave everything of the zygote behind and be a worker."""
@@ -119,9 +120,9 @@ class Zygote:
                 _signal(pid, signal.SIGKILL, group_only=True)
                 self._tell("exited", proc, status)
 
-    def _tell(self, what: str, proc: int, number: int) -> None:
+    def _tell(self, what: str, proc: int, *numbers: int) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._control.send(marshal.dumps((what, proc, number)))
+            self._control.send(marshal.dumps((what, proc, *numbers)))
 
     def end(self) -> None:
         """End every worker and what they started."""
@@ -152,6 +153,13 @@ def _children() -> list[int]:
             return [int(pid) for pid in file.read().split()]
     except OSError:  # a kernel without this file: groups have been killed anyway
         return []
+
+
+def _private_bytes() -> int:
+    """Memory of this process that is not of files: a worker has as much when it is born."""
+    with open("/proc/self/statm", "rb") as file:
+        _, resident, shared, *_ = map(int, file.read().split())
+    return (resident - shared) * mmap.PAGESIZE
 
 
 def _preload(modules: list[str]) -> None:
