@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from heliostat import _faults
 from heliostat._core.codec import Buffer, Encoded
 from heliostat._engines.local.arena import ALIGN
 from heliostat.exceptions import ObjectStoreFullError
@@ -116,6 +117,7 @@ class Store:
         # write() allocates the pages and can fail; touching a mapping would be SIGBUS instead.
         left = memoryview(part)
         try:
+            _faults.point("store.write")
             while left:
                 written = os.pwrite(self.fd, left, position)
                 left, position = left[written:], position + written

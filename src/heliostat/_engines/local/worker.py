@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
+from heliostat import _faults
 from heliostat._core import session
 from heliostat._core.actors import ActorExit, find_method
 from heliostat._core.arguments import fill
@@ -88,6 +89,7 @@ class Worker:
         RUNNING.set(
             Running(message.task, message.name, None, "", message.gpus, message.shape, False)
         )
+        _faults.point("worker.task")
         report = self.attempt(message, message.name, lambda: self.function(message.key))
         self._ended(message.task)
         link.busy_with_task = link.lends = False
@@ -260,6 +262,7 @@ class Worker:
         name = f"{type(self.actor).__name__}.{message.method}"
         _, _, actor, actor_name, gpus, shape, restarted = self.running
         RUNNING.set(Running(message.task, name, actor, actor_name, gpus, shape, restarted))
+        _faults.point("worker.call")
         return name
 
     def call(self, message: Call) -> None:
@@ -335,6 +338,7 @@ def _flush_streams() -> None:
 
 def main(proc: int, sock: socket.socket, segment: int, facts: dict[str, Any]) -> NoReturn:
     """Be worker number `proc`, joined to the hub by `sock`."""
+    _faults.forked(proc)
     store = Store(segment, facts["capacity"])
     worker = Worker(Link(proc, sock, store, facts))
     session.attach(worker.engine)
