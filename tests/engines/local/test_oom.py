@@ -36,8 +36,8 @@ def test_of_a_full_machine_the_last_that_may_be_repeated_is_ended():
     assert victim is not None
     assert victim.proc == 2
     assert victim.reason == (
-        "the machine's memory was nearly full (960.0 MB of 1.0 GB), and task 2, which used 100.0 "
-        "MB, had begun last"
+        "the memory of the machine or container was nearly full (960.0 MB of 1.0 GB), and task 2, "
+        "which used 100.0 MB, had begun last"
     )
     assert choose(workers[2:], 960, 1000, 0.95).proc == 3
 
@@ -58,3 +58,15 @@ def test_what_there_is_is_read_from_the_system():
     assert 0 < used < total
     assert oom.private_bytes(os.getpid()) > 1 * MB
     assert oom.private_bytes(None) == 0
+
+
+def test_the_less_is_left_the_sooner_it_looks_again():
+    pauses = [oom.pause_s(used, 10**9, 0.95) for used in range(0, 10**9, 10**8)]
+    assert pauses == sorted(pauses, reverse=True)
+    assert oom.pause_s(10**9, 10**9, 0.95) == oom.OFTEN_S
+    assert oom.pause_s(10**9, 16 * 10**9, 0.95) == oom.SELDOM_S
+
+
+def test_the_kernel_is_asked_for_news_only():
+    kernel = oom.Kernel()
+    assert not kernel.has_ended_one()

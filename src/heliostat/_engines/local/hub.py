@@ -141,8 +141,8 @@ class Hub:
         }
         _LIVE.add(self)
         self._perform(self._scheduler.prestart(min(2, max(1, total["CPU"] // UNIT))))
-        self._threshold = oom.threshold()
-        self._watch_memory = oom.Watch(self._look_at_memory)
+        self._kernel = oom.Kernel()
+        self._watch_memory = oom.Watch(self._busy, self._end_victim)
         self._attendant.start()
         self._watch_memory.start()
 
@@ -257,22 +257,21 @@ class Hub:
         pids, epoch = self._pool.all_pids, time.time() - now
         return Records(self._scheduler, pids, now, epoch, self.node_id)
 
-    def _look_at_memory(self) -> None:
-        """End a worker if memory runs out."""
+    def _busy(self) -> list[oom.Usage]:
+        """Workers that run something, and the memory that each has taken."""
         with self._guard:
             busy = self._scheduler.staff.busy()
         pids, born_with = self._pool.pids, self._pool.inherited
-        usage = [
-            w._replace(rss=oom.grown_by(pids.get(w.proc), born_with.get(w.proc))) for w in busy
-        ]
-        victim = oom.choose(usage, *oom.machine_bytes(), self._threshold) if usage else None
-        if victim is None:
-            return
+        return [w._replace(rss=oom.grown_by(pids.get(w.proc), born_with.get(w.proc))) for w in busy]
+
+    def _end_victim(self, victim: oom.Victim) -> None:
         with self._guard:
-            largest = self.records().largest()
-            error = failures.out_of_memory(victim.reason, largest)
-            self._handle(Doomed(victim.proc, f"it ran out of memory: {victim.reason}", error))
+            self._doom(victim)
             self._flush(lazily=False)
+
+    def _doom(self, victim: oom.Victim) -> None:
+        error = failures.out_of_memory(victim.reason, self.records().largest())
+        self._handle(Doomed(victim.proc, f"it ran out of memory: {victim.reason}", error))
 
     def _report(self) -> dict[str, Any]:
         waited_for = [*self._waiters, *(id_ for some in self._some for id_ in some.ids)]
@@ -454,6 +453,8 @@ class Hub:
             if report is None:
                 self._zygote_lost()
             elif report.proc in self._conns:
+                if report.signal == signal.SIGKILL and self._kernel.has_ended_one():
+                    self._doom(oom.Victim(report.proc, oom.BY_KERNEL))
                 self._worker_ended(report.proc, report.reason)
 
     def _worker_ended(self, proc: int, reason: str) -> None:

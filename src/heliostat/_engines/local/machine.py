@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from heliostat._core.options import UNIT, InitOptions
+from heliostat._engines.local import cgroups
 
 _STORE_SHARE = 0.3
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def resources(options: InitOptions) -> dict[str, int]:
@@ -24,17 +24,8 @@ def resources(options: InitOptions) -> dict[str, int]:
 def cpu_count() -> int:
     """CPUs that this process may use: affinity and cgroup quota respected."""
     allowed = len(os.sched_getaffinity(0))
-    quota = _quota()
-    return max(1, min(allowed, quota)) if quota else allowed
-
-
-def _quota() -> int:
-    """CPUs of the cgroup's quota, rounded up; 0 if there is none."""
-    try:
-        quota, period = (_CGROUP / "cpu.max").read_text().split()
-        return 0 if quota == "max" else -(-int(quota) // int(period))
-    except (OSError, ValueError):
-        return 0
+    quota = cgroups.cpus()
+    return allowed if quota is None else min(allowed, quota)
 
 
 def gpu_count() -> int:
@@ -48,11 +39,7 @@ def gpu_count() -> int:
 def memory_bytes() -> int:
     """Memory of the machine, or of the cgroup if that allows less."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-    except OSError:
-        return total
-    return total if limit == "max" else min(total, int(limit))
+    return min(total, cgroups.memory_limit() or total)
 
 
 def store_capacity() -> int:

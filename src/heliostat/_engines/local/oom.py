@@ -1,8 +1,9 @@
 """Out of memory: which worker to end before the kernel ends one for us.
 
-`choose` decides, from numbers; `Watch` reads them now and then, in a thread of its own. A worker
-that is over what its task asked for as `memory` ends. When the machine (or container) is nearly
-full, the task that began last ends, one that may be retried before one that may not.
+`choose` decides, from numbers; `Watch` reads them now and then, in a thread of its own: the less
+memory is left, the more often. A worker that is over what its task asked for as `memory` ends.
+When the machine (or container) is nearly full, the task that began last ends, one that may be
+retried before one that may not. Should the kernel be faster, `Kernel` knows that it was.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-EVERY_S = 0.25
+from heliostat._engines.local import cgroups
+
+SELDOM_S, OFTEN_S = 0.25, 0.005  # between two looks
+FASTEST = 4e9  # bytes that tasks may take within a second
+BY_KERNEL = "the kernel ended it, for the machine or container had no memory left"
 THRESHOLD = 0.95  # of the memory there is; HELIOSTAT_MEMORY_THRESHOLD overrides it
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 class Usage(NamedTuple):
@@ -61,7 +64,7 @@ def choose(workers: Sequence[Usage], used: int, total: int, threshold: float) ->
     last = max(workers, key=lambda worker: (worker.retriable, worker.since))
     return Victim(
         last.proc,
-        f"the machine's memory was nearly full ({_bytes(used)} of {_bytes(total)}), and "
+        f"the memory of the machine or container was nearly full ({_bytes(used)} of {_bytes(total)}), and "
         f"{last.name}, which used {_bytes(last.rss)}, had begun last",
     )
 
@@ -73,15 +76,29 @@ def _bytes(count: int) -> str:
     return f"{count} bytes"
 
 
+def pause_s(used: int, total: int, threshold: float) -> float:
+    """When to look again: before what is left can be used up.
+
+    Example:
+        >>> pause_s(2 * 10**9, 16 * 10**9, 0.95), pause_s(760 * 10**6, 10**9, 0.95)
+        (0.25, 0.02375)
+    """
+    return min(SELDOM_S, max(OFTEN_S, (threshold * total - used) / FASTEST / 2))
+
+
 class Watch:
-    """Looks every quarter of a second.
+    """Looks now and then.
 
     Args:
-        look: Called each time; ends whoever has to be ended.
+        busy: Workers that run something, with what they use.
+        end: Called with whoever has to be ended.
     """
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        self._look = look
+    def __init__(self, busy: Callable[[], list[Usage]], end: Callable[[Victim], None]) -> None:
+        self._busy, self._end = busy, end
+        self._threshold = threshold()
+        # Tasks may begin to take memory right after we saw that none runs.
+        self._idle_s = pause_s(0, machine_bytes()[1], self._threshold)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="heliostat-memory", daemon=True)
 
@@ -90,14 +107,49 @@ class Watch:
         self._thread.start()
 
     def _watch(self) -> None:
-        while not self._stop.wait(EVERY_S):
-            self._look()
+        next_s = self._idle_s
+        while not self._stop.wait(next_s):
+            next_s = self._look()
+
+    def _look(self) -> float:
+        workers = self._busy()
+        if not workers:
+            return self._idle_s
+        used, total = machine_bytes()
+        victim = choose(workers, used, total, self._threshold)
+        if victim is not None:
+            self._end(victim)
+        return pause_s(used, total, self._threshold)
 
     def end(self) -> None:
         """Stop, and wait until it has stopped."""
         self._stop.set()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+
+class Kernel:
+    """What the kernel did: it ends processes by itself when no memory is left."""
+
+    def __init__(self) -> None:
+        self._kills = _kills()
+
+    def has_ended_one(self) -> bool:
+        """Whether it ended a process since this was asked last."""
+        before, self._kills = self._kills, _kills()
+        return self._kills > before
+
+
+def _kills() -> int:
+    """Processes that the kernel has ended in our cgroups and on the whole machine."""
+    try:
+        with open("/proc/vmstat", "rb") as file:
+            on_machine = next(
+                (int(line.split()[1]) for line in file if line[:9] == b"oom_kill "), 0
+            )
+    except OSError:
+        on_machine = 0
+    return on_machine + cgroups.oom_kills()
 
 
 def threshold() -> float:
@@ -136,17 +188,12 @@ def private_bytes(pid: int | None) -> int:
 
 
 def machine_bytes() -> tuple[int, int]:
-    """Bytes in use and bytes there are, of the machine or of the container if that has fewer."""
+    """Bytes in use and bytes there are, of the machine or of the container, whichever is fuller."""
     with open("/proc/meminfo", "rb") as file:
         found = dict(line.split(b":", 1) for line in file)
     total, free = (int(found[name].split()[0]) * 1024 for name in (b"MemTotal", b"MemAvailable"))
     used = total - free
-    try:
-        limit = int((_CGROUP / "memory.max").read_text())
-        current = int((_CGROUP / "memory.current").read_text())
-        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no limit, or another kind of cgroup
-        return used, total
-    if limit < total:
-        return current - int(stat.get("inactive_file", 0)), limit
+    ours = cgroups.memory()
+    if ours is not None and ours.limit < total and ours.used / ours.limit > used / total:
+        return ours
     return used, total

@@ -52,6 +52,7 @@ class Exit(NamedTuple):
 
     proc: int
     reason: str
+    signal: int  # that ended it; 0 if none did
 
 
 class Pool:
@@ -131,7 +132,7 @@ class Pool:
         else:
             self.pids.pop(proc, None)
             self.inherited.pop(proc, None)
-            yield Exit(proc, describe(numbers[0]))
+            yield Exit(proc, describe(numbers[0]), os.WTERMSIG(numbers[0]))
 
     def restart(self) -> None:
         """A new zygote in place of one that died."""

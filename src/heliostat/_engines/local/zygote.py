@@ -93,6 +93,7 @@ class Zygote:
         """In the child: leave everything of the zygote behind and be a worker."""
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setpgid(0, 0)
+        _offer_to_kernel()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._control.close()
@@ -175,6 +176,12 @@ def _preload(modules: list[str]) -> None:
             importlib.import_module(name)
     _prctl(_PR_SET_PDEATHSIG, 0)
     gc.freeze()
+
+
+def _offer_to_kernel() -> None:
+    """If the kernel must end a process for want of memory, let it be a worker and not the driver."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
 
 
 def _reseed() -> None:
