@@ -19,13 +19,20 @@ PROGRAMS = ("__main__",)
 OURS_BESIDE = ("tools.hops", "tools.names", "benchmarks.ratios")
 # They change what `import ray` means for the rest of the process, so they get one of their own.
 APART = ("heliostat.alias", "heliostat._alias")
+# What the group `integrations` of pyproject.toml brings; environments without it leave these out.
+OPTIONAL = {"joblib", "sklearn", "torch"}
 
 
 def modules() -> Iterator[ModuleType]:
     yield heliostat
     for info in pkgutil.walk_packages(heliostat.__path__, "heliostat."):
-        if not info.name.endswith(PROGRAMS):
+        if info.name.endswith(PROGRAMS):
+            continue
+        try:
             yield importlib.import_module(info.name)
+        except ModuleNotFoundError as error:
+            if error.name not in OPTIONAL:
+                raise
     for name in OURS_BESIDE:
         yield importlib.import_module(name)
 
