@@ -93,7 +93,9 @@ def test_on_a_full_machine_the_task_that_began_last_is_ended(tmp_path, monkeypat
     ray.init(num_cpus=2)
     try:
         ref = take.options(max_retries=0).remote(Gate(tmp_path), 1)
-        with pytest.raises(OutOfMemoryError, match="memory of the machine or container was nearly full"):
+        with pytest.raises(
+            OutOfMemoryError, match="memory of the machine or container was nearly full"
+        ):
             ray.get(ref, timeout=30)
     finally:
         ray.shutdown()

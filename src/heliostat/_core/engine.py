@@ -110,5 +110,8 @@ class Engine(Protocol):
     def records(self, kind: str) -> list[dict[str, Any]]:
         """Rows about tasks, actors, objects or workers, with Ray's names for what they say."""
 
+    def reset(self) -> None:
+        """End all work and forget all values, as if the session had just begun."""
+
     def close(self) -> None:
         """End everything and leave nothing behind."""

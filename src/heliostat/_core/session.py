@@ -181,6 +181,14 @@ def attach(engine: Engine) -> None:
     _engine = engine
 
 
+def detach() -> Engine | None:
+    """Take the engine away from this process, but do not end it; `attach` gives it back."""
+    global _engine
+    with _lock:
+        engine, _engine = _engine, None
+    return engine
+
+
 def _default_options() -> InitOptions:
     return InitOptions(
         num_cpus=_whole("num_cpus", None, "HELIOSTAT_NUM_CPUS"),

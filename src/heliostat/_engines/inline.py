@@ -381,6 +381,11 @@ class InlineEngine:
         total = _whole(tuple(self._total.items()))
         return ClusterState(total, dict(total), self._node.hex(), self._namespace, 0)
 
+    def reset(self) -> None:
+        """Forget everything."""
+        self.close()
+        self._ended.clear()
+
     def close(self) -> None:
         """Forget everything."""
         self._values.clear()

@@ -2,5 +2,6 @@
 
 suite    EngineTests: the behaviour that every engine must show
 clock    FakeClock for deciders, `until` for what happens in other processes
+plugin   heliostat_inline and heliostat_local: a session for a test, at little cost
 leaks    no process, shared memory or descriptor outlives a test
 """

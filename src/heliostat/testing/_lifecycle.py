@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 
 import pytest
 
 import heliostat as ray
+from heliostat._core import session
 from heliostat.testing._session import SharedSession, with_session, without_session
 
 
@@ -115,6 +117,41 @@ class LifecycleTests(SharedSession):
         ray.init(engine=self.engine, num_cpus=1)
         with pytest.raises(ray.exceptions.RayError):
             ray.get(ref, timeout=5)
+
+    @without_session
+    def test_a_pickled_reference_of_an_ended_session_is_an_error_and_no_wait(self) -> None:
+        @ray.remote
+        def load_and_get(pickled: bytes) -> object:
+            return ray.get(pickle.loads(pickled), timeout=5)
+
+        ray.init(engine=self.engine, num_cpus=1)
+        pickled = pickle.dumps(ray.put(1))
+        ray.shutdown()
+        ray.init(engine=self.engine, num_cpus=1)
+        for _ in range(2):
+            with pytest.raises(ray.exceptions.ObjectLostError):
+                ray.get(pickle.loads(pickled), timeout=5)
+            with pytest.raises(ray.exceptions.ObjectLostError):
+                ray.get(load_and_get.remote(pickled), timeout=20)
+
+    @with_session(num_cpus=2)
+    def test_a_session_that_was_reset_is_as_good_as_new(self) -> None:
+        @ray.remote(num_cpus=1)
+        class One:
+            def one(self) -> int:
+                return 1
+
+        one, kept = One.options(name="one").remote(), ray.put(bytes(1_000_000))
+        assert ray.get(one.one.remote()) == 1
+        session.current_engine().reset()
+        assert ray.available_resources()["CPU"] == 2
+        with pytest.raises(ValueError, match="one"):
+            ray.get_actor("one")
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(one.one.remote(), timeout=20)
+        with pytest.raises(ray.exceptions.ObjectLostError):
+            ray.get(kept, timeout=20)
+        assert ray.get(One.options(name="one").remote().one.remote(), timeout=20) == 1
 
     @without_session
     def test_a_handle_of_an_ended_session_is_an_error_and_no_wait(self) -> None:

@@ -114,6 +114,9 @@ class Port(Protocol):
     def is_cancelled(self, task: bytes) -> bool:
         """Whether somebody has cancelled this task, which runs here."""
 
+    def reset(self) -> None:
+        """End all work and forget all values; only the driver can."""
+
     def close(self) -> None:
         """End the session."""
 
@@ -423,6 +426,10 @@ class LocalEngine:
         """Rows about tasks, actors, objects or workers."""
         rows: list[dict[str, Any]] = self._port.ask("records", kind)
         return rows
+
+    def reset(self) -> None:
+        """End all work and forget all values, as if the session had just begun."""
+        self._port.reset()
 
     def close(self) -> None:
         """End every process of the session, and free its memory."""

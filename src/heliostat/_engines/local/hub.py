@@ -297,7 +297,10 @@ class Hub:
     def adopt(self, id_: bytes) -> None:
         """One more reference or view in the driver."""
         with self._guard:
-            self._scheduler.owned.lend(DRIVER, id_)
+            if self._scheduler.known(id_):
+                self._scheduler.owned.lend(DRIVER, id_)
+            else:  # a reference that was pickled in a session that has ended
+                self._handle(Put(DRIVER, id_, failures.lost(id_)))
 
     def drop(self, id_: bytes) -> None:
         """One reference or view less. Safe in finalisers: it takes no lock."""
@@ -517,6 +520,25 @@ class Hub:
         self._poll.close()
 
     # The end
+
+    def reset(self) -> None:
+        """End all work and forget all values; workers without work live on."""
+        from heliostat._engines.local import reset  # noqa: PLC0415 - for tests only
+
+        scheduler, deadline = self._scheduler, time.monotonic() + reset.PATIENCE_S
+        while True:
+            with self._guard:
+                self._drain()
+                now = time.monotonic()
+                if reset.at_rest(scheduler):
+                    self._perform(reset.forget(scheduler, now))
+                    return
+                self._perform(reset.stop(scheduler, now))
+                self._flush(lazily=False)
+            if now > deadline:
+                left = "; ".join(self.explain([*self._objects])) or "workers that do not end"
+                raise RaySystemError(f"not reset within {reset.PATIENCE_S:.0f} s: {left}")
+            self._lead.wait(Waiter(missing=1), 0.002)
 
     def close(self) -> None:
         """End every worker, then free the memory."""

@@ -47,7 +47,7 @@ from heliostat._engines.local.pool import MAIL
 from heliostat._engines.local.store import Store
 from heliostat._engines.local.streams import Allowance, most_bytes, window
 from heliostat._engines.local.waiting import Lead, Some, Waiter
-from heliostat.exceptions import DeadlockError
+from heliostat.exceptions import DeadlockError, RaySystemError
 
 LONG_S = 1.0  # after this the hub is told what the main thread waits for
 
@@ -522,6 +522,10 @@ class Link:
             drops = self.drops()
             if drops:
                 self._out.append(Dropped(self.proc, drops))
+
+    def reset(self) -> None:
+        """Refuse: it would end the caller."""
+        raise RaySystemError("only the driver can reset its session; this is a worker")
 
     def close(self) -> None:
         """Workers end when the driver says so."""

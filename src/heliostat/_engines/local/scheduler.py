@@ -375,10 +375,10 @@ class Scheduler:
 
     def _wanted(self, event: m.Wanted) -> None:
         for id_ in event.ids:
-            if not self.known(id_):
-                self.out.append(m.Send(event.proc, m.Deliver(id_, failures.lost(id_))))
-                continue
+            known = self.known(id_)
             entry = self.owned.ensure(id_)
+            if not known:  # a reference that was pickled in a session that has ended
+                entry.value = failures.lost(id_)
             if entry.value is not None:
                 self._deliver(event.proc, id_, entry.value)
             else:
