@@ -15,6 +15,7 @@ from heliostat.testing._lifecycle import LifecycleTests
 from heliostat.testing._objects import MemoryTests, ObjectTests
 from heliostat.testing._queues import QueueTests
 from heliostat.testing._resources import ResourceTests
+from heliostat.testing._stops import StopTests
 from heliostat.testing._streams import StreamTests
 from heliostat.testing._tasks import TaskTests
 from heliostat.testing._waits import WaitTests
@@ -37,6 +38,7 @@ class EngineTests(
     CrashTests,
     ActorFaultTests,
     CancelTests,
+    StopTests,
     WaitTests,
 ):
     """Subclass it in a test file, say which engine, and pytest runs the whole suite.

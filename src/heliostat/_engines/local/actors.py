@@ -74,8 +74,11 @@ class Actor:
         return [*self.calls.values(), *self.queue, *self.late.values()]
 
     def may_restart(self) -> bool:
-        """Whether another process may take over after this one died."""
-        return self.restarts != 0 and not self.ending
+        """Whether another process may take over after this one died, and has anything to do."""
+        if not self.ending:
+            return self.restarts != 0
+        work = self.queue or self.late or any(call.retries for call in self.calls.values())
+        return self.restarts != 0 and bool(work)
 
     def restart(self) -> None:
         """Count one restart and wait for a new process."""

@@ -46,6 +46,7 @@ from heliostat._engines.local.messages import (
     Resolve,
     Send,
     Spawn,
+    Stopped,
     Tick,
     Value,
     WorkerLost,
@@ -142,7 +143,7 @@ class Hub:
         _LIVE.add(self)
         self._perform(self._scheduler.prestart(min(2, max(1, total["CPU"] // UNIT))))
         self._kernel = oom.Kernel()
-        self._watch_memory = oom.Watch(self._busy, self._end_victim)
+        self._watch_memory = oom.Watch(self._busy, self._end_victim, self._seen_stopped)
         self._attendant.start()
         self._watch_memory.start()
 
@@ -262,7 +263,18 @@ class Hub:
         with self._guard:
             busy = self._scheduler.staff.busy()
         pids, born_with = self._pool.pids, self._pool.inherited
-        return [w._replace(rss=oom.grown_by(pids.get(w.proc), born_with.get(w.proc))) for w in busy]
+        return [
+            w._replace(
+                rss=oom.grown_by(pids.get(w.proc), born_with.get(w.proc)),
+                stopped=oom.is_stopped(pids.get(w.proc)),
+            )
+            for w in busy
+        ]
+
+    def _seen_stopped(self, procs: tuple[int, ...]) -> None:
+        with self._guard:
+            self._handle(Stopped(procs))
+            self._flush(lazily=False)
 
     def _end_victim(self, victim: oom.Victim) -> None:
         with self._guard:

@@ -261,6 +261,12 @@ class Doomed(Message):
     error: Value
 
 
+class Stopped(Message):
+    """These processes are stopped (as by SIGSTOP) at the moment; others are not."""
+
+    procs: tuple[int, ...]
+
+
 class Tick(Message):
     """Time has passed."""
 

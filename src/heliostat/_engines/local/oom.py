@@ -1,4 +1,4 @@
-"""Out of memory: which worker to end before the kernel ends one for us.
+"""Out of memory: which worker to end before the kernel ends one for us; and who is stopped.
 
 `choose` decides, from numbers; `Watch` reads them now and then, in a thread of its own: the less
 memory is left, the more often. A worker that is over what its task asked for as `memory` ends.
@@ -30,6 +30,7 @@ class Usage(NamedTuple):
     limit: int  # bytes that it asked for; 0: nothing in particular
     since: float
     retriable: bool
+    stopped: bool = False  # the kernel does not let it run
 
 
 class Victim(NamedTuple):
@@ -92,10 +93,17 @@ class Watch:
     Args:
         busy: Workers that run something, with what they use.
         end: Called with whoever has to be ended.
+        stopped: Called with those that the kernel does not let run, when that may have changed.
     """
 
-    def __init__(self, busy: Callable[[], list[Usage]], end: Callable[[Victim], None]) -> None:
-        self._busy, self._end = busy, end
+    def __init__(
+        self,
+        busy: Callable[[], list[Usage]],
+        end: Callable[[Victim], None],
+        stopped: Callable[[tuple[int, ...]], None],
+    ) -> None:
+        self._busy, self._end, self._tell_stopped = busy, end, stopped
+        self._stopped: tuple[int, ...] = ()
         self._threshold = threshold()
         # Tasks may begin to take memory right after we saw that none runs.
         self._idle_s = pause_s(0, machine_bytes()[1], self._threshold)
@@ -113,6 +121,10 @@ class Watch:
 
     def _look(self) -> float:
         workers = self._busy()
+        stopped = tuple(worker.proc for worker in workers if worker.stopped)
+        if stopped or self._stopped:
+            self._tell_stopped(stopped)
+        self._stopped = stopped
         if not workers:
             return self._idle_s
         used, total = machine_bytes()
@@ -173,6 +185,15 @@ def threshold() -> float:
 def grown_by(pid: int | None, inherited: int | None) -> int:
     """Bytes that a worker has taken since it was forked; 0 if it is gone, or was not born yet."""
     return 0 if inherited is None else max(0, private_bytes(pid) - inherited)
+
+
+def is_stopped(pid: int | None) -> bool:
+    """Whether a process was stopped by a signal, and not continued."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return False
 
 
 def private_bytes(pid: int | None) -> int:

@@ -99,6 +99,7 @@ class WorkerState:
         "killed",
         "proc",
         "shape",
+        "stopped",
         "tasks",
         "waits",
     )
@@ -113,4 +114,5 @@ class WorkerState:
         self.actor: bytes | None = None
         self.heard = now
         self.killed = ""
+        self.stopped: float | None = None  # since when it was seen to be stopped, with work to do
         self.doom: Value | None = None  # the error of what it runs, if it was ended for a reason

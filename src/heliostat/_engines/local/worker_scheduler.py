@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from heliostat._engines.local.scheduler import Scheduler
 
 SLOW_S = 0.02  # a worker that is silent for this long with work ahead gives it back
+STOPPED_S = 2.0  # a stopped worker with work is ended after this, for nothing says it will go on
 IDLE_S = 10.0  # idle workers beyond one per CPU leave after this
 
 
@@ -38,6 +39,7 @@ class WorkerScheduler:
             m.Returned: self._returned,
             m.WorkerLost: self._worker_lost,
             m.Doomed: self._doomed,
+            m.Stopped: self._stopped,
             m.Tick: self._tick,
         }
 
@@ -98,6 +100,19 @@ class WorkerScheduler:
         if worker is not None and not worker.killed:
             worker.killed, worker.doom = event.reason, event.error
             scheduler.out.append(m.Kill(worker.proc))
+
+    def _stopped(self, event: m.Stopped) -> None:
+        scheduler = self.scheduler
+        for worker in scheduler.workers.values():
+            task = scheduler.running_in(worker)
+            works = task is not None and task.state == "running"
+            if worker.proc not in event.procs or not works:
+                worker.stopped = None
+            elif worker.stopped is None:
+                worker.stopped = scheduler.now
+            elif scheduler.now - worker.stopped >= STOPPED_S and not worker.killed:
+                worker.killed = f"it was stopped for {STOPPED_S:.0f} s, as by SIGSTOP, and had work"
+                scheduler.out.append(m.Kill(worker.proc))
 
     def _worker_lost(self, event: m.WorkerLost) -> None:
         scheduler = self.scheduler
