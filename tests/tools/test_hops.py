@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import heliostat
 from tools.hops import Walk, follow
 
 ROOT = Path(__file__).parents[2]
@@ -44,3 +46,15 @@ def test_the_command_prints_the_stops_of_a_call():
     assert out[0] == "_core/remote.py:RemoteFunction.remote"
     assert "_core/api.py:get" in out
     assert out[-1].endswith("files")
+
+
+def test_a_thread_that_looks_at_memory_now_and_then_is_on_no_way():
+    with follow() as walk:
+        thread = threading.Thread(target=heliostat.is_initialized, name="heliostat-memory")
+        thread.start()
+        thread.join()
+        assert walk.stops == []
+        thread = threading.Thread(target=heliostat.is_initialized)
+        thread.start()
+        thread.join()
+    assert "_core/session.py:is_initialized" in walk.stops

@@ -468,7 +468,8 @@ class Hub:
             if report is None:
                 self._zygote_lost()
             elif report.proc in self._conns:
-                if report.signal == signal.SIGKILL and self._kernel.has_ended_one():
+                ours = not self._scheduler.staff.lives(report.proc)
+                if report.signal == signal.SIGKILL and not ours and self._kernel.has_ended_one():
                     self._doom(oom.Victim(report.proc, oom.BY_KERNEL))
                 self._worker_ended(report.proc, report.reason)
 

@@ -177,6 +177,11 @@ class WorkerScheduler:
             worker.killed = "it was idle"
             scheduler.out.append(m.Send(worker.proc, m.Stop()))
 
+    def lives(self, proc: int) -> bool:
+        """Whether a worker is there that nobody has ended."""
+        worker = self.scheduler.workers.get(proc)
+        return worker is not None and not worker.killed
+
     def busy(self) -> list[Usage]:
         """Workers that run something; how much memory they have is not known here."""
         scheduler = self.scheduler
