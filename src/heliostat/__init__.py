@@ -29,6 +29,7 @@ __all__ = [
     "ActorClass",
     "ActorHandle",
     "ActorID",
+    "LoggingConfig",
     "NodeID",
     "ObjectID",
     "ObjectRef",
@@ -62,6 +63,8 @@ _LAZY = ("data", "train", "tune", "serve", "util", "runtime_context", "types")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "LoggingConfig":  # `logging` is slow to import
+        return importlib.import_module("heliostat._core.logging_config").LoggingConfig
     if name in _LAZY:
         return importlib.import_module(f"heliostat.{name}")
     raise AttributeError(f"heliostat has no {name!r}")

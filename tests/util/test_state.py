@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -158,3 +159,72 @@ def test_a_timeline_is_a_chrome_trace(tmp_path):
     (first, _) = json.loads((tmp_path / "trace.json").read_text())
     assert first["ph"] == "X"
     assert first["dur"] >= 0
+
+
+@ray.remote
+def say(text, stream=1):
+    os.write(stream, text)
+    print("printed")
+
+
+def test_what_tasks_and_actors_print_is_kept_in_the_session(engine, capfd):
+    if engine == "inline":
+        assert state.list_logs() == {}
+        pytest.skip("nobody but the driver prints there")
+
+    @ray.remote
+    class Speaker:
+        def speak(self):
+            print("\x1b[31mhello\x1b[0m")
+            print("careful", file=sys.stderr)
+            return os.getpid()
+
+    first, second = say.remote(b"caf\xe9\n"), say.remote(b"")
+    ray.get([first, second])
+    actor = Speaker.remote()
+    pid = ray.get(actor.speak.remote())
+    assert "".join(state.get_log(task_id=second.hex())) == "printed\n"
+    with pytest.raises(UnicodeDecodeError):
+        "".join(state.get_log(pid=pid))
+    everything = b"".join(state.get_log(pid=pid, encoding=None))
+    assert everything == b"caf\xe9\nprinted\nprinted\n\x1b[31mhello\x1b[0m\n"
+    (row,) = state.list_actors()
+    spoken = state.get_log(actor_id=row.actor_id, filter_ansi_code=True)
+    assert "".join(spoken) == "hello\n"
+    assert "".join(state.get_log(actor_id=row.actor_id, suffix="err")) == "careful\n"
+    names = state.list_logs()
+    assert len(names["worker_out"]) == len(names["worker_err"]) == 1
+    assert state.list_logs(glob_filter="*.err") == {"worker_err": names["worker_err"]}
+    (name,) = names["worker_out"]
+    assert next(iter(state.get_log(filename=name, tail=1, errors="replace"))).endswith(
+        "hello\x1b[0m\n"
+    )
+    ray.kill(actor)
+    until(lambda: state.list_actors()[0].state == "DEAD", "it is dead")
+    assert "".join(state.get_log(filename=names["worker_err"][0])) == "careful\n"
+
+
+def test_a_log_can_be_followed(engine):
+    if engine == "inline":
+        pytest.skip("nobody but the driver prints there")
+    ray.get(say.remote(b"one\n"))
+    (pid,) = (
+        {row.pid for row in state.list_workers()} if len(state.list_workers()) == 1 else (None,)
+    )
+    lines = state.get_log(pid=pid, follow=True, _interval=0.01)
+    assert next(lines) == "one\nprinted\n"
+    ray.get(say.remote(b"two\n"))
+    assert next(lines).startswith("two\n")
+
+
+def test_mistakes_about_logs_are_told():
+    with pytest.raises(ValueError, match="name exactly one of filename, actor_id"):
+        state.get_log()
+    with pytest.raises(ValueError, match="name exactly one"):
+        state.get_log(pid=1, task_id="x")
+    with pytest.raises(ValueError, match='suffix must be "out" or "err"'):
+        state.get_log(pid=1, suffix="log")
+    with pytest.raises(ValueError, match="attempts are not told apart"):
+        state.get_log(pid=1, attempt_number=1)
+    with pytest.raises(ValueError, match="nothing is kept of what pid=1 has printed"):
+        state.get_log(pid=1)

@@ -125,7 +125,8 @@ def records(kind: str) -> list[dict[str, Any]]:
     """Rows about the session, as `heliostat.util.state` shows them.
 
     Args:
-        kind: "tasks", "actors", "objects" or "workers".
+        kind: "tasks", "actors", "objects", "workers" or "logs" (the last lines that each worker
+            has printed).
 
     Raises:
         ValueError: For another kind.
@@ -135,7 +136,7 @@ def records(kind: str) -> list[dict[str, Any]]:
         >>> isinstance(records("actors"), list)
         True
     """
-    kinds = ("tasks", "actors", "objects", "workers")
+    kinds = ("tasks", "actors", "objects", "workers", "logs")
     if kind not in kinds:
         raise ValueError(f"there are records of {', '.join(kinds)}, not of {kind!r}")
     return current_engine().records(kind)

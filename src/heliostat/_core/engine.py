@@ -108,7 +108,7 @@ class Engine(Protocol):
         """What there is, and what of it is free."""
 
     def records(self, kind: str) -> list[dict[str, Any]]:
-        """Rows about tasks, actors, objects or workers, with Ray's names for what they say."""
+        """Rows about tasks, actors, objects, workers or logs, with Ray's names for what they say."""
 
     def reset(self) -> None:
         """End all work and forget all values, as if the session had just begun."""

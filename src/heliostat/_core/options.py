@@ -350,3 +350,4 @@ class InitOptions:
     object_store_memory: int | None = None
     namespace: str = ""
     log_to_driver: bool = True
+    logging: tuple[Any, ...] = ()  # what `logging_config.parse` made

@@ -11,7 +11,7 @@ import contextlib
 import importlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +21,7 @@ from heliostat._core.options import InitOptions, custom_resources
 
 _lock = threading.RLock()
 _engine: Engine | None = None
+_undo: list[Callable[[], None]] = []  # what the session has changed in this process
 _parents_engine: Engine | None = None
 
 
@@ -86,7 +87,10 @@ def init(
     include_dashboard: bool | None = None,
     log_to_driver: bool | None = True,
     namespace: str | None = None,
+    configure_logging: bool = True,
     logging_level: int | str | None = None,
+    logging_format: str | None = None,
+    logging_config: Any = None,
     **others: Any,
 ) -> RayContext:
     """Start a session. Nothing is listening on a port, and nothing stays behind.
@@ -106,7 +110,10 @@ def init(
         include_dashboard: Only None or False: there is no dashboard yet.
         log_to_driver: Show what workers print.
         namespace: Where named actors are found.
-        logging_level: Accepted for Ray's sake; Heliostat logs nothing by itself.
+        configure_logging: False leaves `logging` alone, whatever the next two say.
+        logging_level: What the loggers "heliostat" and "ray" write at least, here and in workers.
+        logging_format: How they write it, as for `logging.Formatter`.
+        logging_config: A `LoggingConfig`, for everything that the program logs.
         others: Refused by name.
 
     Returns:
@@ -136,6 +143,7 @@ def init(
         object_store_memory=_store_memory(object_store_memory),
         namespace=namespace or "",
         log_to_driver=log_to_driver is not False,
+        logging=_logging(logging_config, logging_level, logging_format, configure_logging),
     )
     with _lock:
         existing = _engine
@@ -160,6 +168,8 @@ def shutdown(_exiting_interpreter: bool = False, *, wait_for_processes: bool = T
         engine, _engine = _engine, None
         if engine is not None:
             engine.close()
+        while _undo:
+            _undo.pop()()
 
 
 def is_initialized() -> bool:
@@ -211,7 +221,21 @@ def _start(options: InitOptions) -> Engine:
     module, _, class_name = NAMES[options.engine].partition(":")
     engine: Engine = getattr(importlib.import_module(module), class_name)(options)
     attach(engine)
+    if options.logging:
+        _undo.append(_logging_module().setup(options.logging, engine.describe().node_id))
     return engine
+
+
+def _logging(config: Any, level: Any, format_: Any, configure: bool) -> tuple[Any, ...]:
+    if config is None and level is None and format_ is None:
+        return ()
+    parsed: tuple[Any, ...] = _logging_module().parse(config, level, format_, configure=configure)
+    return parsed
+
+
+def _logging_module() -> Any:
+    # Not above: importing `logging` takes as long as a good part of `import heliostat`.
+    return importlib.import_module("heliostat._core.logging_config")
 
 
 def _engine_name(address: str | None, engine: str | None, local_mode: bool) -> str:
@@ -248,13 +272,13 @@ def _store_memory(value: int | None) -> int | None:
 
 
 # What Ray's init also takes, and that has no meaning or effect on one machine.
-# They say how to do what is not done here: a dashboard, a log of our own, files on disk, a network.
+# They say how to do what is not done here: a dashboard, files on disk, a network.
 _HARMLESS = {
-    "dashboard_host", "dashboard_port", "logging_format", "configure_logging",
+    "dashboard_host", "dashboard_port",
     "_node_ip_address", "_temp_dir",
 }  # fmt: skip
 _NOT_YET = (
-    "runtime_env", "labels", "job_config", "logging_config", "enable_resource_isolation",
+    "runtime_env", "labels", "job_config", "enable_resource_isolation",
     "_metrics_export_port", "_system_config",
 )  # fmt: skip
 

@@ -1,15 +1,14 @@
-"""Conn: the driver's end of one worker: what is to be sent, what has arrived, what it prints."""
+"""Conn: the driver's end of one worker: what is to be sent, what has arrived."""
 
 from __future__ import annotations
 
 import contextlib
 import select
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from heliostat._engines.local import wire
-from heliostat._engines.local.logs import Log
 from heliostat._engines.local.messages import DRIVER, Call, Defined, Make, Run
 from heliostat._engines.local.pool import Ends
 
@@ -21,15 +20,13 @@ class Conn:
 
     Args:
         proc: The worker's number.
-        ends: Its socket and the pipes of its output.
-        prefix: Asked for what to put before a line that it prints; None: the line is not shown.
+        ends: Its socket, and the pipes of its output, which are not read here.
     """
 
     __slots__ = (
         "_backlog",
         "_codes",
         "_parser",
-        "logs",
         "name",
         "open",
         "out",
@@ -38,7 +35,7 @@ class Conn:
         "watched",
     )
 
-    def __init__(self, proc: int, ends: Ends, prefix: Callable[[Conn], str | None]) -> None:
+    def __init__(self, proc: int, ends: Ends) -> None:
         self.proc = proc
         self.sock: socket.socket = ends.socket
         self.sock.setblocking(False)
@@ -46,10 +43,6 @@ class Conn:
         self.open = 0  # tasks and calls sent and not finished
         self.name = "worker"
         self.watched = select.EPOLLIN
-        self.logs = [
-            Log(ends.stdout, to_stderr=False, prefix=lambda: prefix(self)),
-            Log(ends.stderr, to_stderr=True, prefix=lambda: prefix(self)),
-        ]
         self._backlog = bytearray()  # what the socket did not take
         self._parser = wire.Parser()
         self._codes: set[bytes] = set()  # functions that it knows

@@ -26,7 +26,7 @@ from heliostat._engines.local import failures, machine, notices, oom
 from heliostat._engines.local.attendant import Attendant
 from heliostat._engines.local.conn import Conn
 from heliostat._engines.local.guard import Guard
-from heliostat._engines.local.logs import Log
+from heliostat._engines.local.logs import Label, Output
 from heliostat._engines.local.memory import Memory
 from heliostat._engines.local.messages import (
     DRIVER,
@@ -68,8 +68,7 @@ def start(options: InitOptions) -> Hub:
     return Hub(
         total=machine.resources(options),
         capacity=options.object_store_memory or machine.store_capacity(),
-        namespace=options.namespace,
-        show_logs=options.log_to_driver,
+        options=options,
     )
 
 
@@ -94,17 +93,14 @@ class Hub:
     proc = DRIVER
     shield = contextlib.nullcontext()
 
-    def __init__(
-        self, *, total: dict[str, int], capacity: int, namespace: str, show_logs: bool
-    ) -> None:
-        self.total, self.namespace = total, namespace
+    def __init__(self, *, total: dict[str, int], capacity: int, options: InitOptions) -> None:
+        self.total, self.namespace = total, options.namespace
         self.node_id = fresh().hex()
         segment = create_segment(capacity)
         self.store = Store(segment, capacity)
         self._memory = Memory(capacity)
         self._scheduler = Scheduler(total, capacity)
         self._objects = self._scheduler.owned.objects
-        self._show_logs = show_logs
         self._conns: dict[int, Conn] = {}
         self._codes: dict[bytes, bytes] = {}
         self._waiters: dict[bytes, list[Waiter]] = {}
@@ -119,9 +115,12 @@ class Hub:
         self._poll = select.epoll()
         self._lead = Lead(self._read, functools.partial(self._poll.poll, 0))
         self._readers: dict[int, Callable[[], None]] = {}
-        self._pool = Pool(
-            (segment, capacity), {"total": total, "namespace": namespace, "node_id": self.node_id}
-        )
+        facts = {"total": total, "namespace": self.namespace, "node_id": self.node_id}
+        self._pool = Pool((segment, capacity), {**facts, "logging": options.logging})
+        self._output = Output(
+            self._watch, self._unwatch, self._label, self._go_on_reading,
+            shown=options.log_to_driver, prefixed=options.logging[:1] != ("all",),
+        )  # fmt: skip
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._attendant = Attendant(
             self._lead, self._wake, lambda: bool(self._dropped or self._dirty), self._send_kept
@@ -247,8 +246,18 @@ class Hub:
             with self._guard:
                 self._flush(lazily=False)
         if self._notices:
-            return notices.wait(self._lead, waiter, timeout_s, self.explain)
-        return self._lead.wait(waiter, timeout_s)
+            done = notices.wait(self._lead, waiter, timeout_s, self.explain)
+        else:
+            done = self._lead.wait(waiter, timeout_s)
+        if self._output.busy:
+            self._settle()
+        return done
+
+    def _settle(self) -> None:
+        """What a task printed stands before what follows its result."""
+        with self._guard:
+            self._output.catch_up()
+        self._output.settle()
 
     def records(self) -> Records:
         """What there is now; the caller is in the tables."""
@@ -383,16 +392,18 @@ class Hub:
                     waiter.wake()
 
     def _spawn(self, command: Spawn) -> None:
-        conn = Conn(command.proc, self._pool.fork(command.proc), self._prefix)
+        conn = Conn(command.proc, ends := self._pool.fork(command.proc))
         self._conns[command.proc] = conn
         self._watch(conn.sock.fileno(), lambda: self._read_worker(conn))
-        for log in conn.logs:
-            self._watch(log.fd, functools.partial(self._read_log, log))
+        self._output.open(command.proc, ends.stdout, ends.stderr)
 
-    def _prefix(self, conn: Conn) -> str | None:
-        if not self._show_logs:
-            return None
-        return f"({conn.name} pid={self._pool.pids.get(conn.proc, '?')}) "
+    def _label(self, proc: int) -> Label:
+        return Label(self._conns[proc].name, self._pool.pids.get(proc))
+
+    def _go_on_reading(self) -> None:
+        with self._guard:
+            if not self._closed:
+                self._output.go_on()
 
     def _answer(self, command: Answer) -> None:
         if command.proc == DRIVER:
@@ -412,7 +423,8 @@ class Hub:
             elif event.question == "unreserve":
                 self._memory.unreserve(event.proc, event.payload)
             elif event.question == "records":
-                payload = self.records().rows(event.payload)
+                logs = event.payload == "logs"
+                payload = self._output.rows() if logs else self.records().rows(event.payload)
             else:
                 payload = tuple(self._scheduler.resources.free.items()), len(self._conns)
         except ObjectStoreFullError as full:
@@ -459,10 +471,6 @@ class Hub:
         for message in messages:
             self._handle(message)
 
-    def _read_log(self, log: Log) -> None:
-        if not log.read():
-            self._unwatch(log.fd)
-
     def _read_zygote(self) -> None:
         for report in self._pool.read():
             if report is None:
@@ -485,9 +493,7 @@ class Hub:
     def _close_conn(self, conn: Conn) -> None:
         self._unwatch(conn.sock.fileno())
         conn.sock.close()
-        for log in conn.logs:
-            self._unwatch(log.fd)
-            log.close()
+        self._output.close(conn.proc)
 
     def _zygote_lost(self) -> None:
         self._unwatch(self._pool.socket.fileno())
@@ -579,3 +585,4 @@ class Hub:
             _LIVE.discard(self)
             self.store.close()
         self._guard.close()
+        self._output.end()

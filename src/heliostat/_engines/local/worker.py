@@ -22,7 +22,7 @@ from heliostat._core.arguments import fill
 from heliostat._core.engine import Running
 from heliostat._core.options import UNIT, InitOptions
 from heliostat._core.outcomes import retries, spread, task_error
-from heliostat._engines.local import failures
+from heliostat._engines.local import failures, stamps
 from heliostat._engines.local.engine import RUNNING, LocalEngine
 from heliostat._engines.local.link import Link, received_with
 from heliostat._engines.local.messages import (
@@ -233,6 +233,7 @@ class Worker:
             message.shape, message.restarted,
         )  # fmt: skip
         RUNNING.set(self.running)
+        stamps.becomes(message.name)
         start = time.perf_counter()
         failure = 0
         try:
@@ -345,6 +346,10 @@ def main(proc: int, sock: socket.socket, segment: int, facts: dict[str, Any]) ->
     signal.signal(MAIL, worker.on_mail)
     signal.siginterrupt(MAIL, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if facts["logging"]:
+        from heliostat._core import logging_config  # noqa: PLC0415 - only if init was told to
+
+        logging_config.setup(facts["logging"], facts["node_id"])
     if os.environ.get("HELIOSTAT_ALIAS_RAY") == "1":
         from heliostat._alias import install  # noqa: PLC0415 - only for `heliostat run`
 

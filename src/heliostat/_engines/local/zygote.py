@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from heliostat._engines.local import worker
 from heliostat._engines.local.pool import MAIL
+from heliostat._engines.local.stamps import Stamped
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -102,8 +103,7 @@ class Zygote:
         os.dup2(err, 2)
         os.close(out)
         os.close(err)
-        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115 - for the process's life
-        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115 - for the process's life
+        sys.stdout, sys.stderr = Stamped(1), Stamped(2)
         _reseed()
         worker.main(proc, socket.socket(fileno=link), self._segment, self._facts)
 
