@@ -53,6 +53,28 @@ def test_libraries_load_on_first_touch() -> None:
     ) == [False, True]
 
 
+def test_a_function_keeps_its_name_when_its_module_is_imported() -> None:
+    assert fresh(
+        "import json, heliostat as ray\n"
+        "from heliostat.util.placement_group import PlacementGroup\n"
+        "import heliostat.util.placement_group\n"
+        "made = ray.util.placement_group([{'CPU': 1}])\n"
+        "print(json.dumps(isinstance(made, PlacementGroup)))\n"
+    )
+
+
+def test_identifiers_are_loaded_when_they_are_asked_for() -> None:
+    for kind in (ray.JobID, ray.WorkerID, ray.PlacementGroupID, ray.FunctionID, ray.ActorClassID):
+        one = kind.from_random()
+        assert kind.from_hex(one.hex()) == kind.from_binary(one.binary()) == one
+        assert len(one.binary()) == kind.size()
+        assert not one.is_nil()
+        assert kind.nil().is_nil()
+        with pytest.raises(ValueError, match=kind.__name__):
+            kind.from_hex("ab")
+    assert (ray.SCRIPT_MODE, ray.WORKER_MODE, ray.Language.PYTHON.name) == (0, 1, "PYTHON")
+
+
 def test_every_public_name_is_there() -> None:
     assert [name for name in ray.__all__ if not hasattr(ray, name)] == []
     assert set(ray.__all__) <= set(dir(ray))

@@ -82,8 +82,10 @@ def find(path: str, package: str) -> Any:
     value: Any = importlib.import_module(package)
     dotted = package
     for part in path.split(".")[1:]:
+        # A function may have the name of its module: ray.util.placement_group is both.
+        owner = value if hasattr(value, part) else sys.modules.get(dotted, value)
         dotted = f"{dotted}.{part}"
-        value = part_of(value, part, dotted)
+        value = part_of(owner, part, dotted)
         if value is MISSING:
             return MISSING
     return value

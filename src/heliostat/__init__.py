@@ -59,7 +59,19 @@ __all__ = [
     "wait",
 ]
 
-_LAZY = ("data", "train", "tune", "serve", "util", "runtime_context", "types")
+# Names of Ray's that few programs touch, and where they are.
+_SELDOM = {
+    "ActorClassID": "_core.ids",
+    "FunctionID": "_core.ids",
+    "JobID": "_core.ids",
+    "Language": "types",
+    "PlacementGroupID": "_core.ids",
+    "SCRIPT_MODE": "types",
+    "UniqueID": "_core.ids",
+    "WORKER_MODE": "types",
+    "WorkerID": "_core.ids",
+}
+_LAZY = ("data", "train", "tune", "serve", "util", "runtime_context", "types", "placement")
 
 
 def __getattr__(name: str) -> Any:
@@ -67,8 +79,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("heliostat._core.logging_config").LoggingConfig
     if name in _LAZY:
         return importlib.import_module(f"heliostat.{name}")
+    if name in _SELDOM:
+        return getattr(importlib.import_module(f"heliostat.{_SELDOM[name]}"), name)
     raise AttributeError(f"heliostat has no {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_LAZY])
+    return sorted([*__all__, *_LAZY, *_SELDOM])

@@ -47,17 +47,47 @@ def test_none_leaves_an_option_as_it_was() -> None:
     assert task_options({"num_cpus": None, "num_gpus": None}, base) == base
 
 
-@pytest.mark.parametrize("value", [None, "DEFAULT", "SPREAD"])
-def test_strategies_that_mean_nothing_on_one_machine_are_accepted(value: object) -> None:
-    assert task_options({"scheduling_strategy": value}) == TaskOptions()
+def test_options_about_where_to_run_that_come_to_nothing_cost_nothing() -> None:
+    options = {
+        "scheduling_strategy": None,
+        "placement_group": "default",
+        "placement_group_bundle_index": -1,
+        "placement_group_capture_child_tasks": None,
+        "label_selector": None,
+        "fallback_strategy": None,
+        "accelerator_type": None,
+        "object_store_memory": None,
+    }
+    assert task_options(options) == TaskOptions()
+
+
+def test_an_accelerator_is_asked_for_as_a_small_share_of_a_resource() -> None:
+    options = task_options({"accelerator_type": "A100", "resources": {"spoon": 1}})
+    assert options.resources == (("CPU", UNIT), ("accelerator_type:A100", 10), ("spoon", UNIT))
+    assert task_options({"accelerator_type": "T4"}, options).resources == (
+        ("CPU", UNIT), ("accelerator_type:T4", 10), ("spoon", UNIT),
+    )  # fmt: skip
+
+
+def test_custom_resources_replace_those_that_were_asked_for_before() -> None:
+    base = task_options({"resources": {"spoon": 1}, "num_gpus": 1, "accelerator_type": "T4"})
+    assert dict(task_options({"resources": {"fork": 1}}, base).resources) == {
+        "CPU": UNIT, "GPU": UNIT, "accelerator_type:T4": 10, "fork": UNIT,
+    }  # fmt: skip
+
+
+def test_only_actors_set_shared_memory_aside() -> None:
+    assert actor_options({"object_store_memory": 5}).resources == (
+        ("object_store_memory", 5 * UNIT),
+    )
+    with pytest.raises(ValueError, match=r"object_store_memory.*init"):
+        task_options({"object_store_memory": 5})
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("scheduling_strategy", "elsewhere"),
         ("runtime_env", {"env_vars": {}}),
-        ("accelerator_type", "A100"),
         ("num_returns", "dynamic"),
     ],
 )

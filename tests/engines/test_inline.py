@@ -20,6 +20,10 @@ EXCUSES: dict[str, tuple[str, ...]] = {
         "test_a_task_of_0_cpus_runs_when_all_cpus_are_taken",
         "test_a_small_task_does_not_wait_behind_one_that_cannot_run_yet",
         "test_an_actor_waits_for_resources_that_come_free",
+        "test_a_bundle_bounds_how_many_run_at_once",
+        "test_work_in_a_group_takes_nothing_but_what_was_set_aside",
+        "test_work_waits_for_its_group",
+        "test_removing_a_group_ends_what_runs_and_waits_in_it",
         "test_an_idle_actor_holds_no_cpu_unless_it_asked_for_some",
         "test_an_actor_without_handles_gives_its_resources_back",
         "test_actors_with_a_gpu_each_have_different_ones",
@@ -75,6 +79,7 @@ EXCUSES: dict[str, tuple[str, ...]] = {
         "test_a_restarted_named_actor_keeps_its_name",
         "test_a_keyboard_interrupt_in_a_task_is_a_cancellation",
         "test_gpus_are_numbered_and_seen_by_cuda",
+        "test_cuda_sees_the_gpu_of_the_bundle",
     ),
     SAME: (
         "test_a_put_value_is_a_snapshot",

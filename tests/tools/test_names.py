@@ -57,6 +57,15 @@ def test_a_gap_needs_a_reason_and_a_reason_needs_a_gap(package):
     assert (report.there["ray"], report.absent["ray"]) == (1, 2)
 
 
+def test_a_function_may_have_the_name_of_its_module(package, monkeypatch):
+    module = ModuleType("ours.get")
+    module.Handle = str
+    monkeypatch.setitem(__import__("sys").modules, "ours.get", module)
+    assert gaps(Name.parse("ray.get(refs)"), package) == []
+    assert gaps(Name.parse("ray.get.Handle"), package) == []
+    assert gaps(Name.parse("ray.get.gone"), package) == ["ray.get.gone"]
+
+
 def test_find_looks_into_modules_not_loaded_yet():
     assert find("ray.util.progress", "heliostat").__name__ == "heliostat.util.progress"
 

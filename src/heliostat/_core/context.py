@@ -7,7 +7,7 @@ from typing import Any
 
 from heliostat._core.actors import ActorHandle
 from heliostat._core.engine import Running
-from heliostat._core.ids import ActorID
+from heliostat._core.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
 from heliostat._core.options import UNIT
 from heliostat._core.session import current_engine
 
@@ -31,6 +31,21 @@ class RuntimeContext:
     def get_node_id(self) -> str:
         """This machine's id in hex."""
         return current_engine().describe().node_id
+
+    def get_session_name(self) -> str:
+        """A name of this session, the same in all its processes."""
+        return f"session_{current_engine().describe().node_id}"
+
+    def get_node_labels(self) -> dict[str, str]:
+        """This machine's labels: those given to `init`, and "ray.io/node-id".
+
+        Example:
+            >>> import heliostat as ray
+            >>> context = ray.get_runtime_context()
+            >>> context.get_node_labels()["ray.io/node-id"] == context.get_node_id()
+            True
+        """
+        return dict(current_engine().describe().labels)
 
     def get_worker_id(self) -> str:
         """An id of this process in hex."""
@@ -93,6 +108,17 @@ class RuntimeContext:
         """
         return current_engine().cancelled()
 
+    def get_placement_group_id(self) -> str | None:
+        """The id in hex of the placement group that the task or actor runs in; None outside."""
+        place = self._running().place
+        return None if place is None else place[0].hex()
+
+    @property
+    def should_capture_child_tasks_in_placement_group(self) -> bool:
+        """Whether what is submitted here runs in the placement group that this runs in."""
+        place = self._running().place
+        return place is not None and place[2]
+
     def get_assigned_resources(self) -> dict[str, float]:
         """What the running task or actor was given, by resource name."""
         return {name: units / UNIT for name, units in self._running().resources}
@@ -100,6 +126,51 @@ class RuntimeContext:
     def get_accelerator_ids(self) -> dict[str, list[str]]:
         """The accelerators given to the running task or actor."""
         return {"GPU": [str(index) for index in self._running().gpu_ids]}
+
+    # What Ray still has from its early days
+
+    def get(self) -> dict[str, Any]:
+        """The ids there are, and the namespace; the methods above say more."""
+        found = {
+            "job_id": self.job_id,
+            "node_id": self.node_id,
+            "namespace": self.namespace,
+            "task_id": self.task_id,
+            "actor_id": self.actor_id,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def job_id(self) -> JobID:
+        """The session's id."""
+        return JobID.from_hex(self.get_job_id())
+
+    @property
+    def node_id(self) -> NodeID:
+        """This machine's id."""
+        return NodeID.from_hex(self.get_node_id())
+
+    @property
+    def task_id(self) -> TaskID | None:
+        """The running task's id, or None in the driver."""
+        task = self._running().task
+        return None if task is None else TaskID(task)
+
+    @property
+    def actor_id(self) -> ActorID | None:
+        """The actor's id, or None outside actors."""
+        actor = self._running().actor
+        return None if actor is None else ActorID(actor)
+
+    @property
+    def current_placement_group_id(self) -> PlacementGroupID:
+        """The id of the placement group that this runs in; nil outside."""
+        place = self._running().place
+        return PlacementGroupID.nil() if place is None else PlacementGroupID(place[0])
+
+    def get_resource_ids(self) -> dict[str, list[str]]:
+        """The same as `get_accelerator_ids`."""
+        return self.get_accelerator_ids()
 
 
 _CONTEXT = RuntimeContext()
@@ -125,8 +196,8 @@ def records(kind: str) -> list[dict[str, Any]]:
     """Rows about the session, as `heliostat.util.state` shows them.
 
     Args:
-        kind: "tasks", "actors", "objects", "workers" or "logs" (the last lines that each worker
-            has printed).
+        kind: "tasks", "actors", "objects", "workers", "placement_groups" or "logs" (the last lines
+            that each worker has printed).
 
     Raises:
         ValueError: For another kind.
@@ -136,7 +207,7 @@ def records(kind: str) -> list[dict[str, Any]]:
         >>> isinstance(records("actors"), list)
         True
     """
-    kinds = ("tasks", "actors", "objects", "workers", "logs")
+    kinds = ("tasks", "actors", "objects", "workers", "logs", "placement_groups")
     if kind not in kinds:
         raise ValueError(f"there are records of {', '.join(kinds)}, not of {kind!r}")
     return current_engine().records(kind)
@@ -194,7 +265,7 @@ def nodes() -> list[dict[str, Any]]:
             "NodeManagerAddress": "127.0.0.1",
             "NodeManagerHostname": os.uname().nodename,
             "Resources": dict(state.total),
-            "Labels": {},
+            "Labels": dict(state.labels),
         }
     ]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from heliostat._core.ids import ActorID, ObjectID
-from heliostat._core.options import InitOptions, Resources
+from heliostat._core.options import InitOptions, Place, Resources
 from heliostat._core.refs import ObjectRef
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, TaskSpec
+
+if TYPE_CHECKING:
+    from heliostat._core.groups import GroupSpec
 
 # Loaded by name when chosen, so that nothing imports an engine it does not use.
 NAMES = {
@@ -27,6 +30,7 @@ class Running(NamedTuple):
     gpu_ids: tuple[int, ...]
     resources: Resources
     restarted: bool
+    place: Place | None = None
 
 
 class ClusterState(NamedTuple):
@@ -37,6 +41,7 @@ class ClusterState(NamedTuple):
     node_id: str
     namespace: str
     workers: int
+    labels: dict[str, str]
 
 
 class Engine(Protocol):
@@ -68,6 +73,15 @@ class Engine(Protocol):
 
     def kill_actor(self, actor: ActorID, *, restart: bool) -> None:
         """End the actor's process now."""
+
+    def create_group(self, spec: GroupSpec) -> None:
+        """Set a placement group's resources aside some time; the object of its id tells when.
+
+        Raises ValueError for a name that is taken, and for what can never be given.
+        """
+
+    def remove_group(self, group: bytes) -> None:
+        """Give its resources back; what runs in it is ended. Nothing if it was removed before."""
 
     def put(self, value: object) -> ObjectRef[Any]:
         """Keep a value."""
@@ -108,7 +122,7 @@ class Engine(Protocol):
         """What there is, and what of it is free."""
 
     def records(self, kind: str) -> list[dict[str, Any]]:
-        """Rows about tasks, actors, objects, workers or logs, with Ray's names for what they say."""
+        """Rows about tasks, actors, objects, workers, placement groups or logs, with Ray's names."""
 
     def reset(self) -> None:
         """End all work and forget all values, as if the session had just begun."""

@@ -4,10 +4,50 @@ from __future__ import annotations
 
 import itertools
 import os
+from typing import Self
 
 
 class _ID(bytes):
     __slots__ = ()
+
+    @classmethod
+    def from_binary(cls, id_bytes: bytes) -> Self:
+        """The identifier with these bytes.
+
+        Raises:
+            ValueError: If they are not as many as an identifier has.
+        """
+        if len(id_bytes) != SIZE:
+            raise ValueError(f"{cls.__name__} has {SIZE} bytes, got {len(id_bytes)}: {id_bytes!r}")
+        return cls(id_bytes)
+
+    @classmethod
+    def from_hex(cls, hex_id: str) -> Self:
+        """The identifier that `hex()` wrote."""
+        return cls.from_binary(bytes.fromhex(hex_id))
+
+    @classmethod
+    def from_random(cls) -> Self:
+        """A new one, which names nothing yet."""
+        return cls(fresh())
+
+    @classmethod
+    def nil(cls) -> Self:
+        """The one that names nothing."""
+        return cls(_NIL)
+
+    @classmethod
+    def size(cls) -> int:
+        """How many bytes an identifier has."""
+        return SIZE
+
+    def is_nil(self) -> bool:
+        """Whether it names nothing."""
+        return self == _NIL
+
+    def binary(self) -> bytes:
+        """Its bytes."""
+        return bytes(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.hex()[:8]}..{self.hex()[-8:]})"
@@ -39,6 +79,36 @@ class NodeID(_ID):
     __slots__ = ()
 
 
+class UniqueID(_ID):
+    """Names anything."""
+
+    __slots__ = ()
+
+
+class JobID(_ID):
+    """Names a session."""
+
+    __slots__ = ()
+
+
+class WorkerID(UniqueID):
+    """Names a process."""
+
+    __slots__ = ()
+
+
+class FunctionID(UniqueID):
+    """Names a function that runs elsewhere."""
+
+    __slots__ = ()
+
+
+class ActorClassID(UniqueID):
+    """Names a class whose instances are actors."""
+
+    __slots__ = ()
+
+
 class PlacementGroupID(_ID):
     """Names a reservation of resources."""
 
@@ -46,6 +116,7 @@ class PlacementGroupID(_ID):
 
 
 SIZE = 16
+_NIL = b"\xff" * SIZE
 _PREFIX = os.urandom(7)
 _COUNTER = itertools.count(1)
 

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from heliostat._core.scheduling import Scheduling
 
 Streaming = Literal["streaming"]
 Resources = tuple[tuple[str, int], ...]
+# A placement group, the number of a bundle (-1: any), and whether what runs there captures children.
+Place = tuple[bytes, int, bool]
 
+NODE_ID = "ray.io/node-id"  # the label that every machine has
 UNIT = 10_000  # resources are counted in ten-thousandths, so that fractions add up exactly
 _NONE: Resources = ()
 
@@ -28,6 +34,7 @@ class TaskOptions:
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
     name: str = ""
     backpressure: int | None = None  # items that a stream may be ahead of its taker
+    scheduling: Scheduling | None = None  # where it may run; None: anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class ActorOptions:
     concurrency_groups: tuple[tuple[str, int], ...] = ()
     out_of_order: bool | None = None
     max_pending_calls: int = -1
+    scheduling: Scheduling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,22 +204,28 @@ def _backpressure(value: object) -> int | None:
 
 
 _BACKPRESSURE = "_generator_backpressure_num_objects"
-_RESOURCE_KEYS = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+_RESOURCE_KEYS = {
+    "num_cpus": "CPU",
+    "num_gpus": "GPU",
+    "memory": "memory",
+    "object_store_memory": "object_store_memory",
+}
+_ACCELERATOR = "accelerator_type:"
+_ACCELERATOR_SHARE = 0.001  # as Ray: who asks only wants it to be there
+# Where work may run; parsed in `_core.scheduling`, which loads when one of them is given.
+_SCHEDULING = (
+    "scheduling_strategy", "placement_group", "placement_group_bundle_index",
+    "placement_group_capture_child_tasks", "label_selector", "fallback_strategy",
+)  # fmt: skip
 
 # Options of Ray that mean nothing on one machine; accepted because they change nothing here.
 _NO_EFFECT = {
-    "scheduling_strategy": (None, "DEFAULT", "SPREAD"),
     "enable_task_events": (True, False),
 }
 
 _LATER = {
     "runtime_env": "set os.environ inside the function, or start the program with the variables set",
-    "placement_group": "ask for num_cpus, num_gpus or resources on each task or actor",
     "max_calls": "use an actor and ray.kill it when it has served enough",
-    "accelerator_type": "use resources={'name': 1} and init(resources={'name': n})",
-    "object_store_memory": "set it once in init(object_store_memory=...)",
-    "label_selector": "use resources={'name': 1} and init(resources={'name': n})",
-    "fallback_strategy": "leave it out: there is one machine",
     "enable_tensor_transport": "leave it out: tensors travel through shared memory",
 }
 
@@ -257,12 +271,17 @@ def task_options(options: Mapping[str, Any], base: TaskOptions = TaskOptions()) 
         TypeError: A value of the wrong type.
         NotImplementedError: An option of Ray that is not offered; names the alternative.
     """
-    return replace(base, **_parse("task", options, _TASK_PARSERS, base.resources))
+    if options.get("object_store_memory") is not None:
+        raise ValueError(
+            "object_store_memory= is for actors: no task sets shared memory aside; set the budget in "
+            "init(object_store_memory=...)"
+        )
+    return replace(base, **_parse("task", options, _TASK_PARSERS, base))
 
 
 def actor_options(options: Mapping[str, Any], base: ActorOptions = ActorOptions()) -> ActorOptions:
     """Parse the keyword options of an actor on top of `base`; raises as `task_options`."""
-    parsed = replace(base, **_parse("actor", options, _ACTOR_PARSERS, base.resources))
+    parsed = replace(base, **_parse("actor", options, _ACTOR_PARSERS, base))
     if parsed.get_if_exists and not parsed.name:
         raise ValueError("get_if_exists=True needs a name to look for; pass name=...")
     return parsed
@@ -279,26 +298,53 @@ def _parse(
     what: str,
     options: Mapping[str, Any],
     parsers: Mapping[str, Callable[[Any], object]],
-    resources: Resources | None,
+    base: TaskOptions | ActorOptions | None,
 ) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     asked: dict[str, int] = {}
+    where: dict[str, Any] = {}
     for option, value in options.items():
         if option in parsers:
             fields[_FIELDS.get(option, option)] = parsers[option](value)
-        elif resources is not None and option in _RESOURCE_KEYS:
+        elif base is not None and option in _RESOURCE_KEYS:
             if value is not None:
                 asked[_RESOURCE_KEYS[option]] = _whole_if_many(option, to_units(option, value))
-        elif resources is not None and option == "resources":
+        elif base is not None and option == "resources":
             asked.update(_custom(value))
+        elif base is not None and option == "accelerator_type":
+            asked.update(_accelerator(value))
+        elif base is not None and option in _SCHEDULING:
+            where[option] = value
         else:
-            _refuse(what, option, value, [*parsers, *_RESOURCE_KEYS, "resources"])
-    if asked and resources is not None:
-        merged = {**dict(resources), **asked}
+            known = [*parsers, *_RESOURCE_KEYS, "resources", "accelerator_type", *_SCHEDULING]
+            _refuse(what, option, value, known if base is not None else list(parsers))
+    if asked and base is not None:
+        merged = {**_kept(base.resources, options), **asked}
         fields["resources"] = tuple(
             (name, units) for name, units in sorted(merged.items()) if units
         )
+    if where and base is not None:
+        from heliostat._core import scheduling  # noqa: PLC0415 - few programs say where to run
+
+        fields["scheduling"] = scheduling.parse(where, base.scheduling)
     return fields
+
+
+def _kept(resources: Resources, options: Mapping[str, Any]) -> dict[str, int]:
+    """Of the resources that were asked for before, those that no option replaces as a whole."""
+    named = _RESOURCE_KEYS.values()
+    kept = dict(resources)
+    if options.get("accelerator_type"):
+        kept = {name: n for name, n in kept.items() if not name.startswith(_ACCELERATOR)}
+    if options.get("resources") is not None:
+        kept = {n: u for n, u in kept.items() if n in named or n.startswith(_ACCELERATOR)}
+    return kept
+
+
+def _accelerator(value: object) -> dict[str, int]:
+    if not _text("accelerator_type")(value):
+        return {}
+    return {f"{_ACCELERATOR}{value}": to_units("accelerator_type", _ACCELERATOR_SHARE)}
 
 
 def _whole_if_many(option: str, units: int) -> int:
@@ -351,3 +397,4 @@ class InitOptions:
     namespace: str = ""
     log_to_driver: bool = True
     logging: tuple[Any, ...] = ()  # what `logging_config.parse` made
+    labels: tuple[tuple[str, str], ...] = ()

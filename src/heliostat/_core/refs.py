@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from heliostat._core.ids import ObjectID, nth
+from heliostat._core.ids import JobID, ObjectID, TaskID, nth
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -67,6 +67,53 @@ class ObjectRef(Generic[T]):
     def binary(self) -> bytes:
         """The identifier as 16 bytes."""
         return bytes(self._id)
+
+    @classmethod
+    def from_binary(cls, id_bytes: bytes) -> ObjectRef[Any]:
+        """A reference to the object of this identifier, which somebody else keeps alive meanwhile.
+
+        Raises:
+            ValueError: If these are not as many bytes as an identifier has.
+
+        Example:
+            >>> import heliostat as ray
+            >>> kept = ray.put(3)
+            >>> ray.get(ray.ObjectRef.from_binary(kept.binary()))
+            3
+        """
+        return _adopt(ObjectID.from_binary(id_bytes))
+
+    @classmethod
+    def from_hex(cls, hex_id: str) -> ObjectRef[Any]:
+        """As `from_binary`, from what `hex()` wrote."""
+        return _adopt(ObjectID.from_hex(hex_id))
+
+    @classmethod
+    def from_random(cls) -> ObjectRef[Any]:
+        """A reference to an object that is not there."""
+        return ObjectRef(ObjectID.from_random())
+
+    @classmethod
+    def nil(cls) -> ObjectRef[Any]:
+        """A reference to nothing."""
+        return ObjectRef(ObjectID.nil())
+
+    @classmethod
+    def size(cls) -> int:
+        """How many bytes an identifier has."""
+        return ObjectID.size()
+
+    def is_nil(self) -> bool:
+        """Whether it refers to nothing."""
+        return ObjectID(self._id).is_nil()
+
+    def task_id(self) -> TaskID:
+        """The task that makes the value; for `put`, an identifier of its own."""
+        return TaskID(nth(self._id, 0))
+
+    def job_id(self) -> JobID:
+        """The session's id."""
+        return JobID.from_hex(current_engine().describe().node_id)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectRef) and self._id == other._id

@@ -80,6 +80,7 @@ def init(
     num_cpus: int | None = None,
     num_gpus: int | None = None,
     resources: dict[str, float] | None = None,
+    labels: dict[str, str] | None = None,
     object_store_memory: int | None = None,
     local_mode: bool = False,
     engine: str | None = None,
@@ -102,6 +103,7 @@ def init(
         num_gpus: Logical GPUs; those in CUDA_VISIBLE_DEVICES when left out (also
             HELIOSTAT_NUM_GPUS).
         resources: Custom resources by name.
+        labels: Labels of this machine, for `label_selector` and scheduling strategies.
         object_store_memory: Budget in bytes for large values in shared memory; 30 % of the
             memory of the machine or container when left out.
         local_mode: The same as `engine="inline"`.
@@ -144,6 +146,7 @@ def init(
         namespace=namespace or "",
         log_to_driver=log_to_driver is not False,
         logging=_logging(logging_config, logging_level, logging_format, configure_logging),
+        labels=_labels(labels),
     )
     with _lock:
         existing = _engine
@@ -265,6 +268,14 @@ def _whole(name: str, value: object, variable: str) -> int | None:
     return int(value)
 
 
+def _labels(value: object) -> tuple[tuple[str, str], ...]:
+    if value is None:
+        return ()
+    from heliostat._core.labels import parse_labels  # noqa: PLC0415 - few sessions have labels
+
+    return parse_labels(value)
+
+
 def _store_memory(value: int | None) -> int | None:
     if value is not None and (not isinstance(value, int) or value < 1 << 20):
         raise ValueError(f"object_store_memory must be at least 1 MiB in bytes, got {value!r}")
@@ -278,7 +289,7 @@ _HARMLESS = {
     "_node_ip_address", "_temp_dir",
 }  # fmt: skip
 _NOT_YET = (
-    "runtime_env", "labels", "job_config", "enable_resource_isolation",
+    "runtime_env", "job_config", "enable_resource_isolation",
     "_metrics_export_port", "_system_config",
 )  # fmt: skip
 

@@ -12,30 +12,40 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from heliostat._core.actors import ActorExit, find_method
 from heliostat._core.engine import ClusterState, Running
 from heliostat._core.ids import ActorID, NodeID, ObjectID, fresh, nth
 from heliostat._core.options import (
+    NODE_ID,
     UNIT,
     ActorOptions,
     InitOptions,
     MethodOptions,
+    Place,
     Resources,
     TaskOptions,
 )
 from heliostat._core.outcomes import raisable, retries, spread, task_error
 from heliostat._core.refs import ObjectRef
+from heliostat._core.resources import Supply, missing, remedy
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, TaskSpec
+from heliostat._engines.inline_groups import Grant, InlineGroups
 from heliostat.exceptions import (
     ActorAlreadyExistsError,
     ActorDiedError,
+    ActorPlacementGroupRemoved,
     ActorUnschedulableError,
     GetTimeoutError,
     ObjectLostError,
+    RayError,
+    TaskPlacementGroupRemoved,
     TaskUnschedulableError,
 )
+
+if TYPE_CHECKING:
+    from heliostat._core.groups import GroupSpec
 
 _END = object()
 _NOTHING = Running(None, "", None, "", (), (), False)
@@ -46,15 +56,16 @@ class _Failure(NamedTuple):
 
 
 class _Actor:
-    __slots__ = ("dead", "info", "instance", "name", "options", "restarts", "spec")
+    __slots__ = ("dead", "info", "instance", "name", "options", "place", "restarts", "spec")
 
-    def __init__(self, spec: ActorSpec, info: ActorInfo) -> None:
+    def __init__(self, spec: ActorSpec, info: ActorInfo, place: Place | None) -> None:
         self.spec = spec
         self.info = info
         self.options: ActorOptions = spec.options
         self.instance: Any = None
         self.restarts = 0
         self.dead: BaseException | None = None
+        self.place = place
 
 
 class InlineEngine:
@@ -65,10 +76,12 @@ class InlineEngine:
         self._total = {"CPU": cpus * UNIT, **dict(options.resources)}
         if options.num_gpus:
             self._total["GPU"] = options.num_gpus * UNIT
-        self._used: dict[str, int] = {}
+        self._supply = Supply(self._total)
         self._namespace = options.namespace
         self._node = NodeID(fresh())
+        self._labels = {**dict(options.labels), NODE_ID: self._node.hex()}
         self._values: dict[bytes, Any] = {}
+        self._groups = InlineGroups(self._supply, self._values.__setitem__)
         self._actors: dict[bytes, _Actor] = {}
         self._names: dict[tuple[str, str], _Actor] = {}
         self._running = _NOTHING
@@ -77,16 +90,18 @@ class InlineEngine:
     def submit(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
         """Run the task before returning."""
         options = spec.options
-        self._check(options.resources, f"task {spec.code.name}", TaskUnschedulableError)
-        return self._call(
-            spec.code.value, spec.options.name or spec.code.name, spec.args, spec.kwargs, options,
-            options.resources, None,
-        )  # fmt: skip
+        place = self._place(options, f"task {spec.code.name}", TaskUnschedulableError)
+        name = options.name or spec.code.name
+        gpus, error = self._groups.take(name, options.resources, place)
+        if error is not None:
+            return self._store(name, _Failure(error), options)
+        running = Running(fresh(), name, None, "", gpus, options.resources, False, place)
+        return self._call(spec.code.value, spec.args, spec.kwargs, options, running, None)
 
     def create_actor(self, spec: ActorSpec) -> tuple[ActorInfo, ObjectRef[Any]]:
         """Run the constructor before returning."""
         options = spec.options
-        self._check(options.resources, f"actor {spec.code.name}", ActorUnschedulableError)
+        place = self._place(options, f"actor {spec.code.name}", ActorUnschedulableError)
         key = (options.namespace or self._namespace, options.name)
         if options.name and key in self._names:
             if options.get_if_exists:
@@ -96,7 +111,7 @@ class InlineEngine:
                 "get_if_exists=True to get it, or another name"
             )
         info = ActorInfo(ActorID(fresh()), spec.code.name, *spec.about())
-        actor = _Actor(spec, info)
+        actor = _Actor(spec, info, place)
         self._actors[info.actor] = actor
         if options.name:
             self._names[key] = actor
@@ -104,14 +119,12 @@ class InlineEngine:
         return info, ObjectRef(info.actor)
 
     def _construct(self, actor: _Actor) -> None:
-        spec = actor.spec
-        running = Running(
-            fresh(), spec.code.name, actor.info.actor, spec.options.name, (), spec.options.resources,
-            actor.restarts > 0,
-        )  # fmt: skip
-        outcome = self._run(
-            spec.code.value, f"{spec.code.name}.__init__", spec.args, spec.kwargs, running
-        )
+        spec, grant = actor.spec, self._actors_grant(actor)
+        running = self._within(actor, spec.code.name, grant.gpus)
+        outcome: Any = _Failure(grant.error) if grant.error is not None else None
+        if outcome is None:
+            name = f"{spec.code.name}.__init__"
+            outcome = self._run(spec.code.value, name, spec.args, spec.kwargs, running)
         if isinstance(outcome, _Failure):
             actor.dead = _constructor_error(actor, outcome.error)
             self._values[actor.info.actor] = _Failure(actor.dead)
@@ -119,6 +132,18 @@ class InlineEngine:
         else:
             actor.instance = outcome
             self._values[actor.info.actor] = None
+
+    def _actors_grant(self, actor: _Actor) -> Grant:
+        name, shape = f"actor {actor.info.class_name}", actor.options.resources
+        return self._groups.take(name, shape, actor.place)
+
+    def _within(self, actor: _Actor, name: str, gpus: tuple[int, ...]) -> Running:
+        """What a constructor or call of the actor sees of itself."""
+        options = actor.options
+        return Running(
+            fresh(), name, actor.info.actor, options.name, gpus, options.resources,
+            actor.restarts > 0, actor.place,
+        )  # fmt: skip
 
     def call_actor(self, spec: CallSpec) -> list[ObjectRef[Any]]:
         """Run the method before returning."""
@@ -130,25 +155,19 @@ class InlineEngine:
         if actor.dead is not None:
             return self._store(name, _Failure(actor.dead), spec.options)
         bound = find_method(actor.instance, spec.method)
-        return self._call(
-            bound, name, spec.args, spec.kwargs, spec.options, actor.options.resources, actor
-        )
+        running = self._within(actor, name, self._actors_grant(actor).gpus)
+        return self._call(bound, spec.args, spec.kwargs, spec.options, running, actor)
 
     def _call(
         self,
         function: Callable[..., Any],
-        name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         options: TaskOptions | MethodOptions,
-        resources: Resources,
+        running: Running,
         actor: _Actor | None,
     ) -> list[ObjectRef[Any]]:
-        running = Running(
-            fresh(), name, actor.info.actor if actor else None,
-            actor.options.name if actor else "", self._gpus(resources), resources, bool(actor and actor.restarts),
-        )  # fmt: skip
-        start = time.time()
+        name, start = running.task_name, time.time()
         limit = _retry_limit(options, actor)
         tries = 1 + limit if limit >= 0 else -1  # below zero it never reaches zero
         while True:
@@ -259,7 +278,25 @@ class InlineEngine:
             return [self._actor_row(actor) for actor in self._actors.values()]
         if kind == "tasks":
             return list(self._ended)
+        if kind == "placement_groups":
+            return self._groups.rows(self._node.hex(), self._namespace)
         return []
+
+    def create_group(self, spec: GroupSpec) -> None:
+        """Set its resources aside now, if no other group has them."""
+        from heliostat._core import scheduling  # noqa: PLC0415 - few programs have groups
+
+        lacks = scheduling.infeasible(spec, self._total, self._labels)
+        if lacks:
+            raise ValueError(f"the placement group asks for {lacks}")
+        self._groups.create(spec)
+
+    def remove_group(self, group: bytes) -> None:
+        """Give its resources back; the actors in it die."""
+        for actor in list(self._actors.values()):
+            if actor.place is not None and actor.place[0] == group and actor.dead is None:
+                self._end(actor, "its placement group was removed")
+        self._groups.remove(group, _Failure)
 
     def _actor_row(self, actor: _Actor) -> dict[str, Any]:
         return {
@@ -325,7 +362,9 @@ class InlineEngine:
         return ref
 
     def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
-        """The values; they are all there."""
+        """The values; they are all there, but for groups that wait for others."""
+        if timeout_s is not None and any(self._groups.pending(ref.binary()) for ref in refs):
+            raise GetTimeoutError(f"get() waited {timeout_s} s, and a placement group is not ready")
         return [self._resolved(ref) for ref in refs]
 
     def _resolved(self, value: Any) -> Any:
@@ -334,6 +373,8 @@ class InlineEngine:
         try:
             found = self._values[value.binary()]
         except KeyError:
+            if self._groups.pending(value.binary()):
+                raise self._groups.waits_for_ever(value.binary(), "get()") from None
             raise ObjectLostError(
                 f"{value!r} belongs to a session that has ended", value.hex()
             ) from None
@@ -342,12 +383,16 @@ class InlineEngine:
         return found
 
     def wait(self, ids: Sequence[bytes], *, count: int, timeout_s: float | None) -> list[int]:
-        """Everything is ready."""
-        return list(range(count))
+        """Everything is ready, but for groups that wait for others."""
+        pending = self._groups.pending
+        return [index for index, id_ in enumerate(ids) if not pending(id_)][:count]
 
     def on_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
-        """It is ready now."""
-        callback()
+        """It is ready now, unless it is a group that waits for others."""
+        if self._groups.pending(ref.binary()):
+            self._groups.when_ready(ref.binary(), callback)
+        else:
+            callback()
 
     def next_item(
         self, stream: ObjectRef[Any], index: int, *, timeout_s: float | None
@@ -377,9 +422,9 @@ class InlineEngine:
         return self._running
 
     def describe(self) -> ClusterState:
-        """The resources asked for; all free, since nothing runs meanwhile."""
-        total = _whole(tuple(self._total.items()))
-        return ClusterState(total, dict(total), self._node.hex(), self._namespace, 0)
+        """The resources asked for; free but for placement groups, since nothing runs meanwhile."""
+        total, free = (_whole(tuple(d.items())) for d in (self._total, self._supply.free))
+        return ClusterState(total, free, self._node.hex(), self._namespace, 0, dict(self._labels))
 
     def reset(self) -> None:
         """Forget everything."""
@@ -391,27 +436,36 @@ class InlineEngine:
         self._values.clear()
         self._actors.clear()
         self._names.clear()
+        self._groups.clear()
 
-    def _check(self, resources: Resources, who: str, error: type[Exception]) -> None:
-        for name, units in resources:
-            if units > self._total.get(name, 0):
-                have = _whole(tuple(self._total.items()))
-                raise error(
-                    f"{who} asks for {name}: {units / UNIT:g}, but there is "
-                    f"{have.get(name, 0):g} of it (the session has {have}); ask for less, or "
-                    f"init() with more"
-                )
+    def _place(
+        self, options: TaskOptions | ActorOptions, who: str, error: type[Exception]
+    ) -> Place | None:
+        """The bundle to run in, if any; raises if this machine can never run it."""
+        lacks = missing(self._total, options.resources)
+        if lacks:
+            have = _whole(tuple(self._total.items()))
+            raise error(
+                f"{who} asks for more than there is: {lacks}. The session has {have}. Ask for less, or "
+                f"{remedy(self._total, options.resources)}"
+            )
+        if options.scheduling is None and self._running.place is None:
+            return None
+        from heliostat._core import scheduling  # noqa: PLC0415 - few programs say where to run
 
-    def _gpus(self, resources: Resources) -> tuple[int, ...]:
-        units = dict(resources).get("GPU", 0)
-        return tuple(range(-(-units // UNIT)))
+        lacks = scheduling.misfit(options.scheduling, self._node.hex(), self._labels)
+        if lacks:
+            raise error(f"{who} asks for {lacks}")
+        return scheduling.place_of(options.scheduling, options.resources, who, self._running.place)
 
 
 def _whole(resources: Resources) -> dict[str, float]:
     return {name: units / UNIT for name, units in resources}
 
 
-def _constructor_error(actor: _Actor, error: BaseException) -> ActorDiedError:
+def _constructor_error(actor: _Actor, error: BaseException) -> RayError:
+    if isinstance(error, TaskPlacementGroupRemoved):
+        return ActorPlacementGroupRemoved(f"actor {actor.info.class_name} was not made: {error}")
     dead = ActorDiedError(
         f"actor {actor.info.class_name} died in its constructor:\n{error}", actor.info.actor.hex()
     )

@@ -13,6 +13,7 @@ from heliostat.testing._errors import ErrorTests
 from heliostat.testing._faults import ActorFaultTests, CancelTests, CrashTests
 from heliostat.testing._lifecycle import LifecycleTests
 from heliostat.testing._objects import MemoryTests, ObjectTests
+from heliostat.testing._placement import PlacementTests
 from heliostat.testing._queues import QueueTests
 from heliostat.testing._resources import ResourceTests
 from heliostat.testing._stops import StopTests
@@ -34,6 +35,7 @@ class EngineTests(
     ActorTests,
     AsynchronyTests,
     ResourceTests,
+    PlacementTests,
     ErrorTests,
     CrashTests,
     ActorFaultTests,

@@ -12,16 +12,31 @@ from typing import Any
 
 from heliostat.actor import list_named_actors
 
+# Imported now, and not on first touch: the name of a function here is that of its module, too, which
+# would take its place when somebody imports it later.
+from heliostat.util.placement_group import (
+    get_current_placement_group,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+
 __all__ = [
     "ActorPool",
     "as_completed",
     "disable_log_once_globally",
     "enable_periodic_logging",
+    "get_current_placement_group",
     "get_node_ip_address",
+    "get_placement_group",
     "inspect_serializability",
     "list_named_actors",
     "log_once",
     "map_unordered",
+    "placement_group",
+    "placement_group_table",
+    "remove_placement_group",
 ]
 
 _HOMES = {
@@ -34,8 +49,8 @@ _HOMES = {
     "map_unordered": "completion",
 }
 _MODULES = (
-    "actor_pool", "completion", "joblib", "multiprocessing", "once", "progress", "queue",
-    "serializability", "state",
+    "accelerators", "actor_pool", "completion", "joblib", "multiprocessing", "once", "progress",
+    "queue", "scheduling_strategies", "serializability", "state",
 )  # fmt: skip
 
 

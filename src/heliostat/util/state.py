@@ -1,4 +1,4 @@
-"""What there is and what it does: tasks, actors, objects, workers, nodes. Ray's `ray.util.state`.
+"""What there is and does: tasks, actors, objects, workers, nodes, groups. Ray's `ray.util.state`.
 
 The rows are made when they are asked for; nothing is recorded for them but the last 10,000 tasks
 that have ended.
@@ -23,12 +23,14 @@ __all__ = [
     "get_log",
     "get_node",
     "get_objects",
+    "get_placement_group",
     "get_task",
     "get_worker",
     "list_actors",
     "list_logs",
     "list_nodes",
     "list_objects",
+    "list_placement_groups",
     "list_tasks",
     "list_workers",
     "summarize_actors",
@@ -41,7 +43,7 @@ Filter = tuple[str, str, Any]
 # Shown only with detail=True.
 _DETAILS = {
     "creation_time_ms", "start_time_ms", "end_time_ms", "required_resources", "death_cause",
-    "is_detached", "num_restarts", "resources",
+    "is_detached", "num_restarts", "resources", "bundles",
 }  # fmt: skip
 
 
@@ -154,6 +156,19 @@ def list_workers(
     return _rows(records("workers"), address, filters, limit, detail)
 
 
+def list_placement_groups(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = 100,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[State]:
+    """Placement groups, the removed ones among them; arguments as for `list_tasks`."""
+    del timeout, raise_on_missing_output
+    return _rows(records("placement_groups"), address, filters, limit, detail)
+
+
 def list_nodes(
     address: str | None = None,
     filters: Sequence[Filter] | None = None,
@@ -202,6 +217,14 @@ def get_worker(id: str, address: str | None = None, timeout: int = 30) -> State 
 def get_node(id: str, address: str | None = None, timeout: int = 30) -> State | None:
     """The machine of this id, or None."""
     return _one(list_nodes(address, [("node_id", "=", id)], detail=True, timeout=timeout))
+
+
+def get_placement_group(id: str, address: str | None = None, timeout: int = 30) -> State | None:
+    """The placement group of this id, or None."""
+    found = list_placement_groups(
+        address, [("placement_group_id", "=", id)], detail=True, timeout=timeout
+    )
+    return _one(found)
 
 
 def get_objects(id: str, address: str | None = None, timeout: int = 30) -> list[State]:

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from heliostat._core.ids import nth
-from heliostat._core.options import UNIT
+from heliostat._core.options import UNIT, Place
+from heliostat._core.resources import Supply
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.scheduler import Scheduler
+from heliostat._engines.local.tasks import Task
 
 TOTAL = {"CPU": 2 * UNIT, "GPU": UNIT}
 WHICH = st.integers(0, 50)
@@ -27,6 +29,12 @@ SHAPES: list[m.Shape] = [
     (("CPU", 2 * UNIT),),
     (("GPU", UNIT // 2),),
     (),
+]
+BUNDLES: list[tuple[m.Shape, ...]] = [
+    ((("CPU", UNIT),),),
+    ((("CPU", UNIT),), (("CPU", UNIT // 2), ("GPU", UNIT // 2))),
+    ((("GPU", UNIT),), (("CPU", UNIT // 2),)),
+    ((("CPU", 2 * UNIT), ("GPU", UNIT)),),
 ]
 T = TypeVar("T")
 NOTHING: m.Value = (m.INLINE, b"", (), ())
@@ -59,6 +67,7 @@ class World:
         self.stored: set[int] = set()
         self.freed: set[int] = set()
         self.resolved: set[bytes] = set()
+        self.groups: dict[bytes, tuple[m.Shape, ...]] = {}
         self.started: Counter[bytes] = Counter()
         self._ids = 0
         self._offset = 0
@@ -148,13 +157,14 @@ class World:
         num_returns: int = 1,
         retries: int = 0,
         parent: bytes | None = None,
+        place: Place | None = None,
     ) -> bytes:
         task = self.fresh()
         call: m.Value = (m.INLINE, b"", (), inside)
         self.tell(
             m.Submitted(
                 proc, task, shape_key(shape), "f", num_returns, shape, retries, False, call, None,
-                tuple(range(len(needs))), needs, parent,
+                tuple(range(len(needs))), needs, parent, place,
             )
         )  # fmt: skip
         self.own(proc, task, num_returns)
@@ -168,12 +178,13 @@ class World:
         name: str,
         *,
         out_of_order: bool = False,
+        place: Place | None = None,
     ) -> bytes:
         actor = self.fresh()
         self.actors.add(actor)
         created = m.Created(
             m.DRIVER, actor, b"class", "A", shape, restarts, 0, 0, name, "", False, (),
-            out_of_order, b"", NOTHING, None, tuple(range(len(needs))), needs, None,
+            out_of_order, b"", NOTHING, None, tuple(range(len(needs))), needs, None, place,
         )  # fmt: skip
         if name:
             (answer,) = self.tell(m.Asked(m.DRIVER, 0, "create", (tuple(created), True)))
@@ -194,6 +205,20 @@ class World:
         )  # fmt: skip
         self.own(m.DRIVER, task, num_returns)
         return task
+
+    def group(self, bundles: tuple[m.Shape, ...], name: str) -> bytes:
+        group = self.fresh()
+        asked = m.Grouped(m.DRIVER, group, bundles, "PACK", name, "", False, NOTHING)
+        (answer,) = self.tell(m.Asked(m.DRIVER, 0, "group", tuple(asked)))
+        if answer.error is None:
+            self.groups[group] = bundles
+        return group
+
+    def ungroup(self, group: bytes) -> None:
+        self.tell(m.Ungrouped(group))
+
+    def living_groups(self) -> list[bytes]:
+        return [id_ for id_ in self.groups if self.scheduler.groups.groups[id_].alive()]
 
     def own(self, proc: int, task: bytes, num_returns: int) -> None:
         made = [nth(task, index) for index in range(num_returns)] if num_returns > 0 else [task]
@@ -345,6 +370,44 @@ class Cluster(RuleBasedStateMachine):
         count = min(which % (most + 1), len(known))
         return tuple(known[(which + step) % len(known)] for step in range(count))
 
+    def place(self, which: int, shape: m.Shape) -> Place | None:
+        """A bundle that is large enough, of a group that there is or was; or none."""
+        places: list[Place] = []
+        for group, bundles in self.world.groups.items():
+            large = [
+                n for n, there in enumerate(bundles) if Supply(dict(there)).take(shape) is not None
+            ]
+            places += [(group, number, False) for number in (*large, -1) if large]
+        return choose(which, places) if places and which % 3 else None
+
+    @rule(bundles=st.sampled_from(BUNDLES), name=st.sampled_from(["", "", "one"]))
+    def group(self, bundles: tuple[m.Shape, ...], name: str) -> None:
+        self.world.group(bundles, name)
+
+    @precondition(lambda self: self.world.living_groups())
+    @rule(which=WHICH, restarts=st.sampled_from([0, -1]), busy=st.booleans())
+    def move_in(self, which: int, restarts: int, busy: bool) -> None:
+        """A living group gets an actor, as far as it has room, and something in its queues."""
+        place = (choose(which, self.world.living_groups()), -1, False)
+        actor = self.world.create((), restarts, (), "", place=place)
+        for worker in list(self.world.workers.values()):
+            self.world.begin(worker)
+            if worker.actor == actor and worker.running is not None:
+                self.world.finish(worker)
+        self.world.call(actor, (), 1, 1)
+        if busy:
+            self.world.submit(m.DRIVER, shape=(), retries=which % 2, place=place)
+
+    @precondition(lambda self: self.world.living_groups())
+    @rule(which=WHICH)
+    def ungroup(self, which: int) -> None:
+        self.world.ungroup(choose(which, self.world.living_groups()))
+
+    @precondition(lambda self: self.world.groups)
+    @rule(which=WHICH)
+    def ungroup_once_more(self, which: int) -> None:
+        self.world.ungroup(choose(which, sorted(self.world.groups)))
+
     @rule(
         which=WHICH,
         shape=st.sampled_from(SHAPES),
@@ -357,7 +420,7 @@ class Cluster(RuleBasedStateMachine):
             shape = ()  # else it may wait for ever for what the actor that it keeps alive holds
         self.world.submit(
             m.DRIVER, needs=self.pick(which, 2), inside=self.pick(which, 1) + handles,
-            shape=shape, num_returns=num_returns, retries=retries,
+            shape=shape, num_returns=num_returns, retries=retries, place=self.place(which, shape),
         )  # fmt: skip
 
     @rule(which=WHICH, stored=st.booleans())
@@ -396,7 +459,8 @@ class Cluster(RuleBasedStateMachine):
         free=st.booleans(),
     )
     def create(self, which: int, shape: m.Shape, restarts: int, name: str, free: bool) -> None:
-        self.world.create(shape, restarts, self.pick(which, 1), name, out_of_order=free)
+        needs, place = self.pick(which, 1), self.place(which, shape)
+        self.world.create(shape, restarts, needs, name, out_of_order=free, place=place)
 
     @precondition(lambda self: self.world.actors & self.world.refs.keys())
     @rule(which=WHICH, num_returns=st.sampled_from([1, 2, -1]), retries=st.sampled_from([0, 1]))
@@ -484,9 +548,29 @@ class Cluster(RuleBasedStateMachine):
     @invariant()
     def what_can_run_runs(self) -> None:
         scheduler = self.world.scheduler
-        for shape, queue in scheduler.ready.items():
+        for lane, queue in scheduler.ready.items():
             if queue:
-                assert not fits(scheduler, shape), f"{shape} is free, and {len(queue)} tasks wait"
+                assert not fits(scheduler, queue[0]), f"{lane} is free, and {len(queue)} tasks wait"
+        for group in scheduler.groups.pending:
+            supplies = scheduler.resources.take_bundles(group.grouped.bundles)
+            assert supplies is None, "a group waits for what is free"
+
+    @invariant()
+    def what_is_set_aside_is_nobody_elses(self) -> None:
+        world, scheduler = self.world, self.world.scheduler
+        counted: Counter[str] = Counter()
+        for worker in scheduler.workers.values():
+            if worker.bundle is None:
+                counted.update(dict(worker.shape or ()))
+        for group in scheduler.groups.groups.values():
+            for bundle in group.bundles:
+                counted.update(bundle.supply.total)
+        lent = [w for w in scheduler.workers.values() if w.blocked and w.bundle is None]
+        for worker in lent:
+            counted["CPU"] -= dict(worker.shape or ()).get("CPU", 0)
+        for name, total in TOTAL.items():
+            assert scheduler.resources.free[name] == total - counted[name]
+        assert set(world.groups) <= set(scheduler.groups.groups)
 
     def teardown(self) -> None:
         """Everything ends, and then nothing is left."""
@@ -496,13 +580,17 @@ class Cluster(RuleBasedStateMachine):
         for id_, times in list(world.refs.items()):
             world.drop(m.DRIVER, id_, times)
         world.settle()
+        for group in world.groups:
+            world.ungroup(group)
+        world.settle()
         if scheduler.tasks:  # users can lock themselves up: a task wants what an actor holds that
             for actor in sorted(scheduler.actors.actors):  # waits for the task
                 world.tell(m.Killed(m.DRIVER, actor, False))
             world.settle()
         assert not scheduler.tasks, "tasks that never ended"
         assert not scheduler.waiting, "tasks that wait for what will never come"
-        assert not scheduler.owned.objects, "objects that nobody holds"
+        assert set(scheduler.owned.objects) == set(world.groups), "objects that nobody holds"
+        assert all(g.state == "removed" for g in scheduler.groups.groups.values())
         assert not scheduler.actors.actors, "actors that nobody can reach"
         assert scheduler.resources.free == TOTAL, "resources that nobody holds"
         assert world.freed == world.stored, "memory that nobody can read"
@@ -512,11 +600,12 @@ def choose(which: int, some: Sequence[T]) -> T:
     return some[which % len(some)]
 
 
-def fits(scheduler: Scheduler, shape: m.Shape) -> bool:
-    gpus = scheduler.resources.take(shape)
-    if gpus is None:
+def fits(scheduler: Scheduler, task: Task) -> bool:
+    taken = scheduler.take(task)
+    if taken is None:
         return False
-    scheduler.resources.give(shape, gpus)
+    bundle, gpus = taken
+    (scheduler.resources if bundle is None else bundle.supply).give(task.shape, gpus)
     return True
 
 

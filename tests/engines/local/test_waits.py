@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from heliostat._core.options import Place
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.scheduler import Scheduler
 from heliostat._engines.local.waits import Why, deadlock
@@ -28,13 +29,20 @@ class World:
             if isinstance(command, m.Send):
                 self.sent.append(command)
 
-    def task(self, number: int, *needs: int, name: str = "", proc: int = 0) -> bytes:
+    def task(
+        self,
+        number: int,
+        *needs: int,
+        name: str = "",
+        proc: int = 0,
+        place: Place | None = None,
+    ) -> bytes:
         id_ = id_of(number)
         ids = tuple(map(id_of, needs))
         self.tell(
             m.Submitted(
                 proc, id_, b"k", name or f"task {number}", 1, CPU, 0, False, NOTHING, None,
-                tuple(range(len(ids))), ids, None,
+                tuple(range(len(ids))), ids, None, place,
             )
         )  # fmt: skip
         return id_
@@ -45,12 +53,19 @@ class World:
         self.tell(
             m.Created(
                 0, id_, b"k", f"A{number}", (), 0, 0, 0, "", "", False, (), free, b"", NOTHING,
-                None, (), (), None,
+                None, (), (), None, None,
             )
         )  # fmt: skip
         proc = self.proc_of(id_)
         self.tell(m.Finished(proc, id_, (NOTHING,), 0, 0.0, ()))
         return proc
+
+    def group(self, number: int, *cpus: int) -> bytes:
+        id_ = id_of(number)
+        bundles = tuple((("CPU", count * 10_000),) for count in cpus)
+        grouped = m.Grouped(0, id_, bundles, "PACK", f"group {number}", "", False, NOTHING)
+        self.tell(m.Asked(0, 0, "group", tuple(grouped)))
+        return id_
 
     def call(self, number: int, actor: int, *, proc: int = 0) -> bytes:
         id_ = id_of(number)
@@ -188,4 +203,36 @@ def test_why_says_what_an_actor_is_busy_with(world):
     late = world.call(3, 1)
     assert world.why(late) == (
         f"A1.call3 comes after A1.call2, which runs for 7 s in worker process {1000 + proc}"
+    )
+
+
+def test_a_group_waits_for_what_tasks_and_other_groups_hold(world):
+    world.group(1, 2)
+    world.task(2, name="hog")
+    group = world.group(3, 1, 1)
+    assert world.why(group) == (
+        "placement group group 3 waits for resources (CPU: 2 asked for, 1 free), held by hog, "
+        "placement group group 1"
+    )
+
+
+def test_a_task_in_a_pending_group_waits_for_what_the_group_waits_for(world):
+    world.group(1, 4)
+    group = world.group(2, 1)
+    task = world.task(3, name="inside", place=(group, -1, False))
+    assert world.why(task) == (
+        "inside waits for placement group group 2, which waits for resources (CPU: 1 asked for, 0 "
+        "free), held by placement group group 1"
+    )
+
+
+def test_a_task_in_a_full_bundle_waits_for_who_is_in_it(world):
+    group = world.group(1, 1, 1)
+    world.task(2, name="first", place=(group, 0, False))
+    second = world.task(3, name="second", place=(group, 0, False))
+    third = world.task(4, name="third", place=(group, 1, False))
+    assert world.scheduler.tasks[third].state == "running"
+    assert world.why(second) == (
+        "second waits for resources (CPU: 1 asked for, 0 free), held by first in a bundle of "
+        "placement group group 1"
     )

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from heliostat._engines.local import failures
 from heliostat._engines.local.actors import Actor
 from heliostat._engines.local.messages import (
-    Answer,
-    Asked,
     Call,
     Called,
     Cancelled,
@@ -51,21 +49,35 @@ class ActorScheduler:
             Called: self._called,
             Killed: self._killed,
             Exiting: self._exiting,
-            Asked: self._asked,
+        }
+
+    def questions(self) -> dict[str, Callable[[int, Any], Any]]:
+        """The questions that are answered here, from which process."""
+        return {
+            "create": lambda proc, asked: self._create_named(
+                Created(*asked[0]), get_if_exists=asked[1]
+            ),
+            "find": lambda proc, key: self._find(proc, *key),
+            "actor": lambda proc, id_: self._info(proc, self.actors[id_]),
+            "names": lambda proc, _: list(self.names),
+            "call": lambda proc, asked: self._call_within(Called(*asked[0]), asked[1]),
+            "cancel": lambda proc, event: self._cancel_by_force(Cancelled(*event)),
         }
 
     # Beginning
 
     def _created(self, event: Created) -> None:
         maker = Task(event, f"{event.name}.__init__", 1)
-        maker.shape, maker.actor = event.shape, event.task
+        maker.shape, maker.actor, maker.place = event.shape, event.task, event.place
         actor = self.actors[event.task] = Actor(event, maker)
         if event.public_name:
             self.names[event.namespace, event.public_name] = actor
         self.scheduler.admit(maker, event.proc)
         if event.detached:
             self.scheduler.owned.hold((event.task,))
-        if maker.state == "ready":
+        if maker.place is not None and self.scheduler.groups.gone(maker) is not None:
+            self.end(actor, "its placement group was removed", death=failures.actor_group_removed)
+        elif maker.state == "ready":
             self.ready(maker)
 
     def ready(self, task: Task) -> None:
@@ -94,10 +106,11 @@ class ActorScheduler:
         if failed is not None:
             self._die(actor, "an argument of its constructor failed", failed)
             return True
-        gpus = scheduler.resources.take(maker.shape)
-        if gpus is None:
+        taken = scheduler.take(maker)
+        if taken is None:
             return False
         worker = scheduler.take_worker()
+        worker.bundle, gpus = taken
         worker.shape, worker.gpus, worker.actor = maker.shape, gpus, actor.id
         actor.worker, actor.gpus = worker.proc, gpus
         actor.move("starting")
@@ -111,6 +124,7 @@ class ActorScheduler:
                     actor.id, created.key, created.name, created.call, created.call_id,
                     created.slots, scheduler.lend_needs(worker.proc, maker), gpus, maker.shape,
                     created.concurrency, actor.restarted, created.public_name, created.groups,
+                    created.place,
                 ),
             )
         )  # fmt: skip
@@ -140,7 +154,7 @@ class ActorScheduler:
     def _death(self, actor: Actor | None, id_: bytes) -> Value:
         if actor is None:
             return failures.actor_dead("unknown", "it belongs to a session that has ended", id_)
-        return failures.actor_dead(actor.created.name, actor.reason, id_)
+        return actor.death or failures.actor_dead(actor.created.name, actor.reason, id_)
 
     def _send_calls(self, actor: Actor) -> None:
         """Send queued calls in order, up to the first whose arguments are not there."""
@@ -231,7 +245,13 @@ class ActorScheduler:
         worker.killed = worker.killed or why
         self.scheduler.out.append(Send(worker.proc, Stop()))
 
-    def _die(self, actor: Actor, reason: str, error: Value | None) -> None:
+    def _die(
+        self,
+        actor: Actor,
+        reason: str,
+        error: Value | None,
+        death: Callable[[str, str, bytes], Value] = failures.actor_dead,
+    ) -> None:
         """It is dead: every call fails, its name is free, its arguments are let go."""
         scheduler = self.scheduler
         actor.move("dead")
@@ -244,12 +264,12 @@ class ActorScheduler:
         scheduler.stop_waiting(maker)
         holds, maker.holds = maker.holds, ()
         entry = scheduler.entry(actor.id)
-        death = failures.actor_dead(actor.created.name, actor.reason, actor.id)
+        actor.death = death(actor.created.name, actor.reason, actor.id)
         if entry is not None and entry.value is None:
-            scheduler.resolve(actor.id, death)
+            scheduler.resolve(actor.id, actor.death)
         for task in actor.unfinished():
             task.worker = None
-            scheduler.fail(task, death)
+            scheduler.fail(task, actor.death)
         actor.calls.clear()
         actor.queue.clear()
         actor.late.clear()
@@ -292,6 +312,7 @@ class ActorScheduler:
         """A fresh constructor task that holds what the first one held."""
         maker = Task(actor.created, f"{actor.created.name}.__init__", 1)
         maker.shape, maker.actor, maker.holds = actor.created.shape, actor.id, actor.maker.holds
+        maker.place = actor.created.place
         maker.move("ready")
         actor.maker = self.scheduler.tasks[actor.id] = maker
 
@@ -305,17 +326,35 @@ class ActorScheduler:
         actor = self.actors.get(event.actor)
         if actor is None or actor.state == "dead":
             return
-        why = "it was killed by ray.kill()"
-        if not event.restart:
+        self.end(actor, "it was killed by ray.kill()", restart=event.restart)
+
+    def end(
+        self,
+        actor: Actor,
+        why: str,
+        *,
+        restart: bool = False,
+        death: Callable[[str, str, bytes], Value] = failures.actor_dead,
+    ) -> None:
+        """End the process of a living actor; `death` is its error if it has none yet."""
+        if not restart:
             actor.restarts = 0
             self._forget_name(actor)
         if actor.worker is None:
-            if not event.restart:
-                self._die(actor, why, None)
+            if not restart:
+                self._die(actor, why, None, death)
             return
         worker = self.scheduler.workers[actor.worker]
         worker.killed = why
         self.scheduler.out.append(Kill(worker.proc))
+
+    def of_group(self, group: bytes) -> list[Actor]:
+        """The living actors of a placement group."""
+        return [
+            actor
+            for actor in self.actors.values()
+            if actor.state != "dead" and actor.maker.place and actor.maker.place[0] == group
+        ]
 
     def _exiting(self, event: Exiting) -> None:
         actor = self.actors.get(event.actor)
@@ -327,31 +366,6 @@ class ActorScheduler:
         worker.killed = "it called exit_actor()"
 
     # Questions
-
-    def _asked(self, event: Asked) -> None:
-        payload, error = None, None
-        try:
-            payload = self._answer(event)
-        except (ValueError, PendingCallsLimitExceeded) as refusal:
-            error = refusal
-        self.scheduler.out.append(Answer(event.proc, event.request, payload, error))
-
-    def _answer(self, event: Asked) -> Any:
-        if event.question == "create":
-            created, get_if_exists = event.payload
-            return self._create_named(Created(*created), get_if_exists=get_if_exists)
-        if event.question == "find":
-            namespace, name = event.payload
-            return self._find(event.proc, namespace, name)
-        if event.question == "actor":
-            return self._info(event.proc, self.actors[event.payload])
-        if event.question == "names":
-            return list(self.names)
-        if event.question == "call":
-            return self._call_within(Called(*event.payload[0]), event.payload[1])
-        if event.question == "cancel":
-            return self._cancel_by_force(Cancelled(*event.payload))
-        raise AssertionError(f"no such question: {event.question}")
 
     def _create_named(self, created: Created, *, get_if_exists: bool) -> Any:
         key = created.namespace, created.public_name

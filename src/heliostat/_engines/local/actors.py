@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from heliostat._engines.local.messages import Created
+from heliostat._engines.local.messages import Created, Value
 from heliostat._engines.local.tasks import Task
 
 MOVES = {
@@ -30,6 +30,7 @@ class Actor:
     __slots__ = (
         "calls",
         "created",
+        "death",
         "ending",
         "gpus",
         "id",
@@ -59,6 +60,7 @@ class Actor:
         self.calls: dict[bytes, Task] = {}  # calls sent to the process
         self.ending = False  # no handle is left: it ends after its last call
         self.reason = ""
+        self.death: Value | None = None  # the error of every call once it is dead
 
     def move(self, state: str) -> None:
         """Go to another state; an impossible move is a bug in the scheduler."""

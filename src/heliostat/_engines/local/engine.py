@@ -12,16 +12,25 @@ import functools
 import pickle
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from heliostat._core import codec
 from heliostat._core.arguments import pack
 from heliostat._core.codec import Encoded
 from heliostat._core.engine import ClusterState, Running
 from heliostat._core.ids import ActorID, ObjectID, fresh, nth
-from heliostat._core.options import UNIT, InitOptions, MethodOptions, Resources, TaskOptions
+from heliostat._core.options import (
+    UNIT,
+    ActorOptions,
+    InitOptions,
+    MethodOptions,
+    Place,
+    Resources,
+    TaskOptions,
+)
 from heliostat._core.outcomes import raisable
 from heliostat._core.refs import ObjectRef
+from heliostat._core.resources import missing, remedy
 from heliostat._core.specs import About, ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
 from heliostat._engines.local.messages import (
     END,
@@ -32,13 +41,14 @@ from heliostat._engines.local.messages import (
     Cancelled,
     Created,
     Defined,
+    Grouped,
     Killed,
     Put,
     Submitted,
     Taken,
+    Ungrouped,
     Value,
 )
-from heliostat._engines.local.resources import missing
 from heliostat._engines.local.store import Store, extent
 from heliostat._engines.local.streams import num_returns_of
 from heliostat._engines.local.waiting import Some, Waiter
@@ -48,6 +58,9 @@ from heliostat.exceptions import (
     ObjectStoreFullError,
     TaskUnschedulableError,
 )
+
+if TYPE_CHECKING:
+    from heliostat._core.groups import GroupSpec
 
 INLINE_MOST = 64 << 10  # larger values go through the arena
 AS_THE_ACTOR = -2
@@ -70,6 +83,7 @@ class Port(Protocol):
     total: dict[str, int]
     namespace: str
     node_id: str
+    labels: dict[str, str]
 
     @property
     def shield(self) -> AbstractContextManager[Any]:
@@ -142,17 +156,32 @@ class LocalEngine:
         shape = options.resources
         if len(shape) != 1 or shape[0][0] != "CPU" or shape[0][1] > self._port.total["CPU"]:
             self._check(shape, f"task {code.name}", TaskUnschedulableError)
-        port, task = self._port, fresh()
+        port, task, running = self._port, fresh(), RUNNING.get()
+        place = running.place
+        if place is not None or options.scheduling is not None:
+            place = self._place(options, f"task {code.name}", TaskUnschedulableError)
         call, slots, needs, keep = self._pack(code.name, spec.args, spec.kwargs)
         num_returns = self._num_returns(options)
         port.post(
             Submitted.of((
                 port.proc, task, code.key, options.name or code.name, num_returns, shape,
                 options.max_retries, self._retry_on(options.retry_exceptions),
-                call, keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
+                call, keep._id if keep is not None else None, slots, needs, running.task, place,
             ))
         )  # fmt: skip
         return self._results(task, num_returns)
+
+    def _place(
+        self, options: TaskOptions | ActorOptions, who: str, error: type[Exception]
+    ) -> Place | None:
+        """The bundle to run in, if any; raises if the one machine is not where it may run."""
+        from heliostat._core import scheduling  # noqa: PLC0415 - few programs say where to run
+
+        asked = options.scheduling
+        lacks = scheduling.misfit(asked, self._port.node_id, self._port.labels)
+        if lacks:
+            raise error(f"{who} asks for {lacks}")
+        return scheduling.place_of(asked, options.resources, who, RUNNING.get().place)
 
     def create_actor(self, spec: ActorSpec) -> tuple[ActorInfo, ObjectRef[Any]]:
         """Make an actor."""
@@ -160,13 +189,16 @@ class LocalEngine:
         if code.key not in self._defined:
             self._define(code)
         self._check(options.resources, f"actor {code.name}", ActorUnschedulableError)
-        port = self._port
+        port, running = self._port, RUNNING.get()
+        place = running.place
+        if place is not None or options.scheduling is not None:
+            place = self._place(options, f"actor {code.name}", ActorUnschedulableError)
         call, slots, needs, keep = self._pack(code.name, spec.args, spec.kwargs)
         created = Created(
             port.proc, fresh(), code.key, code.name, options.resources, options.max_restarts,
             options.max_task_retries, options.max_concurrency or 0, options.name,
             options.namespace or port.namespace, options.detached, options.concurrency_groups,
-            bool(options.out_of_order), pickle.dumps(spec.about()), call, keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
+            bool(options.out_of_order), pickle.dumps(spec.about()), call, keep._id if keep is not None else None, slots, needs, running.task, place,
         )  # fmt: skip
         if options.name:
             return self._actor(*port.ask("create", (tuple(created), options.get_if_exists)))
@@ -191,6 +223,24 @@ class LocalEngine:
         else:
             port.post(called)
         return self._results(task, num_returns)
+
+    def create_group(self, spec: GroupSpec) -> None:
+        """Set resources aside some time."""
+        from heliostat._core import scheduling  # noqa: PLC0415 - few programs have groups
+
+        port = self._port
+        lacks = scheduling.infeasible(spec, port.total, port.labels)
+        if lacks:
+            raise ValueError(f"the placement group asks for {lacks}")
+        grouped = Grouped(
+            port.proc, spec.id, spec.bundles, spec.strategy, spec.name, port.namespace,
+            spec.detached, (INLINE, spec.handle, (), ()),
+        )  # fmt: skip
+        port.ask("group", tuple(grouped))
+
+    def remove_group(self, group: bytes) -> None:
+        """Give its resources back."""
+        self._port.post(Ungrouped(group))
 
     def _num_returns(self, options: TaskOptions | MethodOptions) -> int:
         if options.num_returns == "streaming":
@@ -220,8 +270,8 @@ class LocalEngine:
             have = {name: units / UNIT for name, units in self._port.total.items()}
             raise error(
                 f"{who} asks for more than there is: {lacks}. The session has {have}. Ask for "
-                "less, or start it with more: init(num_cpus=, num_gpus=, resources=), or HELIOSTAT_NUM_CPUS and "
-                "HELIOSTAT_NUM_GPUS in the environment"
+                f"less, or {remedy(self._port.total, shape)} (or HELIOSTAT_NUM_CPUS and "
+                "HELIOSTAT_NUM_GPUS in the environment)"
             )
 
     def _retry_on(self, kinds: bool | tuple[type[BaseException], ...]) -> Any:
@@ -420,10 +470,12 @@ class LocalEngine:
         total = {name: units / UNIT for name, units in port.total.items()}
         free, workers = port.ask("describe", None)
         available = {name: max(0, units) / UNIT for name, units in free}
-        return ClusterState(total, available, port.node_id, port.namespace, workers)
+        return ClusterState(
+            total, available, port.node_id, port.namespace, workers, dict(port.labels)
+        )
 
     def records(self, kind: str) -> list[dict[str, Any]]:
-        """Rows about tasks, actors, objects or workers."""
+        """Rows about tasks, actors, objects, workers or placement groups."""
         rows: list[dict[str, Any]] = self._port.ask("records", kind)
         return rows
 

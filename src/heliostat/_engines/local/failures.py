@@ -7,10 +7,12 @@ import pickle
 from heliostat._engines.local.messages import ERROR, Value
 from heliostat.exceptions import (
     ActorDiedError,
+    ActorPlacementGroupRemoved,
     ActorUnavailableError,
     ObjectLostError,
     OutOfMemoryError,
     TaskCancelledError,
+    TaskPlacementGroupRemoved,
     WorkerCrashedError,
 )
 
@@ -35,6 +37,11 @@ def crashed(name: str, reason: str) -> Value:
     )
 
 
+def group_removed(name: str, group: str) -> Value:
+    """The placement group of the task is gone."""
+    return as_value(TaskPlacementGroupRemoved(f"{name} was not finished: {group} was removed"))
+
+
 def out_of_memory(reason: str, largest: str) -> Value:
     """The worker was ended because it, or the machine, had too little memory."""
     return as_value(
@@ -48,6 +55,12 @@ def out_of_memory(reason: str, largest: str) -> Value:
 def actor_dead(name: str, reason: str, actor: bytes) -> Value:
     """The actor is gone for good."""
     return as_value(ActorDiedError(f"actor {name} is dead: {reason}", actor.hex()))
+
+
+def actor_group_removed(name: str, reason: str, actor: bytes) -> Value:
+    """The placement group of an actor that was not there yet is gone."""
+    del actor
+    return as_value(ActorPlacementGroupRemoved(f"actor {name} was not made: {reason}"))
 
 
 def actor_restarting(name: str, reason: str, actor: bytes) -> Value:

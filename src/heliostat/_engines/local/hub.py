@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heliostat._core.ids import fresh
-from heliostat._core.options import UNIT, InitOptions
+from heliostat._core.options import NODE_ID, UNIT, InitOptions
 from heliostat._engines.local import failures, machine, notices, oom
 from heliostat._engines.local.attendant import Attendant
 from heliostat._engines.local.conn import Conn
@@ -65,9 +65,10 @@ _COALESCE = 64  # messages to a busy worker that may be sent together
 
 def start(options: InitOptions) -> Hub:
     """A hub, with its zygote started and a first worker asked for."""
+    capacity = options.object_store_memory or machine.store_capacity()
     return Hub(
-        total=machine.resources(options),
-        capacity=options.object_store_memory or machine.store_capacity(),
+        total={**machine.resources(options), "object_store_memory": capacity * UNIT},
+        capacity=capacity,
         options=options,
     )
 
@@ -96,6 +97,7 @@ class Hub:
     def __init__(self, *, total: dict[str, int], capacity: int, options: InitOptions) -> None:
         self.total, self.namespace = total, options.namespace
         self.node_id = fresh().hex()
+        self.labels = {**dict(options.labels), NODE_ID: self.node_id}
         segment = create_segment(capacity)
         self.store = Store(segment, capacity)
         self._memory = Memory(capacity)
@@ -115,7 +117,10 @@ class Hub:
         self._poll = select.epoll()
         self._lead = Lead(self._read, functools.partial(self._poll.poll, 0))
         self._readers: dict[int, Callable[[], None]] = {}
-        facts = {"total": total, "namespace": self.namespace, "node_id": self.node_id}
+        facts = {
+            "total": total, "namespace": self.namespace, "node_id": self.node_id,
+            "labels": self.labels,
+        }  # fmt: skip
         self._pool = Pool((segment, capacity), {**facts, "logging": options.logging})
         self._output = Output(
             self._watch, self._unwatch, self._label, self._go_on_reading,
@@ -305,7 +310,11 @@ class Hub:
 
         with self._guard:
             why = Why(self._scheduler, self._pool.pids, time.monotonic())
-            absent = [id_ for id_ in ids if maker(self._scheduler, id_) is not None]
+            absent = [
+                id_
+                for id_ in ids
+                if maker(self._scheduler, id_) is not None or id_ in self._scheduler.groups.groups
+            ]
             return list(dict.fromkeys(map(why.reason, absent)))
 
     def is_cancelled(self, task: bytes) -> bool:

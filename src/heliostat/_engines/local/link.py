@@ -80,12 +80,16 @@ class Shield:
 class Link:
     """What a worker process knows of the session."""
 
+    total: dict[str, int]
+    labels: dict[str, str]
+    namespace: str
+    node_id: str
+
     def __init__(self, proc: int, sock: socket.socket, store: Store, facts: dict[str, Any]) -> None:
         self.proc = proc
         self.store = store
-        self.total: dict[str, int] = facts["total"]
-        self.namespace: str = facts["namespace"]
-        self.node_id: str = facts["node_id"]
+        self.total, self.labels = facts["total"], facts["labels"]
+        self.namespace, self.node_id = facts["namespace"], facts["node_id"]
         self.inbox: deque[Any] = deque()  # tasks and calls to run
         self.codes: dict[bytes, bytes] = {}
         self.cancelled: set[bytes] = set()

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any, ClassVar, Self, dataclass_transform
 
+from heliostat._core.options import Place
+
 DRIVER = 0
 
 
@@ -78,6 +80,7 @@ class Submitted(Message):
     slots: tuple[int | str, ...]
     needs: tuple[bytes, ...]
     parent: bytes | None
+    place: Place | None
 
 
 class Created(Message):
@@ -102,6 +105,7 @@ class Created(Message):
     slots: tuple[int | str, ...]
     needs: tuple[bytes, ...]
     parent: bytes | None
+    place: Place | None
 
 
 class Called(Message):
@@ -120,6 +124,25 @@ class Called(Message):
     needs: tuple[bytes, ...]
     parent: bytes | None
     group: str
+
+
+class Grouped(Message):
+    """A process asks for a placement group, whose object is there when its resources are."""
+
+    proc: int
+    id: bytes
+    bundles: tuple[Shape, ...]
+    strategy: str
+    name: str
+    namespace: str
+    detached: bool
+    handle: Value
+
+
+class Ungrouped(Message):
+    """A process wants a placement group removed."""
+
+    group: bytes
 
 
 class Put(Message):
@@ -288,6 +311,7 @@ class Run(Message):
     needs: tuple[tuple[bytes, Value], ...]
     gpus: tuple[int, ...]
     shape: Shape
+    place: Place | None
 
 
 class Make(Message):
@@ -306,6 +330,7 @@ class Make(Message):
     restarted: bool
     public_name: str
     groups: tuple[tuple[str, int], ...]
+    place: Place | None
 
 
 class Call(Message):
@@ -367,7 +392,7 @@ class Stop(Message):
 
 WIRE: tuple[type[Any], ...] = (
     Submitted, Created, Called, Put, Wanted, Taken, Dropped, Finished, Yielded, Blocked, Resumed,
-    Returned, Waits, Cancelled, Killed, Exiting, Defined, Asked,
+    Returned, Waits, Cancelled, Killed, Exiting, Defined, Asked, Ungrouped,
     Run, Make, Call, Deliver, Answered, Cancel, Deadlocked, GiveBack, Credit, Stop,
 )  # fmt: skip
 

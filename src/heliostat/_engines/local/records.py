@@ -58,6 +58,7 @@ class Records:
             "actors": self._actors,
             "objects": self._objects,
             "workers": self._workers,
+            "placement_groups": self._groups,
         }
         return kinds[kind]()
 
@@ -88,7 +89,7 @@ class Records:
             "resources": [
                 {"name": name, "free": max(0, resources.free[name]) / UNIT, "total": units / UNIT}
                 for name, units in resources.total.items()
-                if name != "memory"
+                if name not in ("memory", "object_store_memory")
             ],
             "waits": waits,
             "tasks": self._live_tasks(),
@@ -187,6 +188,24 @@ class Records:
             "reason": self._why.state(actor.maker) if waits else "",
         }
 
+    def _groups(self) -> list[Row]:
+        states = {"pending": "PENDING", "created": "CREATED"}
+        return [
+            {
+                "placement_group_id": group.id.hex(),
+                "name": group.grouped.name,
+                "ray_namespace": group.grouped.namespace,
+                "creator_job_id": self._node_id,
+                "state": states.get(group.state, "REMOVED"),
+                "bundles": [amounts(shape) for shape in group.grouped.bundles],
+                "strategy": group.grouped.strategy,
+                "is_detached": group.grouped.detached,
+                "node_id": self._node_id,
+                "reason": self._why.group(group) if group.state == "pending" else "",
+            }
+            for group in self._scheduler.groups.groups.values()
+        ]
+
     def _objects(self) -> list[Row]:
         owned = self._scheduler.owned
         return [
@@ -200,7 +219,7 @@ class Records:
                 "reason": "" if entry.value is not None else self._why.reason(id_),
             }
             for id_, entry in owned.objects.items()
-            if id_ not in self._scheduler.actors.actors
+            if id_ not in self._scheduler.actors.actors and id_ not in self._scheduler.groups.groups
         ]
 
     def _object_state(self, value: Any, maker: bytes | None) -> str:

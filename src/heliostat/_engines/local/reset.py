@@ -16,6 +16,7 @@ from heliostat._engines.local.messages import (
     Command,
     Dropped,
     Killed,
+    Ungrouped,
     Value,
 )
 from heliostat._engines.local.ownership import Entry
@@ -32,6 +33,7 @@ def at_rest(scheduler: Scheduler) -> bool:
     return (
         not scheduler.tasks
         and all(actor.state == "dead" for actor in actors)
+        and all(group.state == "removed" for group in scheduler.groups.groups.values())
         and len(scheduler.idle) == len(scheduler.workers)
     )
 
@@ -42,6 +44,8 @@ def stop(scheduler: Scheduler, now: float) -> list[Command]:
     for actor in list(scheduler.actors.actors.values()):
         if actor.state != "dead" and not _ends(scheduler, actor.worker):
             commands += scheduler.handle(Killed(DRIVER, actor.id, False), now)
+    for group in list(scheduler.groups.groups.values()):
+        commands += scheduler.handle(Ungrouped(group.id), now)
     for task in list(scheduler.tasks.values()):
         if task.id not in scheduler.tasks or task.actor is not None:
             continue
@@ -60,6 +64,7 @@ def forget(scheduler: Scheduler, now: float) -> list[Command]:
     objects = scheduler.owned.objects
     scheduler.actors.actors.clear()
     scheduler.actors.names.clear()
+    scheduler.groups.forget_all()
     scheduler.ended.clear()
     for id_, entry in list(objects.items()):
         if _hidden(id_) in objects or objects.get(id_) is not entry:

@@ -14,16 +14,19 @@ from typing import Any
 
 from heliostat._core.ids import nth
 from heliostat._core.options import UNIT
+from heliostat._core.resources import Supply
 from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.actor_scheduler import ActorScheduler
 from heliostat._engines.local.durations import Durations
-from heliostat._engines.local.messages import DRIVER, END, ERROR, STORED, Command, Shape, Value
+from heliostat._engines.local.group_scheduler import GroupScheduler
+from heliostat._engines.local.groups import Take
+from heliostat._engines.local.messages import DRIVER, END, ERROR, STORED, Command, Value
 from heliostat._engines.local.ownership import Entry, Ownership
-from heliostat._engines.local.resources import Resources
 from heliostat._engines.local.streams import StreamScheduler
-from heliostat._engines.local.tasks import Task, WorkerState, run_message
+from heliostat._engines.local.tasks import Lane, Task, WorkerState, run_message
 from heliostat._engines.local.worker_scheduler import IDLE_S, SLOW_S, WorkerScheduler
+from heliostat.exceptions import PendingCallsLimitExceeded
 
 MOST_WORKERS = 512
 KEPT = 10_000  # tasks that have ended, for those who ask what was
@@ -33,12 +36,12 @@ class Scheduler:
     """Decides what runs where and when. `handle(event, now)` gives the commands."""
 
     def __init__(self, total: Mapping[str, int], capacity: int = 1 << 40) -> None:
-        self.resources = Resources(total)
+        self.resources = Supply(total)
         self.owned = Ownership()
         self.tasks: dict[bytes, Task] = {}
         self.workers: dict[int, WorkerState] = {}
         self.idle: list[WorkerState] = []
-        self.ready: dict[Shape, deque[Task]] = {}
+        self.ready: dict[Lane, deque[Task]] = {}
         self.waiting: dict[bytes, list[Task]] = {}  # object -> tasks that need it
         self.durations = Durations()
         # id, name, actor, parent, sent, process, seconds, end, failure; for `records`
@@ -54,13 +57,17 @@ class Scheduler:
             m.Wanted: self._wanted,
             m.Dropped: self._dropped,
             m.Cancelled: self.cancel,
+            m.Asked: self._asked,
         }
         self.actors = ActorScheduler(self)
         self.streams = StreamScheduler(self, capacity)
         self.staff = WorkerScheduler(self)
+        self.groups = GroupScheduler(self)
         self._handlers.update(self.actors.handlers())
         self._handlers.update(self.streams.handlers())
         self._handlers.update(self.staff.handlers())
+        self._handlers.update(self.groups.handlers())
+        self._questions = {**self.actors.questions(), **self.groups.questions()}
 
     def handle(self, event: Any, now: float) -> list[Command]:
         """What to do about an event."""
@@ -71,19 +78,30 @@ class Scheduler:
         out, self.out = self.out, []
         return out
 
+    def _asked(self, event: m.Asked) -> None:
+        payload, error = None, None
+        try:
+            payload = self._questions[event.question](event.proc, event.payload)
+        except (ValueError, PendingCallsLimitExceeded) as refusal:
+            error = refusal
+        self.out.append(m.Answer(event.proc, event.request, payload, error))
+
     # Tasks begin
 
     def _submitted(self, event: m.Submitted) -> None:
         task = Task(event, event.name, event.num_returns)
         task.key, task.shape, task.retries = event.key, event.shape, event.retries
+        task.place = event.place
         self.admit(task, event.proc)
+        if task.place is not None and (error := self.groups.gone(task)) is not None:
+            self.fail(task, error)
         if task.state == "ready" and not self._run_at_once(task):
             self.enqueue(task)
             self.dispatch()
 
     def _run_at_once(self, task: Task) -> bool:
         """Give it to an idle worker if nobody was there before it; a shorter way than the queues."""
-        if not self.idle or self.ready or self.actors.to_start:
+        if not self.idle or self.ready or self.actors.to_start or task.place is not None:
             return False
         gpus = self.resources.take(task.shape)
         if gpus is None:
@@ -125,9 +143,10 @@ class Scheduler:
 
     def enqueue(self, task: Task, *, first: bool = False) -> None:
         """Put a ready task into the queue of its resources."""
-        queue = self.ready.get(task.shape)
+        lane = task.lane()
+        queue = self.ready.get(lane)
         if queue is None:
-            queue = self.ready[task.shape] = deque()
+            queue = self.ready[lane] = deque()
         if first:
             queue.appendleft(task)
         else:
@@ -137,24 +156,35 @@ class Scheduler:
 
     def dispatch(self) -> None:
         """Give ready tasks to workers, as far as resources reach."""
+        if self.groups.pending:
+            self.groups.dispatch()
         if self.actors.to_start:
             self.actors.dispatch()
-        for shape, queue in list(self.ready.items()):
-            while queue and self._start_worker_for(shape, queue):
+        for lane, queue in list(self.ready.items()):
+            while queue and self._start_worker_for(queue):
                 pass
             if not queue:
-                del self.ready[shape]
+                del self.ready[lane]
 
-    def _start_worker_for(self, shape: Shape, queue: deque[Task]) -> bool:
+    def _start_worker_for(self, queue: deque[Task]) -> bool:
         if not self.idle and len(self.workers) >= MOST_WORKERS:
             return False
-        gpus = self.resources.take(shape)
-        if gpus is None:
+        task = queue[0]
+        taken = self.take(task)
+        if taken is None:
             return False
         worker = self.take_worker()
-        worker.shape, worker.gpus = shape, gpus
+        worker.shape = task.shape
+        worker.bundle, worker.gpus = taken
         self._run(worker, queue.popleft())
         return True
+
+    def take(self, task: Task) -> Take | None:
+        """Take the resources of a task or constructor, out of its bundle if it has a place."""
+        if task.place is not None:
+            return self.groups.take(task.place, task.shape)
+        gpus = self.resources.take(task.shape)
+        return None if gpus is None else (None, gpus)
 
     def take_worker(self) -> WorkerState:
         """An idle worker, or a new one."""
@@ -301,7 +331,7 @@ class Scheduler:
     def _next_for(self, worker: WorkerState) -> None:
         """More tasks of the same resources for a worker that runs out of them; or it is free."""
         shape = worker.shape
-        queue = self.ready.get(shape) if shape is not None else None
+        queue = self.ready.get(shape) if shape is not None and worker.bundle is None else None
         if shape is None or not queue or worker.blocked or worker.killed:
             if not worker.tasks:
                 self.set_free(worker)
@@ -319,10 +349,13 @@ class Scheduler:
     def set_free(self, worker: WorkerState) -> None:
         """Give back its resources; it is idle now."""
         if worker.shape is not None:
+            supply = self.resources if worker.bundle is None else worker.bundle.supply
             if worker.blocked:
-                self.resources.reclaim(worker.shape)
-            self.resources.give(worker.shape, worker.gpus)
+                supply.reclaim(worker.shape)
+            supply.give(worker.shape, worker.gpus)
         worker.shape, worker.gpus, worker.blocked, worker.waits = None, (), False, ()
+        if worker.bundle is not None:
+            self.groups.vacated(worker)
         if not worker.killed and worker.actor is None:
             self.idle.append(worker)
 
@@ -439,11 +472,15 @@ class Scheduler:
         if task.state == "running":
             self._cancel_running(task, force=event.force)
             return
+        self.withdraw(task, failures.cancelled(task.name))
+
+    def withdraw(self, task: Task, error: Value) -> None:
+        """A task that has not begun will not run; this error is its result."""
         if task.actor is not None:
             self.actors.unqueue(task)
         elif task.state == "ready":
-            self.ready[task.shape].remove(task)
-        self.fail(task, failures.cancelled(task.name))
+            self.ready[task.lane()].remove(task)
+        self.fail(task, error)
 
     def stop_waiting(self, task: Task) -> None:
         """It does not need its arguments any more."""
@@ -500,3 +537,4 @@ class Scheduler:
         for tasks in self.waiting.values():
             assert all(task.state == "waiting" for task in tasks)
         self.actors.check()
+        self.groups.check()

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from heliostat._core.options import Place
+from heliostat._engines.local.groups import Bundle
 from heliostat._engines.local.messages import Called, Created, Run, Shape, Submitted, Value
 from heliostat._engines.local.streams import Stream
 
@@ -22,6 +24,8 @@ MOVES = {
     ("running", "ready"),
     ("running", "done"),
 }
+
+Lane = Shape | tuple[tuple[bytes, int], Shape]
 
 
 class Task:
@@ -40,6 +44,7 @@ class Task:
         "name",
         "num_returns",
         "parent",
+        "place",
         "retries",
         "shape",
         "since",
@@ -55,6 +60,7 @@ class Task:
         self.num_returns = num_returns
         self.key = b""
         self.shape: Shape = ()
+        self.place: Place | None = None  # the bundle whose resources it takes
         self.retries = 0
         self.actor: bytes | None = None
         self.parent = event.parent
@@ -73,6 +79,10 @@ class Task:
         assert (self.state, state) in MOVES, f"{self.name}: {self.state} -> {state}"
         self.state = state
 
+    def lane(self) -> Lane:
+        """What it stands in one queue with: tasks of the same resources, of the same bundle."""
+        return self.shape if self.place is None else (self.place[:2], self.shape)
+
     def returns(self) -> int:
         """How many objects it makes when it ends; a stream makes one that marks its end."""
         return 1 if self.num_returns < 0 else self.num_returns
@@ -82,8 +92,10 @@ def run_message(task: Task, needs: tuple[tuple[bytes, Value], ...]) -> Run:
     """What a worker needs to run the task."""
     event = task.event
     assert isinstance(event, Submitted)
-    _, id_, key, name, num_returns, shape, _, retry_on, call, call_id, slots, _, _ = event
-    fields = id_, key, name, num_returns, retry_on, call, call_id, slots, needs, task.gpus, shape
+    _, id_, key, name, num_returns, shape, _, retry_on, call, call_id, slots, _, _, place = event
+    fields = (
+        id_, key, name, num_returns, retry_on, call, call_id, slots, needs, task.gpus, shape, place,
+    )  # fmt: skip
     return Run.of(fields)  # type: ignore[no-any-return]
 
 
@@ -93,6 +105,7 @@ class WorkerState:
     __slots__ = (
         "actor",
         "blocked",
+        "bundle",
         "doom",
         "gpus",
         "heard",
@@ -109,6 +122,7 @@ class WorkerState:
         self.tasks: deque[Task] = deque()  # sent, in order; the first is running
         self.shape: Shape | None = None  # the resources it holds
         self.gpus: tuple[int, ...] = ()
+        self.bundle: Bundle | None = None  # whose they are; None: the machine's
         self.blocked = False
         self.waits: tuple[bytes, ...] = ()  # what its main thread said it waits for
         self.actor: bytes | None = None

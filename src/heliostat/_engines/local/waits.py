@@ -7,6 +7,7 @@ for (`Waits`) when it has waited for a while, so short waits cost nothing.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,10 @@ from heliostat._core.ids import nth
 from heliostat._core.options import UNIT
 
 if TYPE_CHECKING:
+    from heliostat._core.resources import Supply
     from heliostat._engines.local.actors import Actor
+    from heliostat._engines.local.groups import Bundle, Group
+    from heliostat._engines.local.messages import Shape
     from heliostat._engines.local.scheduler import Scheduler
     from heliostat._engines.local.tasks import Task
 
@@ -44,6 +48,9 @@ class Why:
 
     def reason(self, id_: bytes) -> str:
         """Why an object is not there."""
+        group = self._scheduler.groups.groups.get(id_)
+        if group is not None:
+            return f"{group.title()} waits for {self.group(group)}"
         task = maker(self._scheduler, id_)
         if task is None:
             return "nothing that runs makes it"
@@ -82,26 +89,49 @@ class Why:
         text = f"is in the queue of its actor behind {len(actor.calls) + ahead} calls"
         return text if first is None else f"{text}; the first, {first.name}, {self.state(first)}"
 
+    def group(self, group: Group) -> str:
+        """What a placement group waits for."""
+        wanted: Counter[str] = Counter()
+        for bundle in group.grouped.bundles:
+            wanted.update(dict(bundle))
+        return self._lacking(self._scheduler.resources, tuple(wanted.items()), None)
+
     def _resources(self, task: Task) -> str:
-        free = self._scheduler.resources.free
-        lacks = {name: units for name, units in task.shape if units > free.get(name, 0)}
+        if task.place is None:
+            return self._lacking(self._scheduler.resources, task.shape, None)
+        group = self._scheduler.groups.groups[task.place[0]]
+        if group.state == "pending":
+            return f"{group.title()}, which waits for {self.group(group)}"
+        bundles = group.asked(task.place[1])
+        where = bundles[0] if len(bundles) == 1 else None
+        if where is None:
+            return f"room in one of the bundles of {group.title()}"
+        return f"{self._lacking(where.supply, task.shape, where)} in a bundle of {group.title()}"
+
+    def _lacking(self, supply: Supply, shape: Shape, bundle: Bundle | None) -> str:
+        free = supply.free
+        lacks = {name: units for name, units in shape if units > free.get(name, 0)}
         if not lacks:
-            return "a worker process"
+            return "a worker process" if "GPU" not in dict(shape) else "GPUs that are free enough"
         amounts = ", ".join(
             f"{name}: {units / UNIT:g} asked for, {max(0, free.get(name, 0)) / UNIT:g} free"
             for name, units in lacks.items()
         )
-        return f"resources ({amounts}), held by {_list(self._holders(lacks))}"
+        return f"resources ({amounts}), held by {_list(self._holders(lacks, bundle))}"
 
-    def _holders(self, names: Collection[str]) -> Iterator[str]:
+    def _holders(self, names: Collection[str], bundle: Bundle | None) -> Iterator[str]:
+        """Who has these resources, of the machine's or of a bundle's."""
         for worker in self._scheduler.workers.values():
-            if not any(name in names for name, _ in worker.shape or ()):
+            if worker.bundle is not bundle or not any(n in names for n, _ in worker.shape or ()):
                 continue
             task = self._scheduler.running_in(worker)
             if worker.actor is not None:
                 yield f"actor {self._scheduler.actors.actors[worker.actor].created.name}"
             elif worker.shape and task is not None:
                 yield task.name
+        for other in self._scheduler.groups.groups.values() if bundle is None else ():
+            if any(name in names for part in other.bundles for name in part.supply.total):
+                yield other.title()
 
     def _name(self, id_: bytes) -> str:
         task = maker(self._scheduler, id_)

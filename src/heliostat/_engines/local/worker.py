@@ -87,8 +87,11 @@ class Worker:
         self._task = message.task
         self._prepare(message.gpus, message.shape)
         RUNNING.set(
-            Running(message.task, message.name, None, "", message.gpus, message.shape, False)
-        )
+            Running(
+                message.task, message.name, None, "", message.gpus, message.shape, False,
+                message.place,
+            )
+        )  # fmt: skip
         _faults.point("worker.task")
         report = self.attempt(message, message.name, lambda: self.function(message.key))
         self._ended(message.task)
@@ -230,7 +233,7 @@ class Worker:
         name = f"{message.name}.__init__"
         self.running = Running(
             message.task, message.name, message.task, message.public_name, message.gpus,
-            message.shape, message.restarted,
+            message.shape, message.restarted, message.place,
         )  # fmt: skip
         RUNNING.set(self.running)
         stamps.becomes(message.name)
@@ -261,8 +264,7 @@ class Worker:
     def enter_call(self, message: Call) -> str:
         """Tell what runs in this thread or asyncio task; the name of the call."""
         name = f"{type(self.actor).__name__}.{message.method}"
-        _, _, actor, actor_name, gpus, shape, restarted = self.running
-        RUNNING.set(Running(message.task, name, actor, actor_name, gpus, shape, restarted))
+        RUNNING.set(Running(message.task, name, *self.running[2:]))
         _faults.point("worker.call")
         return name
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from heliostat._core.options import UNIT
+from heliostat._core.resources import Supply
 from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.messages import DRIVER, Value
@@ -51,7 +52,7 @@ class WorkerScheduler:
         self._take_back(worker, event.returned)
         if worker.shape is not None and not worker.blocked:
             worker.blocked = True
-            scheduler.resources.lend(worker.shape)
+            _supply(scheduler, worker).lend(worker.shape)
         scheduler.dispatch()
 
     def _waits(self, event: m.Waits) -> None:
@@ -73,7 +74,7 @@ class WorkerScheduler:
         worker = scheduler.workers.get(event.proc)
         if worker is not None and worker.blocked and worker.shape is not None:
             worker.blocked = False
-            scheduler.resources.reclaim(worker.shape)
+            _supply(scheduler, worker).reclaim(worker.shape)
 
     def _returned(self, event: m.Returned) -> None:
         scheduler = self.scheduler
@@ -153,6 +154,8 @@ class WorkerScheduler:
             scheduler.note_end(task, 0, scheduler.now - task.since, 1)
         if task.cancelled:
             scheduler.fail(task, failures.cancelled(task.name))
+        elif (gone := scheduler.groups.gone(task)) is not None:
+            scheduler.fail(task, gone)
         elif begun and task.retries == 0:
             scheduler.fail(task, error)
         else:
@@ -193,3 +196,8 @@ class WorkerScheduler:
                 again = task.retries != 0
                 found.append(Usage(worker.proc, task.name, 0, limit, task.since, again))
         return found
+
+
+def _supply(scheduler: Scheduler, worker: WorkerState) -> Supply:
+    """Where the resources of a worker come from."""
+    return scheduler.resources if worker.bundle is None else worker.bundle.supply
