@@ -19,6 +19,27 @@ def test_the_tree_is_the_one_users_know() -> None:
             assert issubclass(value, e.RayError), value
 
 
+def test_what_only_a_cluster_raises_can_be_named_in_an_except_clause() -> None:
+    bases = {
+        "AuthenticationError": e.RayError,
+        "CrossLanguageError": e.RayError,
+        "LocalRayletDiedError": e.RayError,
+        "ObjectFetchTimedOutError": e.ObjectLostError,
+        "ObjectReconstructionFailedError": e.ObjectLostError,
+        "OufOfBandObjectRefSerializationException": e.RayError,
+        "PlasmaObjectNotAvailable": e.RayError,
+        "RayCgraphCapacityExceeded": e.RaySystemError,
+        "RayChannelError": e.RaySystemError,
+        "RayChannelTimeoutError": TimeoutError,
+        "RayDirectTransportError": e.RaySystemError,
+        "ReferenceCountingAssertionError": AssertionError,
+        "RpcError": e.RayError,
+        "StreamingGeneratorReplayInconsistentError": e.RaySystemError,
+        "UserCodeException": e.RayError,
+    }
+    assert [name for name, base in bases.items() if not issubclass(getattr(e, name), base)] == []
+
+
 class Odd(Exception):
     def __init__(self, host: str, port: int) -> None:
         super().__init__(f"{host}:{port}")

@@ -62,6 +62,7 @@ __all__ = [
 # Names of Ray's that few programs touch, and where they are.
 _SELDOM = {
     "ActorClassID": "_core.ids",
+    "DynamicObjectRefGenerator": "_core.dynamic",
     "FunctionID": "_core.ids",
     "JobID": "_core.ids",
     "Language": "types",
@@ -71,7 +72,7 @@ _SELDOM = {
     "WORKER_MODE": "types",
     "WorkerID": "_core.ids",
 }
-_LAZY = ("data", "train", "tune", "serve", "util", "runtime_context", "types", "placement")
+_LAZY = ("data", "train", "tune", "serve", "util", "dag", "runtime_context", "types", "placement")
 
 
 def __getattr__(name: str) -> Any:
@@ -81,7 +82,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"heliostat.{name}")
     if name in _SELDOM:
         return getattr(importlib.import_module(f"heliostat.{_SELDOM[name]}"), name)
-    raise AttributeError(f"heliostat has no {name!r}")
+    instead = importlib.import_module("heliostat._alias").INSTEAD.get(name)
+    raise AttributeError(f"heliostat has no {name!r}" + (f": {instead}" if instead else ""))
 
 
 def __dir__() -> list[str]:

@@ -27,7 +27,8 @@ INSTEAD = {
     "`from ray.train import Checkpoint, RunConfig, ScalingConfig`",
     "rllib": "there is no reinforcement learning library; run this program with Ray itself",
     "workflow": "Ray has removed it; write tasks that pass references to each other",
-    "cluster_utils": "there is one node, this machine; `ray.init(num_cpus=...)` says how large",
+    "cluster_utils": "there is one node, this machine; "
+    "`ray.init(num_cpus=..., resources={...})` says how large, and a test may start many sessions",
     "autoscaler": "there is one node, this machine; `ray.init(num_cpus=...)` says how large",
 }
 

@@ -18,6 +18,9 @@ The tree, by who is to blame::
       PendingCallsLimitExceeded max_pending_calls reached
       RuntimeEnvSetupError      a runtime_env could not be made
 
+At the end are those that only a cluster raises: no engine here does, and they are there so that an
+`except` clause that names them can be read.
+
 This file knows nothing of engines.
 """
 
@@ -162,11 +165,11 @@ class ActorUnavailableError(RayActorError):
     """The actor was restarting when the call was lost; later calls may work."""
 
 
-class ActorAlreadyExistsError(RayError, ValueError):
+class ActorAlreadyExistsError(ValueError, RayError):
     """An actor of this name lives already; use `get_if_exists=True` or another name."""
 
 
-class ActorHandleNotFoundError(RayError, ValueError):
+class ActorHandleNotFoundError(ValueError, RayError):
     """No live actor has this name."""
 
 
@@ -196,6 +199,10 @@ class ObjectFreedError(ObjectLostError):
 
 class OwnerDiedError(ObjectLostError):
     """The process that made the value died before it was stored."""
+
+
+class ObjectReconstructionFailedError(ObjectLostError):
+    """The value is gone, and the task that made it could not be repeated."""
 
 
 class ObjectStoreFullError(RayError):
@@ -262,3 +269,59 @@ class UnserializableException(RayError):
 
 class SerializationError(RayError, TypeError, pickle.PicklingError):
     """A value cannot be pickled; the message gives the path to the culprit inside it."""
+
+
+class AuthenticationError(RayError):
+    """Raised by clusters only: a cluster refused the token of a client."""
+
+
+class CrossLanguageError(RayError):
+    """Raised by clusters only: a task in another language raised."""
+
+
+class LocalRayletDiedError(RayError):
+    """Raised by clusters only: the daemon of a cluster's node died."""
+
+
+class ObjectFetchTimedOutError(ObjectLostError):
+    """Raised by clusters only: a value could not be fetched from another node in time."""
+
+
+class OufOfBandObjectRefSerializationException(RayError):
+    """Raised by clusters only: a reference was pickled by hand where a cluster forbids it."""
+
+
+class PlasmaObjectNotAvailable(RayError):
+    """Raised by clusters only: a value was not in the store of a cluster's node."""
+
+
+class RayChannelError(RaySystemError):
+    """Raised by clusters only: a channel of a compiled graph failed."""
+
+
+class RayChannelTimeoutError(RayChannelError, TimeoutError):
+    """Raised by clusters only: a channel of a compiled graph was not written or read in time."""
+
+
+class RayCgraphCapacityExceeded(RaySystemError):
+    """Raised by clusters only: a compiled graph had too many executions under way."""
+
+
+class RayDirectTransportError(RaySystemError):
+    """Raised by clusters only: a tensor could not be sent from device to device."""
+
+
+class ReferenceCountingAssertionError(ObjectLostError, AssertionError):
+    """Raised by clusters only: a cluster lost count of a reference."""
+
+
+class RpcError(RayError):
+    """Raised by clusters only: a message to another node failed."""
+
+
+class StreamingGeneratorReplayInconsistentError(RaySystemError):
+    """Raised by clusters only: a repeated generator yielded another number of items."""
+
+
+class UserCodeException(RayError):
+    """Raised by clusters only: the user's code failed in a library of Ray's."""

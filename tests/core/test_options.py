@@ -88,7 +88,6 @@ def test_only_actors_set_shared_memory_aside() -> None:
     ("option", "value"),
     [
         ("runtime_env", {"env_vars": {}}),
-        ("num_returns", "dynamic"),
     ],
 )
 def test_an_option_that_is_not_offered_names_itself_and_the_alternative(

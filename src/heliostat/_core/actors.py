@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from heliostat._core.ids import ActorID
 from heliostat._core.options import ActorOptions, MethodOptions, actor_options, method_options
@@ -14,6 +14,9 @@ from heliostat._core.parameters import parameters_of
 from heliostat._core.refs import ObjectRef, shape
 from heliostat._core.session import current_engine
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code, Method
+
+if TYPE_CHECKING:
+    from heliostat._core.dag import ClassMethodNode, ClassNode
 
 C = TypeVar("C")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,6 +49,10 @@ def method(**options: Any) -> Callable[[F], F]:
         return function
 
     return mark
+
+
+class ActorClassInheritanceException(TypeError):
+    """A class was derived from an actor class."""
 
 
 class ActorClass(Generic[C]):
@@ -101,6 +108,15 @@ class ActorClass(Generic[C]):
         other._options = actor_options(options, self._options)
         return other
 
+    def bind(self, *args: Any, **kwargs: Any) -> ClassNode:
+        """A node of a graph: an actor that is started when the graph is executed.
+
+        Its methods are bound as in `Counter.bind(0).add.bind(1)`; see `heliostat.dag`.
+        """
+        from heliostat._core.dag import ClassNode  # noqa: PLC0415 - seldom asked for
+
+        return ClassNode(self, args, kwargs)
+
     def _settled_options(self) -> ActorOptions:
         """The options, with what depends on the class filled in.
 
@@ -121,6 +137,12 @@ class ActorClass(Generic[C]):
                 "kept; leave it out"
             )
         return options
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
+        raise ActorClassInheritanceException(
+            f"a class cannot inherit from the actor class {self._code.name}; inherit from the "
+            "class before it is made remote, and decorate the derived one"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ActorClass, (self._class, self._options)
@@ -165,11 +187,22 @@ def _methods_of(class_: type) -> dict[str, Method]:
     return found
 
 
+_GATHER = "__ray_gather__"
+
+
+def _gather(actor: object, name: str, /, *args: Any, **kwargs: Any) -> Any:
+    """A call with num_returns="dynamic"."""
+    from heliostat._core.dynamic import gather  # noqa: PLC0415 - seldom asked for
+
+    return gather(f"{type(actor).__name__}.{name}", getattr(actor, name)(*args, **kwargs))
+
+
 # Methods that every actor has, with Ray's names.
 _BUILT_IN: dict[str, Callable[..., Any]] = {
     "__ray_ready__": lambda actor: True,
     "__ray_call__": lambda actor, function, *args, **kwargs: function(actor, *args, **kwargs),
     "__ray_terminate__": lambda actor: exit_actor(),
+    _GATHER: _gather,
 }
 
 
@@ -245,12 +278,13 @@ class ActorMethod:
             TypeError: If the arguments do not fit the method, or cannot be pickled.
             PendingCallsLimitExceeded: If this process has `max_pending_calls` calls waiting.
         """
-        options = self._options
-        parameters = self._handle._info.methods[self._name].parameters
+        options, name, info = self._options, self._name, self._handle._info
+        parameters = info.methods[name].parameters
         if parameters is not None:
             parameters.check(args, kwargs)
-        info = self._handle._info
-        spec = CallSpec(info.actor, self._name, args, kwargs, options, info.max_pending_calls)
+        if options.num_returns == "dynamic":
+            name, args, options = _GATHER, (name, *args), replace(options, num_returns=1)
+        spec = CallSpec(info.actor, name, args, kwargs, options, info.max_pending_calls)
         return shape(current_engine().call_actor(spec), options.num_returns)
 
     def options(self, **options: Any) -> ActorMethod:
@@ -262,6 +296,12 @@ class ActorMethod:
         parsed, info = method_options(options, self._options), self._handle._info
         _check_group(parsed.concurrency_group, info.groups, f"{info.class_name}.{self._name}")
         return ActorMethod(self._handle, self._name, parsed)
+
+    def bind(self, *args: Any, **kwargs: Any) -> ClassMethodNode:
+        """A node of a graph that calls it when the graph is executed; see `RemoteFunction.bind`."""
+        from heliostat._core.dag import ClassMethodNode  # noqa: PLC0415 - seldom asked for
+
+        return ClassMethodNode(self, args, kwargs)
 
     def __repr__(self) -> str:
         return f"ActorMethod({self._handle._info.class_name}.{self._name})"

@@ -9,6 +9,7 @@ from heliostat._core.ids import ActorID, ObjectID
 from heliostat._core.options import InitOptions, Place, Resources
 from heliostat._core.refs import ObjectRef
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, TaskSpec
+from heliostat.exceptions import RayError
 
 if TYPE_CHECKING:
     from heliostat._core.groups import GroupSpec
@@ -85,6 +86,9 @@ class Engine(Protocol):
 
     def put(self, value: object) -> ObjectRef[Any]:
         """Keep a value."""
+
+    def put_error(self, error: RayError) -> ObjectRef[Any]:
+        """Keep an error, for `get` to raise."""
 
     def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
         """The values in order; raises the first error. Raises GetTimeoutError."""

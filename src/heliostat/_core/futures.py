@@ -32,6 +32,11 @@ def future_of(engine: Engine, ref: ObjectRef[Any]) -> concurrent.futures.Future[
     return future
 
 
+def awaitable(future: concurrent.futures.Future[Any]) -> asyncio.Future[Any]:
+    """The future, for the running event loop."""
+    return asyncio.wrap_future(future)
+
+
 async def value_of(engine: Engine, ref: ObjectRef[Any]) -> Any:
     """Wait in the running event loop for the value of `ref`."""
     await arrival(lambda wake: engine.on_ready(ref, wake))

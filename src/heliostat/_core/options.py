@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from heliostat._core.scheduling import Scheduling
 
-Streaming = Literal["streaming"]
+Items = Literal["streaming", "dynamic"]  # "dynamic" never reaches an engine: see `_core.dynamic`
 Resources = tuple[tuple[str, int], ...]
 # A placement group, the number of a bundle (-1: any), and whether what runs there captures children.
 Place = tuple[bytes, int, bool]
@@ -28,7 +28,7 @@ _NONE: Resources = ()
 class TaskOptions:
     """What a task asks for, parsed."""
 
-    num_returns: int | Streaming = 1
+    num_returns: int | Items = 1
     resources: Resources = (("CPU", UNIT),)
     max_retries: int = 3
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
@@ -59,7 +59,7 @@ class ActorOptions:
 class MethodOptions:
     """What one call of an actor's method asks for, parsed."""
 
-    num_returns: int | Streaming = 1
+    num_returns: int | Items = 1
     max_task_retries: int | None = None
     retry_exceptions: bool | tuple[type[BaseException], ...] = False
     name: str = ""
@@ -95,20 +95,15 @@ def _count(option: str, least: int) -> Callable[[object], int]:
     return parse
 
 
-def _num_returns(value: object) -> int | Streaming:
+def _num_returns(value: object) -> int | Items:
     if value is None:
         return 1
     if value in ("streaming", "dynamic"):
-        if value == "dynamic":
-            raise NotImplementedError(
-                'num_returns="dynamic" is not offered; use num_returns="streaming", which yields '
-                "references while the task runs"
-            )
-        return "streaming"
+        return value
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f'num_returns must be an int >= 0 or "streaming", got {value!r}')
+        raise TypeError(f'num_returns must be an int >= 0, "streaming" or "dynamic", got {value!r}')
     if value < 0:
-        raise ValueError(f'num_returns must be >= 0 or "streaming", got {value}')
+        raise ValueError(f'num_returns must be >= 0, "streaming" or "dynamic", got {value}')
     return value
 
 

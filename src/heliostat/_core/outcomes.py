@@ -5,13 +5,14 @@ Shared by the engines that run user code; knows nothing of where it ran.
 
 from __future__ import annotations
 
+import inspect
 import os
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heliostat._core.options import Streaming
+from heliostat._core.options import Items
 from heliostat.exceptions import RayTaskError
 
 _OURS = str(Path(__file__).parent.parent) + os.sep + "_"
@@ -46,13 +47,13 @@ def retries(error: BaseException, kinds: bool | tuple[type[BaseException], ...])
     return isinstance(cause, kinds)
 
 
-def spread(outcome: Any, num_returns: int | Streaming) -> Sequence[Any]:
+def spread(outcome: Any, num_returns: int | Items) -> Sequence[Any]:
     """One value per result.
 
     Raises:
         ValueError: When the function returned another number of values than it promised.
     """
-    if num_returns == 1:
+    if num_returns == 1 and not inspect.isgenerator(outcome):
         return (outcome,)
     if num_returns == 0:
         return ()

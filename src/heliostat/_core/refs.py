@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from heliostat._core.ids import JobID, ObjectID, TaskID, nth
 
 if TYPE_CHECKING:
+    import asyncio
     import concurrent.futures
 
     from heliostat._core.engine import Engine
@@ -145,6 +146,22 @@ class ObjectRef(Generic[T]):
 
         return future_of(current_engine(), self)
 
+    def as_future(self) -> asyncio.Future[T]:
+        """An `asyncio.Future` of the running loop that completes with the value or its error.
+
+        In coroutines `await ref` says the same.
+
+        Example:
+            >>> import asyncio
+            >>> import heliostat as ray
+            >>> async def three(): return await ray.put(3).as_future()
+            >>> asyncio.run(three())
+            3
+        """
+        from heliostat._core.futures import awaitable  # noqa: PLC0415 - asyncio is slow to load
+
+        return awaitable(self.future())
+
     def __await__(self) -> Generator[Any, None, T]:
         from heliostat._core.futures import value_of  # noqa: PLC0415 - asyncio is slow to load
 
@@ -170,11 +187,12 @@ class ObjectRefGenerator(Generic[T]):
         [0, 1, 2]
     """
 
-    __slots__ = ("_next", "_ref")
+    __slots__ = ("_next", "_peeked", "_ref")
 
     def __init__(self, ref: ObjectRef[Any]) -> None:
         self._ref = ref
         self._next = 0
+        self._peeked: ObjectRef[T] | None = None  # looked at and held, and still to be given out
 
     def __iter__(self) -> Iterator[ObjectRef[T]]:
         return self
@@ -186,15 +204,20 @@ class ObjectRefGenerator(Generic[T]):
         return item
 
     def next_ready(self) -> bool:
-        """Whether `next` would answer without waiting."""
-        return current_engine().wait([self._upcoming_id()], count=1, timeout_s=0) == [0]
+        """Whether `next` would give an item without waiting; False when there is none any more."""
+        return self._arrived() and self._peek() is not None
 
     def is_finished(self) -> bool:
         """Whether the task has ended and every item was taken."""
-        return self.next_ready() and self._peek() is None
+        return self._arrived() and self._peek() is None
+
+    def _arrived(self) -> bool:
+        return current_engine().wait([self._upcoming_id()], count=1, timeout_s=0) == [0]
 
     def _peek(self) -> ObjectRef[T] | None:
-        return current_engine().next_item(self._ref, self._next, timeout_s=0)
+        if self._peeked is None:
+            self._peeked = current_engine().next_item(self._ref, self._next, timeout_s=0)
+        return self._peeked
 
     def upcoming(self) -> ObjectRef[Any]:
         """A reference to wait for, but not to get: ready when `next` would not wait."""
@@ -204,7 +227,9 @@ class ObjectRefGenerator(Generic[T]):
         return nth(self._ref._id, self._next + 1)
 
     def _take(self, timeout_s: float | None) -> ObjectRef[T] | None:
-        item = current_engine().next_item(self._ref, self._next, timeout_s=timeout_s)
+        item, self._peeked = self._peeked, None
+        if item is None:
+            item = current_engine().next_item(self._ref, self._next, timeout_s=timeout_s)
         if item is not None:
             self._next += 1
         return item
@@ -230,12 +255,15 @@ class ObjectRefGenerator(Generic[T]):
         return f"ObjectRefGenerator({self._ref.hex()}, next={self._next})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore_generator, (self._ref, self._next)
+        return _restore_generator, (self._ref, self._next, self._peeked)
 
 
-def _restore_generator(ref: ObjectRef[Any], next_: int) -> ObjectRefGenerator[Any]:
+def _restore_generator(
+    ref: ObjectRef[Any], next_: int, peeked: ObjectRef[Any] | None
+) -> ObjectRefGenerator[Any]:
     generator: ObjectRefGenerator[Any] = ObjectRefGenerator(ref)
     generator._next = next_
+    generator._peeked = peeked
     return generator
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from heliostat._core.actors import ActorClass
 from heliostat._core.options import TaskOptions, actor_options, task_options
@@ -13,6 +14,9 @@ from heliostat._core.parameters import parameters_of
 from heliostat._core.refs import ObjectRef, shape
 from heliostat._core.session import current_engine
 from heliostat._core.specs import Code, TaskSpec
+
+if TYPE_CHECKING:
+    from heliostat._core.dag import FunctionNode
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,8 +37,8 @@ class RemoteFunction(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], options: TaskOptions) -> None:
         self._function = function
-        self._options = options
         self._code = Code(function, getattr(function, "__qualname__", repr(function)))
+        self._settle(options)
         self._parameters = parameters_of(function)
         functools.update_wrapper(self, function)
 
@@ -45,12 +49,23 @@ class RemoteFunction(Generic[P, R]):
             f"{self._code.name}.__wrapped__(...) to run it here"
         )
 
+    def _settle(self, options: TaskOptions) -> None:
+        """Say what runs with these options, and with which: an engine knows no "dynamic"."""
+        self._options = options
+        self._runs, self._asks = self._code, options
+        if options.num_returns == "dynamic":
+            from heliostat._core import dynamic  # noqa: PLC0415 - seldom asked for
+
+            self._runs = dynamic.gathering(self._code)
+            self._asks = replace(options, num_returns=1)
+
     def remote(self, *args: P.args, **kwargs: P.kwargs) -> ObjectRef[R]:
         """Run it on some worker and return at once.
 
         Returns:
             An ObjectRef; a list of them for num_returns > 1, None for num_returns=0, an
-            ObjectRefGenerator for num_returns="streaming".
+            ObjectRefGenerator for num_returns="streaming", a reference to a
+            DynamicObjectRefGenerator for num_returns="dynamic".
 
         Raises:
             TypeError: If the arguments do not fit the function, or cannot be pickled.
@@ -58,8 +73,8 @@ class RemoteFunction(Generic[P, R]):
         """
         if self._parameters is not None:
             self._parameters.check(args, kwargs)
-        options = self._options
-        refs = current_engine().submit(TaskSpec(self._code, args, kwargs, options))
+        options = self._asks
+        refs = current_engine().submit(TaskSpec(self._runs, args, kwargs, options))
         return shape(refs, options.num_returns)  # type: ignore[no-any-return]
 
     def options(self, **options: Any) -> RemoteFunction[P, R]:
@@ -70,8 +85,25 @@ class RemoteFunction(Generic[P, R]):
         """
         other = RemoteFunction.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._options = task_options(options, self._options)
+        other._settle(task_options(options, self._options))
         return other
+
+    def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
+        """A node of a graph that calls it when the graph is executed.
+
+        Args:
+            args, kwargs: Its arguments; nodes among them, or inside of them, are executed first.
+
+        Example:
+            >>> import heliostat as ray
+            >>> @ray.remote
+            ... def add(a, b): return a + b
+            >>> ray.get(add.bind(add.bind(1, 2), 3).execute())
+            6
+        """
+        from heliostat._core.dag import FunctionNode  # noqa: PLC0415 - seldom asked for
+
+        return FunctionNode(self, args, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self._function, self._options)

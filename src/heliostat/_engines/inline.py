@@ -238,7 +238,7 @@ class InlineEngine:
         task: bytes | None = None,
     ) -> list[ObjectRef[Any]]:
         first = task or fresh()
-        if options.num_returns == "streaming":
+        if isinstance(options.num_returns, str):
             self._store_stream(first, outcome)
             return [ObjectRef(first)]
         ids = [nth(first, index) for index in range(options.num_returns)]
@@ -360,6 +360,10 @@ class InlineEngine:
         ref: ObjectRef[Any] = ObjectRef(fresh())
         self._values[ref.binary()] = value
         return ref
+
+    def put_error(self, error: RayError) -> ObjectRef[Any]:
+        """Keep an error."""
+        return self.put(_Failure(error))
 
     def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
         """The values; they are all there, but for groups that wait for others."""

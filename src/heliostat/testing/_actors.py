@@ -61,6 +61,16 @@ def counter_class() -> Any:
 class ActorTests(SharedSession):
     """`@remote` on classes."""
 
+    def test_nothing_is_derived_from_an_actor_class(self) -> None:
+        @ray.remote
+        class Base:
+            pass
+
+        with pytest.raises(TypeError, match="cannot inherit from the actor class"):
+
+            class Derived(Base):
+                pass
+
     def test_an_actor_keeps_its_state_and_the_order_of_calls(self) -> None:
         counter = counter_class().remote(10)
         assert ray.get([counter.add.remote() for _ in range(200)]) == list(range(11, 211))

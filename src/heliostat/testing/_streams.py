@@ -71,6 +71,20 @@ class StreamTests(SharedSession):
         until(stream.next_ready, "the item is there")
         assert ray.get(next(stream)) == 1
 
+    def test_looking_at_a_stream_takes_nothing_from_it(self) -> None:
+        @ray.remote
+        def two() -> Iterator[int]:
+            yield 1
+            yield 2
+
+        stream = two.remote()
+        ray.get(stream.completed(), timeout=20)
+        assert [stream.is_finished(), stream.next_ready(), stream.is_finished()] == [
+            False, True, False,
+        ]  # fmt: skip
+        assert [ray.get(ref) for ref in stream] == [1, 2]
+        assert [stream.is_finished(), stream.next_ready()] == [True, False]
+
     def test_wait_takes_streams_which_are_ready_when_their_next_item_is(
         self, tmp_path: Path
     ) -> None:
@@ -85,8 +99,9 @@ class StreamTests(SharedSession):
         def free() -> Iterator[int]:
             yield 1
 
-        shut, ready = closed.remote(), free.remote()
+        shut, ready, plain = closed.remote(), free.remote(), ray.put(1)
         assert ray.wait([shut, ready], timeout=20) == ([ready], [shut])
+        assert ray.wait([shut, plain], timeout=20) == ([plain], [shut])
         gate.open()
         assert ray.wait([shut], timeout=20) == ([shut], [])
         assert [ray.get(next(shut)), ray.get(next(ready))] == [1, 1]

@@ -9,8 +9,10 @@ from __future__ import annotations
 from heliostat.testing._actors import ActorTests
 from heliostat.testing._asynchrony import AsynchronyTests
 from heliostat.testing._backpressure import BackpressureTests
+from heliostat.testing._dynamic import DynamicTests
 from heliostat.testing._errors import ErrorTests
 from heliostat.testing._faults import ActorFaultTests, CancelTests, CrashTests
+from heliostat.testing._graphs import GraphTests
 from heliostat.testing._lifecycle import LifecycleTests
 from heliostat.testing._objects import MemoryTests, ObjectTests
 from heliostat.testing._placement import PlacementTests
@@ -31,6 +33,8 @@ class EngineTests(
     MemoryTests,
     StreamTests,
     BackpressureTests,
+    DynamicTests,
+    GraphTests,
     QueueTests,
     ActorTests,
     AsynchronyTests,

@@ -8,6 +8,7 @@ The names of Ray's `ray.util` are here; a module is imported when it is first to
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from heliostat.actor import list_named_actors
@@ -25,9 +26,11 @@ from heliostat.util.placement_group import (
 __all__ = [
     "ActorPool",
     "as_completed",
+    "deregister_serializer",
     "disable_log_once_globally",
     "enable_periodic_logging",
     "get_current_placement_group",
+    "get_node_instance_id",
     "get_node_ip_address",
     "get_placement_group",
     "inspect_serializability",
@@ -36,27 +39,35 @@ __all__ = [
     "map_unordered",
     "placement_group",
     "placement_group_table",
+    "register_serializer",
     "remove_placement_group",
 ]
 
 _HOMES = {
     "ActorPool": "actor_pool",
     "as_completed": "completion",
+    "deregister_serializer": "serialization",
     "disable_log_once_globally": "once",
     "enable_periodic_logging": "once",
     "inspect_serializability": "serializability",
     "log_once": "once",
     "map_unordered": "completion",
+    "register_serializer": "serialization",
 }
 _MODULES = (
     "accelerators", "actor_pool", "completion", "joblib", "multiprocessing", "once", "progress",
-    "queue", "scheduling_strategies", "serializability", "state",
+    "queue", "scheduling_strategies", "serializability", "serialization", "state",
 )  # fmt: skip
 
 
 def get_node_ip_address() -> str:
     """The address of this machine as its own processes reach it; nothing listens on another."""
     return "127.0.0.1"
+
+
+def get_node_instance_id() -> str:
+    """What a cloud calls this machine, where RAY_CLOUD_INSTANCE_ID says it; otherwise nothing."""
+    return os.environ.get("RAY_CLOUD_INSTANCE_ID", "")
 
 
 def __getattr__(name: str) -> Any:

@@ -56,6 +56,7 @@ from heliostat.exceptions import (
     ActorUnschedulableError,
     GetTimeoutError,
     ObjectStoreFullError,
+    RayError,
     TaskUnschedulableError,
 )
 
@@ -243,7 +244,7 @@ class LocalEngine:
         self._port.post(Ungrouped(group))
 
     def _num_returns(self, options: TaskOptions | MethodOptions) -> int:
-        if options.num_returns == "streaming":
+        if isinstance(options.num_returns, str):
             return num_returns_of(options.backpressure)
         return options.num_returns
 
@@ -296,6 +297,11 @@ class LocalEngine:
         """Keep a value."""
         with self._port.shield:
             return self._keep(self.to_value(value))
+
+    def put_error(self, error: RayError) -> ObjectRef[Any]:
+        """Keep an error."""
+        with self._port.shield:
+            return self._keep(self.to_value(error, ERROR))
 
     def _keep(self, value: Value) -> ObjectRef[Any]:
         id_ = fresh()

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
+from types import FrameType, GeneratorType
 from typing import Any, NoReturn
 
 from heliostat import _faults
@@ -149,7 +149,7 @@ class Worker:
 
     def results(self, message: Any, name: str, outcome: Any) -> tuple[Value, ...]:
         """The outcome as values; a stream is sent item by item."""
-        if message.num_returns == 1:
+        if message.num_returns == 1 and type(outcome) is not GeneratorType:
             return (self.engine.to_value(outcome),)
         if message.num_returns < 0:
             self._stream(message, name, outcome)
