@@ -5,6 +5,7 @@ from heliostat._core.actors import (
     ActorClassInheritanceException,
     ActorHandle,
     ActorMethod,
+    ActorProxy,
     exit_actor,
     method,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "ActorClassInheritanceException",
     "ActorHandle",
     "ActorMethod",
+    "ActorProxy",
     "exit_actor",
     "list_named_actors",
     "method",

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from heliostat._core.ids import ActorID
 from heliostat._core.options import ActorOptions, MethodOptions, actor_options, method_options
@@ -16,19 +16,51 @@ from heliostat._core.session import current_engine
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code, Method
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from typing import Concatenate
+
+    from heliostat._core import typed
     from heliostat._core.dag import ClassMethodNode, ClassNode
+    from heliostat._core.refs import ObjectRefGenerator
 
 C = TypeVar("C")
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _MARK = "__heliostat_method__"
 
 
-def method(**options: Any) -> Callable[[F], F]:
-    """Set options of an actor's method.
+@overload
+def method(
+    function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
+) -> typed.Method[P, Coroutine[Any, Any, R], ObjectRef[R]]: ...
+@overload
+def method(  # type: ignore[overload-overlap]  # an iterator is a result
+    function: Callable[Concatenate[Any, P], Iterator[R]], /
+) -> typed.Method[P, Iterator[R], ObjectRefGenerator[R]]: ...
+@overload
+def method(  # type: ignore[overload-overlap]  # an iterator is a result
+    function: Callable[Concatenate[Any, P], AsyncIterator[R]], /
+) -> typed.Method[P, AsyncIterator[R], ObjectRefGenerator[R]]: ...
+@overload
+def method(function: Callable[Concatenate[Any, P], R], /) -> typed.Method[P, R, ObjectRef[R]]: ...
+@overload
+def method(*, num_returns: int | str, **options: Any) -> typed.ManyMethodDecorator: ...
+@overload
+def method(*, num_returns: None = None, **options: Any) -> typed.MethodDecorator: ...
+def method(*functions: Any, **options: Any) -> Any:
+    """Mark a method of an actor class, and set its options.
+
+    Options hold for every call. Type checkers know what calls of marked methods take and give
+    through the handles that `Class.remote()` returns.
 
     Args:
+        functions: The method, when used bare.
         options: num_returns, max_task_retries, retry_exceptions, name, concurrency_group.
+
+    Raises:
+        TypeError: For what is no function.
+        ValueError: For an unknown option or a value out of range.
 
     Example:
         >>> import heliostat as ray
@@ -40,11 +72,16 @@ def method(**options: Any) -> Callable[[F], F]:
         >>> ray.get(two)
         2
     """
-    if not options:
-        raise TypeError("@method needs options, as in @method(num_returns=2)")
+    if len(functions) == 1 and callable(functions[0]) and not options:
+        return functions[0]
+    if functions or not options:
+        raise TypeError(
+            "use @method bare, or with keyword options as in @method(num_returns=2); got "
+            f"{functions!r}"
+        )
     method_options(options)  # a mistake is told at the line that made it
 
-    def mark(function: F) -> F:
+    def mark(function: Any) -> Any:
         setattr(function, _MARK, options)
         return function
 
@@ -85,7 +122,7 @@ class ActorClass(Generic[C]):
             f"use {self._code.name}.remote(...)"
         )
 
-    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[C]:
+    def remote(self, *args: Any, **kwargs: Any) -> ActorProxy[C]:
         """Start an actor and return its handle at once; the constructor runs in its process.
 
         Raises:
@@ -95,7 +132,7 @@ class ActorClass(Generic[C]):
         if self._parameters is not None:
             self._parameters.check(args, kwargs)
         spec = ActorSpec(self._code, args, kwargs, self._settled_options(), self._methods)
-        return ActorHandle(*current_engine().create_actor(spec))
+        return cast("ActorProxy[C]", ActorHandle(*current_engine().create_actor(spec)))
 
     def options(self, **options: Any) -> ActorClass[C]:
         """The same class with other options; this one stays as it is.
@@ -251,6 +288,14 @@ class ActorHandle(Generic[C]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ActorHandle, (self._info, self._alive)
+
+
+# What `Class.remote()` returns is an ActorHandle. Type checkers are told that it has what the class
+# has, so that they know methods marked with `@method`.
+if TYPE_CHECKING:
+    ActorProxy = typed.Proxied[C] | type[C]
+else:
+    ActorProxy = ActorHandle[C] | type[C]
 
 
 class ActorMethod:

@@ -10,6 +10,7 @@ from heliostat._core.refs import ObjectRef, ObjectRefGenerator
 from heliostat._core.session import current_engine
 
 T = TypeVar("T")
+W = TypeVar("W", bound=ObjectRef[Any] | ObjectRefGenerator[Any])
 
 
 @overload
@@ -72,6 +73,22 @@ def put(value: T) -> ObjectRef[T]:
     return current_engine().put(value)
 
 
+@overload
+def wait(
+    ray_waitables: Sequence[W],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,
+) -> tuple[list[W], list[W]]: ...
+@overload  # references and streams together, which have no other base than object
+def wait(
+    ray_waitables: Sequence[object],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,
+) -> tuple[list[Any], list[Any]]: ...
 def wait(
     ray_waitables: Sequence[Any],
     *,
@@ -171,7 +188,7 @@ def cancel(
     current_engine().cancel(ref, force=force, recursive=recursive)
 
 
-def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
+def kill(actor: ActorHandle[Any] | type[Any], *, no_restart: bool = True) -> None:
     """End an actor's process at once; its pending calls fail with ActorDiedError.
 
     Args:

@@ -16,11 +16,16 @@ from heliostat._core.session import current_engine
 from heliostat._core.specs import Code, TaskSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
     from heliostat._core.dag import FunctionNode
+    from heliostat._core.typed import Call, Decorator, DynamicDecorator, RemoteGenerator
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
+T = TypeVar("T")
 
 
 class RemoteFunction(Generic[P, R]):
@@ -59,25 +64,33 @@ class RemoteFunction(Generic[P, R]):
             self._runs = dynamic.gathering(self._code)
             self._asks = replace(options, num_returns=1)
 
-    def remote(self, *args: P.args, **kwargs: P.kwargs) -> ObjectRef[R]:
-        """Run it on some worker and return at once.
+    if TYPE_CHECKING:
+        remote: Call[P, ObjectRef[R]]
+    else:
 
-        Returns:
-            An ObjectRef; a list of them for num_returns > 1, None for num_returns=0, an
-            ObjectRefGenerator for num_returns="streaming", a reference to a
-            DynamicObjectRefGenerator for num_returns="dynamic".
+        def remote(self, *args: Any, **kwargs: Any) -> Any:
+            """Run it on some worker and return at once.
 
-        Raises:
-            TypeError: If the arguments do not fit the function, or cannot be pickled.
-            TaskUnschedulableError: If it asks for resources that are not there at all.
-        """
-        if self._parameters is not None:
-            self._parameters.check(args, kwargs)
-        options = self._asks
-        refs = current_engine().submit(TaskSpec(self._runs, args, kwargs, options))
-        return shape(refs, options.num_returns)  # type: ignore[no-any-return]
+            Returns:
+                An ObjectRef; a list of them for num_returns > 1, None for num_returns=0, an
+                ObjectRefGenerator for num_returns="streaming", a reference to a
+                DynamicObjectRefGenerator for num_returns="dynamic".
 
-    def options(self, **options: Any) -> RemoteFunction[P, R]:
+            Raises:
+                TypeError: If the arguments do not fit the function, or cannot be pickled.
+                TaskUnschedulableError: If it asks for resources that are not there at all.
+            """
+            if self._parameters is not None:
+                self._parameters.check(args, kwargs)
+            options = self._asks
+            refs = current_engine().submit(TaskSpec(self._runs, args, kwargs, options))
+            return shape(refs, options.num_returns)
+
+    @overload
+    def options(self, *, num_returns: int | str, **options: Any) -> Any: ...
+    @overload
+    def options(self, *, num_returns: None = None, **options: Any) -> RemoteFunction[P, R]: ...
+    def options(self, **options: Any) -> Any:
         """The same function with other options; this one stays as it is.
 
         Raises:
@@ -117,11 +130,17 @@ def _restore(function: Callable[P, R], options: TaskOptions) -> RemoteFunction[P
 
 
 @overload
-def remote(__target: type[C]) -> ActorClass[C]: ...  # type: ignore[overload-overlap]
+def remote(target: type[C], /) -> ActorClass[C]: ...  # type: ignore[overload-overlap]  # a class is a callable
 @overload
-def remote(__target: Callable[P, R]) -> RemoteFunction[P, R]: ...
+def remote(target: Callable[P, Iterator[T]], /) -> RemoteGenerator[P, T]: ...  # type: ignore[overload-overlap]  # an iterator is a result
 @overload
-def remote(**options: Any) -> Callable[[Any], Any]: ...
+def remote(target: Callable[P, R], /) -> RemoteFunction[P, R]: ...
+@overload
+def remote(*, num_returns: Literal["dynamic"], **options: Any) -> DynamicDecorator: ...
+@overload
+def remote(*, num_returns: int, **options: Any) -> Callable[[Any], Any]: ...
+@overload
+def remote(*, num_returns: Literal["streaming"] | None = None, **options: Any) -> Decorator: ...
 def remote(*args: Any, **options: Any) -> Any:
     """Make a function or class remote.
 

@@ -210,7 +210,7 @@ class Execution:
         assert isinstance(stage.place, Actors)
         # Without a wish of the user's the pool's size alone says how many run at once.
         options = {"num_cpus": 0, **dict(stage.place.options)}
-        handle = heliostat.remote(StageActor).options(**options).remote(stage.steps)
+        handle: Any = heliostat.remote(StageActor).options(**options).remote(stage.steps)
         self._actors[number, actor] = handle
         self._pending[handle.build.remote()] = Flying(number, -1, 0, actor)
 

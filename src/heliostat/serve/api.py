@@ -239,7 +239,7 @@ def _own_app() -> str:
 
 def _start(http: HTTPOptions | None) -> Any:
     """The controller, which listens; made if there is none."""
-    controller = (
+    controller: Any = (
         ray.remote(Controller)
         .options(
             name=CONTROLLER,

@@ -61,6 +61,26 @@ def counter_class() -> Any:
 class ActorTests(SharedSession):
     """`@remote` on classes."""
 
+    def test_a_bare_mark_changes_nothing(self) -> None:
+        @ray.remote
+        class Marked:
+            @ray.method
+            def twice(self, x: int) -> int:
+                return self.once(x) + x
+
+            @ray.method
+            def once(self, x: int) -> int:
+                return x
+
+        assert ray.get(Marked.remote().twice.remote(2), timeout=20) == 4
+        for wrong in (
+            lambda: ray.method(),
+            lambda: ray.method(3),
+            lambda: ray.method(len, name=""),
+        ):
+            with pytest.raises(TypeError, match="use @method bare, or with keyword options"):
+                wrong()
+
     def test_nothing_is_derived_from_an_actor_class(self) -> None:
         @ray.remote
         class Base:
