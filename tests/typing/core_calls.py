@@ -112,8 +112,10 @@ def wait_keeps_the_type() -> None:
     assert_type(ready, list[ray.ObjectRef[int]])
     assert_type(rest, list[ray.ObjectRef[int]])
 
-    mixed, _ = ray.wait([square.remote(1), count.remote(2)])
-    assert_type(mixed, list[Any])
+    waitables: list[ray.ObjectRef[int] | ray.ObjectRefGenerator[int]]
+    waitables = [square.remote(1), count.remote(2)]
+    mixed, _ = ray.wait(waitables)
+    assert_type(mixed, list[ray.ObjectRef[int] | ray.ObjectRefGenerator[int]])
 
 
 async def awaiting_gives_the_value() -> None:

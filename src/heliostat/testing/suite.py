@@ -9,6 +9,7 @@ from __future__ import annotations
 from heliostat.testing._actors import ActorTests
 from heliostat.testing._asynchrony import AsynchronyTests
 from heliostat.testing._backpressure import BackpressureTests
+from heliostat.testing._borrowing import BorrowTests
 from heliostat.testing._dynamic import DynamicTests
 from heliostat.testing._errors import ErrorTests
 from heliostat.testing._faults import ActorFaultTests, CancelTests, CrashTests
@@ -31,6 +32,7 @@ class EngineTests(
     TaskTests,
     ObjectTests,
     MemoryTests,
+    BorrowTests,
     StreamTests,
     BackpressureTests,
     DynamicTests,

@@ -236,3 +236,19 @@ def test_a_task_in_a_full_bundle_waits_for_who_is_in_it(world):
         "second waits for resources (CPU: 1 asked for, 0 free), held by first in a bundle of "
         "placement group group 1"
     )
+
+
+def test_what_is_queued_behind_a_waiting_task_will_be_given_back_and_is_no_deadlock() -> None:
+    world = World(cpus=1)
+    first = world.task(1)
+    world.tell(m.Finished(world.proc_of(first), first, (NOTHING,), 0, 0.0001, ()))
+    waiting = world.task(2)
+    proc = world.proc_of(waiting)
+    behind = [world.task(number) for number in (3, 4)]
+    world.scheduler.workers[proc].tasks.append(world.scheduler.tasks[behind[0]])
+    task = world.scheduler.ready[CPU].popleft()
+    task.move("running")
+    task.worker = world.scheduler.workers[proc]  # it was sent ahead
+    world.tell(m.Blocked(proc, ()))  # and had not arrived when the first began to wait
+    world.tell(m.Waits(proc, (behind[0],)))
+    assert not any(isinstance(command.message, m.Deadlocked) for command in world.sent)

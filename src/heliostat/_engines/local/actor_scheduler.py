@@ -5,12 +5,14 @@ Works on the tables of the Scheduler that it belongs to.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from heliostat._engines.local import failures
 from heliostat._engines.local.actors import Actor
 from heliostat._engines.local.messages import (
+    INLINE,
     Call,
     Called,
     Cancelled,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from heliostat._engines.local.scheduler import Scheduler
 
 AS_THE_ACTOR = -2
+_CONSTRUCTED: Value = (INLINE, pickle.dumps(None), (), ())
 
 
 class ActorScheduler:
@@ -58,7 +61,7 @@ class ActorScheduler:
                 Created(*asked[0]), get_if_exists=asked[1]
             ),
             "find": lambda proc, key: self._find(proc, *key),
-            "actor": lambda proc, id_: self._info(proc, self.actors[id_]),
+            "actor": self._handle_of,
             "names": lambda proc, _: list(self.names),
             "call": lambda proc, asked: self._call_within(Called(*asked[0]), asked[1]),
             "cancel": lambda proc, event: self._cancel_by_force(Cancelled(*event)),
@@ -263,6 +266,8 @@ class ActorScheduler:
         scheduler.tasks.pop(maker.id, None)
         scheduler.stop_waiting(maker)
         holds, maker.holds = maker.holds, ()
+        if actor.created.detached:
+            holds += (actor.id,)
         entry = scheduler.entry(actor.id)
         actor.death = death(actor.created.name, actor.reason, actor.id)
         if entry is not None and entry.value is None:
@@ -400,8 +405,19 @@ class ActorScheduler:
             )
         return self._info(proc, actor)
 
+    def _handle_of(self, proc: int, id_: bytes) -> tuple[bytes, str, bytes]:
+        if id_ not in self.actors:
+            raise ValueError("this actor is ending: no handle to it was left")
+        return self._info(proc, self.actors[id_])
+
     def _info(self, proc: int, actor: Actor) -> tuple[bytes, str, bytes]:
-        self.scheduler.owned.lend(proc, actor.id)
+        """A handle. It may be the only one: the last was dropped, and the actor had calls to end."""
+        owned = self.scheduler.owned
+        entry = owned.ensure(actor.id)
+        if entry.value is None and actor.maker.state == "done":
+            entry.value = _CONSTRUCTED
+        actor.ending = False
+        owned.lend(proc, actor.id)
         return actor.id, actor.created.name, actor.created.about
 
     def _cancel_by_force(self, event: Cancelled) -> None:

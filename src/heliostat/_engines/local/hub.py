@@ -147,7 +147,8 @@ class Hub:
         _LIVE.add(self)
         self._perform(self._scheduler.prestart(min(2, max(1, total["CPU"] // UNIT))))
         self._kernel = oom.Kernel()
-        self._watch_memory = oom.Watch(self._busy, self._end_victim, self._seen_stopped)
+        self._stopped: tuple[int, ...] = ()
+        self._watch_memory = oom.Watch(self._busy, self._end_victim, self._see_stopped)
         self._attendant.start()
         self._watch_memory.start()
 
@@ -277,18 +278,18 @@ class Hub:
         with self._guard:
             busy = self._scheduler.staff.busy()
         pids, born_with = self._pool.pids, self._pool.inherited
-        return [
-            w._replace(
-                rss=oom.grown_by(pids.get(w.proc), born_with.get(w.proc)),
-                stopped=oom.is_stopped(pids.get(w.proc)),
-            )
-            for w in busy
-        ]
+        return [w._replace(rss=oom.grown_by(pids.get(w.proc), born_with.get(w.proc))) for w in busy]
 
-    def _seen_stopped(self, procs: tuple[int, ...]) -> None:
+    def _see_stopped(self) -> None:
+        """Tell who is stopped of those that have something to do."""
         with self._guard:
-            self._handle(Stopped(procs))
-            self._flush(lazily=False)
+            procs = self._scheduler.staff.expected()
+        stopped = tuple(proc for proc in procs if oom.is_stopped(self._pool.pids.get(proc)))
+        if stopped or self._stopped:
+            with self._guard:
+                self._handle(Stopped(stopped))
+                self._flush(lazily=False)
+        self._stopped = stopped
 
     def _end_victim(self, victim: oom.Victim) -> None:
         with self._guard:

@@ -426,6 +426,8 @@ class Link:
             waiters = self._waiters.pop(id_, ())
             for some in self._some:
                 some.came(id_)
+            if not waiters and not self._counts.get(id_):  # whoever wanted it has given up
+                self._dropped.append(id_)
         for waiter in waiters:
             waiter.missing -= 1
             if waiter.missing <= 0:
@@ -510,7 +512,9 @@ class Link:
                 if self._counts.get(id_, 0) > 0:
                     continue
                 self._counts.pop(id_, None)
-                self._known.pop(id_, None)
+                value = self._known.pop(id_, None)
+                if value is not None and value[3]:  # lent with it, and perhaps never looked at
+                    touched.extend(value[3])
                 times = self._lent.pop(id_, 0)
                 if times:
                     gone.append((id_, times))

@@ -30,7 +30,6 @@ class Usage(NamedTuple):
     limit: int  # bytes that it asked for; 0: nothing in particular
     since: float
     retriable: bool
-    stopped: bool = False  # the kernel does not let it run
 
 
 class Victim(NamedTuple):
@@ -93,17 +92,16 @@ class Watch:
     Args:
         busy: Workers that run something, with what they use.
         end: Called with whoever has to be ended.
-        stopped: Called with those that the kernel does not let run, when that may have changed.
+        see_stopped: Looks for workers that the kernel does not let run.
     """
 
     def __init__(
         self,
         busy: Callable[[], list[Usage]],
         end: Callable[[Victim], None],
-        stopped: Callable[[tuple[int, ...]], None],
+        see_stopped: Callable[[], None],
     ) -> None:
-        self._busy, self._end, self._tell_stopped = busy, end, stopped
-        self._stopped: tuple[int, ...] = ()
+        self._busy, self._end, self._see_stopped = busy, end, see_stopped
         self._threshold = threshold()
         # Tasks may begin to take memory right after we saw that none runs.
         self._idle_s = pause_s(0, machine_bytes()[1], self._threshold)
@@ -120,11 +118,8 @@ class Watch:
             next_s = self._look()
 
     def _look(self) -> float:
+        self._see_stopped()
         workers = self._busy()
-        stopped = tuple(worker.proc for worker in workers if worker.stopped)
-        if stopped or self._stopped:
-            self._tell_stopped(stopped)
-        self._stopped = stopped
         if not workers:
             return self._idle_s
         used, total = machine_bytes()

@@ -143,7 +143,11 @@ class Ownership:
 
     def check(self) -> None:
         """Assert that counts are sane."""
+        all_lent: dict[bytes, int] = {}
+        for held in self._lent.values():
+            for id_, times in held.items():
+                all_lent[id_] = all_lent.get(id_, 0) + times
         for id_, entry in self.objects.items():
-            lent = sum(held.get(id_, 0) for held in self._lent.values())
+            lent = all_lent.get(id_, 0)
             assert entry.count >= lent, f"{id_.hex()}: {entry.count} held, {lent} lent to workers"
             assert entry.count > 0 or entry.value is None, f"{id_.hex()}: a value nobody holds"

@@ -208,7 +208,8 @@ class _Search:
         worker = task.worker
         first = self._scheduler.running_in(worker)
         if first is not None and first is not task and not overlaps(actor):
-            return first.id in self._known
+            # A worker of tasks gives back what it has not begun when the first one waits.
+            return worker.actor is None or first.id in self._known
         return not worker.waits or any(self.may_come(id_) for id_ in worker.waits)
 
     def cycle(self, proc: int) -> str:

@@ -104,16 +104,26 @@ class WorkerScheduler:
 
     def _stopped(self, event: m.Stopped) -> None:
         scheduler = self.scheduler
+        expected = self.expected()
         for worker in scheduler.workers.values():
-            task = scheduler.running_in(worker)
-            works = task is not None and task.state == "running"
-            if worker.proc not in event.procs or not works:
+            if worker.proc not in event.procs or worker.proc not in expected:
                 worker.stopped = None
             elif worker.stopped is None:
                 worker.stopped = scheduler.now
-            elif scheduler.now - worker.stopped >= STOPPED_S and not worker.killed:
-                worker.killed = f"it was stopped for {STOPPED_S:.0f} s, as by SIGSTOP, and had work"
+            elif scheduler.now - worker.stopped >= STOPPED_S:
+                why = f"it was stopped for {STOPPED_S:.0f} s, as by SIGSTOP, and had work"
+                worker.killed = worker.killed or why
+                worker.stopped = scheduler.now
                 scheduler.out.append(m.Kill(worker.proc))
+
+    def expected(self) -> list[int]:
+        """The processes that are to do something: work, or end."""
+        scheduler, found = self.scheduler, []
+        for worker in scheduler.workers.values():
+            task = scheduler.running_in(worker)
+            if worker.killed or (task is not None and task.state == "running"):
+                found.append(worker.proc)
+        return found
 
     def _worker_lost(self, event: m.WorkerLost) -> None:
         scheduler = self.scheduler
