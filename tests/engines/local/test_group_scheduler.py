@@ -51,6 +51,23 @@ class World:
         )  # fmt: skip
         return self.scheduler.tasks.get(id_of(number))
 
+    def actor(self, number: int, place: Place | None, needs: tuple[bytes, ...] = ()) -> Any:
+        """An actor that waits for its CPU, which nobody gives back."""
+        self.tell(
+            m.Created(
+                m.DRIVER, id_of(number), b"k", "A", (("CPU", 2 * UNIT),), 0, 0, 0, "", "", False, (),
+                False, b"", NOTHING, None, tuple(range(len(needs))), needs, None, place,
+            )
+        )  # fmt: skip
+        return self.scheduler.actors.actors[id_of(number)]
+
+    def call(self, number: int, actor: Any) -> None:
+        self.tell(
+            m.Called(
+                m.DRIVER, id_of(number), actor.id, "method", 1, 0, False, NOTHING, None, (), (), None, "",
+            )
+        )  # fmt: skip
+
     def free(self) -> float:
         return self.scheduler.resources.free["CPU"] / UNIT
 
@@ -118,6 +135,30 @@ def test_a_removed_group_holds_its_resources_until_its_processes_are_gone(world)
     assert (group.state, world.free()) == ("removing", 2)
     world.tell(m.WorkerLost(proc, "it was killed"))
     assert (group.state, world.free(), task.state) == ("removed", 4, "done")
+
+
+def test_a_task_that_comes_back_to_a_removed_group_fails(world):
+    group = world.group(1, CPU)
+    retried, returned = (world.task(number, (group.id, 0, False)) for number in (2, 3))
+    proc = retried.worker.proc
+    error: m.Value = (m.ERROR, b"", (), ())
+    world.tell(m.Finished(proc, retried.id, (error,), 2, 0.0, ()))
+    assert retried.state == "running", "once more, and the other is sent ahead"
+    assert returned.state == "running"
+    world.tell(m.Ungrouped(group.id))
+    world.tell(m.Returned(proc, (returned.id,)))
+    world.tell(m.Finished(proc, retried.id, (error,), 2, 0.0, ()))
+    assert (retried.state, returned.state) == ("done", "done")
+
+
+def test_an_actor_may_die_of_the_end_of_another_in_its_group(world):
+    group = world.group(1, CPU)
+    place = (group.id, 0, False)
+    first = world.actor(2, place)
+    world.call(3, first)
+    second = world.actor(4, place, needs=(id_of(3),))
+    world.tell(m.Ungrouped(group.id))
+    assert {first.state, second.state} == {"dead"}
 
 
 def test_the_name_of_a_removed_group_is_free(world):

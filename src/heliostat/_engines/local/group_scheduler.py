@@ -111,8 +111,9 @@ class GroupScheduler:
         """What waits in it fails, what runs in it is ended."""
         scheduler = self.scheduler
         for actor in scheduler.actors.of_group(group.id):
-            why = f"{group.title()} was removed"
-            scheduler.actors.end(actor, why, death=failures.actor_group_removed)
+            if actor.state != "dead":  # an argument of its constructor came of the one before
+                why = f"{group.title()} was removed"
+                scheduler.actors.end(actor, why, death=failures.actor_group_removed)
         for worker in scheduler.workers.values():
             if worker.bundle is not None and worker.bundle.group is group and worker.actor is None:
                 worker.killed = f"{group.title()} was removed"

@@ -143,6 +143,9 @@ class Scheduler:
 
     def enqueue(self, task: Task, *, first: bool = False) -> None:
         """Put a ready task into the queue of its resources."""
+        if task.place is not None and (error := self.groups.gone(task)) is not None:
+            self.fail(task, error)  # its group was removed while it ran, and it was given back
+            return
         lane = task.lane()
         queue = self.ready.get(lane)
         if queue is None:
@@ -258,7 +261,7 @@ class Scheduler:
             self.conclude(task, event)
         self._give_back(event.proc, event.drops)
         if task.actor is None:
-            self._next_for(worker)
+            self._next_for(worker, task)
 
     def note_end(self, task: Task, proc: int, seconds: float, failure: int) -> None:
         """An attempt has ended; remember it for those who ask."""
@@ -328,11 +331,11 @@ class Scheduler:
         if task.holds:
             self.owned.release(task.holds)
 
-    def _next_for(self, worker: WorkerState) -> None:
-        """More tasks of the same resources for a worker that runs out of them; or it is free."""
-        shape = worker.shape
-        queue = self.ready.get(shape) if shape is not None and worker.bundle is None else None
-        if shape is None or not queue or worker.blocked or worker.killed:
+    def _next_for(self, worker: WorkerState, last: Task) -> None:
+        """More tasks like the last one for a worker that runs out of them; or it is free."""
+        lane = last.shape if last.place is None else last.lane()
+        queue = self.ready.get(lane)
+        if not queue or worker.shape is None or worker.blocked or worker.killed:
             if not worker.tasks:
                 self.set_free(worker)
                 self.dispatch()
@@ -344,7 +347,7 @@ class Scheduler:
             self._run(worker, queue.popleft())
             share -= 1
         if not queue:
-            del self.ready[shape]
+            del self.ready[lane]
 
     def set_free(self, worker: WorkerState) -> None:
         """Give back its resources; it is idle now."""
