@@ -12,6 +12,7 @@ import fnmatch
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ POINTS = {
     "store.write": "a value is written into shared memory",
     "worker.task": "a worker runs a task",
     "worker.call": "a worker runs a call of its actor",
+    "worker.code": "a worker begins with the user's code",
+    "worker.result": "a worker writes the outcome of the user's code",
 }
 
 ENVIRONMENT = "HELIOSTAT_FAULTS"
@@ -72,7 +75,10 @@ class Fault:
         action = self._action
         if isinstance(action, BaseException):
             raise action.with_traceback(None)
-        os.kill(os.getpid(), action)
+        if isinstance(action, signal.Signals):
+            os.kill(os.getpid(), action)
+        else:
+            _perform(*action)
 
     def reseed(self) -> None:
         """In a forked process: draw other numbers than its siblings, and count from the start."""
@@ -96,15 +102,33 @@ def _random(seed: int, name: str) -> Random:
     return Random(f"{seed} {name} {_here}")
 
 
-def _action(text: str) -> BaseException | signal.Signals:
-    if text.startswith("SIG") and text in signal.Signals.__members__:
-        return signal.Signals[text]
-    number = getattr(errno, text, None) if text.startswith("E") else None
-    if number is None:
+def _perform(what: str, number: str) -> None:
+    """Wait a while or end, or start what sends a signal while the code goes on."""
+    if what == "delay":
+        time.sleep(float(number))
+    elif what == "exit":
+        os._exit(int(number))
+    else:  # within some milliseconds; the same ones, whenever it is done
+        timer = threading.Timer(0.002, os.kill, (os.getpid(), signal.Signals[what]))
+        timer.daemon = True
+        timer.start()
+
+
+def _action(text: str) -> BaseException | signal.Signals | tuple[str, str]:
+    what, _, number = text.partition("=")
+    if what in signal.Signals.__members__ and number in ("", "soon"):
+        return (what, number) if number else signal.Signals[what]
+    if what in ("delay", "exit") and number.replace(".", "", 1).isdigit():
+        return what, number
+    if text == "raise":
+        return RuntimeError("a fault was injected here")
+    error = getattr(errno, text, None) if text.startswith("E") else None
+    if error is None:
         raise ValueError(
-            f"{text!r} is no fault: name an error number such as ENOSPC or a signal such as SIGKILL"
+            f"{text!r} is no fault: name an error number such as ENOSPC, a signal such as SIGKILL "
+            "(SIGKILL=soon: while the code runs on), raise, exit=1 or delay=0.1"
         )
-    return OSError(number, f"{os.strerror(number)} (injected)")
+    return OSError(error, f"{os.strerror(error)} (injected)")
 
 
 def point(name: str) -> None:
@@ -144,7 +168,8 @@ def inject(
     Args:
         name: The point; `*` and `?` match several, which then count together.
         action: An exception to raise; or, as text, the name of an error number ("ENOSPC") or of
-            a signal that this process sends itself ("SIGKILL").
+            a signal that this process sends itself ("SIGKILL", or "SIGKILL=soon" from a thread
+            that lets the code run on), "raise", "exit=1" or "delay=0.1" (seconds).
         nth: The first call that fails.
         times: How many calls fail from there on; 0: all.
         p: With which probability each of these fails.

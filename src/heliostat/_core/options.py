@@ -391,5 +391,6 @@ class InitOptions:
     object_store_memory: int | None = None
     namespace: str = ""
     log_to_driver: bool = True
+    faults: str = ""  # what `fault_plan.parse` made
     logging: tuple[Any, ...] = ()  # what `logging_config.parse` made
     labels: tuple[tuple[str, str], ...] = ()

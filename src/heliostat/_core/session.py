@@ -11,7 +11,7 @@ import contextlib
 import importlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -92,6 +92,8 @@ def init(
     logging_level: int | str | None = None,
     logging_format: str | None = None,
     logging_config: Any = None,
+    faults: Sequence[str] = (),
+    fault_seed: int = 0,
     **others: Any,
 ) -> RayContext:
     """Start a session. Nothing is listening on a port, and nothing stays behind.
@@ -116,6 +118,9 @@ def init(
         logging_level: What the loggers "heliostat" and "ray" write at least, here and in workers.
         logging_format: How they write it, as for `logging.Formatter`.
         logging_config: A `LoggingConfig`, for everything that the program logs.
+        faults: What is to go wrong in workers, for tests: "kill:task:0.1" kills the worker before
+            a tenth of all tasks. See `heliostat.testing.faults`.
+        fault_seed: The same seed, the same faults in each worker.
         others: Refused by name.
 
     Returns:
@@ -147,6 +152,7 @@ def init(
         log_to_driver=log_to_driver is not False,
         logging=_logging(logging_config, logging_level, logging_format, configure_logging),
         labels=_labels(labels),
+        faults=_faults(faults, fault_seed, name),
     )
     with _lock:
         existing = _engine
@@ -250,6 +256,16 @@ def _engine_name(address: str | None, engine: str | None, local_mode: bool) -> s
     if name not in NAMES:
         raise ValueError(f"engine={name!r} is not one of {', '.join(NAMES)}")
     return name
+
+
+def _faults(faults: Sequence[str], seed: int, engine: str) -> str:
+    if not faults:
+        return ""
+    from heliostat._core import fault_plan  # noqa: PLC0415 - for tests only
+
+    if engine == "inline":
+        raise ValueError("faults= strike worker processes, and engine='inline' has none")
+    return fault_plan.parse(faults, seed)
 
 
 def _whole(name: str, value: object, variable: str) -> int | None:

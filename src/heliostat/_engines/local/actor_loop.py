@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from heliostat import _faults
 from heliostat._core.actors import ActorExit, find_method, is_async
 from heliostat._engines.local.messages import Call, Finished
 from heliostat._engines.local.pool import MAIL
@@ -147,10 +148,13 @@ class _Async:
 
     async def _call(self, message: Call, name: str) -> Any:
         worker = self._worker
+        _faults.point("worker.call")
         args, kwargs = worker.arguments(message)
+        _faults.point("worker.code")
         outcome = find_method(worker.actor, message.method)(*args, **kwargs)
         if inspect.isawaitable(outcome):
             outcome = await outcome
+        _faults.point("worker.result")
         if message.num_returns < 0 and hasattr(outcome, "__aiter__"):
             await self._stream(message, outcome)
             return (worker.engine.to_value(None),)

@@ -119,9 +119,9 @@ class Hub:
         self._readers: dict[int, Callable[[], None]] = {}
         facts = {
             "total": total, "namespace": self.namespace, "node_id": self.node_id,
-            "labels": self.labels,
+            "labels": self.labels, "logging": options.logging, "faults": options.faults,
         }  # fmt: skip
-        self._pool = Pool((segment, capacity), {**facts, "logging": options.logging})
+        self._pool = Pool((segment, capacity), facts)
         self._output = Output(
             self._watch, self._unwatch, self._label, self._go_on_reading,
             shown=options.log_to_driver, prefixed=options.logging[:1] != ("all",),

@@ -92,7 +92,6 @@ class Worker:
                 message.place,
             )
         )  # fmt: skip
-        _faults.point("worker.task")
         report = self.attempt(message, message.name, lambda: self.function(message.key))
         self._ended(message.task)
         link.busy_with_task = link.lends = False
@@ -110,12 +109,18 @@ class Worker:
         start = time.perf_counter()
         failure = 0
         try:
+            if type(message) is Call:
+                _faults.point("worker.call")
+            else:
+                _faults.point("worker.task")
             args, kwargs = self.arguments(message)
             function = find()
+            _faults.point("worker.code")
             self._in_user_code = True
             self._interrupt()
             outcome = function(*args, **kwargs)
             self._in_user_code = False
+            _faults.point("worker.result")
             del args, kwargs
             values = self.results(message, name, outcome)
         except ActorExit:
@@ -265,7 +270,6 @@ class Worker:
         """Tell what runs in this thread or asyncio task; the name of the call."""
         name = f"{type(self.actor).__name__}.{message.method}"
         RUNNING.set(Running(message.task, name, *self.running[2:]))
-        _faults.point("worker.call")
         return name
 
     def call(self, message: Call) -> None:
@@ -341,6 +345,8 @@ def _flush_streams() -> None:
 
 def main(proc: int, sock: socket.socket, segment: int, facts: dict[str, Any]) -> NoReturn:
     """Be worker number `proc`, joined to the hub by `sock`."""
+    if facts["faults"]:
+        _faults.parse(facts["faults"])
     _faults.forked(proc)
     store = Store(segment, facts["capacity"])
     worker = Worker(Link(proc, sock, store, facts))
