@@ -252,3 +252,16 @@ def test_what_is_queued_behind_a_waiting_task_will_be_given_back_and_is_no_deadl
     world.tell(m.Blocked(proc, ()))  # and had not arrived when the first began to wait
     world.tell(m.Waits(proc, (behind[0],)))
     assert not any(isinstance(command.message, m.Deadlocked) for command in world.sent)
+
+
+def test_a_task_may_wait_for_a_group_as_an_argument(world):
+    world.group(1, 4)
+    world.group(2, 1)
+    task = world.task(3, 2, name="user")
+    assert "waits for its arguments: placement group group 2 waits for resources" in world.why(task)
+
+
+def test_only_a_pending_group_is_not_there(world):
+    created, pending = world.group(1, 4), world.group(2, 1)
+    why = Why(world.scheduler, {}, 0.0)
+    assert (why.absent(created), why.absent(pending)) == (False, True)

@@ -307,16 +307,11 @@ class Hub:
 
     def explain(self, ids: Collection[bytes]) -> list[str]:
         """Why objects are not there yet, in words."""
-        from heliostat._engines.local.waits import Why, maker  # noqa: PLC0415 - seldom asked for
+        from heliostat._engines.local.waits import Why  # noqa: PLC0415 - seldom asked for
 
         with self._guard:
             why = Why(self._scheduler, self._pool.pids, time.monotonic())
-            absent = [
-                id_
-                for id_ in ids
-                if maker(self._scheduler, id_) is not None or id_ in self._scheduler.groups.groups
-            ]
-            return list(dict.fromkeys(map(why.reason, absent)))
+            return list(dict.fromkeys(map(why.reason, filter(why.absent, ids))))
 
     def is_cancelled(self, task: bytes) -> bool:
         """Nothing runs here."""

@@ -9,6 +9,7 @@ from heliostat._core.options import UNIT, InitOptions
 from heliostat._engines.local import cgroups
 
 _STORE_SHARE = 0.3
+_NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 def resources(options: InitOptions) -> dict[str, int]:
@@ -18,6 +19,8 @@ def resources(options: InitOptions) -> dict[str, int]:
     total = {"CPU": cpus * UNIT, "memory": memory_bytes() * UNIT, **dict(options.resources)}
     if gpus:
         total["GPU"] = gpus * UNIT
+        for kind in gpu_kinds():
+            total.setdefault(f"accelerator_type:{kind}", UNIT)
     return total
 
 
@@ -33,7 +36,19 @@ def gpu_count() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([entry for entry in visible.split(",") if entry.strip() not in ("", "-1")])
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return len(list(_NVIDIA.glob("*")))
+
+
+def gpu_kinds(drivers: Path = _NVIDIA) -> list[str]:
+    """What kinds of GPU the driver tells of, in Ray's words: "A100", "T4"."""
+    kinds = set()
+    for file in drivers.glob("*/information"):
+        for line in file.read_text().splitlines():
+            name, _, model = line.partition(":")
+            words = model.split()  # of a maker and a model, as in "NVIDIA A100-SXM4-40GB"
+            if name.strip() == "Model" and len(words) > 1:
+                kinds.add(words[1].partition("-")[0])
+    return sorted(kinds)
 
 
 def memory_bytes() -> int:

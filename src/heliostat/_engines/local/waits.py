@@ -46,6 +46,12 @@ class Why:
         self._pids = pids
         self._now = now
 
+    def absent(self, id_: bytes) -> bool:
+        """Whether an object is not there, and something is to make it."""
+        group = self._scheduler.groups.groups.get(id_)
+        pending = group is not None and group.state == "pending"
+        return pending or maker(self._scheduler, id_) is not None
+
     def reason(self, id_: bytes) -> str:
         """Why an object is not there."""
         group = self._scheduler.groups.groups.get(id_)
@@ -59,7 +65,7 @@ class Why:
     def state(self, task: Task) -> str:
         """What a task does, or waits for."""
         if task.state == "waiting":
-            needs = [n for n in task.event.needs if maker(self._scheduler, n) is not None]
+            needs = [need for need in task.event.needs if self.absent(need)]
             return "waits for its arguments: " + _list(self.reason(need) for need in needs)
         actor = actor_of(self._scheduler, task)
         if task.state == "running":
@@ -134,6 +140,9 @@ class Why:
                 yield other.title()
 
     def _name(self, id_: bytes) -> str:
+        group = self._scheduler.groups.groups.get(id_)
+        if group is not None:
+            return group.title()
         task = maker(self._scheduler, id_)
         return task.name if task is not None else f"object {id_.hex()}"
 
