@@ -21,6 +21,8 @@ Place = tuple[bytes, int, bool]
 
 NODE_ID = "ray.io/node-id"  # the label that every machine has
 UNIT = 10_000  # resources are counted in ten-thousandths, so that fractions add up exactly
+# What programs ask a little of to be on one machine, as in Ray.
+THIS_NODE = {"node:127.0.0.1": UNIT, "node:__internal_head__": UNIT}
 _NONE: Resources = ()
 
 

@@ -19,6 +19,7 @@ from heliostat._core.engine import ClusterState, Running
 from heliostat._core.ids import ActorID, NodeID, ObjectID, fresh, nth
 from heliostat._core.options import (
     NODE_ID,
+    THIS_NODE,
     UNIT,
     ActorOptions,
     InitOptions,
@@ -73,7 +74,14 @@ class InlineEngine:
 
     def __init__(self, options: InitOptions) -> None:
         cpus = options.num_cpus if options.num_cpus is not None else os.cpu_count() or 1
-        self._total = {"CPU": cpus * UNIT, **dict(options.resources)}
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self._total = {
+            "CPU": cpus * UNIT,
+            "memory": memory * UNIT,
+            "object_store_memory": (options.object_store_memory or memory) * UNIT,
+            **THIS_NODE,
+            **dict(options.resources),
+        }
         if options.num_gpus:
             self._total["GPU"] = options.num_gpus * UNIT
         self._supply = Supply(self._total)

@@ -536,6 +536,21 @@ class PlacementTests(SharedSession):
         assert ray.get(holds.remote(), timeout=20) == {"accelerator_type:T4": 0.001}
 
     @pytest.mark.parametrize(
+        "options",
+        [
+            {"memory": 1000},
+            {"resources": {"node:__internal_head__": 0.01}},
+            {"resources": {"node:127.0.0.1": 0.01}},
+        ],
+    )
+    def test_the_machine_has_memory_and_names(self, options: dict[str, Any]) -> None:
+        assert ray.get(where.options(**options).remote(), timeout=20) is None
+        actor = Resident.options(object_store_memory=1000, **options).remote()
+        assert ray.get(actor.where.remote(), timeout=20) is None
+        bundle = options.get("resources", options)
+        assert placement_group([bundle, {"object_store_memory": 1000}]).wait(20)
+
+    @pytest.mark.parametrize(
         ("options", "error"),
         [
             ({"scheduling_strategy": "ELSEWHERE"}, ValueError),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from heliostat._core.resources import Supply
-from heliostat._engines.local.messages import Grouped, Shape
+from heliostat._engines.local.messages import Grouped
 
 MOVES = {
     ("pending", "created"),
@@ -73,4 +73,3 @@ class Group:
 
 
 Take = tuple[Bundle | None, tuple[int, ...]]  # whose resources were taken, and which GPUs
-Shapes = tuple[Shape, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from heliostat._core.options import UNIT, InitOptions
+from heliostat._core.options import THIS_NODE, UNIT, InitOptions
 from heliostat._engines.local import cgroups
 
 _STORE_SHARE = 0.3
@@ -16,7 +16,12 @@ def resources(options: InitOptions) -> dict[str, int]:
     """Logical resources in ten-thousandths: as asked for, or as found."""
     cpus = options.num_cpus if options.num_cpus is not None else cpu_count()
     gpus = options.num_gpus if options.num_gpus is not None else gpu_count()
-    total = {"CPU": cpus * UNIT, "memory": memory_bytes() * UNIT, **dict(options.resources)}
+    total = {
+        "CPU": cpus * UNIT,
+        "memory": memory_bytes() * UNIT,
+        **THIS_NODE,
+        **dict(options.resources),
+    }
     if gpus:
         total["GPU"] = gpus * UNIT
         for kind in gpu_kinds():

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from heliostat._core.options import UNIT
+from heliostat._core.options import THIS_NODE, UNIT
 from heliostat._engines.local.messages import ERROR, STORED
 from heliostat._engines.local.waits import Why, actor_of
 
@@ -89,7 +89,7 @@ class Records:
             "resources": [
                 {"name": name, "free": max(0, resources.free[name]) / UNIT, "total": units / UNIT}
                 for name, units in resources.total.items()
-                if name not in ("memory", "object_store_memory")
+                if name not in ("memory", "object_store_memory", *THIS_NODE)
             ],
             "waits": waits,
             "tasks": self._live_tasks(),
