@@ -121,3 +121,13 @@ def test_every_error_can_be_pickled_and_has_a_text(error: Exception) -> None:
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert str(error)
+
+
+@pytest.mark.parametrize("cause", [MemoryError("little"), StopIteration(3), OSError(24, "many")])
+def test_causes_that_python_makes_in_their_own_way_can_be_caught_as_what_they_are(
+    cause: Exception,
+) -> None:
+    error = e.RayTaskError("f", "", cause, 1).as_instanceof_cause()
+    assert isinstance(error, type(cause))
+    assert isinstance(error, e.RayTaskError)
+    assert error.cause is cause

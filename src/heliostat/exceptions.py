@@ -80,10 +80,7 @@ class RayTaskError(RayError):
         dual = _dual_class(cause_class)
         if dual is None:
             return self
-        try:
-            error = dual.__new__(dual)
-        except TypeError:  # ExceptionGroup wants its arguments
-            error = dual.__new__(dual, *self.cause.args)
+        error = _new(dual, self.cause)
         error.args = self.args
         error.__dict__.update(self.__dict__)
         error.__cause__ = self.cause
@@ -110,6 +107,15 @@ class _Dual(RayTaskError):
 
 def _restore_dual(name: str, traceback_str: str, cause: BaseException, pid: int) -> RayTaskError:
     return RayTaskError(name, traceback_str, cause, pid).as_instanceof_cause()
+
+
+def _new(dual: type[_Dual], cause: Exception) -> _Dual:
+    try:
+        return dual.__new__(dual)
+    except TypeError:  # ExceptionGroup wants its arguments; MemoryError makes none but its own
+        arguments = cause.args if isinstance(cause, BaseExceptionGroup) else ()
+        make = dual.__new__ if arguments else Exception.__new__
+        return make(dual, *arguments)
 
 
 @functools.lru_cache(maxsize=256)

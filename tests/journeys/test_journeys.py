@@ -30,6 +30,8 @@ def functions(file: Path) -> set[str]:
             if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{prefix}{child.name}"
                 yield from names(child, f"{prefix}{child.name}.")
+            elif isinstance(child, ast.If):  # types for those who check, code for those who run
+                yield from names(child, prefix)
 
     return set(names(ast.parse(file.read_text()), ""))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections import deque
@@ -80,10 +81,15 @@ class Guard:
         self.leave()
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> Any:
-        if not self._main_inside:
-            return signal.default_int_handler(number, frame)
-        self._interrupted = True
-        return None
+        if self._main_inside:
+            self._interrupted = True
+            return None
+        if _in_finaliser(frame):  # Python ignores what is raised there: try again soon
+            again = threading.Timer(0.001, os.kill, (os.getpid(), signal.SIGINT))
+            again.daemon = True
+            again.start()
+            return None
+        return signal.default_int_handler(number, frame)
 
     def close(self) -> None:
         """Put Python's handler back, unless somebody else has taken over."""
@@ -91,3 +97,11 @@ class Guard:
             return
         if signal.getsignal(signal.SIGINT) == self._on_interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _in_finaliser(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import pickle
 import select
@@ -397,7 +398,13 @@ class Hub:
                     waiter.wake()
 
     def _spawn(self, command: Spawn) -> None:
-        conn = Conn(command.proc, ends := self._pool.fork(command.proc))
+        try:
+            ends = self._pool.fork(command.proc)
+        except OSError as error:
+            self._pool.not_started(command.proc, error)
+            self._attendant.kick()
+            return
+        conn = Conn(command.proc, ends)
         self._conns[command.proc] = conn
         self._watch(conn.sock.fileno(), lambda: self._read_worker(conn))
         self._output.open(command.proc, ends.stdout, ends.stderr)
@@ -417,9 +424,7 @@ class Hub:
         error = None if command.error is None else pickle.dumps(command.error)
         self._send(Send(command.proc, Answered(command.request, command.payload, error)))
 
-    # Questions that are answered here; the scheduler answers the others
-
-    def _own_answer(self, event: Asked) -> None:
+    def _own_answer(self, event: Asked) -> None:  # the scheduler answers the other questions
         payload: Any = None
         error: Exception | None = None
         try:
@@ -449,6 +454,8 @@ class Hub:
     def _read(self, timeout_s: float | None) -> None:
         """Read what has arrived, as the leader."""
         due = self._scheduler.deadline()
+        if self._pool.unborn:
+            due = min(self._pool.unborn[0][0], due or math.inf)
         if due is not None:
             wait_s = max(0.0, due - time.monotonic())
             timeout_s = wait_s if timeout_s is None else min(wait_s, timeout_s)
@@ -462,6 +469,8 @@ class Hub:
                     reader()
             if due is not None and due <= time.monotonic():
                 self._handle(Tick())
+                while self._pool.unborn and self._pool.unborn[0][0] <= time.monotonic():
+                    self._handle(WorkerLost(*self._pool.unborn.popleft()[1:]))
             if self._dropped:
                 self._drain()
             self._flush(lazily=threading.get_ident() == self._attendant.ident)
@@ -549,20 +558,17 @@ class Hub:
         """End all work and forget all values; workers without work live on."""
         from heliostat._engines.local import reset  # noqa: PLC0415 - for tests only
 
-        scheduler, deadline = self._scheduler, time.monotonic() + reset.PATIENCE_S
-        while True:
+        deadline, done = time.monotonic() + reset.PATIENCE_S, False
+        while not done:
             with self._guard:
                 self._drain()
-                now = time.monotonic()
-                if reset.at_rest(scheduler):
-                    self._perform(reset.forget(scheduler, now))
-                    return
-                self._perform(reset.stop(scheduler, now))
+                commands, done = reset.step(self._scheduler, time.monotonic())
+                self._perform(commands)
                 self._flush(lazily=False)
-            if now > deadline:
+            if time.monotonic() > deadline:
                 left = "; ".join(self.explain([*self._objects])) or "workers that do not end"
-                raise RaySystemError(f"not reset within {reset.PATIENCE_S:.0f} s: {left}")
-            self._lead.wait(Waiter(missing=1), 0.002)
+                raise RaySystemError(f"the session could not be reset: {left}")
+            self._lead.wait(Waiter(missing=int(not done)), 0.002)
 
     def close(self) -> None:
         """End every worker, then free the memory."""

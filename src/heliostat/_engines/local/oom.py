@@ -8,6 +8,7 @@ retried before one that may not. Should the kernel be faster, `Kernel` knows tha
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -115,7 +116,8 @@ class Watch:
     def _watch(self) -> None:
         next_s = self._idle_s
         while not self._stop.wait(next_s):
-            next_s = self._look()
+            with contextlib.suppress(OSError):  # no descriptor is free to look with: later
+                next_s = self._look()
 
     def _look(self) -> float:
         self._see_stopped()

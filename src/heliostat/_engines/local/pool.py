@@ -9,11 +9,14 @@ import select
 import signal
 import socket
 import sys
+import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 MAIL = signal.SIGRTMIN + 7  # tells a busy worker to read its socket now
 
+UNBORN_S = 0.1  # a worker that could not be started is tried again not earlier than this
 _PATIENCE_S = 0.2  # how long the zygote may take to end its workers and itself
 
 # Imported in the zygote as soon as the driver has them, so that every worker has them at once.
@@ -68,6 +71,8 @@ class Pool:
         self._facts = facts
         self.pids: dict[int, int] = {}
         self.all_pids: dict[int, int] = {}  # of workers that have ended, too
+        # Workers that could not be started: when to say so, which, and why.
+        self.unborn: deque[tuple[float, int, str]] = deque()
         self.inherited: dict[int, int] = {}  # bytes of the zygote that a worker was born with
         self._start()
 
@@ -92,16 +97,31 @@ class Pool:
         self._send(("facts", {**self._facts, "capacity": capacity}))
 
     def fork(self, proc: int) -> Ends:
-        """A new worker. It can be written to at once."""
-        ours, theirs = socket.socketpair()
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
+        """A new worker. It can be written to at once.
+
+        Raises:
+            OSError: If there are not enough file descriptors left.
+        """
+        with contextlib.ExitStack() as undo:
+            ours, theirs = map(undo.enter_context, socket.socketpair())
+            ends: list[int] = []
+            for _ in range(2):
+                ends += os.pipe()
+                undo.callback(os.close, ends[-2])
+                undo.callback(os.close, ends[-1])
+            undo.pop_all()
+        out_read, out_write, err_read, err_write = ends
         loaded = [name for name in PRELOADED if name in sys.modules]
         self._send(("fork", proc, loaded), [theirs.fileno(), out_write, err_write])
         theirs.close()
         os.close(out_write)
         os.close(err_write)
         return Ends(ours, out_read, err_read)
+
+    def not_started(self, proc: int, error: OSError) -> None:
+        """Note that `fork` failed; to be told a little later, so that nobody tries without pause."""
+        why = f"it could not be started: {error}. `ulimit -n` says how many there may be"
+        self.unborn.append((time.monotonic() + UNBORN_S, proc, why))
 
     def kill(self, proc: int, number: int) -> None:
         """Send a signal to a worker; SIGKILL goes to its whole process group."""

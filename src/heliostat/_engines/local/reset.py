@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 PATIENCE_S = 30.0  # processes that were killed are gone long before
 
 
+def step(scheduler: Scheduler, now: float) -> tuple[list[Command], bool]:
+    """What to do next, and whether all is done then."""
+    if at_rest(scheduler):
+        return forget(scheduler, now), True
+    return stop(scheduler, now), False
+
+
 def at_rest(scheduler: Scheduler) -> bool:
     """Whether nothing runs, waits or is about to end."""
     actors = scheduler.actors.actors.values()
