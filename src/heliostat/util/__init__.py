@@ -55,7 +55,7 @@ _HOMES = {
     "register_serializer": "serialization",
 }
 _MODULES = (
-    "accelerators", "actor_pool", "completion", "joblib", "multiprocessing", "once", "progress",
+    "accelerators", "actor_pool", "collective", "completion", "joblib", "multiprocessing", "once", "progress",
     "queue", "scheduling_strategies", "serializability", "serialization", "state",
 )  # fmt: skip
 

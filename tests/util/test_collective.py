@@ -1,0 +1,140 @@
+"""Collective calls among actors, on gloo."""
+
+import os
+
+import numpy as np
+import pytest
+
+import heliostat as ray
+from heliostat.exceptions import RayError
+from heliostat.util import collective
+from heliostat.util.collective.types import ReduceOp
+
+pytestmark = pytest.mark.timeout(300)
+torch = pytest.importorskip("torch")
+
+
+class Rank:
+    def join(self, size, rank, group, **options):
+        collective.init_collective_group(size, rank, backend="gloo", group_name=group, **options)
+        return collective.get_rank(group), collective.get_collective_group_size(group)
+
+    def reduce_all(self, group, value, op=ReduceOp.SUM):
+        array = np.full(3, float(value))
+        collective.allreduce(array, group, op)
+        return array.tolist()
+
+    def others(self, group, rank):
+        """Every other call once; what this rank has afterwards."""
+        two = [torch.zeros(2), torch.zeros(2)]
+        collective.allgather(two, torch.full((2,), float(rank)), group)
+        summed, sent, given = torch.full((2,), 1.0), np.zeros(2), torch.full((2,), float(rank))
+        collective.reduce(summed, 1, group)
+        scattered = np.zeros(2)
+        collective.reducescatter(scattered, [np.ones(2), np.full(2, 2.0)], group)
+        collective.broadcast(given, 1, group)
+        if rank == 0:
+            collective.send(np.full(2, 7.0), 1, group)
+        else:
+            collective.recv(sent, 0, group)
+        collective.barrier(group)
+        return [t.tolist() for t in (*two, scattered, given)], summed.tolist(), sent.tolist()
+
+    def columns(self, group):
+        matrix = torch.arange(6.0).reshape(2, 3)
+        collective.allreduce(matrix.T, group)  # not contiguous
+        return matrix.tolist()
+
+    def die(self):
+        os._exit(1)
+
+    def leave(self, group):
+        collective.destroy_collective_group(group)
+        return collective.is_group_initialized(group)
+
+
+@pytest.fixture(scope="module")
+def pair(local):
+    """Two actors for all tests: importing torch is what takes time. The last test ends one."""
+    ranks = [ray.remote(num_cpus=0)(Rank).remote() for _ in range(2)]
+    yield ranks
+    for rank in ranks:
+        ray.kill(rank)
+
+
+def join(ranks, group):
+    return ray.get([actor.join.remote(2, n, group) for n, actor in enumerate(ranks)], timeout=150)
+
+
+def test_ranks_reduce_arrays_in_place(pair):
+    assert join(pair, "a") == [(0, 2), (1, 2)]
+    sums = [actor.reduce_all.remote("a", n + 1) for n, actor in enumerate(pair)]
+    assert ray.get(sums, timeout=60) == [[3.0] * 3] * 2
+    most = [actor.reduce_all.remote("a", n, ReduceOp.MAX) for n, actor in enumerate(pair)]
+    assert ray.get(most, timeout=60) == [[1.0] * 3] * 2
+    turned = ray.get([actor.columns.remote("a") for actor in pair], timeout=60)
+    assert turned == [[[0.0, 2.0, 4.0], [6.0, 8.0, 10.0]]] * 2
+    assert ray.get([actor.leave.remote("a") for actor in pair], timeout=60) == [False, False]
+
+
+def test_every_other_call_does_what_it_says(pair):
+    join(pair, "b")
+    first, second = ray.get([a.others.remote("b", n) for n, a in enumerate(pair)], timeout=60)
+    assert first[0] == [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [1.0, 1.0]]
+    assert second[0] == [[0.0, 0.0], [1.0, 1.0], [4.0, 4.0], [1.0, 1.0]]
+    assert second[1:] == ([2.0, 2.0], [7.0, 7.0])
+
+
+def test_the_driver_may_declare_a_group(pair):
+    collective.create_collective_group(pair, 2, [1, 0], backend="gloo", group_name="declared")
+    with pytest.raises(RuntimeError, match="there is a group 'declared' already"):
+        collective.create_collective_group(pair, 2, [0, 1], backend="gloo", group_name="declared")
+    sums = [actor.reduce_all.remote("declared", 1) for actor in pair]
+    assert ray.get(sums, timeout=60) == [[2.0] * 3] * 2
+    collective.destroy_collective_group("declared")
+
+
+def test_ranks_that_do_not_come_are_named(pair):
+    with pytest.raises(RayError, match=r"ranks that did not come: \[1\]"):
+        ray.get(pair[0].join.remote(2, 0, "half", gloo_timeout=500), timeout=30)
+
+
+def test_bad_input_is_refused_with_what_to_do(local):
+    with pytest.raises(NotImplementedError, match="pass backend='gloo'"):
+        collective.init_collective_group(1, 0)
+    with pytest.raises(ValueError, match="rank must be from 0 to 1, got 2"):
+        collective.init_collective_group(2, 2, backend="gloo")
+    with pytest.raises(ValueError, match="backend must be 'gloo', got 'mpi'"):
+        collective.init_collective_group(2, 0, backend="mpi")
+    with pytest.raises(RuntimeError, match="not in the collective group"):
+        collective.allreduce(np.zeros(1))
+    with pytest.raises(NotImplementedError, match="without _multigpu"):
+        collective.allreduce_multigpu([np.zeros(1)])
+    with pytest.raises(ValueError, match="make no group"):
+        collective.create_collective_group([], 2, [0, 1], backend="gloo")
+    assert [collective.get_rank(), collective.get_collective_group_size()] == [-1, -1]
+
+
+def test_a_group_of_one_takes_what_gloo_takes(local):
+    collective.init_collective_group(1, 0, backend="gloo", group_name="one")
+    try:
+        with pytest.raises(RuntimeError, match="already"):
+            collective.init_collective_group(1, 0, backend="gloo", group_name="one")
+        with pytest.raises(ValueError, match=r"read-only.*array\.copy\(\)"):
+            collective.allreduce(ray.get(ray.put(np.zeros(100_000))), "one")
+        with pytest.raises(TypeError, match="numpy arrays and torch tensors, got list"):
+            collective.allreduce([1], "one")
+        with pytest.raises(TypeError, match="must be a ReduceOp"):
+            collective.allreduce(np.zeros(1), "one", "sum")
+        with pytest.raises(ValueError, match="one tensor for each of the 1 ranks"):
+            collective.allgather([], np.zeros(1), "one")
+    finally:
+        collective.destroy_collective_group("one")
+
+
+def test_a_rank_that_dies_is_named(pair):
+    join(pair, "c")
+    waits = pair[0].reduce_all.remote("c", 1)
+    pair[1].die.remote()
+    with pytest.raises(RayError, match=r"allreduce\(\) of rank 0 .*: rank 1 died"):
+        ray.get(waits, timeout=20)
