@@ -65,7 +65,12 @@ def test_n_results_take_any_iterable_of_n(outcome: object) -> None:
     assert list(spread(outcome, 2)) == [1, 2]
 
 
-@pytest.mark.parametrize(("outcome", "named"), [((1,), "1 values"), ("abc", "3"), (5, "one int")])
+@pytest.mark.parametrize(("outcome", "named"), [((1,), "1 values"), ("abc", "3")])
 def test_the_wrong_number_is_named(outcome: object, named: str) -> None:
     with pytest.raises(ValueError, match=f"num_returns=2.*{named}"):
         spread(outcome, 2)
+
+
+def test_one_value_is_no_several() -> None:
+    with pytest.raises(TypeError, match="one int"):
+        spread(5, 2)

@@ -52,6 +52,7 @@ def spread(outcome: Any, num_returns: int | Items) -> Sequence[Any]:
 
     Raises:
         ValueError: When the function returned another number of values than it promised.
+        TypeError: When it returned no values but one.
     """
     if num_returns == 1 and not inspect.isgenerator(outcome):
         return (outcome,)
@@ -62,7 +63,7 @@ def spread(outcome: Any, num_returns: int | Items) -> Sequence[Any]:
         try:
             values = list(outcome)
         except TypeError:
-            raise ValueError(
+            raise TypeError(
                 f"num_returns={num_returns}, but the function returned one {type(outcome).__name__}"
             ) from None
     if len(values) != num_returns:

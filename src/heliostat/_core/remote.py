@@ -154,7 +154,7 @@ def remote(*args: Any, **options: Any) -> Any:
 
     Raises:
         TypeError: For what is neither a function nor a class.
-        ValueError: For an unknown option or a value out of range.
+        ValueError: For an async function, an unknown option or a value out of range.
 
     Example:
         >>> import heliostat as ray
@@ -181,7 +181,7 @@ def _make(target: Any, options: dict[str, Any]) -> Any:
     if not callable(target) or isinstance(target, (RemoteFunction, ActorClass)):
         raise TypeError(f"@remote needs a function or a class, got {target!r}")
     if inspect.iscoroutinefunction(target):
-        raise TypeError(
+        raise ValueError(
             f"{target.__qualname__} is an async function; only actors may have async methods. "
             "Wrap it: def f(): return asyncio.run(...)"
         )

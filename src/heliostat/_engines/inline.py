@@ -254,7 +254,7 @@ class InlineEngine:
         if not isinstance(outcome, _Failure):
             try:
                 values = spread(outcome, options.num_returns)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 values = [_Failure(task_error(name, error))] * len(ids)
         self._values.update(zip(ids, values, strict=True))
         return [ObjectRef(id_) for id_ in ids]
