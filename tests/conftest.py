@@ -1,5 +1,6 @@
 """Nothing outlives a test: no process, no shared memory, no descriptor."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,14 @@ import heliostat
 from heliostat.testing import leaks
 
 leaks.mark()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def caches_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What workers are born with is not kept among the user's caches."""
+    os.environ["HELIOSTAT_CACHE_DIR"] = str(tmp_path_factory.mktemp("heliostat"))
+    # Not all that other tests have imported into this process.
+    os.environ.setdefault("HELIOSTAT_PRELOAD", "asyncio,numpy,pandas,pyarrow,heliostat")
 
 
 @pytest.fixture(autouse=True, scope="module")

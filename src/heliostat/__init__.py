@@ -72,7 +72,18 @@ _SELDOM = {
     "WORKER_MODE": "types",
     "WorkerID": "_core.ids",
 }
-_LAZY = ("data", "train", "tune", "serve", "util", "dag", "runtime_context", "types", "placement")
+_LAZY = (
+    "data",
+    "train",
+    "tune",
+    "serve",
+    "util",
+    "dag",
+    "runtime_context",
+    "runtime_env",
+    "types",
+    "placement",
+)
 
 
 def __getattr__(name: str) -> Any:

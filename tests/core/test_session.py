@@ -7,7 +7,7 @@ import heliostat as ray
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("_metrics_export_port", 8080), ("_system_config", {"x": 1}), ("runtime_env", {"pip": []})],
+    [("_metrics_export_port", 8080), ("_system_config", {"x": 1})],
 )
 def test_init_refuses_by_name_what_would_have_no_effect(argument: str, value: object) -> None:
     with pytest.raises(NotImplementedError, match=argument):

@@ -1,11 +1,16 @@
 """The shared suite on the inline engine, and how that engine differs from the others."""
 
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
+import pytest
+
+import heliostat as ray
 from heliostat.testing.suite import EngineTests
 
 ENDED = "a task has ended before its reference exists: nothing waits, overlaps or is held meanwhile"
 OURS = "tasks run in this very process: its death would be ours"
+NO_PROCESS = "there is one process, born before the session: what a new one has cannot be chosen"
 SAME = "values are kept as they are: no copy is made and nothing is pickled"
 HERE = "there is no shared memory and nothing to recycle: values live as long as the session"
 WHOLE = "a stream is drained when its task is called"
@@ -83,6 +88,21 @@ EXCUSES: dict[str, tuple[str, ...]] = {
         "test_gpus_are_numbered_and_seen_by_cuda",
         "test_cuda_sees_the_gpu_of_the_bundle",
     ),
+    NO_PROCESS: (
+        "test_workers_of_one_environment_are_used_again_and_never_by_another",
+        "test_a_variable_is_there_before_a_library_is_imported",
+        "test_a_task_begins_in_a_copy_of_its_working_dir",
+        "test_a_working_dir_may_be_an_archive",
+        "test_py_modules_can_be_imported",
+        "test_a_setup_hook_runs_once_in_each_new_worker",
+        "test_a_setup_hook_that_raises_fails_its_tasks_and_actors",
+        "test_a_worker_leaves_after_max_calls_of_the_function",
+        "test_max_calls_holds_for_many_tasks_at_once",
+        "test_a_task_with_a_gpu_has_its_worker_to_itself",
+        "test_thread_counts_are_those_of_the_tasks_cpus",
+        "test_the_users_thread_counts_win",
+        "test_visible_gpus_are_the_tasks_own_and_come_back_after_it",
+    ),
     SAME: (
         "test_a_put_value_is_a_snapshot",
         "test_an_argument_is_a_snapshot",
@@ -125,3 +145,18 @@ class TestInline(EngineTests):
 
 def test_every_excuse_is_for_a_test_that_exists() -> None:
     assert [name for name in TestInline.cannot if not hasattr(EngineTests, name)] == []
+
+
+@pytest.mark.parametrize("key", ["working_dir", "py_modules", "pip", "uv", "py_executable"])
+def test_what_needs_a_process_of_its_own_is_refused(key: str, tmp_path: Path) -> None:
+    value: Any = str(tmp_path) if key == "working_dir" else [str(tmp_path)]
+    env = {key: "python" if key == "py_executable" else value}
+    ray.init(engine="inline")
+    try:
+        with pytest.raises(NotImplementedError, match=rf"(?s){key}.*engine=.local"):
+            ray.remote(len).options(runtime_env=env).remote([])
+    finally:
+        ray.shutdown()
+    with pytest.raises(NotImplementedError, match=key):
+        ray.init(engine="inline", runtime_env=env)
+    assert not ray.is_initialized()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heliostat._core.actors import ActorHandle
 from heliostat._core.engine import Running
 from heliostat._core.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
 from heliostat._core.options import UNIT
 from heliostat._core.session import current_engine
+
+if TYPE_CHECKING:
+    from heliostat._core.runtime_env import RuntimeEnv
 
 
 class RuntimeContext:
@@ -118,6 +121,31 @@ class RuntimeContext:
         """Whether what is submitted here runs in the placement group that this runs in."""
         place = self._running().place
         return place is not None and place[2]
+
+    @property
+    def runtime_env(self) -> RuntimeEnv:
+        """What the process that asks was born with, and its tasks get if they ask for nothing.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.get_runtime_context().runtime_env
+            {}
+        """
+        import json  # noqa: PLC0415 - seldom asked for
+
+        from heliostat._core.runtime_env import trusted  # noqa: PLC0415 - seldom asked for
+
+        return trusted(json.loads(self.get_runtime_env_string()))
+
+    def get_runtime_env_string(self) -> str:
+        """`runtime_env` as JSON.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.get_runtime_context().get_runtime_env_string()
+            '{}'
+        """
+        return current_engine().environment()
 
     def get_assigned_resources(self) -> dict[str, float]:
         """What the running task or actor was given, by resource name."""

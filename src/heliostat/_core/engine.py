@@ -119,6 +119,9 @@ class Engine(Protocol):
     def running(self) -> Running:
         """What the calling thread runs."""
 
+    def environment(self) -> str:
+        """The `runtime_env` that the calling code runs in, as JSON."""
+
     def cancelled(self) -> bool:
         """Whether somebody has cancelled what the calling thread runs."""
 

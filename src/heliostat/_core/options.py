@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from heliostat._core.runtime_env import RuntimeEnv
     from heliostat._core.scheduling import Scheduling
 
 Items = Literal["streaming", "dynamic"]  # "dynamic" never reaches an engine: see `_core.dynamic`
@@ -37,6 +38,8 @@ class TaskOptions:
     name: str = ""
     backpressure: int | None = None  # items that a stream may be ahead of its taker
     scheduling: Scheduling | None = None  # where it may run; None: anywhere
+    max_calls: int | None = None  # None: 1 for tasks with a GPU, no limit for others
+    runtime_env: RuntimeEnv | None = None  # None: as whoever asks for the task
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class ActorOptions:
     out_of_order: bool | None = None
     max_pending_calls: int = -1
     scheduling: Scheduling | None = None
+    runtime_env: RuntimeEnv | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,19 @@ def _backpressure(value: object) -> int | None:
     return None if value in (None, -1) else _count(_BACKPRESSURE, 1)(value)
 
 
+def _max_calls(value: object) -> int | None:
+    return None if value is None else _count("max_calls", 0)(value)
+
+
+def runtime_env(value: object) -> RuntimeEnv | None:
+    """A `runtime_env`, parsed. Raises ValueError, TypeError, NotImplementedError."""
+    if value is None:
+        return None
+    from heliostat._core.runtime_env import parse  # noqa: PLC0415 - most programs have none
+
+    return parse(value)
+
+
 _BACKPRESSURE = "_generator_backpressure_num_objects"
 _RESOURCE_KEYS = {
     "num_cpus": "CPU",
@@ -221,8 +238,6 @@ _NO_EFFECT = {
 }
 
 _LATER = {
-    "runtime_env": "set os.environ inside the function, or start the program with the variables set",
-    "max_calls": "use an actor and ray.kill it when it has served enough",
     "enable_tensor_transport": "leave it out: tensors travel through shared memory",
 }
 
@@ -232,6 +247,8 @@ _TASK_PARSERS: dict[str, Callable[[Any], object]] = {
     "retry_exceptions": _retry_exceptions,
     "name": _text("name"),
     _BACKPRESSURE: _backpressure,
+    "max_calls": _max_calls,
+    "runtime_env": runtime_env,
 }
 _ACTOR_PARSERS: dict[str, Callable[[Any], object]] = {
     "name": _actor_name,
@@ -244,6 +261,7 @@ _ACTOR_PARSERS: dict[str, Callable[[Any], object]] = {
     "concurrency_groups": _groups,
     "allow_out_of_order_execution": _out_of_order,
     "max_pending_calls": _pending_calls,
+    "runtime_env": runtime_env,
 }
 _METHOD_PARSERS: dict[str, Callable[[Any], object]] = {
     "num_returns": _num_returns,
@@ -396,3 +414,4 @@ class InitOptions:
     faults: str = ""  # what `fault_plan.parse` made
     logging: tuple[Any, ...] = ()  # what `logging_config.parse` made
     labels: tuple[tuple[str, str], ...] = ()
+    runtime_env: RuntimeEnv | None = None

@@ -96,6 +96,11 @@ class RemoteFunction(Generic[P, R]):
         Raises:
             ValueError: An unknown option, or a value out of range.
         """
+        if "max_calls" in options:
+            raise ValueError(
+                "max_calls belongs to the function, so options() cannot change it; "
+                f"set it where {self._code.name} is made remote: @remote(max_calls=...)"
+            )
         other = RemoteFunction.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._settle(task_options(options, self._options))

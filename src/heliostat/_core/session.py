@@ -18,6 +18,7 @@ from typing import Any
 from heliostat._core import refs
 from heliostat._core.engine import NAMES, Engine
 from heliostat._core.options import InitOptions, custom_resources
+from heliostat._core.options import runtime_env as parse_runtime_env
 
 _lock = threading.RLock()
 _engine: Engine | None = None
@@ -94,6 +95,7 @@ def init(
     logging_config: Any = None,
     faults: Sequence[str] = (),
     fault_seed: int = 0,
+    runtime_env: Mapping[str, Any] | None = None,
     **others: Any,
 ) -> RayContext:
     """Start a session. Nothing is listening on a port, and nothing stays behind.
@@ -121,6 +123,8 @@ def init(
         faults: What is to go wrong in workers, for tests: "kill:task:0.1" kills the worker before
             a tenth of all tasks. See `heliostat.testing.faults`.
         fault_seed: The same seed, the same faults in each worker.
+        runtime_env: What worker processes are born with, unless a task or actor asks for more:
+            see `heliostat.runtime_env.RuntimeEnv`.
         others: Refused by name.
 
     Returns:
@@ -153,6 +157,7 @@ def init(
         logging=_logging(logging_config, logging_level, logging_format, configure_logging),
         labels=_labels(labels),
         faults=_faults(faults, fault_seed, name),
+        runtime_env=parse_runtime_env(runtime_env),
     )
     with _lock:
         existing = _engine
@@ -305,7 +310,7 @@ _HARMLESS = {
     "_node_ip_address", "_temp_dir",
 }  # fmt: skip
 _NOT_YET = (
-    "runtime_env", "job_config", "enable_resource_isolation",
+    "job_config", "enable_resource_isolation",
     "_metrics_export_port", "_system_config",
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ submitted, actors are plain objects, values are not copied. Knows no process and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import time
@@ -47,6 +48,7 @@ from heliostat.exceptions import (
 
 if TYPE_CHECKING:
     from heliostat._core.groups import GroupSpec
+    from heliostat._core.runtime_env import RuntimeEnv
 
 _END = object()
 _NOTHING = Running(None, "", None, "", (), (), False)
@@ -94,6 +96,8 @@ class InlineEngine:
         self._names: dict[tuple[str, str], _Actor] = {}
         self._running = _NOTHING
         self._ended: deque[dict[str, Any]] = deque(maxlen=10_000)
+        self._env: RuntimeEnv | None = None  # of what runs
+        self._home = _possible(options.runtime_env)
 
     def submit(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
         """Run the task before returning."""
@@ -104,7 +108,42 @@ class InlineEngine:
         if error is not None:
             return self._store(name, _Failure(error), options)
         running = Running(fresh(), name, None, "", gpus, options.resources, False, place)
-        return self._call(spec.code.value, spec.args, spec.kwargs, options, running, None)
+        with self._in_environment(options.runtime_env):
+            return self._call(spec.code.value, spec.args, spec.kwargs, options, running, None)
+
+    @contextlib.contextmanager
+    def _in_environment(self, asked: RuntimeEnv | None) -> Iterator[None]:
+        """Have the variables of an environment until the end of the block."""
+        outer = self._env if self._env is not None else self._home
+        if asked is None and (outer is None or outer is self._env):
+            yield
+            return
+        from heliostat._core import runtime_env  # noqa: PLC0415 - most programs have none
+
+        _possible(asked)
+        inner = runtime_env.merged(outer or {}, asked or {})
+        found, before = runtime_env.variables(inner, os.environ), self._env
+        replaced = {name: os.environ.get(name) for name in found}
+        os.environ.update(found)
+        self._env = inner
+        try:
+            yield
+        finally:
+            self._env = before
+            for name, text in replaced.items():
+                if text is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = text
+
+    def environment(self) -> str:
+        """The `runtime_env` of what runs, as JSON."""
+        env = self._env if self._env is not None else self._home
+        if not env:
+            return "{}"
+        from heliostat._core.runtime_env import describe  # noqa: PLC0415 - seldom asked for
+
+        return describe(env)[0]
 
     def create_actor(self, spec: ActorSpec) -> tuple[ActorInfo, ObjectRef[Any]]:
         """Run the constructor before returning."""
@@ -132,7 +171,8 @@ class InlineEngine:
         outcome: Any = _Failure(grant.error) if grant.error is not None else None
         if outcome is None:
             name = f"{spec.code.name}.__init__"
-            outcome = self._run(spec.code.value, name, spec.args, spec.kwargs, running)
+            with self._in_environment(actor.options.runtime_env):
+                outcome = self._run(spec.code.value, name, spec.args, spec.kwargs, running)
         if isinstance(outcome, _Failure):
             actor.dead = _constructor_error(actor, outcome.error)
             self._values[actor.info.actor] = _Failure(actor.dead)
@@ -164,7 +204,8 @@ class InlineEngine:
             return self._store(name, _Failure(actor.dead), spec.options)
         bound = find_method(actor.instance, spec.method)
         running = self._within(actor, name, self._actors_grant(actor).gpus)
-        return self._call(bound, spec.args, spec.kwargs, spec.options, running, actor)
+        with self._in_environment(actor.options.runtime_env):
+            return self._call(bound, spec.args, spec.kwargs, spec.options, running, actor)
 
     def _call(
         self,
@@ -469,6 +510,17 @@ class InlineEngine:
         if lacks:
             raise error(f"{who} asks for {lacks}")
         return scheduling.place_of(options.scheduling, options.resources, who, self._running.place)
+
+
+def _possible(env: RuntimeEnv | None) -> RuntimeEnv | None:
+    """The environment, if it asks for nothing that needs another process."""
+    for key in env or ():
+        if key not in ("env_vars", "config"):
+            raise NotImplementedError(
+                f"runtime_env[{key!r}] needs worker processes, and the inline engine has none; use "
+                'init(engine="local"), or leave it out here'
+            )
+    return env
 
 
 def _whole(resources: Resources) -> dict[str, float]:

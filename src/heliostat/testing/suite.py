@@ -11,6 +11,7 @@ from heliostat.testing._asynchrony import AsynchronyTests
 from heliostat.testing._backpressure import BackpressureTests
 from heliostat.testing._borrowing import BorrowTests
 from heliostat.testing._dynamic import DynamicTests
+from heliostat.testing._environments import EnvironmentTests
 from heliostat.testing._errors import ErrorTests
 from heliostat.testing._faults import ActorFaultTests, CancelTests, CrashTests
 from heliostat.testing._graphs import GraphTests
@@ -42,6 +43,7 @@ class EngineTests(
     AsynchronyTests,
     ResourceTests,
     PlacementTests,
+    EnvironmentTests,
     ErrorTests,
     CrashTests,
     ActorFaultTests,

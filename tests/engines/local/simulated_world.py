@@ -28,6 +28,7 @@ _USUAL: dict[str, Any] = {
     "call": NOTHING, "call_id": None, "slots": (), "needs": (), "parent": None, "retry_on": False,
     "group": "", "groups": (), "about": b"", "namespace": "", "call_retries": 0, "concurrency": 0,
     "detached": False, "out_of_order": False, "public_name": "", "key": b"f", "name": "f",
+    "max_calls": 0, "env": b"",
 }  # fmt: skip
 
 
@@ -121,7 +122,8 @@ class World:
         self.stored: set[int] = set()
         self.freed: set[int] = set()
         self._ids = self._offset = 0
-        self.perform(self.scheduler.prestart(2))
+        self.perform(self.scheduler.prestart())
+        self.tell(m.Described(m.DRIVER, b"env", "", b"", True))
 
     # The hub
 
@@ -153,11 +155,11 @@ class World:
             assert entry.count == count, f"{id_.hex()}: counted {entry.count}, held {count}"
         assert not +holders, f"held and forgotten: {+holders}"
 
-    def perform(self, commands: list[Any]) -> list[Any]:
+    def perform(self, commands: list[Any]) -> list[Any]:  # noqa: C901 - one case a command
         answers = []
         for command in commands:
             match command:
-                case m.Spawn(proc):
+                case m.Spawn(proc, _):
                     assert proc not in self.processes
                     self.processes[proc] = Process(proc)
                 case m.Send(proc, message):
@@ -174,6 +176,9 @@ class World:
                     self.resolved[id_] += 1
                     # A handle may be made anew (by name) after the last was let go.
                     assert self.resolved[id_] == 1 or id_ in self.actors, f"{id_.hex()}: twice"
+                case m.Discard(env):
+                    workers = self.scheduler.workers.values()
+                    assert all(worker.env != env for worker in workers), "it is in use"
                 case m.Answer():
                     answers.append(command)
                 case _:
@@ -248,7 +253,8 @@ class World:
         self.asked.add(task)
         return make(
             m.Submitted, proc=proc, task=task, key=repr(shape).encode(), shape=shape,
-            retries=self.random.choice([0, 1, -1]), **fields,
+            retries=self.random.choice([0, 1, -1]), max_calls=self.random.choice([0] * 9 + [2]),
+            env=self.random.choice([b""] * 5 + [b"env"]), **fields,
         )  # fmt: skip
 
     def called(self, proc: int, task: bytes, actor: bytes, **fields: Any) -> Any:

@@ -46,7 +46,7 @@ class World:
         self.tell(
             m.Submitted(
                 m.DRIVER, id_of(number), b"k", "f", 1, shape, -1, False, NOTHING, None, (), (), None,
-                place,
+                place, 0, b"",
             )
         )  # fmt: skip
         return self.scheduler.tasks.get(id_of(number))
@@ -56,7 +56,7 @@ class World:
         self.tell(
             m.Created(
                 m.DRIVER, id_of(number), b"k", "A", (("CPU", 2 * UNIT),), 0, 0, 0, "", "", False, (),
-                False, b"", NOTHING, None, tuple(range(len(needs))), needs, None, place,
+                False, b"", NOTHING, None, tuple(range(len(needs))), needs, None, place, b"",
             )
         )  # fmt: skip
         return self.scheduler.actors.actors[id_of(number)]

@@ -23,6 +23,7 @@ from heliostat._engines.local.tasks import Task
 
 TOTAL = {"CPU": 2 * UNIT, "GPU": UNIT}
 WHICH = st.integers(0, 50)
+ENVS = {b"vars": True, b"packages": False}  # key -> whether there is nothing to prepare
 SHAPES: list[m.Shape] = [
     (("CPU", UNIT),),
     (("CPU", UNIT // 2),),
@@ -52,6 +53,8 @@ class SimWorker:
         self.yielded = 0
         self.actor: bytes | None = None
         self.leaving = ""
+        self.env = b""
+        self.served = False
 
 
 class World:
@@ -69,6 +72,8 @@ class World:
         self.resolved: set[bytes] = set()
         self.groups: dict[bytes, tuple[m.Shape, ...]] = {}
         self.started: Counter[bytes] = Counter()
+        self.preparing: set[bytes] = set()
+        self.prepared = {b""}
         self._ids = 0
         self._offset = 0
 
@@ -99,9 +104,17 @@ class World:
 
     def perform(self, command: Any) -> None:
         match command:
-            case m.Spawn(proc):
+            case m.Spawn(proc, env):
                 assert proc not in self.workers
+                assert ENVS.get(env) or env in self.prepared, "born where nothing is prepared"
                 self.workers[proc] = SimWorker(proc)
+                self.workers[proc].env = env
+            case m.Prepare(env):
+                assert env not in self.preparing, "prepared twice at once"
+                self.preparing.add(env)
+            case m.Discard(env):
+                assert all(worker.env != env for worker in self.workers.values())
+                self.prepared.discard(env)
             case m.Send(proc, message):
                 self.receive(self.workers[proc], message)
             case m.Kill(proc):
@@ -122,6 +135,9 @@ class World:
         """What a worker process does with its mail."""
         match message:
             case m.Run() | m.Make() | m.Call():
+                if not isinstance(message, m.Call):
+                    task = self.scheduler.tasks[message.task]
+                    assert worker.env == task.event.env, "sent into another environment"
                 self.borrow(worker, message.call_id, message.call)
                 for id_, value in message.needs:
                     self.borrow(worker, id_, value)
@@ -158,17 +174,30 @@ class World:
         retries: int = 0,
         parent: bytes | None = None,
         place: Place | None = None,
+        max_calls: int = 0,
+        env: bytes = b"",
     ) -> bytes:
         task = self.fresh()
+        self.describe(env)
         call: m.Value = (m.INLINE, b"", (), inside)
         self.tell(
             m.Submitted(
                 proc, task, shape_key(shape), "f", num_returns, shape, retries, False, call, None,
-                tuple(range(len(needs))), needs, parent, place,
+                tuple(range(len(needs))), needs, parent, place, max_calls, env,
             )
         )  # fmt: skip
         self.own(proc, task, num_returns)
         return task
+
+    def describe(self, env: bytes) -> None:
+        if env:
+            self.tell(m.Described(m.DRIVER, env, "", b"", ENVS[env]))
+
+    def prepare(self, env: bytes, *, failed: bool) -> None:
+        self.preparing.remove(env)
+        if not failed:
+            self.prepared.add(env)
+        self.tell(m.Prepared(env, (m.ERROR, b"\x80\x05N.", (), ()) if failed else None))
 
     def create(
         self,
@@ -179,12 +208,14 @@ class World:
         *,
         out_of_order: bool = False,
         place: Place | None = None,
+        env: bytes = b"",
     ) -> bytes:
         actor = self.fresh()
+        self.describe(env)
         self.actors.add(actor)
         created = m.Created(
             m.DRIVER, actor, b"class", "A", shape, restarts, 0, 0, name, "", False, (),
-            out_of_order, b"", NOTHING, None, tuple(range(len(needs))), needs, None, place,
+            out_of_order, b"", NOTHING, None, tuple(range(len(needs))), needs, None, place, env,
         )  # fmt: skip
         if name:
             (answer,) = self.tell(m.Asked(m.DRIVER, 0, "create", (tuple(created), True)))
@@ -269,7 +300,7 @@ class World:
         while worker.inbox and worker.running is None and not worker.leaving:
             message = worker.inbox.popleft()
             if isinstance(message, (m.Run, m.Make, m.Call)):
-                worker.running, worker.yielded = message, 0
+                worker.running, worker.yielded, worker.served = message, 0, True
                 self.started[message.task] += 1
 
     def answer_mail(self, worker: SimWorker) -> None:
@@ -333,6 +364,8 @@ class World:
     def settle(self) -> None:
         """Let every worker do all that it was sent."""
         for _ in range(10_000):
+            for env in list(self.preparing):
+                self.prepare(env, failed=False)
             for worker in list(self.workers.values()):
                 if worker.leaving:
                     self.lose(worker, "")
@@ -413,15 +446,47 @@ class Cluster(RuleBasedStateMachine):
         shape=st.sampled_from(SHAPES),
         num_returns=st.sampled_from([1, 1, 1, 0, 2, -1]),
         retries=st.sampled_from([0, 1, 3]),
+        max_calls=st.sampled_from([0, 0, 1, 2]),
+        env=st.sampled_from([b"", b"", *ENVS]),
     )
-    def submit(self, which: int, shape: m.Shape, num_returns: int, retries: int) -> None:
+    def submit(
+        self,
+        which: int,
+        shape: m.Shape,
+        num_returns: int,
+        retries: int,
+        max_calls: int,
+        env: bytes,
+    ) -> None:
         handles = tuple(sorted(self.world.actors & self.world.refs.keys()))[: which % 2]
         if handles:
             shape = ()  # else it may wait for ever for what the actor that it keeps alive holds
         self.world.submit(
             m.DRIVER, needs=self.pick(which, 2), inside=self.pick(which, 1) + handles,
             shape=shape, num_returns=num_returns, retries=retries, place=self.place(which, shape),
+            max_calls=max_calls, env=env,
         )  # fmt: skip
+
+    @precondition(lambda self: self.world.preparing)
+    @rule(which=WHICH, failed=st.booleans())
+    def prepare(self, which: int, failed: bool) -> None:
+        self.world.prepare(choose(which, sorted(self.world.preparing)), failed=failed)
+
+    @rule(which=WHICH)
+    def be_unfit(self, which: int) -> None:
+        new = [w for w in self.world.workers.values() if w.env and not w.served and not w.leaving]
+        if new:
+            worker = choose(which, new)
+            self.world.tell(m.Unfit(worker.proc, (m.ERROR, b"\x80\x05N.", (), ())))
+            self.world.lose(worker, "exit code 1")
+
+    @rule()
+    def lose_the_zygote_of_an_environment(self) -> None:
+        for worker in [w for w in self.world.workers.values() if w.env == b"packages"]:
+            worker.leaving = worker.leaving or "killed"
+        if b"packages" in self.world.prepared:
+            self.world.prepared.discard(b"packages")
+            self.world.tell(m.Unprepared(b"packages"))
 
     @rule(which=WHICH, stored=st.booleans())
     def put(self, which: int, stored: bool) -> None:
@@ -457,10 +522,13 @@ class Cluster(RuleBasedStateMachine):
         restarts=st.sampled_from([0, 1, -1]),
         name=st.sampled_from(["", "", "one"]),
         free=st.booleans(),
+        env=st.sampled_from([b"", b"", *ENVS]),
     )
-    def create(self, which: int, shape: m.Shape, restarts: int, name: str, free: bool) -> None:
+    def create(
+        self, which: int, shape: m.Shape, restarts: int, name: str, free: bool, env: bytes
+    ) -> None:
         needs, place = self.pick(which, 1), self.place(which, shape)
-        self.world.create(shape, restarts, needs, name, out_of_order=free, place=place)
+        self.world.create(shape, restarts, needs, name, out_of_order=free, place=place, env=env)
 
     @precondition(lambda self: self.world.actors & self.world.refs.keys())
     @rule(which=WHICH, num_returns=st.sampled_from([1, 2, -1]), retries=st.sampled_from([0, 1]))
@@ -549,7 +617,7 @@ class Cluster(RuleBasedStateMachine):
     def what_can_run_runs(self) -> None:
         scheduler = self.world.scheduler
         for lane, queue in scheduler.ready.items():
-            if queue:
+            if queue and lane[1] not in self.world.preparing:
                 assert not fits(scheduler, queue[0]), f"{lane} is free, and {len(queue)} tasks wait"
         for group in scheduler.groups.pending:
             supplies = scheduler.resources.take_bundles(group.grouped.bundles)

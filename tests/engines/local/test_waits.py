@@ -42,7 +42,7 @@ class World:
         self.tell(
             m.Submitted(
                 proc, id_, b"k", name or f"task {number}", 1, CPU, 0, False, NOTHING, None,
-                tuple(range(len(ids))), ids, None, place,
+                tuple(range(len(ids))), ids, None, place, 0, b"",
             )
         )  # fmt: skip
         return id_
@@ -53,7 +53,7 @@ class World:
         self.tell(
             m.Created(
                 0, id_, b"k", f"A{number}", (), 0, 0, 0, "", "", False, (), free, b"", NOTHING,
-                None, (), (), None, None,
+                None, (), (), None, None, b"",
             )
         )  # fmt: skip
         proc = self.proc_of(id_)
@@ -246,7 +246,7 @@ def test_what_is_queued_behind_a_waiting_task_will_be_given_back_and_is_no_deadl
     proc = world.proc_of(waiting)
     behind = [world.task(number) for number in (3, 4)]
     world.scheduler.workers[proc].tasks.append(world.scheduler.tasks[behind[0]])
-    task = world.scheduler.ready[CPU].popleft()
+    task = world.scheduler.ready[CPU, b""].popleft()
     task.move("running")
     task.worker = world.scheduler.workers[proc]  # it was sent ahead
     world.tell(m.Blocked(proc, ()))  # and had not arrived when the first began to wait

@@ -17,7 +17,7 @@ def scheduler() -> Scheduler:
     scheduler = Scheduler({"CPU": UNIT})
     values = {"proc": m.DRIVER, "task": TASK, "key": b"f", "name": "f", "num_returns": 1}
     values |= {"shape": SHAPES[0], "retries": 1, "retry_on": False, "call": NOTHING}
-    values |= {"call_id": None, "slots": (), "needs": (), "parent": None}
+    values |= {"call_id": None, "slots": (), "needs": (), "parent": None, "env": b""}
     scheduler.handle(m.Submitted(*(values.get(name) for name in m.Submitted.__annotations__)), 0.0)
     return scheduler
 

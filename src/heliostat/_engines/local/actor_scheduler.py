@@ -23,7 +23,6 @@ from heliostat._engines.local.messages import (
     Killed,
     Make,
     Send,
-    Stop,
     Value,
 )
 from heliostat._engines.local.tasks import Task, WorkerState
@@ -72,6 +71,7 @@ class ActorScheduler:
     def _created(self, event: Created) -> None:
         maker = Task(event, f"{event.name}.__init__", 1)
         maker.shape, maker.actor, maker.place = event.shape, event.task, event.place
+        maker.env = event.env
         actor = self.actors[event.task] = Actor(event, maker)
         if event.public_name:
             self.names[event.namespace, event.public_name] = actor
@@ -109,10 +109,13 @@ class ActorScheduler:
         if failed is not None:
             self._die(actor, "an argument of its constructor failed", failed)
             return True
+        env = actor.created.env
+        if env and not scheduler.environments.usable(env):
+            return False
         taken = scheduler.take(maker)
         if taken is None:
             return False
-        worker = scheduler.take_worker()
+        worker = scheduler.take_worker(env)
         worker.bundle, gpus = taken
         worker.shape, worker.gpus, worker.actor = maker.shape, gpus, actor.id
         actor.worker, actor.gpus = worker.proc, gpus
@@ -199,7 +202,7 @@ class ActorScheduler:
     def _constructed(self, actor: Actor, worker: WorkerState, event: Finished) -> None:
         maker = actor.maker
         if event.failure:
-            self._retire(worker, "its constructor raised")
+            self.scheduler.staff.retire(worker, "its constructor raised")
             self._die(actor, "its constructor raised", event.values[0])
             return
         actor.move("alive")
@@ -241,12 +244,21 @@ class ActorScheduler:
         if not actor.idle() or actor.state not in ("alive", "waiting"):
             return
         if actor.state == "alive" and actor.worker is not None:
-            self._retire(self.scheduler.workers[actor.worker], "no handle to it was left")
+            self.scheduler.staff.retire(
+                self.scheduler.workers[actor.worker], "no handle to it was left"
+            )
         self._die(actor, "no handle to it was left", None)
 
-    def _retire(self, worker: WorkerState, why: str) -> None:
-        worker.killed = worker.killed or why
-        self.scheduler.out.append(Send(worker.proc, Stop()))
+    def fail_waiting(self, env: bytes, error: Value) -> None:
+        """An environment could not be made: those that wait for it are dead."""
+        for actor in [a for a in self.to_start if a.created.env == env and a.state == "waiting"]:
+            self._die(actor, "its environment could not be made", error, lambda *_: error)
+
+    def unfit(self, id_: bytes, error: Value) -> None:
+        """Its process could not become what its environment asks for."""
+        actor = self.actors.get(id_)
+        if actor is not None and actor.state != "dead":
+            self._die(actor, "its environment could not be set up", error, lambda *_: error)
 
     def _die(
         self,
@@ -317,7 +329,7 @@ class ActorScheduler:
         """A fresh constructor task that holds what the first one held."""
         maker = Task(actor.created, f"{actor.created.name}.__init__", 1)
         maker.shape, maker.actor, maker.holds = actor.created.shape, actor.id, actor.maker.holds
-        maker.place = actor.created.place
+        maker.place, maker.env = actor.created.place, actor.created.env
         maker.move("ready")
         actor.maker = self.scheduler.tasks[actor.id] = maker
 

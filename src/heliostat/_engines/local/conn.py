@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from heliostat._engines.local import wire
+from heliostat._engines.local.launch import Ends
 from heliostat._engines.local.messages import DRIVER, Call, Defined, Make, Run
-from heliostat._engines.local.pool import Ends
 
 _BUFFER = wire.Buffer()  # one thread at a time reads
 

@@ -32,6 +32,7 @@ from heliostat._core.outcomes import raisable
 from heliostat._core.refs import ObjectRef
 from heliostat._core.resources import missing, remedy
 from heliostat._core.specs import About, ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
+from heliostat._engines.local.described import Environments
 from heliostat._engines.local.messages import (
     END,
     ERROR,
@@ -42,6 +43,7 @@ from heliostat._engines.local.messages import (
     Created,
     Defined,
     Grouped,
+    Home,
     Killed,
     Put,
     Submitted,
@@ -62,12 +64,21 @@ from heliostat.exceptions import (
 
 if TYPE_CHECKING:
     from heliostat._core.groups import GroupSpec
+    from heliostat._core.runtime_env import RuntimeEnv
 
 INLINE_MOST = 64 << 10  # larger values go through the arena
 AS_THE_ACTOR = -2
 _NOTHING = Running(None, "", None, "", (), (), False)
 
 RUNNING: contextvars.ContextVar[Running] = contextvars.ContextVar("running", default=_NOTHING)
+
+
+def _with_gpu(shape: Resources) -> int:
+    """How often one process runs a task of these resources, if it does not say so.
+
+    As in Ray once for a task with a GPU, because libraries keep its memory until they end.
+    """
+    return int(any(name == "GPU" for name, _ in shape))
 
 
 @functools.lru_cache(maxsize=256)
@@ -141,11 +152,25 @@ class LocalEngine:
 
     def __init__(self, options: InitOptions, port: Port | None = None) -> None:
         if port is None:
-            from heliostat._engines.local.hub import start  # noqa: PLC0415 - workers have none
+            from heliostat._engines.local.hub import Hub  # noqa: PLC0415 - workers have none
+            from heliostat._engines.local.machine import totals  # noqa: PLC0415 - as above
 
-            port = start(options)
+            port = Hub(options, *totals(options))
         self._port = port
         self._defined: set[bytes] = set()
+        self.environments = Environments(port)
+        if options.runtime_env is not None:
+            self._begin_at_home(options.runtime_env)
+
+    def _begin_at_home(self, env: RuntimeEnv) -> None:
+        """The environment of the session: what tasks get that ask for none."""
+        key = self.environments.describe(env)
+        from heliostat._core import runtime_env  # noqa: PLC0415 - most sessions have none
+
+        text, hook = runtime_env.describe(env)
+        self.environments.inherit(key, text, hook)
+        if key:
+            self._port.post(Home(key, env.get("config", {}).get("eager_install", True)))
 
     # Work
 
@@ -155,8 +180,13 @@ class LocalEngine:
         if code.key not in self._defined:
             self._define(code)
         shape = options.resources
+        max_calls = options.max_calls or 0
         if len(shape) != 1 or shape[0][0] != "CPU" or shape[0][1] > self._port.total["CPU"]:
             self._check(shape, f"task {code.name}", TaskUnschedulableError)
+            if options.max_calls is None:
+                max_calls = _with_gpu(shape)
+        env = options.runtime_env
+        environment = self.environments.own if env is None else self.environments.key(env)
         port, task, running = self._port, fresh(), RUNNING.get()
         place = running.place
         if place is not None or options.scheduling is not None:
@@ -168,6 +198,7 @@ class LocalEngine:
                 port.proc, task, code.key, options.name or code.name, num_returns, shape,
                 options.max_retries, self._retry_on(options.retry_exceptions),
                 call, keep._id if keep is not None else None, slots, needs, running.task, place,
+                max_calls, environment,
             ))
         )  # fmt: skip
         return self._results(task, num_returns)
@@ -190,7 +221,8 @@ class LocalEngine:
         if code.key not in self._defined:
             self._define(code)
         self._check(options.resources, f"actor {code.name}", ActorUnschedulableError)
-        port, running = self._port, RUNNING.get()
+        port, env, running = self._port, options.runtime_env, RUNNING.get()
+        environment = self.environments.own if env is None else self.environments.key(env)
         place = running.place
         if place is not None or options.scheduling is not None:
             place = self._place(options, f"actor {code.name}", ActorUnschedulableError)
@@ -199,7 +231,9 @@ class LocalEngine:
             port.proc, fresh(), code.key, code.name, options.resources, options.max_restarts,
             options.max_task_retries, options.max_concurrency or 0, options.name,
             options.namespace or port.namespace, options.detached, options.concurrency_groups,
-            bool(options.out_of_order), pickle.dumps(spec.about()), call, keep._id if keep is not None else None, slots, needs, running.task, place,
+            bool(options.out_of_order), pickle.dumps(spec.about()), call,
+            keep._id if keep is not None else None, slots, needs, running.task, place,
+            environment,
         )  # fmt: skip
         if options.name:
             return self._actor(*port.ask("create", (tuple(created), options.get_if_exists)))
@@ -464,6 +498,10 @@ class LocalEngine:
     def running(self) -> Running:
         """What the calling thread runs."""
         return RUNNING.get()
+
+    def environment(self) -> str:
+        """What this process runs in, as JSON."""
+        return self.environments.described()
 
     def cancelled(self) -> bool:
         """Whether somebody has cancelled what the calling thread runs."""

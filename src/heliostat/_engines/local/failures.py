@@ -11,6 +11,7 @@ from heliostat.exceptions import (
     ActorUnavailableError,
     ObjectLostError,
     OutOfMemoryError,
+    RuntimeEnvSetupError,
     TaskCancelledError,
     TaskPlacementGroupRemoved,
     WorkerCrashedError,
@@ -40,6 +41,19 @@ def crashed(name: str, reason: str) -> Value:
 def group_removed(name: str, group: str) -> Value:
     """The placement group of the task is gone."""
     return as_value(TaskPlacementGroupRemoved(f"{name} was not finished: {group} was removed"))
+
+
+def environment(reason: str) -> Value:
+    """A `runtime_env` could not be made."""
+    return as_value(RuntimeEnvSetupError(reason))
+
+
+def setup_hook(error: BaseException) -> Value:
+    """The setup hook of a `runtime_env` raised."""
+    import traceback  # noqa: PLC0415 - seldom needed
+
+    text = "".join(traceback.format_exception(error))
+    return environment(f"worker_process_setup_hook raised in a new worker:\n{text}")
 
 
 def out_of_memory(reason: str, largest: str) -> Value:

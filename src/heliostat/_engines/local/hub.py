@@ -22,11 +22,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heliostat._core.ids import fresh
-from heliostat._core.options import NODE_ID, UNIT, InitOptions
-from heliostat._engines.local import failures, machine, notices, oom
+from heliostat._core.options import NODE_ID, InitOptions
+from heliostat._engines.local import failures, notices, oom
 from heliostat._engines.local.attendant import Attendant
 from heliostat._engines.local.conn import Conn
 from heliostat._engines.local.guard import Guard
+from heliostat._engines.local.launch import Exit
 from heliostat._engines.local.logs import Label, Output
 from heliostat._engines.local.memory import Memory
 from heliostat._engines.local.messages import (
@@ -36,6 +37,8 @@ from heliostat._engines.local.messages import (
     Answered,
     Asked,
     Defined,
+    Described,
+    Discard,
     Doomed,
     Dropped,
     EndAwaited,
@@ -43,6 +46,7 @@ from heliostat._engines.local.messages import (
     Free,
     Kill,
     Nudge,
+    Prepare,
     Put,
     Resolve,
     Send,
@@ -53,7 +57,7 @@ from heliostat._engines.local.messages import (
     WorkerLost,
     Yielded,
 )
-from heliostat._engines.local.pool import MAIL, Pool
+from heliostat._engines.local.pool import MAIL, Pool, Reports
 from heliostat._engines.local.scheduler import Scheduler
 from heliostat._engines.local.store import Store, create_segment
 from heliostat._engines.local.waiting import Lead, Some, Waiter
@@ -62,16 +66,6 @@ from heliostat.exceptions import ObjectStoreFullError, RaySystemError
 
 _QUESTIONS = ("reserve", "unreserve", "describe", "records")
 _COALESCE = 64  # messages to a busy worker that may be sent together
-
-
-def start(options: InitOptions) -> Hub:
-    """A hub, with its zygote started and a first worker asked for."""
-    capacity = options.object_store_memory or machine.store_capacity()
-    return Hub(
-        total={**machine.resources(options), "object_store_memory": capacity * UNIT},
-        capacity=capacity,
-        options=options,
-    )
 
 
 _LIVE: weakref.WeakSet[Hub] = weakref.WeakSet()
@@ -90,12 +84,12 @@ if TYPE_CHECKING:
 
 
 class Hub:
-    """The driver's port to its workers."""
+    """The driver's port to its workers; its zygote is started and first workers are asked for."""
 
     proc = DRIVER
     shield = contextlib.nullcontext()
 
-    def __init__(self, *, total: dict[str, int], capacity: int, options: InitOptions) -> None:
+    def __init__(self, options: InitOptions, total: dict[str, int], capacity: int) -> None:
         self.total, self.namespace = total, options.namespace
         self.node_id = fresh().hex()
         self.labels = {**dict(options.labels), NODE_ID: self.node_id}
@@ -122,7 +116,10 @@ class Hub:
             "total": total, "namespace": self.namespace, "node_id": self.node_id,
             "labels": self.labels, "logging": options.logging, "faults": options.faults,
         }  # fmt: skip
-        self._pool = Pool((segment, capacity), facts)
+        self._pool = Pool(
+            (segment, capacity), facts,
+            Reports(self._watch, self._unwatch, self._worker_ended, self._handle, self._announce),
+        )  # fmt: skip
         self._output = Output(
             self._watch, self._unwatch, self._label, self._go_on_reading,
             shown=options.log_to_driver, prefixed=options.logging[:1] != ("all",),
@@ -132,7 +129,6 @@ class Hub:
             self._lead, self._wake, lambda: bool(self._dropped or self._dirty), self._send_kept
         )
         self._watch(self._wake, self._attendant.woken)
-        self._watch(self._pool.socket.fileno(), self._read_zygote)
         self._started = time.monotonic()
         self._window = Window(self._report)
         self._watch(self._window.fileno(), self._window.answer)
@@ -140,13 +136,16 @@ class Hub:
             Send: self._send,
             Resolve: self._resolve,
             Spawn: self._spawn,
+            Prepare: lambda command: self._pool.prepare(command.env),
+            Discard: lambda command: self._pool.discard(command.env),
             Free: lambda command: self._memory.free(command.value),
             Kill: lambda command: self._pool.kill(command.proc, signal.SIGKILL),
             Nudge: lambda command: self._nudges.append(command.proc),
             Answer: self._answer,
         }
         _LIVE.add(self)
-        self._perform(self._scheduler.prestart(min(2, max(1, total["CPU"] // UNIT))))
+        if options.runtime_env is None:
+            self._perform(self._scheduler.prestart())
         self._kernel = oom.Kernel()
         self._stopped: tuple[int, ...] = ()
         self._watch_memory = oom.Watch(self._busy, self._end_victim, self._see_stopped)
@@ -346,6 +345,8 @@ class Hub:
         elif kind is Defined:
             self._codes[event.key] = event.blob
             return
+        elif kind is Described:
+            self._pool.describe(event)
         elif kind is Asked and event.question in _QUESTIONS:
             self._own_answer(event)
             return
@@ -399,7 +400,7 @@ class Hub:
 
     def _spawn(self, command: Spawn) -> None:
         try:
-            ends = self._pool.fork(command.proc)
+            ends = self._pool.fork(*command)
         except OSError as error:
             self._pool.not_started(command.proc, error)
             self._attendant.kick()
@@ -416,6 +417,15 @@ class Hub:
         with self._guard:
             if not self._closed:
                 self._output.go_on()
+
+    def _announce(self, event: Any, first: Callable[[], None]) -> bool:
+        """Do `first`, then handle an event of another thread's; False if the session has ended."""
+        with self._guard:
+            if not self._closed:
+                first()
+                self._handle(event)
+                self._flush(lazily=False)
+            return not self._closed
 
     def _answer(self, command: Answer) -> None:
         if command.proc == DRIVER:
@@ -485,18 +495,14 @@ class Hub:
         for message in messages:
             self._handle(message)
 
-    def _read_zygote(self) -> None:
-        for report in self._pool.read():
-            if report is None:
-                self._zygote_lost()
-            elif report.proc in self._conns:
-                ours = not self._scheduler.staff.lives(report.proc)
-                if report.signal == signal.SIGKILL and not ours and self._kernel.has_ended_one():
-                    self._doom(oom.Victim(report.proc, oom.BY_KERNEL))
-                self._worker_ended(report.proc, report.reason)
-
-    def _worker_ended(self, proc: int, reason: str) -> None:
-        conn = self._conns[proc]
+    def _worker_ended(self, report: Exit) -> None:
+        proc, reason, number = report
+        conn = self._conns.get(proc)
+        if conn is None:
+            return
+        ours = not self._scheduler.staff.lives(proc)
+        if number == signal.SIGKILL and not ours and self._kernel.has_ended_one():
+            self._doom(oom.Victim(proc, oom.BY_KERNEL))
         for message in conn.last_words():
             self._handle(message)
         self._close_conn(conn)
@@ -508,13 +514,6 @@ class Hub:
         self._unwatch(conn.sock.fileno())
         conn.sock.close()
         self._output.close(conn.proc)
-
-    def _zygote_lost(self) -> None:
-        self._unwatch(self._pool.socket.fileno())
-        self._pool.restart()
-        self._watch(self._pool.socket.fileno(), self._read_zygote)
-        for proc in list(self._conns):
-            self._worker_ended(proc, "the process that starts workers was killed")
 
     def _flush(self, *, lazily: bool) -> None:
         """Send what there is to send. Lazily: to workers that are busy, several together."""
@@ -548,7 +547,8 @@ class Hub:
         self._closed = True
         for conn in self._conns.values():
             conn.sock.close()
-        self._pool.socket.close()
+        for zygote in self._pool.zygotes():
+            zygote.socket.close()
         self._window.close()
         self._poll.close()
 

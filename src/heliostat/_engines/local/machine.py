@@ -29,6 +29,12 @@ def resources(options: InitOptions) -> dict[str, int]:
     return total
 
 
+def totals(options: InitOptions) -> tuple[dict[str, int], int]:
+    """Logical resources, with the memory for objects among them; and that memory in bytes."""
+    capacity = options.object_store_memory or store_capacity()
+    return {**resources(options), "object_store_memory": capacity * UNIT}, capacity
+
+
 def cpu_count() -> int:
     """CPUs that this process may use: affinity and cgroup quota respected."""
     allowed = len(os.sched_getaffinity(0))

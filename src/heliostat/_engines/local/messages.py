@@ -81,6 +81,8 @@ class Submitted(Message):
     needs: tuple[bytes, ...]
     parent: bytes | None
     place: Place | None
+    max_calls: int  # 0: no limit
+    env: bytes  # the key of its environment; empty: the driver's own
 
 
 class Created(Message):
@@ -106,6 +108,7 @@ class Created(Message):
     needs: tuple[bytes, ...]
     parent: bytes | None
     place: Place | None
+    env: bytes
 
 
 class Called(Message):
@@ -260,6 +263,30 @@ class Defined(Message):
     blob: bytes
 
 
+class Described(Message):
+    """A `runtime_env`, before it is first used."""
+
+    proc: int
+    env: bytes  # its key
+    text: str  # as JSON
+    hook: bytes  # what to call in each worker, pickled; empty: nothing
+    at_once: bool  # there is nothing to prepare before a worker can be forked
+
+
+class Home(Message):
+    """The environment of the session: its workers are kept as those without one are."""
+
+    env: bytes
+    early: bool  # start workers at once
+
+
+class Unfit(Message):
+    """A new worker could not become what its environment asks for, and leaves."""
+
+    proc: int
+    error: Value
+
+
 class Asked(Message):
     """A question that wants an answer: reserve, create, find_actor, describe."""
 
@@ -288,6 +315,19 @@ class Stopped(Message):
     """These processes are stopped (as by SIGSTOP) at the moment; others are not."""
 
     procs: tuple[int, ...]
+
+
+class Prepared(Message):
+    """An environment is there, or could not be made."""
+
+    env: bytes
+    error: Value | None
+
+
+class Unprepared(Message):
+    """An environment's zygote is gone: it has to be prepared anew."""
+
+    env: bytes
 
 
 class Tick(Message):
@@ -392,7 +432,7 @@ class Stop(Message):
 
 WIRE: tuple[type[Any], ...] = (
     Submitted, Created, Called, Put, Wanted, Taken, Dropped, Finished, Yielded, Blocked, Resumed,
-    Returned, Waits, Cancelled, Killed, Exiting, Defined, Asked, Ungrouped,
+    Returned, Waits, Cancelled, Killed, Exiting, Defined, Described, Unfit, Asked, Ungrouped,
     Run, Make, Call, Deliver, Answered, Cancel, Deadlocked, GiveBack, Credit, Stop,
 )  # fmt: skip
 
@@ -401,9 +441,22 @@ WIRE: tuple[type[Any], ...] = (
 
 
 class Spawn(Message):
-    """Start a worker process of this number."""
+    """Start a worker process of this number, in this environment."""
 
     proc: int
+    env: bytes
+
+
+class Prepare(Message):
+    """Prepare an environment; `Prepared` is the answer."""
+
+    env: bytes
+
+
+class Discard(Message):
+    """Nobody has used this environment for a while."""
+
+    env: bytes
 
 
 class Send(Message):
@@ -447,4 +500,4 @@ class Answer(Message):
     error: Any
 
 
-Command = Spawn | Send | Nudge | Kill | Resolve | Free | Answer
+Command = Spawn | Prepare | Discard | Send | Nudge | Kill | Resolve | Free | Answer

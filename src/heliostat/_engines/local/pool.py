@@ -1,201 +1,218 @@
-"""Start, signal and bury worker processes, through the zygote. Knows nothing of what they do."""
+"""The zygotes of a session, and which worker was born where. Knows nothing of what workers do.
+
+`main` has imported what the driver has; workers without an environment are forked from it.
+`bare` has imported nothing but Heliostat: an environment's variables and files must be there
+before libraries are imported. Environments with an interpreter of their own have their own zygote.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import marshal
 import os
-import select
 import signal
-import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from heliostat._engines.local import threads
+from heliostat._engines.local.launch import (
+    Ends,
+    Exit,
+    Forked,
+    Launch,
+    Spoiled,
+    ZygoteProcess,
+    of_the_driver,
+)
+from heliostat._engines.local.messages import Described, Prepared, Unprepared
+from heliostat._engines.local.preload import Preloads
+
+if TYPE_CHECKING:
+    from heliostat._engines.local.environments import Environments
 
 MAIL = signal.SIGRTMIN + 7  # tells a busy worker to read its socket now
-
 UNBORN_S = 0.1  # a worker that could not be started is tried again not earlier than this
-_PATIENCE_S = 0.2  # how long the zygote may take to end its workers and itself
-
-# Imported in the zygote as soon as the driver has them, so that every worker has them at once.
-PRELOADED = (
-    "asyncio",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "pyarrow.parquet",
-    "scipy",
-    "sklearn",
-    "xgboost",
-    "heliostat.data",
-    "heliostat.train",
-    "heliostat.train.xgboost",
-    "heliostat.tune",
-    "heliostat.serve",
-)
-
-_START = (
-    "import sys; sys.path[:] = sys.argv[3].split(chr(10)); "
-    "from heliostat._engines.local.zygote import main; main(int(sys.argv[1]), int(sys.argv[2]))"
-)
 
 
-class Ends(NamedTuple):
-    """The driver's ends of a new worker: its socket, and its output."""
+class Reports(NamedTuple):
+    """Who hears of what.
 
-    socket: socket.socket
-    stdout: int
-    stderr: int
+    Attributes:
+        watch: Has a descriptor watched, and something called when there is something to read.
+        unwatch: The end of that.
+        ended: Called when a worker has ended.
+        event: Called with what the scheduler must know.
+        announce: The same from any thread, after something that only one thread may do; False if
+            the session has ended.
+    """
 
-
-class Exit(NamedTuple):
-    """A worker process has ended."""
-
-    proc: int
-    reason: str
-    signal: int  # that ended it; 0 if none did
+    watch: Callable[[int, Callable[[], None]], None]
+    unwatch: Callable[[int], None]
+    ended: Callable[[Exit], None]
+    event: Callable[[Unprepared], None]
+    announce: Callable[[Prepared, Callable[[], None]], bool]
 
 
 class Pool:
-    """The zygote and the workers forked from it.
+    """The zygotes and the workers forked from them.
 
     Args:
         segment: The file descriptor of the shared memory segment, and its size.
         facts: What every worker must know; marshal can carry it.
+        reports: Who hears of what.
     """
 
-    def __init__(self, segment: tuple[int, int], facts: dict[str, Any]) -> None:
-        self._segment = segment
-        self._facts = facts
+    def __init__(
+        self,
+        segment: tuple[int, int],
+        facts: Mapping[str, Any],
+        reports: Reports,
+    ) -> None:
+        self._segment, capacity = segment
+        environ, users_threads = threads.kept_single(os.environ)
+        self._facts = {**facts, "capacity": capacity, "threads": users_threads}
+        self._environ = {**environ, "HELIOSTAT_WORKER": "1"}
+        self._reports = reports
+        self._preloads = Preloads()
         self.pids: dict[int, int] = {}
         self.all_pids: dict[int, int] = {}  # of workers that have ended, too
         # Workers that could not be started: when to say so, which, and why.
         self.unborn: deque[tuple[float, int, str]] = deque()
         self.inherited: dict[int, int] = {}  # bytes of the zygote that a worker was born with
-        self._start()
+        self._bare: ZygoteProcess | None = None
+        self._environments: Environments | None = None  # most sessions have none
+        self._of_environment: dict[bytes, ZygoteProcess] = {}
+        self._zygotes: dict[int, ZygoteProcess] = {}  # of each worker
+        self._main = self._start()
 
-    def _start(self) -> None:
-        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        fd, capacity = self._segment
-        first = max(theirs.fileno(), fd, 9) + 1  # targets must not overwrite what is still needed
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, theirs.fileno(), first),
-            (os.POSIX_SPAWN_DUP2, fd, first + 1),
-        ]
-        path = "\n".join(entry for entry in sys.path if "\n" not in entry)
-        self.pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-c", _START, str(first), str(first + 1), path],
-            _environment(),
-            file_actions=actions,
-            setsid=True,
-        )
-        theirs.close()
-        self._send(("facts", {**self._facts, "capacity": capacity}))
+    def _start(self) -> ZygoteProcess:
+        zygote = self.start(of_the_driver(self._environ))
+        self._watch(zygote)
+        return zygote
 
-    def fork(self, proc: int) -> Ends:
+    def _watch(self, zygote: ZygoteProcess) -> None:
+        self._reports.watch(zygote.socket.fileno(), lambda: self._read(zygote))
+
+    def _read(self, zygote: ZygoteProcess) -> None:
+        for report in zygote.read():
+            if type(report) is Forked:
+                self.pids[report.proc] = self.all_pids[report.proc] = report.pid
+                self.inherited[report.proc] = report.inherited
+            elif type(report) is Exit:
+                self._ended(report)
+            elif type(report) is Spoiled:
+                self._spoiled(report.module, report.reason)
+            else:
+                self._lost(zygote)
+
+    def _ended(self, report: Exit) -> None:
+        self.pids.pop(report.proc, None)
+        self.inherited.pop(report.proc, None)
+        self._zygotes.pop(report.proc, None)
+        self._reports.ended(report)
+
+    def start(self, launch: Launch) -> ZygoteProcess:
+        """A zygote, which `adopt` makes known."""
+        return ZygoteProcess(launch, self._segment, self._facts)
+
+    def environ(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """What the zygote of an environment with these variables has."""
+        return {**self._environ, **variables}
+
+    def adopt(self, environment: bytes, zygote: ZygoteProcess) -> None:
+        """Workers of this environment are born of that zygote from now on."""
+        self._of_environment[environment] = zygote
+        self._watch(zygote)
+
+    def describe(self, event: Described) -> None:
+        """Remember what an environment is."""
+        if self._environments is None:
+            from heliostat._engines.local.environments import Environments  # noqa: PLC0415
+
+            self._environments = Environments(self, self._reports.announce)
+        self._environments.describe(event)
+
+    def prepare(self, environment: bytes) -> None:
+        """Make an environment, on another thread."""
+        assert self._environments is not None
+        self._environments.prepare(environment)
+
+    def fork(self, proc: int, environment: bytes) -> Ends:
         """A new worker. It can be written to at once.
 
         Raises:
             OSError: If there are not enough file descriptors left.
         """
-        with contextlib.ExitStack() as undo:
-            ours, theirs = map(undo.enter_context, socket.socketpair())
-            ends: list[int] = []
-            for _ in range(2):
-                ends += os.pipe()
-                undo.callback(os.close, ends[-2])
-                undo.callback(os.close, ends[-1])
-            undo.pop_all()
-        out_read, out_write, err_read, err_write = ends
-        loaded = [name for name in PRELOADED if name in sys.modules]
-        self._send(("fork", proc, loaded), [theirs.fileno(), out_write, err_write])
-        theirs.close()
-        os.close(out_write)
-        os.close(err_write)
-        return Ends(ours, out_read, err_read)
+        zygote = self._zygotes[proc] = self._zygote(environment)
+        if not environment:
+            return zygote.fork(proc, self._preloads.wanted(), {})
+        assert self._environments is not None
+        return zygote.fork(proc, (), self._environments.birth(environment))
+
+    def _zygote(self, environment: bytes) -> ZygoteProcess:
+        if not environment:
+            return self._main
+        own = self._of_environment.get(environment)
+        if own is not None:
+            return own
+        if self._bare is None:
+            self._bare = self._start()
+        return self._bare
 
     def not_started(self, proc: int, error: OSError) -> None:
         """Note that `fork` failed; to be told a little later, so that nobody tries without pause."""
         why = f"it could not be started: {error}. `ulimit -n` says how many there may be"
+        self._zygotes.pop(proc, None)
         self.unborn.append((time.monotonic() + UNBORN_S, proc, why))
 
     def kill(self, proc: int, number: int) -> None:
         """Send a signal to a worker; SIGKILL goes to its whole process group."""
-        self._send(("kill", proc, int(number)))
+        zygote = self._zygotes.get(proc)
+        if zygote is not None:
+            zygote.kill(proc, number)
 
-    def _send(self, message: tuple[Any, ...], fds: list[int] | None = None) -> None:
-        try:
-            socket.send_fds(self.socket, [marshal.dumps(message)], fds or [])
-        except OSError as error:
-            if error.errno not in (32, 104):  # EPIPE, ECONNRESET: its end is news enough
-                raise
+    def _lost(self, zygote: ZygoteProcess) -> None:
+        """A zygote died, and its workers with it: start another where one is needed at any time."""
+        self._reports.unwatch(zygote.socket.fileno())
+        if zygote.importing:
+            self._spoiled(zygote.importing, "the process died that imported it")
+        zygote.close()
+        if zygote is self._main:
+            self._main = self._start()
+        elif zygote is self._bare:
+            self._bare = None
+        for environment, own in list(self._of_environment.items()):
+            if own is zygote:
+                del self._of_environment[environment]
+                self._reports.event(Unprepared(environment))
+        for proc in list(zygote.procs):
+            self._ended(Exit(proc, "the process that starts workers was killed", 0))
 
-    def read(self) -> Iterator[Exit | None]:
-        """What the zygote reports; None if it is gone."""
-        try:
-            data = self.socket.recv(1 << 16, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            yield None
-            return
-        what, proc, *numbers = marshal.loads(data)
-        if what == "forked":
-            self.pids[proc] = self.all_pids[proc] = numbers[0]
-            self.inherited[proc] = numbers[1]
-        else:
-            self.pids.pop(proc, None)
-            self.inherited.pop(proc, None)
-            yield Exit(proc, describe(numbers[0]), os.WTERMSIG(numbers[0]))
+    def discard(self, environment: bytes) -> None:
+        """Nobody needs this environment: end its zygote, if nobody else's workers are of it."""
+        zygote = self._of_environment.pop(environment, None)
+        if zygote is None and self._bare is not None and not self._bare.procs:
+            zygote, self._bare = self._bare, None
+        if zygote is not None:
+            self._reports.unwatch(zygote.socket.fileno())
+            zygote.close()
 
-    def restart(self) -> None:
-        """A new zygote in place of one that died."""
-        self.close()
-        self._start()
+    def _spoiled(self, module: str, reason: str) -> None:
+        if self._preloads.ban([module]) and sys.stderr is not None:
+            sys.stderr.write(
+                f"heliostat: {module} is not shared between workers, because {reason}; each "
+                "imports it when it needs it\n"
+            )
+
+    def zygotes(self) -> list[ZygoteProcess]:
+        """Every zygote there is."""
+        found = [self._main, *self._of_environment.values()]
+        return [*found, self._bare] if self._bare is not None else found
 
     def close(self) -> None:
-        """End the zygote, which ends every worker first."""
-        self.socket.close()
-        try:
-            self._kill_if_slow()
-            os.waitpid(self.pid, 0)
-        except (ChildProcessError, ProcessLookupError):  # somebody else waited for it
-            return
-
-    def _kill_if_slow(self) -> None:
-        """A zygote in the middle of a long import does not hear us; its workers die with it."""
-        ended = os.pidfd_open(self.pid)
-        try:
-            if not select.select([ended], [], [], _PATIENCE_S)[0]:
-                for pid in self.pids.values():
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.killpg(pid, signal.SIGKILL)
-                os.kill(self.pid, signal.SIGKILL)
-        finally:
-            os.close(ended)
-
-
-def describe(status: int) -> str:
-    """How a process ended, in words, from its wait status.
-
-    Example:
-        >>> describe(9), describe(256)
-        ('it was killed by SIGKILL (signal 9)', 'it ended with exit code 1')
-    """
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        known = {signal_.value: signal_.name for signal_ in signal.Signals}
-        return f"it was killed by {known.get(number, 'a signal')} (signal {number})"
-    return f"it ended with exit code {os.waitstatus_to_exitcode(status)}"
-
-
-def _environment() -> dict[str, str]:
-    # One thread per worker unless the user says otherwise: there is a worker for each CPU.
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**threads, **os.environ, "HELIOSTAT_WORKER": "1"}
+        """End the zygotes, which end every worker first."""
+        if self._environments is not None:
+            self._environments.close()
+        for zygote in self.zygotes():
+            zygote.close()

@@ -19,13 +19,14 @@ from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.actor_scheduler import ActorScheduler
 from heliostat._engines.local.durations import Durations
+from heliostat._engines.local.environment_scheduler import EnvironmentScheduler
 from heliostat._engines.local.group_scheduler import GroupScheduler
 from heliostat._engines.local.groups import Take
 from heliostat._engines.local.messages import DRIVER, END, ERROR, STORED, Command, Value
 from heliostat._engines.local.ownership import Entry, Ownership
 from heliostat._engines.local.streams import StreamScheduler
 from heliostat._engines.local.tasks import Lane, Task, WorkerState, run_message
-from heliostat._engines.local.worker_scheduler import IDLE_S, SLOW_S, WorkerScheduler
+from heliostat._engines.local.worker_scheduler import SLOW_S, WorkerScheduler
 from heliostat.exceptions import PendingCallsLimitExceeded
 
 MOST_WORKERS = 512
@@ -63,10 +64,12 @@ class Scheduler:
         self.streams = StreamScheduler(self, capacity)
         self.staff = WorkerScheduler(self)
         self.groups = GroupScheduler(self)
+        self.environments = EnvironmentScheduler(self)
         self._handlers.update(self.actors.handlers())
         self._handlers.update(self.streams.handlers())
         self._handlers.update(self.staff.handlers())
         self._handlers.update(self.groups.handlers())
+        self._handlers.update(self.environments.handlers())
         self._questions = {**self.actors.questions(), **self.groups.questions()}
 
     def handle(self, event: Any, now: float) -> list[Command]:
@@ -91,7 +94,7 @@ class Scheduler:
     def _submitted(self, event: m.Submitted) -> None:
         task = Task(event, event.name, event.num_returns)
         task.key, task.shape, task.retries = event.key, event.shape, event.retries
-        task.place = event.place
+        task.place, task.env, task.max_calls = event.place, event.env, event.max_calls
         self.admit(task, event.proc)
         if task.place is not None and (error := self.groups.gone(task)) is not None:
             self.fail(task, error)
@@ -102,6 +105,8 @@ class Scheduler:
     def _run_at_once(self, task: Task) -> bool:
         """Give it to an idle worker if nobody was there before it; a shorter way than the queues."""
         if not self.idle or self.ready or self.actors.to_start or task.place is not None:
+            return False
+        if self.idle[-1].env != task.env:
             return False
         gpus = self.resources.take(task.shape)
         if gpus is None:
@@ -164,19 +169,21 @@ class Scheduler:
         if self.actors.to_start:
             self.actors.dispatch()
         for lane, queue in list(self.ready.items()):
+            if lane[1] and not self.environments.usable(lane[1]):
+                continue
             while queue and self._start_worker_for(queue):
                 pass
             if not queue:
                 del self.ready[lane]
 
     def _start_worker_for(self, queue: deque[Task]) -> bool:
-        if not self.idle and len(self.workers) >= MOST_WORKERS:
+        if len(self.workers) >= MOST_WORKERS and not self.staff.has_room(queue[0].env):
             return False
         task = queue[0]
         taken = self.take(task)
         if taken is None:
             return False
-        worker = self.take_worker()
+        worker = self.take_worker(task.env)
         worker.shape = task.shape
         worker.bundle, worker.gpus = taken
         self._run(worker, queue.popleft())
@@ -189,23 +196,32 @@ class Scheduler:
         gpus = self.resources.take(task.shape)
         return None if gpus is None else (None, gpus)
 
-    def take_worker(self) -> WorkerState:
-        """An idle worker, or a new one."""
-        return self.idle.pop() if self.idle else self.spawn()
+    def take_worker(self, env: bytes) -> WorkerState:
+        """An idle worker of this environment, or a new one."""
+        for position in range(len(self.idle) - 1, -1, -1):
+            if self.idle[position].env == env:
+                return self.idle.pop(position)
+        return self.spawn(env)
 
-    def spawn(self) -> WorkerState:
+    def spawn(self, env: bytes) -> WorkerState:
         """Start a process; it can be sent work at once."""
-        worker = WorkerState(self._next_proc, self.now)
+        worker = WorkerState(self._next_proc, self.now, env)
         self._next_proc += 1
         self.workers[worker.proc] = worker
-        self.out.append(m.Spawn(worker.proc))
+        self.out.append(m.Spawn(worker.proc, env))
+        if env:
+            self.environments.born(env)
         return worker
 
-    def prestart(self, count: int) -> list[Command]:
-        """Start idle workers before they are asked for."""
-        self.idle.extend(self.spawn() for _ in range(count))
+    def prestart(self) -> list[Command]:
+        """Start workers before they are asked for."""
+        self.start_idle(b"")
         out, self.out = self.out, []
         return out
+
+    def start_idle(self, env: bytes) -> None:
+        """As many workers as the first tasks are likely to need."""
+        self.idle.extend(self.spawn(env) for _ in range(min(2, self.kept)))
 
     def _run(self, worker: WorkerState, task: Task) -> None:
         task.move("running")
@@ -215,6 +231,8 @@ class Scheduler:
         if not worker.tasks:
             worker.heard = self.now
         worker.tasks.append(task)
+        if task.max_calls:
+            self.staff.count_call(worker, task)
         needs = self.lend_needs(worker.proc, task)
         self.out.append(m.Send.of((worker.proc, run_message(task, needs))))
 
@@ -333,17 +351,24 @@ class Scheduler:
 
     def _next_for(self, worker: WorkerState, last: Task) -> None:
         """More tasks like the last one for a worker that runs out of them; or it is free."""
-        lane = last.shape if last.place is None else last.lane()
+        lane = last.lane()
         queue = self.ready.get(lane)
-        if not queue or worker.shape is None or worker.blocked or worker.killed:
+        if not queue or worker.shape is None or worker.blocked or worker.killed or worker.spent:
             if not worker.tasks:
+                if worker.spent:
+                    self.staff.retire(worker, "it had served as often as max_calls allows")
                 self.set_free(worker)
                 self.dispatch()
             return
         if not worker.tasks:
             self._run(worker, queue.popleft())
         share = -(-len(queue) // 2)
-        while queue and share > 0 and self.durations.room(queue[0].key, len(worker.tasks)):
+        while (
+            queue
+            and share > 0
+            and not worker.spent
+            and self.durations.room(queue[0].key, len(worker.tasks))
+        ):
             self._run(worker, queue.popleft())
             share -= 1
         if not queue:
@@ -361,6 +386,8 @@ class Scheduler:
             self.groups.vacated(worker)
         if not worker.killed and worker.actor is None:
             self.idle.append(worker)
+            if worker.env:
+                self.staff.thin_out()
 
     # Values
 
@@ -510,9 +537,10 @@ class Scheduler:
         for worker in self.workers.values():
             if len(worker.tasks) > 1 and (due is None or worker.heard + SLOW_S < due):
                 due = worker.heard + SLOW_S
-        if len(self.idle) > self.kept:
-            idle_until = min(w.heard for w in self.idle) + IDLE_S
-            due = idle_until if due is None else min(due, idle_until)
+        if len(self.idle) > self.kept or self.environments.known:
+            idle_until = min(self.staff.idle_until(), self.environments.deadline())
+            if idle_until < float("inf"):
+                due = idle_until if due is None else min(due, idle_until)
         return due
 
     def running_in(self, worker: WorkerState) -> Task | None:
@@ -541,3 +569,4 @@ class Scheduler:
             assert all(task.state == "waiting" for task in tasks)
         self.actors.check()
         self.groups.check()
+        self.environments.check()

@@ -25,7 +25,8 @@ MOVES = {
     ("running", "done"),
 }
 
-Lane = Shape | tuple[tuple[bytes, int], Shape]
+# Resources, the key of the environment, and the bundle if there is one.
+Lane = tuple[Shape, bytes] | tuple[Shape, bytes, tuple[bytes, int]]
 
 
 class Task:
@@ -35,11 +36,13 @@ class Task:
         "actor",
         "cancelled",
         "children",
+        "env",
         "event",
         "gpus",
         "holds",
         "id",
         "key",
+        "max_calls",
         "missing",
         "name",
         "num_returns",
@@ -61,6 +64,8 @@ class Task:
         self.key = b""
         self.shape: Shape = ()
         self.place: Place | None = None  # the bundle whose resources it takes
+        self.env = b""
+        self.max_calls = 0
         self.retries = 0
         self.actor: bytes | None = None
         self.parent = event.parent
@@ -80,8 +85,10 @@ class Task:
         self.state = state
 
     def lane(self) -> Lane:
-        """What it stands in one queue with: tasks of the same resources, of the same bundle."""
-        return self.shape if self.place is None else (self.place[:2], self.shape)
+        """What it stands in one queue with: of the same resources, environment and bundle."""
+        if self.place is None:
+            return self.shape, self.env
+        return self.shape, self.env, self.place[:2]
 
     def returns(self) -> int:
         """How many objects it makes when it ends; a stream makes one that marks its end."""
@@ -92,7 +99,9 @@ def run_message(task: Task, needs: tuple[tuple[bytes, Value], ...]) -> Run:
     """What a worker needs to run the task."""
     event = task.event
     assert isinstance(event, Submitted)
-    _, id_, key, name, num_returns, shape, _, retry_on, call, call_id, slots, _, _, place = event
+    _, id_, key, name, num_returns, shape, _, retry_on, call, call_id, slots, _, _, place, *_ = (
+        event
+    )
     fields = (
         id_, key, name, num_returns, retry_on, call, call_id, slots, needs, task.gpus, shape, place,
     )  # fmt: skip
@@ -106,19 +115,25 @@ class WorkerState:
         "actor",
         "blocked",
         "bundle",
+        "calls",
         "doom",
+        "env",
         "gpus",
         "heard",
         "killed",
         "proc",
         "shape",
+        "spent",
         "stopped",
         "tasks",
         "waits",
     )
 
-    def __init__(self, proc: int, now: float) -> None:
+    def __init__(self, proc: int, now: float, env: bytes = b"") -> None:
         self.proc = proc
+        self.env = env  # the key of the environment that it was born in
+        self.calls: dict[bytes, int] = {}  # of functions with max_calls
+        self.spent = False  # it has called one of them often enough, and leaves
         self.tasks: deque[Task] = deque()  # sent, in order; the first is running
         self.shape: Shape | None = None  # the resources it holds
         self.gpus: tuple[int, ...] = ()

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, GeneratorType
 from typing import Any, NoReturn
 
@@ -23,6 +23,7 @@ from heliostat._core.engine import Running
 from heliostat._core.options import UNIT, InitOptions
 from heliostat._core.outcomes import retries, spread, task_error
 from heliostat._engines.local import failures, stamps
+from heliostat._engines.local.birth import call_hook
 from heliostat._engines.local.engine import RUNNING, LocalEngine
 from heliostat._engines.local.link import Link, received_with
 from heliostat._engines.local.messages import (
@@ -33,23 +34,31 @@ from heliostat._engines.local.messages import (
     Make,
     Run,
     Shape,
+    Unfit,
     Value,
     Yielded,
 )
 from heliostat._engines.local.pool import MAIL
 from heliostat._engines.local.store import Store
 from heliostat._engines.local.streams import Allowance
+from heliostat._engines.local.threads import Threads, of_shape
 from heliostat.exceptions import UnserializableException
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 FLUSH_S = 0.001  # results of short tasks are sent together, but not later than this
 
 
 class Worker:
     """One process that runs tasks, or hosts one actor."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, threads: Threads, birth: Mapping[str, Any]) -> None:
         self.link = link
         self.engine = LocalEngine(InitOptions(), link)
+        if birth:
+            self.engine.environments.inherit(birth["key"], birth["text"], birth["hook"])
+        self._threads = threads
+        self._prepared: tuple[tuple[int, ...], Shape] = (), (("CPU", UNIT),)
+        self._visible_gpus = os.environ.get(_VISIBLE)
         self.functions: dict[bytes, Any] = {}
         self.actor: Any = None
         self.actor_id: bytes | None = None
@@ -302,11 +311,27 @@ class Worker:
 
     def _prepare(self, gpus: tuple[int, ...], shape: Shape) -> None:
         """Set what libraries read from the environment."""
-        if len(shape) == 1 and shape[0] == ("CPU", UNIT) and not gpus:
+        if (gpus, shape) == self._prepared:
             return
-        wanted = dict(shape)
-        if "GPU" in wanted:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
+        self._prepared = gpus, shape
+        self._threads.use(of_shape(shape))
+        if gpus:
+            known = (self._visible_gpus or "").split(",")
+            shown = [known[i] if i < len(known) and known[i] else str(i) for i in gpus]
+            os.environ[_VISIBLE] = ",".join(shown)
+        elif self._visible_gpus is not None:
+            os.environ[_VISIBLE] = self._visible_gpus
+        else:
+            os.environ.pop(_VISIBLE, None)
+
+    def be_set_up(self, birth: Mapping[str, Any]) -> None:
+        """Call the setup hook of the environment; without it this worker is of no use."""
+        try:
+            call_hook(birth)
+        except BaseException as error:  # noqa: BLE001 - user code: tasks fail with it
+            self.link.post(Unfit(self.link.proc, failures.setup_hook(error)))
+            _flush_streams()
+            os._exit(1)
 
     def on_mail(self, number: int, frame: FrameType | None) -> None:
         """The hub has sent something that cannot wait."""
@@ -343,13 +368,21 @@ def _flush_streams() -> None:
             stream.flush()
 
 
-def main(proc: int, sock: socket.socket, segment: int, facts: dict[str, Any]) -> NoReturn:
+def main(
+    proc: int,
+    sock: socket.socket,
+    segment: int,
+    facts: dict[str, Any],
+    birth: Mapping[str, Any],
+) -> NoReturn:
     """Be worker number `proc`, joined to the hub by `sock`."""
     if facts["faults"]:
         _faults.parse(facts["faults"])
     _faults.forked(proc)
     store = Store(segment, facts["capacity"])
-    worker = Worker(Link(proc, sock, store, facts))
+    threads = Threads(facts["threads"])
+    threads.keep(birth.get("variables", {}))
+    worker = Worker(Link(proc, sock, store, facts), threads, birth)
     session.attach(worker.engine)
     signal.signal(MAIL, worker.on_mail)
     signal.siginterrupt(MAIL, False)
@@ -362,5 +395,7 @@ def main(proc: int, sock: socket.socket, segment: int, facts: dict[str, Any]) ->
         from heliostat._alias import install  # noqa: PLC0415 - only for `heliostat run`
 
         install()
+    if birth:
+        worker.be_set_up(birth)
     contextvars.copy_context().run(worker.run)
     raise AssertionError("a worker never returns")

@@ -134,6 +134,7 @@ class WorkerScheduler:
             scheduler.idle.remove(worker)
         worker.killed = worker.killed or event.reason
         tasks, worker.tasks = worker.tasks, deque()
+        scheduler.environments.worker_lost(worker)
         if worker.actor is None:
             scheduler.set_free(worker)
         for position, task in enumerate(tasks):
@@ -182,13 +183,57 @@ class WorkerScheduler:
                 worker.heard = scheduler.now
                 scheduler.out.append(m.Send(worker.proc, m.GiveBack()))
                 scheduler.out.append(m.Nudge(worker.proc))
-        while (
-            len(scheduler.idle) > scheduler.kept
-            and scheduler.idle[0].heard + IDLE_S <= scheduler.now
-        ):
-            worker = scheduler.idle.pop(0)
-            worker.killed = "it was idle"
-            scheduler.out.append(m.Send(worker.proc, m.Stop()))
+        for worker in self._leaving():
+            if worker.heard + IDLE_S <= scheduler.now:
+                self._dismiss(worker)
+        scheduler.environments.tick()
+
+    def _leaving(self) -> list[WorkerState]:
+        """Idle workers that leave when they have been idle for long enough, oldest first.
+
+        One per CPU stays, if it has the environment of the session.
+        """
+        scheduler = self.scheduler
+        home = scheduler.environments.home
+        plain = [worker for worker in scheduler.idle if worker.env == home]
+        others = [worker for worker in scheduler.idle if worker.env != home]
+        return plain[: max(0, len(plain) - scheduler.kept)] + others
+
+    def idle_until(self) -> float:
+        """When the next idle worker leaves."""
+        return min((w.heard + IDLE_S for w in self._leaving()), default=float("inf"))
+
+    def _dismiss(self, worker: WorkerState) -> None:
+        self.scheduler.idle.remove(worker)
+        self.retire(worker, "it was idle")
+
+    def retire(self, worker: WorkerState, why: str) -> None:
+        """Have it leave of its own accord."""
+        worker.killed = worker.killed or why
+        self.scheduler.out.append(m.Send(worker.proc, m.Stop()))
+
+    def thin_out(self) -> None:
+        """Many environments used once must not leave as many idle workers."""
+        surplus = self.scheduler.environments.surplus()
+        if surplus is not None:
+            self._dismiss(surplus)
+
+    def has_room(self, env: bytes) -> bool:
+        """When there are as many workers as may be: whether one of this environment is idle.
+
+        If only others are, one of them makes room.
+        """
+        idle = self.scheduler.idle
+        if any(worker.env == env for worker in idle):
+            return True
+        if idle:
+            self._dismiss(idle[0])
+        return False
+
+    def count_call(self, worker: WorkerState, task: Task) -> None:
+        """It calls a function that may not be called without end by one process."""
+        calls = worker.calls[task.key] = worker.calls.get(task.key, 0) + 1
+        worker.spent = worker.spent or calls >= task.max_calls
 
     def lives(self, proc: int) -> bool:
         """Whether a worker is there that nobody has ended."""

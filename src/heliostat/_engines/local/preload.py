@@ -1,0 +1,103 @@
+"""Which of the libraries that the driver has imported are imported in the zygote, too.
+
+Installed packages only: importing them again has no effect that the driver's import had not. The
+user's own modules are left to the workers that need them: they may do work when they are
+imported, and change between one fork and the next.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from types import ModuleType
+
+_VARIABLE = "HELIOSTAT_PRELOAD"
+
+# Libraries that are never imported before a fork, and why.
+UNSAFE = {
+    # They start threads, or talk to another process, when they are imported.
+    "cupy": "initialises CUDA",
+    "distributed": "starts threads",
+    "grpc": "has threads that a fork does not survive",
+    "jax": "has threads that a fork does not survive",
+    "jaxlib": "has threads that a fork does not survive",
+    "mpi4py": "initialises MPI, once a process",
+    "pycuda": "initialises CUDA",
+    "pyspark": "talks to a Java process",
+    "ray": "starts threads",
+    "tensorflow": "has threads that a fork does not survive",
+    "torch_xla": "talks to a device",
+    "wandb": "starts a process",
+    "zmq": "has contexts that a fork does not survive",
+    # They belong to the driver, and no worker needs them.
+    "IPython": "is the driver's shell",
+    "_pytest": "tests the driver",
+    "coverage": "measures the driver",
+    "debugpy": "debugs the driver",
+    "hypothesis": "tests the driver",
+    "ipykernel": "is the driver's shell",
+    "mypy": "checks code",
+    "pip": "installs packages",
+    "pkg_resources": "installs packages",
+    "pluggy": "tests the driver",
+    "pytest": "tests the driver",
+    "setuptools": "installs packages",
+}
+_STANDARD = ("asyncio",)  # of the standard library: what is slow to import
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+class Preloads:
+    """What to import in zygotes, as the driver imports more and more."""
+
+    def __init__(self) -> None:
+        asked = os.environ.get(_VARIABLE, "1")
+        self._only = None if asked in ("", "1") else {name.strip() for name in asked.split(",")}
+        self._banned: set[str] = set()
+        self._seen = 0
+        self._wanted: list[str] = []
+
+    def wanted(self) -> list[str]:
+        """Names of modules, in the order in which the driver has imported them."""
+        if len(sys.modules) != self._seen:
+            self._seen = len(sys.modules)
+            self._wanted = [
+                name
+                for name, module in list(sys.modules.items())
+                if self._is_wanted(name) and (_is_ours(name) or _is_installed(name, module))
+            ]
+        return self._wanted
+
+    def _is_wanted(self, name: str) -> bool:
+        top, _, rest = name.partition(".")
+        if top in UNSAFE or top in self._banned or name in self._banned:
+            return False
+        if self._only is not None and top not in self._only:
+            return False
+        # The deeper ones come with these, as far as they are part of what a library is used for.
+        return not top.startswith("_") and not rest.startswith("_") and "." not in rest
+
+    def ban(self, names: Iterable[str]) -> bool:
+        """Leave these out from now on; whether that is news."""
+        new = set(names) - self._banned
+        self._banned |= new
+        self._seen = 0
+        return bool(new)
+
+
+def _is_ours(name: str) -> bool:
+    return name in _STANDARD or (
+        name.startswith("heliostat.") and name.split(".")[1] in ("data", "train", "tune", "serve")
+    )
+
+
+def _is_installed(name: str, module: ModuleType | None) -> bool:
+    path = getattr(module, "__file__", None)
+    spec = getattr(module, "__spec__", None)
+    return (
+        isinstance(path, str)
+        and any(part in path for part in _INSTALLED)
+        and getattr(spec, "name", None) == name  # otherwise it is another name of some module
+        and not name.endswith(".__main__")
+    )
