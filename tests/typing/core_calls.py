@@ -5,6 +5,8 @@ from typing import Any, assert_type
 
 import heliostat as ray
 from heliostat.actor import ActorProxy
+from heliostat.util.placement_group import PlacementGroup, placement_group
+from heliostat.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 
 @ray.remote
@@ -157,3 +159,14 @@ def a_wrong_argument_of_a_marked_method_is_found(counter: ActorProxy[Counter]) -
 
 def any_method_of_a_plain_handle_may_be_called(counter: ray.ActorHandle[Counter]) -> Any:
     return ray.get(counter.unmarked.remote(1))
+
+
+def a_placement_group_knows_what_it_gives() -> None:
+    """A placement group, and what runs in it."""
+    group = placement_group([{"CPU": 1}, {"GPU": 0.5}], strategy="PACK")
+    assert_type(group, PlacementGroup)
+    assert_type(ray.get(group.ready()), PlacementGroup)
+    assert_type(group.wait(5), bool)
+    assert_type(group.bundle_specs, list[dict[str, float]])
+    inside = square.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, 0))
+    assert_type(ray.get(inside.remote(2)), int)

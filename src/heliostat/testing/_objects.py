@@ -172,6 +172,33 @@ class ObjectTests(SharedSession):
         assert ref.hex() in repr(ref)
         assert ref.binary().hex() == ref.hex()
 
+    def test_a_reference_is_made_again_of_its_identifier(self) -> None:
+        @ray.remote
+        def look(text: str) -> Any:
+            return ray.get(ray.ObjectRef.from_hex(text), timeout=20)
+
+        kept = ray.put("kept")
+        assert ray.get(look.remote(kept.hex()), timeout=20) == "kept"
+        assert ray.ObjectRef.from_binary(kept.binary()) == kept
+        assert len(kept.binary()) == ray.ObjectRef.size()
+        assert not kept.is_nil()
+        assert ray.ObjectRef.nil().is_nil()
+        assert kept.job_id().hex() == ray.get_runtime_context().get_job_id()
+        with pytest.raises(ray.exceptions.ObjectLostError):
+            ray.get(ray.ObjectRef.from_random(), timeout=20)
+        with pytest.raises(ValueError, match="16 bytes"):
+            ray.ObjectRef.from_binary(b"short")
+
+    def test_a_task_and_its_results_know_each_other(self) -> None:
+        @ray.remote(num_returns=2)
+        def both() -> tuple[str | None, str | None]:
+            id_ = ray.get_runtime_context().get_task_id()
+            return id_, id_
+
+        first, second = both.remote()
+        assert first.task_id() == second.task_id()
+        assert ray.get(second, timeout=20) == first.task_id().hex()
+
     def test_a_reference_pickled_by_hand_stays_good(self) -> None:
         data = pickle.dumps(ray.put("kept"))
         assert ray.get(pickle.loads(data)) == "kept"

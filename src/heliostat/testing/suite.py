@@ -21,6 +21,7 @@ from heliostat.testing._placement import PlacementTests
 from heliostat.testing._queues import QueueTests
 from heliostat.testing._resources import ResourceTests
 from heliostat.testing._stops import StopTests
+from heliostat.testing._strategies import StrategyTests
 from heliostat.testing._streams import StreamTests
 from heliostat.testing._tasks import TaskTests
 from heliostat.testing._waits import WaitTests
@@ -44,6 +45,7 @@ class EngineTests(
     ResourceTests,
     PlacementTests,
     EnvironmentTests,
+    StrategyTests,
     ErrorTests,
     CrashTests,
     ActorFaultTests,

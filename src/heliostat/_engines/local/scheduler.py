@@ -32,6 +32,10 @@ from heliostat.exceptions import PendingCallsLimitExceeded
 MOST_WORKERS = 512
 KEPT = 10_000  # tasks that have ended, for those who ask what was
 
+_ASKED = m.Submitted.several(
+    "name", "num_returns", "key", "shape", "retries", "place", "env", "max_calls"
+)
+
 
 class Scheduler:
     """Decides what runs where and when. `handle(event, now)` gives the commands."""
@@ -92,11 +96,12 @@ class Scheduler:
     # Tasks begin
 
     def _submitted(self, event: m.Submitted) -> None:
-        task = Task(event, event.name, event.num_returns)
-        task.key, task.shape, task.retries = event.key, event.shape, event.retries
-        task.place, task.env, task.max_calls = event.place, event.env, event.max_calls
+        name, num_returns, key, shape, retries, place, env, max_calls = _ASKED(event)
+        task = Task(event, name, num_returns)
+        task.key, task.shape, task.retries, task.place = key, shape, retries, place
+        task.env, task.max_calls = env, max_calls
         self.admit(task, event.proc)
-        if task.place is not None and (error := self.groups.gone(task)) is not None:
+        if place is not None and (error := self.groups.gone(task)) is not None:
             self.fail(task, error)
         if task.state == "ready" and not self._run_at_once(task):
             self.enqueue(task)
