@@ -74,8 +74,38 @@ out["put_recycled"] = median(recycled[2:])
 def nothing(): return None
 
 @ray.remote
+def add(x, y): return x + y
+
+@ray.remote
+def size(x): return x.nbytes
+
+@ray.remote
+def make(n): return np.ones(n, np.uint8)
+
+@ray.remote
+def nested(n): return len(ray.get([nothing.remote() for _ in range(n)]))
+
+@ray.remote
+def stream(n): yield from range(n)
+
+@ray.remote
 class Echo:
     def same(self, x=None): return x
+    def drive(self, others, n):
+        return len(ray.get([others[i % len(others)].same.remote(i) for i in range(n)]))
+
+@ray.remote
+class Loop:
+    async def same(self, x=None): return x
+
+def chain():
+    x = 0
+    for _ in range(1000): x = add.remote(x, 1)
+    assert ray.get(x) == 1000
+
+def one_by_one():
+    left = [nothing.remote() for _ in range(1000)]
+    while left: _, left = ray.wait(left, num_returns=1)
 
 ray.get([nothing.remote() for _ in range(200)])
 rate("tasks_sync", 500, lambda: [ray.get(nothing.remote()) for _ in range(500)])
@@ -83,6 +113,38 @@ rate("tasks_async", 5000, lambda: ray.get([nothing.remote() for _ in range(5000)
 echo = Echo.remote(); ray.get([echo.same.remote() for _ in range(100)])
 rate("calls_sync", 1000, lambda: [ray.get(echo.same.remote()) for _ in range(1000)])
 rate("calls_async", 5000, lambda: ray.get([echo.same.remote() for _ in range(5000)]))
+rate("chain", 1000, chain)
+rate("nested", 1000, lambda: ray.get([nested.remote(100) for _ in range(10)]))
+mebi = np.ones(1 << 20, np.uint8)
+rate("mebi", 300, lambda: ray.get([size.remote(mebi) for _ in range(300)]))
+streaming = stream.options(num_returns="streaming")
+rate("items", 1000, lambda: [ray.get(item) for item in streaming.remote(1000)])
+loop = Loop.options(max_concurrency=100).remote(); ray.get(loop.same.remote())
+rate("loop_sync", 1000, lambda: [ray.get(loop.same.remote()) for _ in range(1000)])
+rate("loop_async", 5000, lambda: ray.get([loop.same.remote() for _ in range(5000)]))
+threads = Echo.options(max_concurrency=4).remote(); ray.get(threads.same.remote())
+rate("threaded", 5000, lambda: ray.get([threads.same.remote() for _ in range(5000)]))
+four = [Echo.remote() for _ in range(4)]; callers = [Echo.remote() for _ in range(4)]
+ray.get([actor.same.remote() for actor in four + callers])
+rate("one_to_four", 5000, lambda: ray.get([four[i % 4].same.remote(i) for i in range(5000)]))
+rate("four_to_four", 4000, lambda: ray.get([c.drive.remote(four, 1000) for c in callers]))
+for actor in [*four, *callers, loop, threads]: ray.kill(actor)
+rate("put_small", 2000, lambda: [ray.put(i) for i in range(2000)])
+refs = [ray.put(i) for i in range(2000)]
+rate("get_small", 2000, lambda: [ray.get(ref) for ref in refs])
+rate("result_100MB", 1, lambda: ray.get(make.remote(100_000_000)).nbytes)
+rate("wait", 1000, one_by_one)
+
+def create():
+    actors = [Echo.remote() for _ in range(8)]; ray.get([actor.same.remote() for actor in actors])
+    return actors
+
+made = []
+for _ in range(3):
+    t = time.perf_counter(); actors = create(); made.append(8 / (time.perf_counter() - t))
+    for actor in actors: ray.kill(actor)
+    time.sleep(1)
+out["create"] = median(made)
 ray.shutdown()
 print(json.dumps(out))
 """
@@ -181,15 +243,29 @@ def rows(ours: Engine, ray: Engine | None) -> list[Row]:
 
     return [
         row("import", "import", "s"),
-        row("script start to first result", "first_result", "s", 15),
-        row("init", "init", "s"),
-        row("shutdown", "shutdown", "s"),
-        row("tasks, one at a time", "tasks_sync", "/s", 10),
-        row("5,000 tasks at once", "tasks_async", "/s", 8),
-        row("actor calls, one at a time", "calls_sync", "/s", 6),
-        row("5,000 actor calls at once", "calls_async", "/s"),
-        row("put 100 MB, cold", "put_cold", "GB/s"),
-        row("put 100 MB, recycled memory", "put_recycled", "GB/s", 1),
+        row("script start to first result", "first_result", "s", 20),
+        row("init", "init", "s", 30),
+        row("shutdown", "shutdown", "s", 20),
+        row("tasks, one at a time", "tasks_sync", "/s", 12),
+        row("5,000 tasks at once", "tasks_async", "/s", 12),
+        row("1,000 tasks in a chain", "chain", "/s", 12),
+        row("tasks of tasks", "nested", "/s", 8),
+        row("tasks with an array of 1 MiB", "mebi", "/s", 8),
+        row("items of a generator", "items", "/s", 4),
+        row("actor calls, one at a time", "calls_sync", "/s", 8),
+        row("5,000 actor calls at once", "calls_async", "/s", 6),
+        row("calls of an asyncio actor, one at a time", "loop_sync", "/s", 8),
+        row("5,000 calls of an asyncio actor", "loop_async", "/s"),
+        row("5,000 calls of a threaded actor", "threaded", "/s"),
+        row("5,000 calls of four actors", "one_to_four", "/s", 8),
+        row("four actors that call four others", "four_to_four", "/s"),
+        row("actors made", "create", "/s", 30),
+        row("put small values", "put_small", "/s", 20),
+        row("get small values", "get_small", "/s", 5),
+        row("wait, one by one over 1,000", "wait", "/s", 10),
+        row("put 100 MB, cold", "put_cold", "GB/s", 2),
+        row("put 100 MB, recycled memory", "put_recycled", "GB/s", 1.2),
+        row("task results of 100 MB", "result_100MB", "/s", 2),
         row("idle memory, all processes (PSS)", "pss", "MB", 6),
         row("idle processes", "processes", ""),
     ]

@@ -10,6 +10,7 @@ from heliostat.testing._actors import ActorTests
 from heliostat.testing._asynchrony import AsynchronyTests
 from heliostat.testing._backpressure import BackpressureTests
 from heliostat.testing._borrowing import BorrowTests
+from heliostat.testing._callers import CallerTests
 from heliostat.testing._dynamic import DynamicTests
 from heliostat.testing._environments import EnvironmentTests
 from heliostat.testing._errors import ErrorTests
@@ -52,6 +53,7 @@ class EngineTests(
     CancelTests,
     StopTests,
     WaitTests,
+    CallerTests,
 ):
     """Subclass it in a test file, say which engine, and pytest runs the whole suite.
 

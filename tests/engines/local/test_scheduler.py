@@ -231,7 +231,7 @@ class World:
         self.tell(
             m.Called(
                 m.DRIVER, task, actor, "method", num_returns, retries, False, NOTHING, None,
-                tuple(range(len(needs))), needs, None, "",
+                tuple(range(len(needs))), needs, None, "", 0, 0,
             )
         )  # fmt: skip
         self.own(m.DRIVER, task, num_returns)

@@ -84,6 +84,8 @@ class World:
                 (),
                 None,
                 "",
+                0,
+                0,
             )
         )
         return id_

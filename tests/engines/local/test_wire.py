@@ -19,7 +19,7 @@ MESSAGES = st.one_of(
     st.builds(m.Put, st.integers(0, 9), ID, VALUE),
     st.builds(m.Deliver, ID, VALUE),
     st.builds(m.Yielded, st.integers(0, 9), ID, st.integers(0, 9), VALUE),
-    st.builds(m.Cancel, ID),
+    st.builds(m.Cancel, ID, st.booleans()),
     st.builds(m.Stop),
     st.builds(
         m.Finished,

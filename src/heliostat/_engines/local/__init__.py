@@ -10,7 +10,7 @@ The journey of a task::
       -> Scheduler.handle                         Finished in, Resolve out
       -> LocalEngine.get                          decode; a failure is raised
 
-    decide   scheduler, actor_scheduler, actors, tasks, ownership, resources, arena
-    do       hub, pool, zygote, worker, actor_loop, link, store, logs, waiting
+    decide   scheduler, actor_scheduler, direct_scheduler, actors, tasks, ownership, resources, arena
+    do       hub, pool, zygote, worker, actor_loop, actor_threads, link, direct, store, logs, waiting
     words    messages, wire, failures, machine
 """

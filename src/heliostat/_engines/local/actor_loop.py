@@ -1,4 +1,4 @@
-"""How an actor serves its calls: one at a time, in threads, or on an asyncio loop."""
+"""Asyncio actors: calls overlap on one event loop."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from heliostat import _faults
-from heliostat._core.actors import ActorExit, find_method, is_async
+from heliostat._core.actors import ActorExit, find_method
+from heliostat._engines.local.link import REPORT_S
 from heliostat._engines.local.messages import Call, Finished
 from heliostat._engines.local.pool import MAIL
 
@@ -24,50 +24,14 @@ ASYNC_CONCURRENCY = 1000  # as Ray's default for asyncio actors
 
 
 def serve(worker: Worker, concurrency: int, groups: dict[str, int]) -> None:
-    """Serve calls in the way the class asks for; returns at once for one call at a time.
+    """Serve calls, many of which may wait at once, until the process ends.
 
     Args:
         worker: The process, with its actor.
-        concurrency: How many calls of no group may run at once; 0: as the class suggests.
+        concurrency: How many calls of no group may run at once; 0: as many as Ray lets.
         groups: The names of concurrency groups, and how many of their calls may run at once.
     """
-    if is_async(type(worker.actor)):
-        asyncio.run(_Async(worker, {**groups, "": concurrency or ASYNC_CONCURRENCY}).serve())
-    elif concurrency > 1 or groups:
-        _serve_threads(worker, {**groups, "": concurrency or 1})
-
-
-def _serve_threads(worker: Worker, groups: dict[str, int]) -> NoReturn:
-    """The main thread reads, a pool of threads for each group runs the calls."""
-    link = worker.link
-    executors = {
-        name: ThreadPoolExecutor(most, thread_name_prefix=f"actor-{name}" if name else "actor")
-        for name, most in groups.items()
-    }
-
-    def run(message: Call) -> None:
-        """In a thread of a pool. A call that has begun there is not interrupted: it may ask."""
-        name = worker.enter_call(message)
-        if message.task in link.cancelled:
-            link.cancelled.discard(message.task)
-            worker.reply(worker.cancelled(message, name), message, more=False)
-            return
-        try:
-            report = worker.attempt(
-                message, name, lambda: find_method(worker.actor, message.method)
-            )
-        except ActorExit:
-            worker.exit_actor()
-        link.cancelled.discard(message.task)
-        worker.reply(report, message, more=False)
-
-    while True:
-        while link.inbox:
-            message = link.inbox.popleft()
-            executors[message.group].submit(run, message)
-        link.sweep()
-        link.flush()
-        link.wait_for_work()
+    asyncio.run(_Async(worker, {**groups, "": concurrency or ASYNC_CONCURRENCY}).serve())
 
 
 class _Async:
@@ -77,7 +41,7 @@ class _Async:
         self._worker = worker
         self._slots = {name: asyncio.Semaphore(most) for name, most in groups.items()}
         self._calls: dict[bytes, asyncio.Task[None]] = {}
-        self._flush_asked = False
+        self._flush_asked = self._report_asked = False
 
     async def serve(self) -> None:
         """Until the process ends."""
@@ -115,7 +79,7 @@ class _Async:
         if task.cancelled():
             worker = self._worker
             self._calls.pop(message.task, None)
-            worker.reply_later(worker.cancelled(message, message.method), message)
+            worker.link.report(worker.cancelled(message, message.method), message)
             self._flush_soon()
 
     def _cancel(self) -> None:
@@ -143,7 +107,7 @@ class _Async:
             self._calls.pop(message.task, None)
         seconds = time.perf_counter() - start
         report = Finished(worker.link.proc, message.task, values, failure, seconds, ())
-        worker.reply_later(report, message)
+        worker.link.report(report, message)
         self._flush_soon()
 
     async def _call(self, message: Call, name: str) -> Any:
@@ -182,4 +146,14 @@ class _Async:
 
     def _flush(self) -> None:
         self._flush_asked = False
-        self._worker.link.flush()
+        link = self._worker.link
+        link.flush()
+        if link.direct.rows and not self._report_asked:
+            self._report_asked = True
+            self._loop.call_later(REPORT_S, self._report)
+
+    def _report(self) -> None:
+        self._report_asked = False
+        link = self._worker.link
+        link.direct.report()
+        link.flush()

@@ -180,12 +180,17 @@ class ActorScheduler:
             task.worker, task.since = worker, scheduler.now
             actor.calls[task.id] = task
             assert isinstance(task.event, Called)
-            _, id_, _, method, num_returns, _, retry_on, call, call_id, slots, _, _, group = (
-                task.event
-            )
+            (
+                _, id_, _, method, num_returns, _, retry_on, call, call_id, slots, _, _, group,
+                line, after,
+            ) = task.event  # fmt: skip
             needs = scheduler.lend_needs(worker.proc, task)
-            fields = id_, method, num_returns, retry_on, call, call_id, slots, needs, group
+            fields = (
+                id_, method, num_returns, retry_on, call, call_id, slots, needs, group, line, after,
+            )  # fmt: skip
             scheduler.out.append(Send.of((worker.proc, Call.of(fields))))
+            if actor.switching:
+                scheduler.direct.call_left(actor, task)
 
     def call_finished(self, worker: WorkerState, task: Task, event: Finished) -> None:
         """A constructor or a call has ended."""
@@ -197,7 +202,7 @@ class ActorScheduler:
             return
         del actor.calls[task.id]
         self.scheduler.conclude(task, event)
-        self._perhaps_idle(actor)
+        self.perhaps_idle(actor)
 
     def _constructed(self, actor: Actor, worker: WorkerState, event: Finished) -> None:
         maker = actor.maker
@@ -211,7 +216,9 @@ class ActorScheduler:
         if entry is not None and entry.value is None:
             self.scheduler.resolve(actor.id, event.values[0])
         self._send_calls(actor)
-        self._perhaps_idle(actor)
+        if actor.dialled:
+            self.scheduler.direct.actor_alive(actor)
+        self.perhaps_idle(actor)
 
     def requeue(self, task: Task) -> None:
         """A call that is to be repeated goes first."""
@@ -238,9 +245,10 @@ class ActorScheduler:
         if actor.state == "dead":
             del self.actors[id_]
         else:
-            self._perhaps_idle(actor)
+            self.perhaps_idle(actor)
 
-    def _perhaps_idle(self, actor: Actor) -> None:
+    def perhaps_idle(self, actor: Actor) -> None:
+        """End it if nobody can reach it and it has nothing to do."""
         if not actor.idle() or actor.state not in ("alive", "waiting"):
             return
         if actor.state == "alive" and actor.worker is not None:
@@ -285,8 +293,9 @@ class ActorScheduler:
         if entry is not None and entry.value is None:
             scheduler.resolve(actor.id, actor.death)
         for task in actor.unfinished():
-            task.worker = None
-            scheduler.fail(task, actor.death)
+            if not task.direct:  # its caller may have the result
+                task.worker = None
+                scheduler.fail(task, actor.death)
         actor.calls.clear()
         actor.queue.clear()
         actor.late.clear()
@@ -313,17 +322,35 @@ class ActorScheduler:
             actor.maker.move("ready")
         calls, actor.calls = actor.calls, {}
         actor.restart()
+        actor.fall = worker.killed
         self._remake(actor)
         for task in reversed(calls.values()):
+            if task.direct:
+                continue  # its caller may have the result
             task.worker = None
             if task.retries == 0:
-                error = failures.actor_restarting(actor.created.name, worker.killed, actor.id)
-                scheduler.fail(task, error)
+                scheduler.fail(task, self._restarting(actor))
             else:
                 task.retries -= task.retries > 0
                 task.move("ready")
                 actor.queue.appendleft(task)
         self.to_start.append(actor)
+
+    def _restarting(self, actor: Actor) -> Value:
+        return failures.actor_restarting(actor.created.name, actor.fall, actor.id)
+
+    def call_lost(self, task: Task, actor: Actor | None, *, begun: bool) -> None:
+        """A direct call was in the process that died, or on its way there."""
+        assert task.actor is not None
+        if actor is None or actor.state == "dead":
+            self.scheduler.fail(task, self._death(actor, task.actor))
+        elif begun and task.retries == 0:
+            self.scheduler.fail(task, self._restarting(actor))
+        else:
+            task.retries -= begun and task.retries > 0
+            task.move("ready")
+            actor.queue.append(task)
+            self._send_calls(actor)
 
     def _remake(self, actor: Actor) -> None:
         """A fresh constructor task that holds what the first one held."""

@@ -9,9 +9,13 @@ dead        for good; calls fail with the recorded reason
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from heliostat._engines.local.messages import Created, Value
 from heliostat._engines.local.tasks import Task
+
+if TYPE_CHECKING:
+    from heliostat._engines.local.direct_scheduler import Switching
 
 MOVES = {
     ("waiting", "starting"),
@@ -31,7 +35,9 @@ class Actor:
         "calls",
         "created",
         "death",
+        "dialled",
         "ending",
+        "fall",
         "gpus",
         "id",
         "late",
@@ -42,6 +48,7 @@ class Actor:
         "restarted",
         "restarts",
         "state",
+        "switching",
         "worker",
     )
 
@@ -58,6 +65,9 @@ class Actor:
         self.queue: deque[Task] = deque()  # calls not yet sent, in order
         self.late: dict[bytes, Task] = {}  # out of order: calls whose arguments are not there yet
         self.calls: dict[bytes, Task] = {}  # calls sent to the process
+        self.dialled: set[int] = set()  # worker processes that want a line once it is alive
+        self.switching: dict[int, Switching] = {}  # processes with calls in the queue still
+        self.fall = ""  # why its last process ended, if it restarted
         self.ending = False  # no handle is left: it ends after its last call
         self.reason = ""
         self.death: Value | None = None  # the error of every call once it is dead

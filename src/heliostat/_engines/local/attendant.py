@@ -1,4 +1,4 @@
-"""The attendant: a thread that reads when nobody waits, and sends what was kept back."""
+"""Threads that read when nobody waits, and send what was kept back."""
 
 from __future__ import annotations
 
@@ -103,3 +103,37 @@ class Attendant:
         self.kick()
         if threading.get_ident() != self.ident:
             self._thread.join()
+
+
+class Keeper:
+    """In a worker: sends what was kept back, if nobody else does within a moment.
+
+    Its thread starts when it is first needed.
+
+    Args:
+        send_kept: Sends it.
+    """
+
+    def __init__(self, send_kept: Callable[[], None]) -> None:
+        self._send_kept = send_kept
+        self._kept = False
+        self._asked = threading.Event()
+        self._started = False
+
+    def keep(self) -> None:
+        """Something was kept back: see to it soon."""
+        if self._kept:
+            return
+        self._kept = True
+        self._asked.set()
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._attend, name="heliostat-keeper", daemon=True).start()
+
+    def _attend(self) -> None:
+        while True:
+            self._asked.wait()
+            self._asked.clear()
+            time.sleep(KEPT_S)
+            self._kept = False
+            self._send_kept()

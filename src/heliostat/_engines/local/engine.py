@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -103,6 +103,12 @@ class Port(Protocol):
 
     def post(self, event: Any) -> None:
         """Tell the scheduler."""
+
+    def call(self, called: Called) -> bool | None:
+        """Call an actor, by the hub or directly. True: directly, and the result is counted."""
+
+    def expose(self, ids: Collection[bytes]) -> None:
+        """Others are about to hear of these objects: see that the hub knows them."""
 
     def ask(self, question: str, payload: Any) -> Any:
         """Ask the hub and wait for the answer."""
@@ -251,12 +257,12 @@ class LocalEngine:
             port.proc, task, spec.actor, spec.method, num_returns, retries,
             self._retry_on(options.retry_exceptions), call,
             keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
-            options.concurrency_group,
+            options.concurrency_group, 0, 0,
         ))  # fmt: skip
         if spec.max_pending_calls > 0:
             port.ask("call", (tuple(called), spec.max_pending_calls))
-        else:
-            port.post(called)
+        elif port.call(called):
+            return [ObjectRef(task, port.drop)]
         return self._results(task, num_returns)
 
     def create_group(self, spec: GroupSpec) -> None:
@@ -317,6 +323,8 @@ class LocalEngine:
     ) -> tuple[Value, tuple[int | str, ...], tuple[bytes, ...], ObjectRef[Any] | None]:
         """Arguments as a value; large ones are kept as an object while the task needs them."""
         encoded, slots, needs = pack(name, args, kwargs)
+        if needs or encoded.refs:
+            self._port.expose((*needs, *encoded.refs))
         if not encoded.buffers and len(encoded.data) <= INLINE_MOST:
             return (INLINE, encoded.data, (), encoded.refs), slots, needs, None
         if encoded.size() <= INLINE_MOST:
@@ -345,6 +353,8 @@ class LocalEngine:
     def to_value(self, value: object, kind: int = INLINE) -> Value:
         """Encode a value; large ones into the arena."""
         encoded = codec.encode(value)
+        if encoded.refs:
+            self._port.expose(encoded.refs)
         if kind == INLINE and encoded.size() > INLINE_MOST:
             return self._to_arena(encoded)
         return kind, encoded.data, encoded.buffers, encoded.refs
@@ -479,6 +489,7 @@ class LocalEngine:
 
     def cancel(self, ref: ObjectRef[Any], *, force: bool, recursive: bool) -> None:
         """Stop the task that makes this value."""
+        self._port.expose((ref._id,))
         event = Cancelled(self._port.proc, ref._id, force, recursive)
         if force:
             self._port.ask("cancel", tuple(event))  # it may be refused
@@ -493,6 +504,7 @@ class LocalEngine:
 
     def pin(self, id_: ObjectID) -> None:
         """Never drop this value while the session lives."""
+        self._port.expose((bytes(id_),))
         self._port.adopt(bytes(id_))
 
     def running(self) -> Running:

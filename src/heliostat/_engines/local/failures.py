@@ -11,6 +11,7 @@ from heliostat.exceptions import (
     ActorUnavailableError,
     ObjectLostError,
     OutOfMemoryError,
+    OwnerDiedError,
     RuntimeEnvSetupError,
     TaskCancelledError,
     TaskPlacementGroupRemoved,
@@ -84,6 +85,16 @@ def actor_restarting(name: str, reason: str, actor: bytes) -> Value:
             f"the process of actor {name} died during this call: {reason}. The actor restarts; "
             "max_task_retries=... repeats such calls",
             actor.hex(),
+        )
+    )
+
+
+def owner_died(name: str) -> Value:
+    """The process that called an actor directly died before it had the result."""
+    return as_value(
+        OwnerDiedError(
+            f"the result of {name} is lost: the process that made this call died before the call "
+            "had ended. Have a process make it that lives longer"
         )
     )
 

@@ -16,7 +16,6 @@ import select
 import signal
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,11 @@ from heliostat._core.ids import fresh
 from heliostat._core.options import NODE_ID, InitOptions
 from heliostat._engines.local import failures, notices, oom
 from heliostat._engines.local.attendant import Attendant
-from heliostat._engines.local.conn import Conn
+from heliostat._engines.local.conn import Conn, join
+from heliostat._engines.local.direct_messages import (
+    Settled,
+)
+from heliostat._engines.local.forks import LIVE
 from heliostat._engines.local.guard import Guard
 from heliostat._engines.local.launch import Exit
 from heliostat._engines.local.logs import Label, Output
@@ -36,6 +39,7 @@ from heliostat._engines.local.messages import (
     Answer,
     Answered,
     Asked,
+    Connect,
     Defined,
     Described,
     Discard,
@@ -66,17 +70,6 @@ from heliostat.exceptions import ObjectStoreFullError, RaySystemError
 
 _QUESTIONS = ("reserve", "unreserve", "describe", "records")
 _COALESCE = 64  # messages to a busy worker that may be sent together
-
-
-_LIVE: weakref.WeakSet[Hub] = weakref.WeakSet()
-
-
-def _abandon_all() -> None:
-    for hub in list(_LIVE):
-        hub.abandon()
-
-
-os.register_at_fork(after_in_child=_abandon_all)
 
 
 if TYPE_CHECKING:
@@ -138,12 +131,13 @@ class Hub:
             Spawn: self._spawn,
             Prepare: lambda command: self._pool.prepare(command.env),
             Discard: lambda command: self._pool.discard(command.env),
+            Connect: lambda command: self._dirty.update(join(self._conns, command)),
             Free: lambda command: self._memory.free(command.value),
             Kill: lambda command: self._pool.kill(command.proc, signal.SIGKILL),
             Nudge: lambda command: self._nudges.append(command.proc),
             Answer: self._answer,
         }
-        _LIVE.add(self)
+        LIVE.add(self)
         if options.runtime_env is None:
             self._perform(self._scheduler.prestart())
         self._kernel = oom.Kernel()
@@ -153,6 +147,9 @@ class Hub:
         self._watch_memory.start()
 
     # The port, as the driver's engine uses it
+
+    def expose(self, ids: Collection[bytes]) -> None:
+        """The hub knows all objects that the driver has."""
 
     def post(self, event: Any) -> None:
         """Tell the scheduler, and carry out what it says."""
@@ -168,6 +165,8 @@ class Hub:
                 guard.postpone(event)
         finally:
             guard.leave()
+
+    call = post  # this process calls every actor directly: the hub is here
 
     def ask(self, question: str, payload: Any) -> Any:
         """Ask, and have the answer at once."""
@@ -350,6 +349,8 @@ class Hub:
         elif kind is Asked and event.question in _QUESTIONS:
             self._own_answer(event)
             return
+        elif kind is Settled:
+            self._memory.announced(event.proc, *event.values)
         elif kind is Put or kind is Yielded:
             self._memory.announced(event.proc, event.value)
         self._perform(self._scheduler.handle(event, time.monotonic()))
@@ -368,9 +369,8 @@ class Hub:
         conn = self._conns.get(event.proc)
         if conn is not None:
             conn.open -= 1
-        for value in event.values:
-            if value[0] == STORED:
-                self._memory.announced(event.proc, value)
+        if any(value[0] == STORED for value in event.values):
+            self._memory.announced(event.proc, *event.values)
 
     def _perform(self, commands: list[Any]) -> None:
         handlers = self._handlers
@@ -512,7 +512,7 @@ class Hub:
 
     def _close_conn(self, conn: Conn) -> None:
         self._unwatch(conn.sock.fileno())
-        conn.sock.close()
+        conn.close()
         self._output.close(conn.proc)
 
     def _flush(self, *, lazily: bool) -> None:
@@ -533,6 +533,7 @@ class Hub:
         self._nudges.clear()
 
     def _send_out(self, conn: Conn) -> None:
+        conn.encode()
         wants = select.EPOLLIN if conn.send() else select.EPOLLIN | select.EPOLLOUT
         if wants != conn.watched and conn.sock.fileno() in self._readers:
             conn.watched = wants
@@ -546,7 +547,7 @@ class Hub:
         """In a process that the user forked: let go of everything without a word to anybody."""
         self._closed = True
         for conn in self._conns.values():
-            conn.sock.close()
+            conn.close()
         for zygote in self._pool.zygotes():
             zygote.socket.close()
         self._window.close()
@@ -593,7 +594,7 @@ class Hub:
             self._poll.close()
             self._window.close()
             os.close(self._wake)
-            _LIVE.discard(self)
+            LIVE.discard(self)
             self.store.close()
         self._guard.close()
         self._output.end()

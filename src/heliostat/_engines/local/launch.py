@@ -35,9 +35,10 @@ class Launch(NamedTuple):
 
 
 class Ends(NamedTuple):
-    """The driver's ends of a new worker: its socket, and its output."""
+    """The driver's ends of a new worker: its socket, the one for handing over others, its output."""
 
     socket: socket.socket
+    handover: socket.socket
     stdout: int
     stderr: int
 
@@ -123,6 +124,8 @@ class ZygoteProcess:
         """
         with contextlib.ExitStack() as undo:
             ours, theirs = map(undo.enter_context, socket.socketpair())
+            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            handover, taken = map(undo.enter_context, pair)
             ends: list[int] = []
             for _ in range(2):
                 ends += os.pipe()
@@ -135,11 +138,12 @@ class ZygoteProcess:
         if new:
             self._preloaded.update(new)
             self._send(("preload", new))
-        self._send(("fork", proc, dict(birth)), [theirs.fileno(), out_write, err_write])
+        self._send(("fork", proc, dict(birth)), [s.fileno() for s in (theirs, taken)] + ends[1::2])
         theirs.close()
+        taken.close()
         os.close(out_write)
         os.close(err_write)
-        return Ends(ours, out_read, err_read)
+        return Ends(ours, handover, out_read, err_read)
 
     def kill(self, proc: int, number: int) -> None:
         """Send a signal to a worker; SIGKILL goes to its whole process group."""

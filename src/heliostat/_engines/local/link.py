@@ -15,12 +15,14 @@ import signal
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from heliostat._engines.local import failures, wire
+from heliostat._engines.local.attendant import Keeper
+from heliostat._engines.local.direct import Direct
+from heliostat._engines.local.holdings import Holdings, received_with
 from heliostat._engines.local.messages import (
-    STORED,
     Answered,
     Asked,
     Blocked,
@@ -31,7 +33,6 @@ from heliostat._engines.local.messages import (
     Defined,
     Deliver,
     Dropped,
-    Drops,
     Finished,
     GiveBack,
     Make,
@@ -49,16 +50,10 @@ from heliostat._engines.local.streams import Allowance, most_bytes, window
 from heliostat._engines.local.waiting import Lead, Some, Waiter
 from heliostat.exceptions import DeadlockError, RaySystemError
 
+_COALESCE = 64  # messages in a row that may be sent together
+LENDS_S = 0.001  # a wait for direct calls that is shorter than this lends no CPUs
+REPORT_S = 0.05  # after this without work, the hub is told which direct calls have ended
 LONG_S = 1.0  # after this the hub is told what the main thread waits for
-
-
-def received_with(message: Run | Make | Call) -> list[bytes]:
-    """The objects that were lent to this process with a task or call."""
-    received = [id_ for need, value in message.needs for id_ in (need, *value[3])]
-    received.extend(message.call[3])
-    if message.call_id is not None:
-        received.append(message.call_id)
-    return received
 
 
 class Shield:
@@ -85,7 +80,13 @@ class Link:
     namespace: str
     node_id: str
 
-    def __init__(self, proc: int, sock: socket.socket, store: Store, facts: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        proc: int,
+        sockets: tuple[socket.socket, socket.socket],
+        store: Store,
+        facts: dict[str, Any],
+    ) -> None:
         self.proc = proc
         self.store = store
         self.total, self.labels = facts["total"], facts["labels"]
@@ -103,29 +104,30 @@ class Link:
         self._main = threading.main_thread().ident
         self._long_waiter: Waiter | None = None  # the main thread's, when it waits for long
         self._circle = ""  # why that can never end
-        self._mail = Waiter()
-        self._called_back = Waiter()  # misses as many values as callbacks wait for
+        self._mail, self._called_back = Waiter(), Waiter()  # the second: of all callbacks
         self._reading = self._reading_for_callbacks = False
-        self._sock = sock
+        self._sock, handover = sockets
         self._parser = wire.Parser()
         self._buffer = wire.Buffer()
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        self._lead = Lead(self._read, functools.partial(poll.poll, 0))
-        self._out: deque[Any] = deque()
+        self._hub_is_ready = [(self._sock.fileno(), select.EPOLLIN)]
+        self.poll = select.epoll()
+        self.poll.register(self._sock, select.EPOLLIN)
+        self._lead = Lead(self._read, functools.partial(self.poll.poll, 0))
+        self.out: deque[Any] = deque()
         self._sending = threading.Lock()
+        self._in_a_row = 0  # messages since somebody last waited
+        self._keeper = Keeper(self.flush)
         self._requests = iter(range(1, 1 << 62))
         self._answers: dict[int, Any] = {}
         self._waiters: dict[Any, list[Waiter]] = {}
         self._some: list[Some] = []
-        self._known: dict[bytes, Value] = {}
-        self._wanted: set[bytes] = set()
-        self._counts: dict[bytes, int] = {}
-        self._lent: dict[bytes, int] = {}
+        self.wanted: set[bytes] = set()
         self.allowances: dict[bytes, Allowance] = {}  # of the streams that are made here
-        self._dropped: deque[bytes] = deque()
-        self._lock = threading.RLock()
-        self.drop = self._dropped.append
+        self.lock = threading.RLock()
+        self.direct = Direct(self, handover)
+        self.call, self.expose = self.direct.call, self.direct.expose
+        self.held = held = Holdings(self.lock, self.direct.let_go)
+        self.own, self.adopt, self.drop = held.own, held.adopt, held.drop
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[[Any], None]]:
@@ -140,40 +142,67 @@ class Link:
             Credit: self._credit,
             Deadlocked: self._deadlocked,
             GiveBack: lambda message: self.give_back(),
-            Stop: lambda message: os._exit(0),
+            Stop: lambda message: self.direct.leave(),
             Defined: self._defined,
+            **self.direct.handlers(),
         }
 
     # Sending
 
     def post(self, event: Any) -> None:
-        """Send now."""
-        self._out.append(event)
+        """Send; soon, if more follow one another."""
+        self.out.append(event)
+        self.flush_soon()
+
+    def _post_now(self, event: Any) -> None:
+        self.out.append(event)
         self.flush()
 
     def post_later(self, event: Any) -> None:
         """Send with the next message."""
-        self._out.append(event)
+        self.out.append(event)
 
     def shielded(self) -> bool:
         """Whether the engine does something that nothing may interrupt."""
         return self.shield.depth > 0 or self._sending.locked()
 
+    def flush_soon(self) -> None:
+        """Send what there is, but several messages in a row together."""
+        self._in_a_row += 1
+        if self._in_a_row > 2 and self._in_a_row % _COALESCE:
+            self._keeper.keep()
+        else:
+            self.flush()
+
     def flush(self) -> None:
         """Send what there is; the thread that sends already takes it along."""
-        while self._out and self._sending.acquire(blocking=False):
+        direct = self.direct
+        while (self.out or direct.queued) and self._sending.acquire(blocking=False):
             try:
-                while self._out:
+                lines = direct.encode() if direct.queued else ()
+                while self.out:
                     messages = []
-                    while self._out:
-                        messages.append(self._out.popleft())
+                    while self.out:
+                        messages.append(self.out.popleft())
                     self._sock.sendall(wire.encode(messages))
+                for line in lines:  # what they refer to is in the hub now
+                    direct.send(line)
             except (BrokenPipeError, ConnectionResetError):
                 os._exit(1)  # the driver is gone
             finally:
                 self._sending.release()
             if self.cancelled:
                 self.interrupt()  # a signal in the middle of a frame had to wait
+
+    def report(self, report: Finished, message: Any) -> None:
+        """How a task or call ended, and what was lent with it and goes back; with the next flush."""
+        self.allowances.pop(message.task, None)
+        if self.direct.taken and self.direct.reply(report, message):
+            return
+        received = received_with(message)
+        if received or self.held.dropped:
+            report = Finished.of((*report[:-1], self.held.drops(received)))
+        self.out.append(report)
 
     # Asking and waiting
 
@@ -182,7 +211,7 @@ class Link:
         request = next(self._requests)
         waiter = Waiter(missing=1)
         self._waiters[request] = [waiter]
-        self.post(Asked(self.proc, request, question, payload))
+        self._post_now(Asked(self.proc, request, question, payload))
         self._lead.wait(waiter, None)
         answer = self._answers.pop(request)
         if answer.error is not None:
@@ -191,52 +220,52 @@ class Link:
 
     def values(self, ids: Sequence[bytes]) -> list[Value | None]:
         """Those that were delivered."""
-        known = self._known
+        known = self.held.known
         return [known.get(id_) for id_ in ids]
 
     def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
         """Positions of the first `count` that were delivered."""
-        known = self._known
+        known = self.held.known
         return [position for position, id_ in enumerate(ids) if id_ in known][:count]
 
     def subscribe_some(self, waiter: Some, count: int) -> None:
         """Have them delivered; the waiter misses as many as are not there yet, of `count`."""
-        with self._lock:
-            waiter.missing = count - len(waiter.ids & self._known.keys())
+        with self.lock:
+            waiter.missing = count - len(waiter.ids & self.held.known.keys())
             self._some.append(waiter)
-            new = waiter.ids - self._known.keys() - self._wanted
-            self._wanted |= new
+            new = waiter.ids - self.held.known.keys() - self.wanted
+            self.wanted |= new
         if new:
-            self.post(Wanted(self.proc, tuple(new)))
+            self._post_now(Wanted(self.proc, tuple(new)))
 
     def unsubscribe_some(self, waiter: Some) -> None:
         """The end of `subscribe_some`."""
-        with self._lock:
+        with self.lock:
             self._some.remove(waiter)
 
     def subscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
         """Have them delivered, and count the waiter down for each."""
-        with self._lock:
+        with self.lock:
             new = []
             for id_ in ids:
-                if id_ in self._known:
+                if id_ in self.held.known:
                     continue
                 self._waiters.setdefault(id_, []).append(waiter)
                 waiter.missing += 1
-                if id_ not in self._wanted:
-                    self._wanted.add(id_)
+                if id_ not in self.wanted:
+                    self.wanted.add(id_)
                     new.append(id_)
         if new:
-            self.post(Wanted(self.proc, tuple(new)))
+            self._post_now(Wanted(self.proc, tuple(new)))
         if waiter.callback is not None:
             if waiter.missing <= 0:
                 waiter.callback()
-            elif self.on_inbox is None:
-                self._read_for_callbacks()
+            else:
+                self.keep_reading(1)
 
     def unsubscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
         """Forget a waiter whose time is over."""
-        with self._lock:
+        with self.lock:
             for id_ in ids:
                 waiters = self._waiters.get(id_)
                 if waiters and waiter in waiters:
@@ -248,18 +277,21 @@ class Link:
             return True
         if not self.lends:
             return self._wait(waiter, timeout_s)
-        with self._lock:
+        if timeout_s is None and self.direct.makes(waiter.ids) and self._lead.wait(waiter, LENDS_S):
+            return True
+        with self.lock:
             self._blocked += 1
             if self._blocked == 1:
                 returned = self._unbegun() if self.busy_with_task else ()
-                self._out.append(Blocked(self.proc, returned))
+                self.out.append(Blocked(self.proc, returned))
+        self.flush()  # another thread may lead, and be asleep
         try:
             return self._wait(waiter, timeout_s)
         finally:
-            with self._lock:
+            with self.lock:
                 self._blocked -= 1
                 if not self._blocked:
-                    self._out.append(Resumed(self.proc))
+                    self.out.append(Resumed(self.proc))
             self.flush()
 
     def _wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
@@ -272,13 +304,16 @@ class Link:
             return self._lead.wait(waiter, timeout_s)
         if self._lead.wait(waiter, LONG_S):
             return True
-        self._out.append(Waits(self.proc, tuple(waiter.ids)))
-        self._long_waiter = waiter
+        self.expose(tuple(waiter.ids))
+        self.direct.report()
+        self._long_waiter = waiter  # before another thread can read the answer
+        self.out.append(Waits(self.proc, tuple(waiter.ids)))
+        self.flush()  # that other thread may lead, and be asleep
         try:
             self._lead.wait(waiter, None)
         finally:
             self._long_waiter = None
-            self._out.append(Waits(self.proc, ()))
+            self.out.append(Waits(self.proc, ()))
         circle, self._circle = self._circle, ""
         if circle:
             raise DeadlockError(f"this wait would never end, for it waits for itself:\n{circle}")
@@ -291,18 +326,22 @@ class Link:
             waiter.missing = 0
             waiter.wake()
 
-    def _read_for_callbacks(self) -> None:
-        """Somebody is to be called back, and the main thread may be busy: another one reads."""
-        with self._lock:
-            self._called_back.missing += 1
-            if not self._reading_for_callbacks:
+    def keep_reading(self, change: int) -> None:
+        """So many more things have to be read soon, and the main thread may be busy."""
+        if self.on_inbox is not None:
+            return  # the event loop reads
+        with self.lock:
+            self._called_back.missing += change
+            if self._called_back.missing <= 0:
+                self._called_back.wake()
+            elif not self._reading_for_callbacks:
                 self._reading_for_callbacks = True
                 threading.Thread(target=self._attend, name="heliostat-link", daemon=True).start()
 
     def _attend(self) -> None:
         while True:
             self._lead.wait(self._called_back, None)
-            with self._lock:
+            with self.lock:
                 if self._called_back.missing <= 0:
                     self._reading_for_callbacks = False
                     return
@@ -311,7 +350,7 @@ class Link:
 
     def when_credited(self, allowance: Allowance, resume: Callable[[], object]) -> bool:
         """Call back once the stream may go on; False if it may at once."""
-        with self._lock:
+        with self.lock:
             if not allowance.exhausted():
                 return False
             allowance.resume = resume
@@ -333,7 +372,7 @@ class Link:
         allowance = self.allowances.get(message.task)
         if allowance is None:
             return
-        with self._lock:
+        with self.lock:
             allowance.credit(message.items, message.size)
             resume = None if allowance.exhausted() else allowance.resume
         if resume is not None:
@@ -343,8 +382,11 @@ class Link:
     def wait_for_work(self) -> None:
         """The main thread is idle: read until there is something to run."""
         self._mail.missing = 1
-        if not self.inbox:
-            self._lead.wait(self._mail, None)
+        if self.inbox:
+            return
+        if self.direct.rows and not self._lead.wait(self._mail, REPORT_S):
+            self.direct.report()
+        self._lead.wait(self._mail, None)
 
     def _unbegun(self) -> tuple[bytes, ...]:
         tasks: list[bytes] = []
@@ -354,26 +396,35 @@ class Link:
             tasks.append(message.task)
             self.allowances.pop(message.task, None)
             received.extend(received_with(message))
-        drops = self.drops(received) if received else ()
+        drops = self.held.drops(received) if received else ()
         if drops:
-            self._out.append(Dropped(self.proc, drops))
+            self.out.append(Dropped(self.proc, drops))
         return tuple(tasks)
 
     def give_back(self) -> None:
         """Return the tasks that have not begun, and report what is done."""
         if self.busy_with_task:
-            self._out.append(Returned(self.proc, self._unbegun()))
+            self.out.append(Returned(self.proc, self._unbegun()))
         self.flush()
 
     # Reading
 
     def _read(self, timeout_s: float | None) -> None:
+        self._in_a_row = 0
         self.flush()
-        if timeout_s is not None and not select.select([self._sock], [], [], timeout_s)[0]:
+        if timeout_s is None and not self.direct.lines:
+            ready = self._hub_is_ready
+        else:
+            ready = self.poll.poll(timeout_s)
+        if not ready:
             return
         self._reading = True
         try:
-            self._take(self._buffer.receive(self._sock))
+            for fd, events in ready:
+                if fd == self._sock.fileno():
+                    self._take(self._buffer.receive(self._sock))
+                else:
+                    self.direct.read(fd, events)
         finally:
             self._reading = False
         self.flush()
@@ -381,7 +432,7 @@ class Link:
 
     def read_mail(self) -> None:
         """Take what has arrived without waiting, unless this thread is in the middle of that."""
-        if self._reading:
+        if self._reading or self.direct.deferred():
             return
         self._lead.try_read(0)
 
@@ -392,20 +443,25 @@ class Link:
             self._handlers[type(message)](message)
 
     def fileno(self) -> int:
-        """For an event loop that watches the socket."""
-        return self._sock.fileno()
+        """For an event loop that watches the sockets."""
+        return self.poll.fileno()
 
     def _work(self, message: Any) -> None:
         for id_, value in message.needs:
-            self._receive(id_, value)
-        self._receive(message.call_id, message.call)
+            self.held.receive(id_, value)
+        self.held.receive(message.call_id, message.call)
         if type(message) is not Make and message.num_returns < 0:
             most = most_bytes(self.store.capacity)
             self.allowances[message.task] = Allowance(window(message.num_returns), most)
-        self.inbox.append(message)
-        if self._blocked and self.busy_with_task:  # sent before the hub knew
-            self._out.append(Returned(self.proc, self._unbegun()))
+        if type(message) is Call and message.line and self.direct.comes_later(message):
             return
+        self.enqueue(message)
+        if self._blocked and self.busy_with_task:  # sent before the hub knew
+            self.out.append(Returned(self.proc, self._unbegun()))
+
+    def enqueue(self, message: Any) -> None:
+        """A task or call to run."""
+        self.inbox.append(message)
         self._mail.missing = 0
         if self.on_inbox is not None:
             self.on_inbox()
@@ -417,25 +473,28 @@ class Link:
 
     def _delivered(self, message: Deliver) -> None:
         id_, value = message
-        with self._lock:
-            self._known[id_] = value
-            self._wanted.discard(id_)
-            self._lent[id_] = self._lent.get(id_, 0) + 1
+        with self.lock:
+            self.held.known[id_] = value
+            self.held.lent(id_)
             for ref in value[3]:
-                self._lent[ref] = self._lent.get(ref, 0) + 1
+                self.held.lent(ref)
+            self.arrived(id_)
+
+    def arrived(self, id_: bytes) -> None:
+        """A value is there: wake who waits for it."""
+        with self.lock:
+            self.wanted.discard(id_)
             waiters = self._waiters.pop(id_, ())
             for some in self._some:
                 some.came(id_)
-            if not waiters and not self._counts.get(id_):  # whoever wanted it has given up
-                self._dropped.append(id_)
+            if not waiters and not self.held.refers(id_):  # whoever wanted it has given up
+                self.held.drop(id_)
         for waiter in waiters:
             waiter.missing -= 1
             if waiter.missing <= 0:
                 if waiter.callback is not None:
                     waiter.callback()
-                    if self.on_inbox is None:
-                        self._called_back.missing -= 1
-                        self._called_back.wake()
+                    self.keep_reading(-1)
                 else:
                     waiter.wake()
 
@@ -446,20 +505,13 @@ class Link:
             waiter.wake()
 
     def _cancel(self, message: Cancel) -> None:
+        self.direct.cancel(message)
         for queued in self.inbox:
             if queued.task == message.task:
                 self.inbox.remove(queued)
                 self.allowances.pop(queued.task, None)
-                self._out.append(
-                    Finished(
-                        self.proc,
-                        queued.task,
-                        (failures.cancelled(""),),
-                        1,
-                        0.0,
-                        self.drops(received_with(queued)),
-                    )
-                )
+                fields = self.proc, queued.task, (failures.cancelled(""),), 1, 0.0, ()
+                self.report(Finished(*fields), queued)
                 return
         self.cancelled.add(message.task)
         allowance = self.allowances.get(message.task)
@@ -474,62 +526,12 @@ class Link:
         self.read_mail()
         return task in self.cancelled
 
-    # Counting: what this process was lent goes back when nothing here refers to it
-
-    def own(self, id_: bytes) -> None:
-        """A first reference to something that the hub counts as lent to this process."""
-        with self._lock:
-            self._counts[id_] = self._counts.get(id_, 0) + 1
-            self._lent[id_] = self._lent.get(id_, 0) + 1
-
-    def adopt(self, id_: bytes) -> None:
-        """One more reference or view."""
-        with self._lock:
-            self._counts[id_] = self._counts.get(id_, 0) + 1
-
-    def _receive_ids(self, ids: Iterable[bytes]) -> None:
-        with self._lock:
-            for id_ in ids:
-                self._lent[id_] = self._lent.get(id_, 0) + 1
-
-    def _receive(self, id_: bytes | None, value: Value) -> None:
-        """A value came with a task: its memory and the references inside were lent with it."""
-        if value[0] == STORED and id_ is not None:
-            self._receive_ids((id_,))
-        if value[3]:
-            self._receive_ids(value[3])
-
-    def drops(self, received: Iterable[bytes] = ()) -> Drops:
-        """What goes back now: dropped references, and of `received` what nobody here refers to."""
-        gone: list[tuple[bytes, int]] = []
-        with self._lock:
-            touched = list(received)
-            while self._dropped:
-                id_ = self._dropped.popleft()
-                self._counts[id_] = self._counts.get(id_, 0) - 1
-                touched.append(id_)
-            for id_ in touched:
-                if self._counts.get(id_, 0) > 0:
-                    continue
-                self._counts.pop(id_, None)
-                value = self._known.pop(id_, None)
-                if value is not None and value[3]:  # lent with it, and perhaps never looked at
-                    touched.extend(value[3])
-                times = self._lent.pop(id_, 0)
-                if times:
-                    gone.append((id_, times))
-        return tuple(gone)
-
-    def has_dropped(self) -> bool:
-        """Whether something may go back."""
-        return bool(self._dropped)
-
     def sweep(self) -> None:
         """Give back what was dropped, with the next message."""
-        if self._dropped:
-            drops = self.drops()
+        if self.held.dropped:
+            drops = self.held.drops()
             if drops:
-                self._out.append(Dropped(self.proc, drops))
+                self.out.append(Dropped(self.proc, drops))
 
     def reset(self) -> None:
         """Refuse: it would end the caller."""

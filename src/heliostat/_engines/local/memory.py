@@ -38,10 +38,11 @@ class Memory:
         self._reserved[proc].discard(offset)
         self.arena.free(offset)
 
-    def announced(self, proc: int, value: Value) -> None:
-        """The value was written; from now on references keep it."""
-        if value[0] == STORED:
-            self._reserved[proc].discard(value[1])
+    def announced(self, proc: int, *values: Value) -> None:
+        """The values were written; from now on references keep them."""
+        for value in values:
+            if value[0] == STORED:
+                self._reserved[proc].discard(value[1])
 
     def free(self, value: Value) -> None:
         """Nobody refers to the value any more."""

@@ -132,6 +132,8 @@ class Called(Message):
     needs: tuple[bytes, ...]
     parent: bytes | None
     group: str
+    line: int  # the caller has called the actor directly by this line; 0: it has not
+    after: int  # how many calls it made by that line before this one
 
 
 class Grouped(Message):
@@ -390,6 +392,8 @@ class Call(Message):
     slots: tuple[int | str, ...]
     needs: tuple[tuple[bytes, Value], ...]
     group: str
+    line: int
+    after: int
 
 
 class Deliver(Message):
@@ -411,6 +415,7 @@ class Cancel(Message):
     """Interrupt this task if it runs."""
 
     task: bytes
+    recursive: bool
 
 
 class Deadlocked(Message):
@@ -477,6 +482,15 @@ class Nudge(Message):
     proc: int
 
 
+class Connect(Message):
+    """Join two workers by a line, so that the one can call the actor in the other."""
+
+    caller: int
+    callee: int
+    line: int
+    actor: bytes
+
+
 class Kill(Message):
     """End a worker process now."""
 
@@ -505,4 +519,4 @@ class Answer(Message):
     error: Any
 
 
-Command = Spawn | Prepare | Discard | Send | Nudge | Kill | Resolve | Free | Answer
+Command = Spawn | Prepare | Discard | Send | Nudge | Connect | Kill | Resolve | Free | Answer

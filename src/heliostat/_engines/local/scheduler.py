@@ -18,6 +18,7 @@ from heliostat._core.resources import Supply
 from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.actor_scheduler import ActorScheduler
+from heliostat._engines.local.direct_scheduler import DirectScheduler
 from heliostat._engines.local.durations import Durations
 from heliostat._engines.local.environment_scheduler import EnvironmentScheduler
 from heliostat._engines.local.group_scheduler import GroupScheduler
@@ -68,12 +69,12 @@ class Scheduler:
         self.streams = StreamScheduler(self, capacity)
         self.staff = WorkerScheduler(self)
         self.groups = GroupScheduler(self)
+        self.direct = DirectScheduler(self)
         self.environments = EnvironmentScheduler(self)
-        self._handlers.update(self.actors.handlers())
-        self._handlers.update(self.streams.handlers())
-        self._handlers.update(self.staff.handlers())
-        self._handlers.update(self.groups.handlers())
-        self._handlers.update(self.environments.handlers())
+        for part in (
+            self.actors, self.streams, self.staff, self.groups, self.direct, self.environments,
+        ):  # fmt: skip
+            self._handlers.update(part.handlers())
         self._questions = {**self.actors.questions(), **self.groups.questions()}
 
     def handle(self, event: Any, now: float) -> list[Command]:
@@ -272,7 +273,7 @@ class Scheduler:
             worker.heard = self.now
         if task is None or worker is None or task.worker is not worker:
             self.free_unused(event.values)
-            self._give_back(event.proc, event.drops)
+            self.give_back(event.proc, event.drops)
             return  # late news of an attempt that was given up
         self.note_end(task, event.proc, event.seconds, event.failure)
         if task.actor is not None:
@@ -282,7 +283,7 @@ class Scheduler:
             worker.tasks.remove(task)
             task.worker = None
             self.conclude(task, event)
-        self._give_back(event.proc, event.drops)
+        self.give_back(event.proc, event.drops)
         if task.actor is None:
             self._next_for(worker, task)
 
@@ -353,6 +354,8 @@ class Scheduler:
             self.owned.objects.pop(task.id, None)
         if task.holds:
             self.owned.release(task.holds)
+        if self.direct.switching:
+            self.direct.call_ended(task)
 
     def _next_for(self, worker: WorkerState, last: Task) -> None:
         """More tasks like the last one for a worker that runs out of them; or it is free."""
@@ -463,9 +466,10 @@ class Scheduler:
         return stream is not None and stream.num_returns < 0
 
     def _dropped(self, event: m.Dropped) -> None:
-        self._give_back(event.proc, event.drops)
+        self.give_back(event.proc, event.drops)
 
-    def _give_back(self, proc: int, drops: Iterable[tuple[bytes, int]]) -> None:
+    def give_back(self, proc: int, drops: Iterable[tuple[bytes, int]]) -> None:
+        """A process has no use for these any more."""
         if proc == DRIVER:
             for id_, times in drops:
                 self.owned.drop(id_, times)
@@ -505,7 +509,7 @@ class Scheduler:
                 if child in self.tasks:
                     self.cancel_task(self.tasks[child], event)
         if task.state == "running":
-            self._cancel_running(task, force=event.force)
+            self._cancel_running(task, force=event.force, recursive=event.recursive)
             return
         self.withdraw(task, failures.cancelled(task.name))
 
@@ -526,14 +530,14 @@ class Scheduler:
                 if not waiting:
                     del self.waiting[need]
 
-    def _cancel_running(self, task: Task, *, force: bool) -> None:
+    def _cancel_running(self, task: Task, *, force: bool, recursive: bool = False) -> None:
         worker = task.worker
         task.cancelled = True
         if force and task.actor is None:
             worker.killed = "it was ended by cancel(force=True)"
             self.out.append(m.Kill(worker.proc))
         else:
-            self.out.append(m.Send(worker.proc, m.Cancel(task.id)))
+            self.out.append(m.Send(worker.proc, m.Cancel(task.id, recursive)))
             self.out.append(m.Nudge(worker.proc))
 
     def deadline(self) -> float | None:
@@ -575,3 +579,4 @@ class Scheduler:
         self.actors.check()
         self.groups.check()
         self.environments.check()
+        self.direct.check()

@@ -36,6 +36,8 @@ class Task:
         "actor",
         "cancelled",
         "children",
+        "direct",
+        "ended",
         "env",
         "event",
         "gpus",
@@ -75,6 +77,8 @@ class Task:
         self.worker: Any = None
         self.gpus: tuple[int, ...] = ()
         self.cancelled = False
+        self.direct = 0  # the process that made this call without the hub, until it is settled
+        self.ended = False  # such a call has ended, and its result is on the way to its caller
         self.stream: Stream | None = None
         self.since = 0.0  # when it was given to its worker
         self.state = "waiting"

@@ -215,6 +215,8 @@ class _Search:
 
     def _runs_on(self, task: Task, actor: Actor | None) -> bool:
         worker = task.worker
+        if task.direct and (task.ended or worker.proc not in self._scheduler.workers):
+            return True  # its caller is about to hear
         first = self._scheduler.running_in(worker)
         if first is not None and first is not task and not overlaps(actor):
             # A worker of tasks gives back what it has not begun when the first one waits.

@@ -1,7 +1,7 @@
 """bytes <-> messages. The parser never touches a socket.
 
 A frame is a length (4 bytes, little endian) and a marshalled list of tuples, each a message's
-number in `messages.WIRE` and its fields. marshal is the fastest format for builtins that Python
+number in `WIRE` and its fields. marshal is the fastest format for builtins that Python
 has; both ends are the same interpreter and the same user, joined by a private socketpair.
 """
 
@@ -13,8 +13,9 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from heliostat._engines.local.messages import WIRE
+from heliostat._engines.local import direct_messages, messages
 
+WIRE = messages.WIRE + direct_messages.WIRE
 _LENGTH = struct.Struct("<I")
 _NUMBER = {kind: number for number, kind in enumerate(WIRE)}
 
@@ -55,13 +56,13 @@ class Parser:
         if self._rest:
             data = self._rest + data
         start, end = 0, len(data)
-        messages: list[Any] = []
+        found: list[Any] = []
         while end - start >= 4:
             (length,) = _LENGTH.unpack_from(data, start)
             if end - start - 4 < length:
                 break
             start += 4 + length
             for fields in marshal.loads(memoryview(data)[start - length : start]):
-                messages.append(WIRE[fields[0]].of(fields[1:]))  # noqa: PERF401 - not slower
+                found.append(WIRE[fields[0]].of(fields[1:]))  # noqa: PERF401 - not slower
         self._rest = data[start:]
-        return messages
+        return found

@@ -1,4 +1,4 @@
-"""The worker process: receive, run, reply. Tasks, and actors of every kind (see `actor_loop`)."""
+"""The worker process: receive, run, reply. Tasks, and actors of every kind (see `actor_loop`, `actor_threads`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from heliostat import _faults
 from heliostat._core import session
-from heliostat._core.actors import ActorExit, find_method
+from heliostat._core.actors import ActorExit, find_method, is_async
 from heliostat._core.arguments import fill
 from heliostat._core.engine import Running
 from heliostat._core.options import UNIT, InitOptions
@@ -25,7 +25,7 @@ from heliostat._core.outcomes import retries, spread, task_error
 from heliostat._engines.local import failures, stamps
 from heliostat._engines.local.birth import call_hook
 from heliostat._engines.local.engine import RUNNING, LocalEngine
-from heliostat._engines.local.link import Link, received_with
+from heliostat._engines.local.link import Link
 from heliostat._engines.local.messages import (
     ERROR,
     Call,
@@ -217,20 +217,12 @@ class Worker:
 
     def reply(self, report: Finished, message: Any, *, more: bool) -> None:
         """Send the report with what goes back; soon, if more work is waiting here."""
-        self.reply_later(report, message)
+        self.link.report(report, message)
         if more:
             self._flush_if_due()
         else:
             self._flushed = time.perf_counter()
             self.link.flush()
-
-    def reply_later(self, report: Finished, message: Any) -> None:
-        """The report, with what goes back, for the next flush."""
-        self.link.allowances.pop(message.task, None)
-        received = received_with(message)
-        if received or self.link.has_dropped():
-            report = Finished.of((*report[:-1], self.link.drops(received)))
-        self.link.post_later(report)
 
     def _flush_if_due(self) -> None:
         now = time.perf_counter()
@@ -271,9 +263,16 @@ class Worker:
             self._serve(message.concurrency, dict(message.groups))
 
     def _serve(self, concurrency: int, groups: dict[str, int]) -> None:
-        from heliostat._engines.local import actor_loop  # noqa: PLC0415 - asyncio is slow to load
+        """In the way the class asks for; returns at once for one call at a time."""
+        # Each is loaded by who needs it: asyncio takes longer to load than an actor to start.
+        if is_async(type(self.actor)):
+            from heliostat._engines.local import actor_loop  # noqa: PLC0415 - as said
 
-        actor_loop.serve(self, concurrency, groups)
+            actor_loop.serve(self, concurrency, groups)
+        elif concurrency > 1 or groups:
+            from heliostat._engines.local import actor_threads  # noqa: PLC0415 - as said
+
+            actor_threads.serve(self, concurrency, groups)
 
     def enter_call(self, message: Call) -> str:
         """Tell what runs in this thread or asyncio task; the name of the call."""
@@ -296,6 +295,7 @@ class Worker:
         """The actor ends on its own wish."""
         assert self.actor_id is not None
         self.link.post(Exiting(self.link.proc, self.actor_id))
+        self.link.direct.finish()
         _flush_streams()
         os._exit(0)
 
@@ -370,19 +370,19 @@ def _flush_streams() -> None:
 
 def main(
     proc: int,
-    sock: socket.socket,
+    sockets: tuple[socket.socket, socket.socket],
     segment: int,
     facts: dict[str, Any],
     birth: Mapping[str, Any],
 ) -> NoReturn:
-    """Be worker number `proc`, joined to the hub by `sock`."""
+    """Be worker number `proc`, joined to the hub by the first of `sockets`; see `direct`."""
     if facts["faults"]:
         _faults.parse(facts["faults"])
     _faults.forked(proc)
     store = Store(segment, facts["capacity"])
     threads = Threads(facts["threads"])
     threads.keep(birth.get("variables", {}))
-    worker = Worker(Link(proc, sock, store, facts), threads, birth)
+    worker = Worker(Link(proc, sockets, store, facts), threads, birth)
     session.attach(worker.engine)
     signal.signal(MAIL, worker.on_mail)
     signal.siginterrupt(MAIL, False)

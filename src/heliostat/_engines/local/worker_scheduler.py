@@ -141,6 +141,7 @@ class WorkerScheduler:
             task.worker = None
             error = worker.doom or failures.crashed(task.name, worker.killed)
             self._attempt_lost(task, error, begun=position == 0)
+        scheduler.direct.process_lost(event.proc)
         if worker.actor is not None:
             scheduler.actors.worker_lost(worker)
         scheduler.owned.forget(event.proc)

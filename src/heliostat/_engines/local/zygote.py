@@ -85,7 +85,7 @@ class Zygote:
     def _obey(self) -> bool:
         """Carry out one message; False when the driver is gone."""
         try:
-            data, fds, _, _ = socket.recv_fds(self._control, 1 << 20, 3)
+            data, fds, _, _ = socket.recv_fds(self._control, 1 << 20, 4)
         except ConnectionResetError:
             return False
         if not data:
@@ -154,7 +154,7 @@ class Zygote:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._control.close()
-        link, out, err = fds
+        link, handover, out, err = fds
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.close(out)
@@ -162,7 +162,8 @@ class Zygote:
         sys.stdout, sys.stderr = Stamped(1), Stamped(2)
         _reseed()
         be_born(birth)
-        worker.main(proc, socket.socket(fileno=link), self._segment, self._facts, birth)
+        sockets = socket.socket(fileno=link), socket.socket(fileno=handover)
+        worker.main(proc, sockets, self._segment, self._facts, birth)
 
     def _bury(self) -> None:
         while True:
