@@ -18,6 +18,7 @@ WHOLE = "a stream is drained when its task is called"
 EXCUSES: dict[str, tuple[str, ...]] = {
     ENDED: (
         "test_get_runs_into_its_timeout",
+        "test_a_constructor_that_hangs_can_be_waited_for_and_killed",
         "test_what_comes_after_a_worker_gave_up_is_let_go",
         "test_an_actor_found_by_name_lives_on_when_its_first_handle_is_gone",
         "test_wait_sees_what_is_ready_first",
@@ -74,6 +75,7 @@ EXCUSES: dict[str, tuple[str, ...]] = {
         "test_a_dead_worker_without_retries_is_an_error_that_says_how_it_died",
         "test_a_dead_worker_is_retried",
         "test_max_retries_bounds_the_attempts",
+        "test_an_actor_that_dies_in_each_construction_is_restarted_so_often_and_no_more",
         "test_a_stopped_worker_is_replaced",
         "test_a_stopped_worker_without_retries_is_an_error_that_says_so",
         "test_a_worker_that_is_stopped_for_a_moment_goes_on",

@@ -12,6 +12,8 @@ import heliostat as ray
 from heliostat._core.fault_plan import ACTIONS, PLACES, parse
 from heliostat.exceptions import ActorDiedError, WorkerCrashedError
 from heliostat.testing._session import Tally
+from heliostat.testing.clock import until
+from heliostat.util import state
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +145,24 @@ def test_the_same_seed_strikes_the_same_tasks(tmp_path: Path) -> None:
 
     assert strikes(1) == strikes(1) != strikes(2)
     assert 2 < sum(strikes(1)) < 18
+
+
+@pytest.mark.parametrize("place", ["task", "code", "result", "write"])
+def test_no_object_is_torn_wherever_its_worker_dies(place: str) -> None:
+    @ray.remote(max_retries=-1)
+    def large(x: int) -> bytes:
+        return bytes([x]) * 1_000_000
+
+    @ray.remote(max_retries=-1)
+    def measure(value: bytes) -> tuple[int, int]:
+        return len(value), sum(value)
+
+    ray.init(num_cpus=2, object_store_memory=64 << 20, faults=[f"kill:{place}:0.1"], fault_seed=3)
+    for _ in range(2):  # what dead workers had reserved has come back
+        refs = [measure.remote(large.remote(n)) for n in range(40)]
+        assert ray.get(refs, timeout=120) == [(1_000_000, n * 1_000_000) for n in range(40)]
+    del refs
+    until(lambda: not state.list_objects(), "no object is left")
 
 
 def test_work_that_may_be_retried_gets_through(tmp_path: Path) -> None:

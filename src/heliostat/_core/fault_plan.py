@@ -20,6 +20,7 @@ PLACES = {
     "call": "worker.call",
     "code": "worker.code",
     "result": "worker.result",
+    "write": "store.write",
 }
 
 

@@ -47,6 +47,7 @@ DEATHS: dict[str, tuple[Callable[[], object], str]] = {
     "sigkill": (_kill_self, r"SIGKILL|signal 9"),
     "_exit": (lambda: os._exit(7), r"\b7\b"),
     "segfault": (_segfault, r"SIGSEGV|signal 11"),
+    "abort": (os.abort, r"SIGABRT|signal 6"),
     "sys.exit": (lambda: sys.exit(3), r"\b3\b"),
 }
 

@@ -9,7 +9,7 @@ segv     SIGSEGV                       call     before a call of an actor
 stop     SIGSTOP                       code     before the user's code; kill, segv and stop strike
 exit     os._exit(1)                            some milliseconds into it
 raise    RuntimeError                  result   before the outcome is written
-delay    50 ms; delay=0.2: 200 ms
+delay    50 ms; delay=0.2: 200 ms      write    when memory for a large value is reserved
 ```
 
 How often is a probability, `0.1`, or `#3`: the third time in each worker process. The same seed

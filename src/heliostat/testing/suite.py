@@ -11,6 +11,7 @@ from heliostat.testing._asynchrony import AsynchronyTests
 from heliostat.testing._backpressure import BackpressureTests
 from heliostat.testing._borrowing import BorrowTests
 from heliostat.testing._callers import CallerTests
+from heliostat.testing._constructors import ConstructorTests
 from heliostat.testing._dynamic import DynamicTests
 from heliostat.testing._environments import EnvironmentTests
 from heliostat.testing._errors import ErrorTests
@@ -42,6 +43,7 @@ class EngineTests(
     GraphTests,
     QueueTests,
     ActorTests,
+    ConstructorTests,
     AsynchronyTests,
     ResourceTests,
     PlacementTests,

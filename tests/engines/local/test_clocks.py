@@ -1,0 +1,30 @@
+"""Time is monotonic where something is decided: the clock on the wall may jump, and a machine sleep."""
+
+import ast
+from pathlib import Path
+
+from heliostat._engines import local
+
+FOLDER = Path(local.__file__).parent
+PURE = (
+    "actor_scheduler", "actors", "durations", "failures", "group_scheduler", "groups", "ownership",
+    "reset", "scheduler", "streams", "tasks", "waits", "worker_scheduler",
+)  # fmt: skip
+WALL = {"time.time", "time.localtime", "datetime.now", "datetime.utcnow"}
+
+
+def calls(path: Path) -> set[str]:
+    """The names of what a file calls, as it writes them."""
+    tree = ast.parse(path.read_text())
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def test_what_decides_reads_no_clock() -> None:
+    for name in PURE:
+        assert not {call for call in calls(FOLDER / f"{name}.py") if call.startswith("time.")}, name
+
+
+def test_the_clock_on_the_wall_is_for_showing_only() -> None:
+    # `Hub.records` turns monotonic times into dates for people.
+    found = {path.name for path in FOLDER.glob("*.py") if calls(path) & WALL}
+    assert found == {"hub.py"}
