@@ -237,9 +237,9 @@ class Simulation(World):
                 [
                     self.submit, self.put, self.let_go, self.open, self.take_item, self.await_end,
                     self.cancel, self.create, self.call, self.kill_actor, self.wait_a_little,
-                    self.submit_many,
+                    self.submit_many, self.group, self.ungroup,
                 ],
-                [8, 2, 5, 2, 3, 1, 2, 2, 6, 0.5, 1, 0.7],
+                [8, 2, 5, 2, 3, 1, 2, 2, 6, 0.5, 1, 0.7, 0.7, 0.7],
             )[0]()  # fmt: skip
         elif draw < 1 - self.danger:
             self.move(self.random.choice(busy))

@@ -115,6 +115,7 @@ class World:
         self.refs: Counter[bytes] = Counter()  # the driver's
         self.streams: Counter[bytes] = Counter()  # items that the driver took
         self.actors: set[bytes] = set()
+        self.groups: list[bytes] = []  # of bundles
         self.roots: dict[bytes, bytes] = {}  # task -> the driver's task that it comes from
         self.parents: dict[bytes, bytes] = {}  # what a task asked for -> the task
         self.asked: set[bytes] = set()  # tasks and calls, each of which has to end
@@ -147,6 +148,7 @@ class World:
             if actor.maker.id not in scheduler.tasks:
                 holders.update(actor.maker.holds)
             holders[actor.id] += actor.created.detached and actor.state != "dead"
+        holders.update(scheduler.groups.groups.keys())
         for entry in scheduler.owned.objects.values():
             holders.update(entry.value[3] if entry.value is not None else ())
             holders.update(entry.items or ())
@@ -249,12 +251,14 @@ class World:
         return [nth(task, n) for n in range(num_returns)] if num_returns >= 0 else [task]
 
     def submitted(self, proc: int, task: bytes, **fields: Any) -> Any:
-        shape = self.random.choice(SHAPES)
+        shape, place = self.random.choice(SHAPES), None
+        if self.groups and proc == m.DRIVER and self.random.random() < 0.3:
+            shape, place = ONE_CPU, (self.random.choice(self.groups), -1, False)
         self.asked.add(task)
         return make(
             m.Submitted, proc=proc, task=task, key=repr(shape).encode(), shape=shape,
             retries=self.random.choice([0, 1, -1]), max_calls=self.random.choice([0] * 9 + [2]),
-            env=self.random.choice([b""] * 5 + [b"env"]), **fields,
+            env=self.random.choice([b""] * 5 + [b"env"]), place=place, **fields,
         )  # fmt: skip
 
     def called(self, proc: int, task: bytes, actor: bytes, **fields: Any) -> Any:
@@ -296,6 +300,17 @@ class World:
             fields = {"shape": ONE_CPU, "retries": 1, "key": b"short", "num_returns": 1}
             self.tell(make(m.Submitted, proc=m.DRIVER, task=task, **fields))
             self.driver_owns(task, 1)
+
+    def group(self) -> None:
+        """A placement group of one or two bundles with a CPU each."""
+        bundles = (ONE_CPU,) * self.random.randint(1, 2)
+        grouped = m.Grouped(m.DRIVER, self.fresh(), bundles, "PACK", "", "", False, NOTHING)
+        self.groups.append(grouped.id)
+        self.tell(m.Asked(m.DRIVER, 0, "group", tuple(grouped)))
+
+    def ungroup(self) -> None:
+        if self.groups:
+            self.tell(m.Ungrouped(self.random.choice(self.groups)))
 
     def driver_owns(self, task: bytes, num_returns: int) -> None:
         self.refs.update(self.results(task, num_returns))

@@ -33,6 +33,9 @@ def end(simulation: Simulation) -> None:
     simulation.settle()
     simulation.drop_all()
     simulation.settle()
+    for group in simulation.groups:
+        simulation.tell(m.Ungrouped(group))
+    simulation.settle()
     if scheduler.tasks or scheduler.actors.actors:
         # Detached actors live on; and users can lock themselves up: a task wants the CPUs of an
         # actor that it keeps alive.
@@ -52,7 +55,11 @@ def nothing_is_left(simulation: Simulation) -> None:
     assert not scheduler.waiting, "tasks that wait for what will never come"
     assert not any(scheduler.ready.values()), "tasks that wait for resources that are free"
     assert scheduler.resources.free == TOTAL, "resources that nobody holds"
-    held = {id_.hex(): entry.count for id_, entry in scheduler.owned.objects.items()}
+    held = {
+        id_.hex(): entry.count
+        for id_, entry in scheduler.owned.objects.items()
+        if id_ not in simulation.groups
+    }
     assert not held, f"objects that nobody holds: {held}"
     assert not scheduler.actors.names
     assert simulation.freed == simulation.stored, "memory that nobody can read"
