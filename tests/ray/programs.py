@@ -1,8 +1,8 @@
 """Small Core programs, to run under Ray and under Heliostat and compare what comes of them.
 
 Run as a script, `python programs.py ray` or `python programs.py heliostat`, so that workers need
-no module of ours. Each program takes the library and returns what JSON can say; what it raises is
-its outcome too. The last line of the output is a JSON object: program -> outcome.
+no module of ours; further arguments name the programs to run. Each takes the library and returns
+what JSON can say; what it raises is its outcome too. A line `["program", outcome]` tells of each.
 """
 
 import asyncio
@@ -847,7 +847,7 @@ def give_up(number, frame):
     raise TimeoutError("the program took too long")
 
 
-def main(library):
+def main(library, names):
     ray = importlib.import_module(library)
     for lazy in ("util", "exceptions", "actor"):
         importlib.import_module(f"{library}.{lazy}")
@@ -856,14 +856,14 @@ def main(library):
         options["include_dashboard"] = False
     ray.init(**options)
     signal.signal(signal.SIGALRM, give_up)
-    outcomes = {}
-    for name, function in PROGRAMS.items():
+    for name in names or PROGRAMS:
+        function = PROGRAMS[name]
         signal.alarm(MOST_S)
-        outcomes[name] = raised(lambda function=function: json.dumps(function(ray)))
+        outcome = raised(lambda function=function: json.dumps(function(ray)))
         signal.alarm(0)
+        print(json.dumps([name, outcome]), flush=True)
     ray.shutdown()
-    print(json.dumps(outcomes))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:])
