@@ -74,6 +74,8 @@ _SELDOM = {
 }
 _LAZY = (
     "data",
+    "experimental",
+    "job_submission",
     "train",
     "tune",
     "serve",

@@ -1,5 +1,6 @@
-"""Public home of get_runtime_context, and of the session's records."""
+"""Public home of get_runtime_context, of the session's records, and of what `util.metrics` writes to."""
 
 from heliostat._core.context import RuntimeContext, get_runtime_context, records
+from heliostat._core.tally import Series
 
-__all__ = ["RuntimeContext", "get_runtime_context", "records"]
+__all__ = ["RuntimeContext", "Series", "get_runtime_context", "records"]

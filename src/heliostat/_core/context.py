@@ -10,6 +10,7 @@ from heliostat._core.engine import Running
 from heliostat._core.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
 from heliostat._core.options import UNIT
 from heliostat._core.session import current_engine
+from heliostat._core.tally import PENDING
 
 if TYPE_CHECKING:
     from heliostat._core.runtime_env import RuntimeEnv
@@ -224,8 +225,8 @@ def records(kind: str) -> list[dict[str, Any]]:
     """Rows about the session, as `heliostat.util.state` shows them.
 
     Args:
-        kind: "tasks", "actors", "objects", "workers", "placement_groups" or "logs" (the last lines
-            that each worker has printed).
+        kind: "tasks", "actors", "objects", "workers", "placement_groups", "metrics" or "logs" (the
+            last lines that each worker has printed).
 
     Raises:
         ValueError: For another kind.
@@ -235,10 +236,15 @@ def records(kind: str) -> list[dict[str, Any]]:
         >>> isinstance(records("actors"), list)
         True
     """
-    kinds = ("tasks", "actors", "objects", "workers", "logs", "placement_groups")
+    kinds = (
+        "tasks", "actors", "objects", "workers", "logs", "placement_groups", "metrics"
+    )  # fmt: skip
     if kind not in kinds:
         raise ValueError(f"there are records of {', '.join(kinds)}, not of {kind!r}")
-    return current_engine().records(kind)
+    engine = current_engine()
+    if kind == "metrics":
+        engine.tally(PENDING.take())
+    return engine.records(kind)
 
 
 def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:

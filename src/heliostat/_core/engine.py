@@ -9,6 +9,7 @@ from heliostat._core.ids import ActorID, ObjectID
 from heliostat._core.options import InitOptions, Place, Resources
 from heliostat._core.refs import ObjectRef
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, TaskSpec
+from heliostat._core.tally import Change
 from heliostat.exceptions import RayError
 
 if TYPE_CHECKING:
@@ -129,10 +130,13 @@ class Engine(Protocol):
         """What there is, and what of it is free."""
 
     def records(self, kind: str) -> list[dict[str, Any]]:
-        """Rows about tasks, actors, objects, workers, placement groups or logs, with Ray's names."""
+        """Rows of one kind (see `heliostat.runtime_context.records`), with Ray's names."""
 
     def reset(self) -> None:
         """End all work and forget all values, as if the session had just begun."""
+
+    def tally(self, changes: tuple[Change, ...]) -> None:
+        """Add what this process has recorded to the session's metrics."""
 
     def close(self) -> None:
         """End everything and leave nothing behind."""

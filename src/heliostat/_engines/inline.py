@@ -33,6 +33,7 @@ from heliostat._core.outcomes import raisable, retries, spread, task_error
 from heliostat._core.refs import ObjectRef
 from heliostat._core.resources import Supply, missing, remedy
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, TaskSpec
+from heliostat._core.tally import Change, Totals
 from heliostat._engines.inline_groups import Grant, InlineGroups
 from heliostat.exceptions import (
     ActorAlreadyExistsError,
@@ -98,6 +99,7 @@ class InlineEngine:
         self._ended: deque[dict[str, Any]] = deque(maxlen=10_000)
         self._env: RuntimeEnv | None = None  # of what runs
         self._home = _possible(options.runtime_env)
+        self._totals = Totals()
 
     def submit(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
         """Run the task before returning."""
@@ -329,6 +331,8 @@ class InlineEngine:
             return list(self._ended)
         if kind == "placement_groups":
             return self._groups.rows(self._node.hex(), self._namespace)
+        if kind == "metrics":
+            return self._totals.rows()
         return []
 
     def create_group(self, spec: GroupSpec) -> None:
@@ -483,6 +487,10 @@ class InlineEngine:
         """Forget everything."""
         self.close()
         self._ended.clear()
+
+    def tally(self, changes: tuple[Change, ...]) -> None:
+        """Add to the session's metrics."""
+        self._totals.add(0, changes)
 
     def close(self) -> None:
         """Forget everything."""

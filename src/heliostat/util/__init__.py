@@ -55,8 +55,9 @@ _HOMES = {
     "register_serializer": "serialization",
 }
 _MODULES = (
-    "accelerators", "actor_pool", "collective", "completion", "joblib", "multiprocessing", "once", "progress",
-    "queue", "scheduling_strategies", "serializability", "serialization", "state",
+    "accelerators", "actor_pool", "collective", "completion", "joblib", "metrics",
+    "multiprocessing", "once", "progress", "queue", "scheduling_strategies", "serializability",
+    "serialization", "state",
 )  # fmt: skip
 
 

@@ -6,9 +6,11 @@ that have ended.
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import os
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +21,9 @@ from heliostat.runtime_context import records
 
 __all__ = [
     "State",
+    "StateApiClient",
     "get_actor",
+    "get_job",
     "get_log",
     "get_node",
     "get_objects",
@@ -27,6 +31,7 @@ __all__ = [
     "get_task",
     "get_worker",
     "list_actors",
+    "list_jobs",
     "list_logs",
     "list_nodes",
     "list_objects",
@@ -43,7 +48,8 @@ Filter = tuple[str, str, Any]
 # Shown only with detail=True.
 _DETAILS = {
     "creation_time_ms", "start_time_ms", "end_time_ms", "required_resources", "death_cause",
-    "is_detached", "num_restarts", "resources", "bundles",
+    "is_detached", "num_restarts", "resources", "bundles", "start_time", "end_time", "metadata",
+    "runtime_env", "driver_exit_code",
 }  # fmt: skip
 
 
@@ -92,7 +98,7 @@ def list_tasks(
 
     Args:
         address: Accepted as None only: it is always this session.
-        filters: `(field, "=" or "!=", value)`; a row must pass all.
+        filters: `(field, "=" or "!=" or "contains", value)`; a row must pass all.
         limit: How many rows at most, the newest.
         timeout: Accepted for Ray's sake: the answer is immediate.
         detail: Also times, resources and causes.
@@ -193,6 +199,105 @@ def list_nodes(
         for node in ray.nodes()
     ]
     return _rows(rows, address, filters, limit, detail)
+
+
+def list_jobs(
+    address: str | None = None,
+    filters: Sequence[Filter] | None = None,
+    limit: int = 100,
+    timeout: int = 30,
+    detail: bool = False,
+    raise_on_missing_output: bool = True,
+) -> list[State]:
+    """This program, and the jobs that `JobSubmissionClient` knows; arguments as for `list_tasks`."""
+    del timeout, raise_on_missing_output
+    mine = ray.get_runtime_context().get_job_id()
+    this = {
+        "job_id": mine, "submission_id": None, "type": "DRIVER", "status": "RUNNING",
+        "entrypoint": " ".join(sys.argv), "message": None, "error_type": None, "start_time": None,
+        "end_time": None, "metadata": {}, "runtime_env": {}, "driver_exit_code": None,
+        "driver_info": {"id": mine, "node_ip_address": "127.0.0.1", "pid": str(os.getpid())},
+    }  # fmt: skip
+    submitted = [{**this, **dataclasses.asdict(job)} for job in _job_client().list_jobs()]
+    rows = [{**row, "status": str(row["status"])} for row in (*submitted, this)]
+    return _rows(rows, address, filters, limit, detail)
+
+
+def get_job(id: str, address: str | None = None, timeout: int = 30) -> State | None:
+    """The job of this submission id, or this program by its job id; None if unknown."""
+    rows = list_jobs(address, limit=1_000_000, detail=True, timeout=timeout)
+    return _one([row for row in rows if id in (row["submission_id"], row["job_id"])])
+
+
+class StateApiClient:
+    """All of this module behind one object.
+
+    Args:
+        address: Accepted as None only: it is always this session.
+        cookies: Accepted for Ray's sake: there is no server.
+        headers: Accepted for Ray's sake: there is no server.
+
+    Example:
+        >>> from heliostat.util.state import StateApiClient
+        >>> [node.state for node in StateApiClient().list("nodes")]
+        ['ALIVE']
+    """
+
+    def __init__(
+        self, address: str | None = None, cookies: Any = None, headers: Any = None
+    ) -> None:
+        del cookies, headers
+        _check_address(address)
+
+    def list(
+        self, resource: Any, options: Any = None, raise_on_missing_output: bool = True
+    ) -> Sequence[State]:
+        """The rows of a kind.
+
+        Args:
+            resource: "tasks", "actors", "objects", "workers", "nodes" or "jobs".
+            options: Something with `filters`, `limit` and `detail`; None for the defaults.
+            raise_on_missing_output: Accepted for Ray's sake.
+
+        Raises:
+            ValueError: For another kind.
+        """
+        rows: Sequence[State] = self._named(
+            "list",
+            resource,
+            filters=getattr(options, "filters", None),
+            limit=getattr(options, "limit", 100),
+            detail=getattr(options, "detail", False),
+            raise_on_missing_output=raise_on_missing_output,
+        )
+        return rows
+
+    def get(self, resource: Any, id: str, options: Any = None) -> Any:
+        """The row of this id, or None; resources as for `list`, options mean nothing."""
+        del options
+        name = _kind(resource)
+        return self._named("get", name if name == "objects" else name.removesuffix("s"), id=id)
+
+    def summary(self, resource: Any) -> dict[str, Any]:
+        """Counts of "tasks", "actors" or "objects"."""
+        counts: dict[str, Any] = self._named("summarize", resource)
+        return counts
+
+    def _named(self, verb: str, resource: Any, **arguments: Any) -> Any:
+        function = globals().get(f"{verb}_{_kind(resource)}")
+        if function is None:
+            raise ValueError(f"there is nothing to {verb} of {resource!r}")
+        return function(**arguments)
+
+
+def _kind(resource: Any) -> str:
+    return str(getattr(resource, "value", resource))
+
+
+def _job_client() -> Any:
+    from heliostat.job_submission import JobSubmissionClient  # noqa: PLC0415 - it imports much
+
+    return JobSubmissionClient()
 
 
 def get_task(id: Any, address: str | None = None, timeout: int = 30) -> Any:
@@ -300,7 +405,7 @@ def get_log(
         suffix: "out" or "err".
         encoding: How to decode it; None gives bytes.
         errors: What to do with what cannot be decoded, as for `bytes.decode`.
-        submission_id: Not offered yet.
+        submission_id: The log of a job, as `JobSubmissionClient.get_job_logs` reads it.
         attempt_number: Only 0: attempts are not told apart.
         _interval: Seconds between two looks when following.
         filter_ansi_code: Leave colours out.
@@ -328,7 +433,7 @@ def get_log(
     if attempt_number != 0:
         raise ValueError(f"attempt_number={attempt_number}: attempts are not told apart; use 0")
     if submission_id is not None:
-        raise NotImplementedError("submission_id: jobs are not offered yet; name something else")
+        return iter([_job_client().get_job_logs(submission_id)])
     ((field, wanted),) = named.items()
     if not _log_lines(field, wanted, suffix):
         what = {"out": "stdout", "err": "stderr"}[suffix]
@@ -465,10 +570,12 @@ def _rows(
 def _passes(row: Mapping[str, Any], field: str, predicate: str, value: Any) -> bool:
     if field not in row:
         raise ValueError(f"there is no field {field!r} to filter by; there are: {', '.join(row)}")
+    have, wanted = str(row[field]).lower(), str(value).lower()
+    if predicate == "contains":
+        return wanted in have
     if predicate not in ("=", "!="):
-        raise ValueError(f'a filter\'s predicate is "=" or "!=", got {predicate!r}')
-    same = str(row[field]).lower() == str(value).lower()
-    return same is (predicate == "=")
+        raise ValueError(f'a filter\'s predicate is "=", "!=" or "contains", got {predicate!r}')
+    return (have == wanted) is (predicate == "=")
 
 
 def _check_address(address: str | None) -> None:

@@ -79,7 +79,7 @@ class _Async:
         if task.cancelled():
             worker = self._worker
             self._calls.pop(message.task, None)
-            worker.link.report(worker.cancelled(message, message.method), message)
+            worker.report(worker.cancelled(message, message.method), message)
             self._flush_soon()
 
     def _cancel(self) -> None:
@@ -107,7 +107,7 @@ class _Async:
             self._calls.pop(message.task, None)
         seconds = time.perf_counter() - start
         report = Finished(worker.link.proc, message.task, values, failure, seconds, ())
-        worker.link.report(report, message)
+        worker.report(report, message)
         self._flush_soon()
 
     async def _call(self, message: Call, name: str) -> Any:

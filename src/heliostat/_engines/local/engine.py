@@ -32,6 +32,7 @@ from heliostat._core.outcomes import raisable
 from heliostat._core.refs import ObjectRef
 from heliostat._core.resources import missing, remedy
 from heliostat._core.specs import About, ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
+from heliostat._core.tally import Change
 from heliostat._engines.local.described import Environments
 from heliostat._engines.local.messages import (
     END,
@@ -48,6 +49,7 @@ from heliostat._engines.local.messages import (
     Put,
     Submitted,
     Taken,
+    Tallied,
     Ungrouped,
     Value,
 )
@@ -538,6 +540,10 @@ class LocalEngine:
     def reset(self) -> None:
         """End all work and forget all values, as if the session had just begun."""
         self._port.reset()
+
+    def tally(self, changes: tuple[Change, ...]) -> None:
+        """Add to the session's metrics."""
+        self._port.post(Tallied(self._port.proc, changes))
 
     def close(self) -> None:
         """End every process of the session, and free its memory."""

@@ -303,6 +303,13 @@ class Asked(Message):
     payload: Any
 
 
+class Tallied(Message):
+    """What a process has recorded of its metrics since the last time."""
+
+    proc: int
+    changes: tuple[Any, ...]
+
+
 class WorkerLost(Message):
     """A worker process is gone."""
 
@@ -442,7 +449,7 @@ class Stop(Message):
 
 WIRE: tuple[type[Any], ...] = (
     Submitted, Created, Called, Put, Wanted, Taken, Dropped, Finished, Yielded, Blocked, Resumed,
-    Returned, Waits, Cancelled, Killed, Exiting, Defined, Described, Unfit, Asked, Ungrouped,
+    Returned, Waits, Cancelled, Killed, Exiting, Defined, Described, Unfit, Asked, Ungrouped, Tallied,
     Run, Make, Call, Deliver, Answered, Cancel, Deadlocked, GiveBack, Credit, Stop,
 )  # fmt: skip
 

@@ -38,6 +38,7 @@ class Source:
         self.label: tuple[str, int | None] = ("worker", None)
         self.lines = Lines()
         self.stamp: Stamp | None = None  # the last that came
+        self.bars = False  # whether it has shown a progress bar
 
 
 class Printer:
@@ -134,6 +135,8 @@ class Printer:
         for source, label, data in items:
             source.label = label
             self._add(out, source, source.lines.feed(data, now) if data else source.lines.end())
+            if not data and source.bars:
+                importlib.import_module(_BARS).gone(label[1])
         for source in [s for s in self._unfinished if (s.lines.due() or now) <= now]:
             self._add(out, source, source.lines.end())
         _write(out)
@@ -144,6 +147,8 @@ class Printer:
         prefix = self._prefix(source)
         for line in lines:
             stamp = parse(line)
+            if line.startswith(BAR):
+                source.bars = True
             if stamp is None:
                 out.append((source.to_stderr, prefix, line))
             else:

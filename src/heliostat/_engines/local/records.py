@@ -52,13 +52,14 @@ class Records:
         self._why = Why(scheduler, pids, now)
 
     def rows(self, kind: str) -> list[Row]:
-        """The rows of one kind: tasks, actors, objects or workers."""
+        """The rows of one kind: tasks, actors, objects, workers or metrics."""
         kinds: dict[str, Callable[[], list[Row]]] = {
             "tasks": self._tasks,
             "actors": self._actors,
             "objects": self._objects,
             "workers": self._workers,
             "placement_groups": self._groups,
+            "metrics": self._scheduler.staff.totals.rows,
         }
         return kinds[kind]()
 

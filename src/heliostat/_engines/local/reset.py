@@ -73,6 +73,7 @@ def forget(scheduler: Scheduler, now: float) -> list[Command]:
     scheduler.actors.names.clear()
     scheduler.groups.forget_all()
     scheduler.ended.clear()
+    scheduler.staff.totals.clear()
     for id_, entry in list(objects.items()):
         if _hidden(id_) in objects or objects.get(id_) is not entry:
             continue

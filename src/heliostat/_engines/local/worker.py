@@ -22,6 +22,7 @@ from heliostat._core.arguments import fill
 from heliostat._core.engine import Running
 from heliostat._core.options import UNIT, InitOptions
 from heliostat._core.outcomes import retries, spread, task_error
+from heliostat._core.tally import PENDING
 from heliostat._engines.local import failures, stamps
 from heliostat._engines.local.birth import call_hook
 from heliostat._engines.local.engine import RUNNING, LocalEngine
@@ -35,6 +36,7 @@ from heliostat._engines.local.messages import (
     Run,
     Shape,
     Unfit,
+    Tallied,
     Value,
     Yielded,
 )
@@ -45,6 +47,7 @@ from heliostat._engines.local.threads import Threads, of_shape
 from heliostat.exceptions import UnserializableException
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+TALLY_S = 1.0
 FLUSH_S = 0.001  # results of short tasks are sent together, but not later than this
 
 
@@ -67,6 +70,7 @@ class Worker:
         self._in_user_code = False  # an interrupt anywhere else would lose memory or a report
         self._flushed = 0.0
         link.interrupt = self._interrupt
+        PENDING.on_first = self._tally_while_running
 
     def run(self) -> NoReturn:
         """Serve until the driver is gone or says stop."""
@@ -217,12 +221,37 @@ class Worker:
 
     def reply(self, report: Finished, message: Any, *, more: bool) -> None:
         """Send the report with what goes back; soon, if more work is waiting here."""
-        self.link.report(report, message)
+        self.report(report, message)
         if more:
             self._flush_if_due()
         else:
             self._flushed = time.perf_counter()
             self.link.flush()
+
+    def report(self, report: Finished, message: Any) -> None:
+        """How a task or call ended, with the next flush; what it recorded of metrics goes before."""
+        if PENDING.touched:
+            self.tally()
+        self.link.report(report, message)
+
+    def tally(self) -> None:
+        """Hand over what was recorded of metrics, with the next message."""
+        self.link.post_later(Tallied(self.link.proc, PENDING.take()))
+
+    def _tally_while_running(self) -> None:
+        """What long tasks record is handed over once a second, by a thread of its own."""
+        recorded = threading.Event()
+        PENDING.on_first = recorded.set
+
+        def hand_over() -> None:
+            while recorded.wait():
+                time.sleep(TALLY_S)
+                recorded.clear()
+                if PENDING.touched:
+                    self.tally()
+                    self.link.flush()
+
+        threading.Thread(target=hand_over, name="heliostat-tally", daemon=True).start()
 
     def _flush_if_due(self) -> None:
         now = time.perf_counter()
@@ -294,6 +323,7 @@ class Worker:
     def exit_actor(self) -> NoReturn:
         """The actor ends on its own wish."""
         assert self.actor_id is not None
+        self.tally()
         self.link.post(Exiting(self.link.proc, self.actor_id))
         self.link.direct.finish()
         _flush_streams()
@@ -303,6 +333,7 @@ class Worker:
         """sys.exit() in user code: an actor leaves on purpose, a task's worker dies of it."""
         if self.actor_id is not None:
             self.exit_actor()
+        self.tally()
         self.link.flush()
         _flush_streams()
         os._exit(error.code if isinstance(error.code, int) else 1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from heliostat._core.options import UNIT
 from heliostat._core.resources import Supply
+from heliostat._core.tally import Totals
 from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.messages import DRIVER, Value
@@ -30,6 +31,7 @@ class WorkerScheduler:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
+        self.totals = Totals()
 
     def handlers(self) -> dict[type, Callable[[Any], None]]:
         """The events that are decided here."""
@@ -38,6 +40,7 @@ class WorkerScheduler:
             m.Resumed: self._resumed,
             m.Waits: self._waits,
             m.Returned: self._returned,
+            m.Tallied: lambda event: self.totals.add(event.proc, event.changes),
             m.WorkerLost: self._worker_lost,
             m.Doomed: self._doomed,
             m.Stopped: self._stopped,
@@ -145,6 +148,7 @@ class WorkerScheduler:
         if worker.actor is not None:
             scheduler.actors.worker_lost(worker)
         scheduler.owned.forget(event.proc)
+        self.totals.forget(event.proc)
         scheduler.sweep()
         self._end_orphans(event.proc)
         scheduler.dispatch()
