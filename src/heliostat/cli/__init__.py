@@ -3,6 +3,7 @@
 - `_run.py`: run a program in which `import ray` means Heliostat
 - `_traceback.py`: what of an error the program's author gets to see
 - `_demo.py`: where the taxi demo is
+- `_debug.py`: the breakpoints that wait in tasks and actors
 - `_why.py`: what the sessions that run now do, and what they wait for
 
 argparse, because `heliostat --version` shall answer at once: click alone takes 40 ms to import.
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from heliostat._version import __version__
-from heliostat.cli import _demo, _run, _why
+from heliostat.cli import _debug, _demo, _run, _why
 
 __all__ = ["main"]
 
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "why":
             return _why.why(options.pid, as_json=options.json)
+        if options.command == "debug":
+            return _debug.debug(options.pid)
         if options.command == "demo":
             script = str(_demo.find())
             return _run.run(script, [], as_module=False, full_traceback=False)
@@ -80,4 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     why = commands.add_parser("why", help="what your running sessions do, and what they wait for")
     why.add_argument("pid", nargs="?", type=int, metavar="PID", help="only of this driver process")
     why.add_argument("--json", action="store_true", help="everything, for programs")
+    debug = commands.add_parser("debug", help="attach to a breakpoint in a task or actor")
+    debug.add_argument("pid", nargs="?", type=int, metavar="PID", help="of this worker process")
     return parser

@@ -56,8 +56,8 @@ _HOMES = {
 }
 _MODULES = (
     "accelerators", "actor_pool", "collective", "completion", "joblib", "metrics",
-    "multiprocessing", "once", "progress", "queue", "scheduling_strategies", "serializability",
-    "serialization", "state",
+    "multiprocessing", "once", "progress", "queue", "rpdb", "scheduling_strategies",
+    "serializability", "serialization", "state",
 )  # fmt: skip
 
 
@@ -72,6 +72,8 @@ def get_node_instance_id() -> str:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "pdb":  # Ray's other name for it
+        name = "rpdb"
     if name in _MODULES:
         return importlib.import_module(f"heliostat.util.{name}")
     if name in _HOMES:

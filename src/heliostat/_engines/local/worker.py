@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import importlib
 import itertools
 import os
 import pickle
@@ -48,6 +49,8 @@ from heliostat.exceptions import UnserializableException
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 TALLY_S = 1.0
+_POST_MORTEM = "HELIOSTAT_DEBUG_POST_MORTEM"
+_DEBUGGER = "heliostat.util.rpdb"  # loaded by name when a breakpoint is met
 FLUSH_S = 0.001  # results of short tasks are sent together, but not later than this
 
 
@@ -205,6 +208,8 @@ class Worker:
         """An error of the user's code as a value; what cannot be pickled travels as text."""
         if isinstance(error, KeyboardInterrupt):
             return failures.cancelled(name)
+        if _POST_MORTEM in os.environ and os.environ[_POST_MORTEM] == "1":
+            importlib.import_module(_DEBUGGER).post_mortem(error)
         wrapped = task_error(name, error)
         try:
             return self._checked(wrapped)
@@ -422,7 +427,10 @@ def main(
         from heliostat._core import logging_config  # noqa: PLC0415 - only if init was told to
 
         logging_config.setup(facts["logging"], facts["node_id"])
+    os.environ.setdefault("PYTHONBREAKPOINT", f"{_DEBUGGER}.set_trace")
     if os.environ.get("HELIOSTAT_ALIAS_RAY") == "1":
+        if "RAY_DEBUG_POST_MORTEM" in os.environ:
+            os.environ.setdefault(_POST_MORTEM, os.environ["RAY_DEBUG_POST_MORTEM"])
         from heliostat._alias import install  # noqa: PLC0415 - only for `heliostat run`
 
         install()
