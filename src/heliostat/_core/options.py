@@ -412,6 +412,7 @@ class InitOptions:
     namespace: str = ""
     log_to_driver: bool = True
     faults: str = ""  # what `fault_plan.parse` made
+    tracing: str = ""  # a hook, "module:function"
     logging: tuple[Any, ...] = ()  # what `logging_config.parse` made
     labels: tuple[tuple[str, str], ...] = ()
     runtime_env: RuntimeEnv | None = None

@@ -96,6 +96,7 @@ def init(
     faults: Sequence[str] = (),
     fault_seed: int = 0,
     runtime_env: Mapping[str, Any] | None = None,
+    _tracing_startup_hook: str | None = None,
     **others: Any,
 ) -> RayContext:
     """Start a session. Nothing is listening on a port, and nothing stays behind.
@@ -125,6 +126,8 @@ def init(
         fault_seed: The same seed, the same faults in each worker.
         runtime_env: What worker processes are born with, unless a task or actor asks for more:
             see `heliostat.runtime_env.RuntimeEnv`.
+        _tracing_startup_hook: "module:function", which sets up OpenTelemetry, here and in workers;
+            tasks and calls of actors have spans then.
         others: Refused by name.
 
     Returns:
@@ -143,6 +146,8 @@ def init(
         >>> ray.shutdown()
     """
     _refuse_unknown(others)
+    if _tracing_startup_hook is not None:
+        _tracing().load(_tracing_startup_hook)
     if include_dashboard:
         raise NotImplementedError("include_dashboard=True: there is no dashboard yet; leave it out")
     name = _engine_name(address, engine, local_mode)
@@ -155,6 +160,7 @@ def init(
         namespace=namespace or "",
         log_to_driver=log_to_driver is not False,
         logging=_logging(logging_config, logging_level, logging_format, configure_logging),
+        tracing=_tracing_startup_hook or "",
         labels=_labels(labels),
         faults=_faults(faults, fault_seed, name),
         runtime_env=parse_runtime_env(runtime_env),
@@ -234,10 +240,16 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 def _start(options: InitOptions) -> Engine:
     module, _, class_name = NAMES[options.engine].partition(":")
     engine: Engine = getattr(importlib.import_module(module), class_name)(options)
+    if options.tracing:
+        engine = _tracing().start(options.tracing, engine)
     attach(engine)
     if options.logging:
         _undo.append(_logging_module().setup(options.logging, engine.describe().node_id))
     return engine
+
+
+def _tracing() -> Any:
+    return importlib.import_module("heliostat._core.tracing")
 
 
 def _logging(config: Any, level: Any, format_: Any, configure: bool) -> tuple[Any, ...]:

@@ -108,14 +108,14 @@ class Totals:
 
     def __init__(self) -> None:
         self._sums: dict[tuple[Any, ...], list[float]] = {}
-        self._gauges: dict[tuple[int, tuple[Any, ...]], float] = {}
+        self.gauges: dict[tuple[int, tuple[Any, ...]], float] = {}
 
     def add(self, proc: int, changes: Iterable[Change]) -> None:
         """Take over what a process has recorded."""
         for *about, values in changes:
             key = tuple(about)
             if key[0] == "gauge":
-                self._gauges[proc, key] = values[0]
+                self.gauges[proc, key] = values[0]
                 continue
             sums = self._sums.setdefault(key, [0.0] * len(values))
             for index, value in enumerate(values):
@@ -123,18 +123,18 @@ class Totals:
 
     def forget(self, proc: int) -> None:
         """A process has ended."""
-        for entry in [entry for entry in self._gauges if entry[0] == proc]:
-            del self._gauges[entry]
+        for entry in [entry for entry in self.gauges if entry[0] == proc]:
+            del self.gauges[entry]
 
     def clear(self) -> None:
         """Begin anew."""
         self._sums.clear()
-        self._gauges.clear()
+        self.gauges.clear()
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each series; those of gauges are told apart by their process."""
         rows = [_row(key, tuple(sums), None) for key, sums in self._sums.items()]
-        rows += [_row(key, (value,), proc) for (proc, key), value in self._gauges.items()]
+        rows += [_row(key, (value,), proc) for (proc, key), value in self.gauges.items()]
         return rows
 
 

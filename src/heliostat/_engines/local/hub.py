@@ -108,6 +108,7 @@ class Hub:
         facts = {
             "total": total, "namespace": self.namespace, "node_id": self.node_id,
             "labels": self.labels, "logging": options.logging, "faults": options.faults,
+            "tracing": options.tracing,
         }  # fmt: skip
         self._pool = Pool(
             (segment, capacity), facts,

@@ -27,7 +27,7 @@ class Log:
 
     def __init__(self, proc: int, fd: int, *, to_stderr: bool) -> None:
         self.proc, self.fd, self.to_stderr = proc, fd, to_stderr
-        self.source = Source(to_stderr=to_stderr)
+        self.source: Source | None = None  # as the printer knows it, once something has come
         self.label = Label("worker", None)
         self._pieces: deque[bytes] = deque()
         self._size = self._dropped = 0
@@ -132,6 +132,8 @@ class Output:
         if not self._shown:
             return True
         self.busy = True
+        if log.source is None:
+            log.source = Source(to_stderr=log.to_stderr)
         return self._printer.put(log.source, log.label, data)
 
     def catch_up(self) -> None:
@@ -157,7 +159,7 @@ class Output:
         for log in logs:
             while data := log.read():
                 self._take(log, data)
-            if self._shown and not log.empty:
+            if log.source is not None:
                 self._printer.put(log.source, log.label, b"")
             if log in self._paused:
                 self._paused.remove(log)

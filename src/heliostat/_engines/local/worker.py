@@ -36,8 +36,8 @@ from heliostat._engines.local.messages import (
     Make,
     Run,
     Shape,
-    Unfit,
     Tallied,
+    Unfit,
     Value,
     Yielded,
 )
@@ -419,7 +419,11 @@ def main(
     threads = Threads(facts["threads"])
     threads.keep(birth.get("variables", {}))
     worker = Worker(Link(proc, sockets, store, facts), threads, birth)
-    session.attach(worker.engine)
+    if facts["tracing"]:
+        tracing = importlib.import_module("heliostat._core.tracing")
+        session.attach(tracing.start(facts["tracing"], worker.engine))
+    else:
+        session.attach(worker.engine)
     signal.signal(MAIL, worker.on_mail)
     signal.siginterrupt(MAIL, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -148,7 +148,8 @@ class WorkerScheduler:
         if worker.actor is not None:
             scheduler.actors.worker_lost(worker)
         scheduler.owned.forget(event.proc)
-        self.totals.forget(event.proc)
+        if self.totals.gauges:
+            self.totals.forget(event.proc)
         scheduler.sweep()
         self._end_orphans(event.proc)
         scheduler.dispatch()
