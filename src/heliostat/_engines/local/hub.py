@@ -97,14 +97,13 @@ class Hub:
         self._some: list[Some] = []
         self._answers: dict[int, tuple[Any, Any]] = {}
         self._dirty: dict[int, Conn] = {}
-        self._nudges: list[int] = []
-        self._dropped: deque[bytes] = deque()
+        self._nudges, self._dropped = list[int](), deque[bytes]()
         self._closed = False
         self._notices = notices.wanted()
         self._guard = Guard(self._handle)
         self._poll = select.epoll()
-        self._lead = Lead(self._read, functools.partial(self._poll.poll, 0))
         self._readers: dict[int, Callable[[], None]] = {}
+        self._lead = Lead(self._read, functools.partial(self._poll.poll, 0))
         facts = {
             "total": total, "namespace": self.namespace, "node_id": self.node_id,
             "labels": self.labels, "logging": options.logging, "faults": options.faults,
