@@ -11,14 +11,15 @@ import json
 import os
 
 import pandas as pd
-import ray
 import requests
 import xgboost
-from ray import serve, tune
 from ray.train import RunConfig, ScalingConfig
 from ray.train.xgboost import XGBoostTrainer
 from ray.tune import TuneConfig, Tuner
 from starlette.requests import Request
+
+import ray
+from ray import serve, tune
 
 ## Read the dataset
 dataset = ray.data.read_parquet(os.environ["TAXI_PARQUET"])

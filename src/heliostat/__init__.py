@@ -95,6 +95,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"heliostat.{name}")
     if name in _SELDOM:
         return getattr(importlib.import_module(f"heliostat.{_SELDOM[name]}"), name)
+    if name.startswith("_"):  # the import system asks so for a module of ours not loaded yet
+        raise AttributeError(f"heliostat has no {name!r}")
     instead = importlib.import_module("heliostat._alias").INSTEAD.get(name)
     raise AttributeError(f"heliostat has no {name!r}" + (f": {instead}" if instead else ""))
 

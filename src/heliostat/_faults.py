@@ -8,7 +8,6 @@ that start later take theirs from HELIOSTAT_FAULTS in the environment.
 from __future__ import annotations
 
 import errno
-import fnmatch
 import os
 import signal
 import threading
@@ -46,6 +45,9 @@ class Fault:
     def __init__(
         self, name: str, action: BaseException | str, nth: int, times: int, p: float, seed: int
     ) -> None:
+        import fnmatch  # noqa: PLC0415 - only when something is injected
+        import re  # noqa: PLC0415
+
         if not fnmatch.filter(POINTS, name):
             raise ValueError(f"there is no fault point {name!r}; there are {', '.join(POINTS)}")
         if nth < 1 or times < 0 or not 0 < p <= 1:
@@ -54,6 +56,7 @@ class Fault:
                 f"got nth={nth}, times={times}, p={p}"
             )
         self.name = name
+        self._matches = re.compile(fnmatch.translate(name)).match
         self._action = _action(action) if isinstance(action, str) else action
         self._nth, self._times, self._p, self._seed = nth, times, p, seed
         self._random = _random(seed, name) if p < 1 else None
@@ -61,7 +64,7 @@ class Fault:
 
     def due(self, name: str) -> bool:
         """Count a call of a point; whether this one fails."""
-        if not fnmatch.fnmatchcase(name, self.name):
+        if not self._matches(name):
             return False
         self.calls += 1
         if self.calls < self._nth or (self._times and self.strikes >= self._times):

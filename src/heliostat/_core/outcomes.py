@@ -9,13 +9,12 @@ import inspect
 import os
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from heliostat._core.options import Items
 from heliostat.exceptions import RayTaskError
 
-_OURS = str(Path(__file__).parent.parent) + os.sep + "_"
+_OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "_")
 
 
 def task_error(name: str, error: BaseException) -> RayTaskError:

@@ -20,7 +20,7 @@ V1 = "\n".join(
 
 
 def paths(found: list[Group]) -> list[str]:
-    return [str(group.path) for group in found]
+    return [group.path for group in found]
 
 
 def test_limits_above_ours_count_too():
@@ -53,7 +53,7 @@ def written(path: Path, version: int, **files: str) -> Group:
     path.mkdir(parents=True)
     for name, text in files.items():
         (path / name.replace("__", ".")).write_text(text + "\n")
-    return Group(path, version)
+    return Group(str(path), version)
 
 
 def test_the_tightest_quota_counts_and_is_rounded_up(tmp_path):
@@ -146,7 +146,7 @@ def _made(controller: str, new: dict[str, int], old: dict[str, int]) -> Path:
         Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text(), controller
     )
     for top in reversed(ours):
-        path = top.path / f"heliostat-{os.getpid()}"
+        path = Path(top.path) / f"heliostat-{os.getpid()}"
         try:
             path.mkdir(exist_ok=True)
             for name, value in (new if top.version == 2 else old).items():

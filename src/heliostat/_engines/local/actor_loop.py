@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from heliostat import _faults
 from heliostat._core.actors import ActorExit, find_method
 from heliostat._engines.local.link import REPORT_S
-from heliostat._engines.local.messages import Call, Finished
-from heliostat._engines.local.pool import MAIL
+from heliostat._engines.local.messages import MAIL, Call, Finished
 
 if TYPE_CHECKING:
     from heliostat._engines.local.worker import Worker

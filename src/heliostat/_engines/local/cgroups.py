@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import posixpath
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 _UNLIMITED = 1 << 60  # version 1 writes a number near 2**63 where there is no limit
@@ -18,7 +19,7 @@ _UNLIMITED = 1 << 60  # version 1 writes a number near 2**63 where there is no l
 class Group(NamedTuple):
     """A cgroup of ours, or one above it."""
 
-    path: Path
+    path: str
     version: int
 
 
@@ -39,7 +40,7 @@ def groups(membership: str, mounts: str, controller: str) -> list[Group]:
 
     Example:
         >>> mount = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw"
-        >>> [str(group.path) for group in groups("0::/a.slice/b", mount, "cpu")]
+        >>> [group.path for group in groups("0::/a.slice/b", mount, "cpu")]
         ['/sys/fs/cgroup/a.slice/b', '/sys/fs/cgroup/a.slice', '/sys/fs/cgroup']
     """
     ours = _memberships(membership)
@@ -49,38 +50,47 @@ def groups(membership: str, mounts: str, controller: str) -> list[Group]:
         if path is None:
             continue
         # Inside a container the mount may begin in the middle of the hierarchy.
-        below = path.relative_to(root) if path.is_relative_to(root) else PurePosixPath()
-        if ".." in below.parts:  # we were moved out of what the container sees
-            below = PurePosixPath()
-        found.extend(Group(Path(point, part), version) for part in (below, *below.parents))
+        below = posixpath.relpath(path, root)
+        if below.startswith(".."):  # we were moved out of what the container sees
+            below = "."
+        while True:
+            found.append(Group(posixpath.normpath(posixpath.join(point, below)), version))
+            if below in ("", "."):
+                break
+            below = posixpath.dirname(below)
     return list(dict.fromkeys(found))
 
 
-def _memberships(text: str) -> dict[str, PurePosixPath]:
-    found: dict[str, PurePosixPath] = {}
+def _memberships(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):  # version 2 has none
-            found[controller] = PurePosixPath(path)
+            found[controller] = path
     return found
 
 
-def _mounts(text: str, controller: str) -> Iterator[tuple[int, PurePosixPath, str]]:
+def _mounts(text: str, controller: str) -> Iterator[tuple[int, str, str]]:
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ", 2)
         root, point = before.split(" ")[3:5]
         if kind == "cgroup2":
-            yield 2, PurePosixPath(root), point
+            yield 2, root, point
         elif kind == "cgroup" and controller in options.split(","):
-            yield 1, PurePosixPath(root), point
+            yield 1, root, point
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
 
 
 @functools.cache
 def _ours(controller: str) -> tuple[Group, ...]:
     try:
-        membership = Path("/proc/self/cgroup").read_text()
-        mounts = Path("/proc/self/mountinfo").read_text()
+        membership = _read("/proc/self/cgroup")
+        mounts = _read("/proc/self/mountinfo")
     except OSError:  # no /proc: nothing to be found out
         return ()
     return tuple(groups(membership, mounts, controller))
@@ -100,10 +110,10 @@ def cpus(among: tuple[Group, ...] | None = None) -> int | None:
 def _quota(group: Group) -> float | None:
     try:
         if group.version == 2:
-            quota, period = (group.path / "cpu.max").read_text().split()
+            quota, period = _read(os.path.join(group.path, "cpu.max")).split()
         else:
-            quota = (group.path / "cpu.cfs_quota_us").read_text()
-            period = (group.path / "cpu.cfs_period_us").read_text()
+            quota = _read(os.path.join(group.path, "cpu.cfs_quota_us"))
+            period = _read(os.path.join(group.path, "cpu.cfs_period_us"))
         return int(quota) / int(period) if int(quota) > 0 else None
     except (OSError, ValueError):  # the root has no such file; "max" is no number
         return None
@@ -133,11 +143,13 @@ def _memory(group: Group) -> Memory | None:
         else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     )
     try:
-        limit = int((group.path / limit_file).read_text())
+        limit = int(_read(os.path.join(group.path, limit_file)))
         if not 0 < limit < _UNLIMITED:
             return None
-        used = int((group.path / used_file).read_text())
-        stat = dict(line.split() for line in (group.path / "memory.stat").read_text().splitlines())
+        used = int(_read(os.path.join(group.path, used_file)))
+        stat = dict(
+            line.split() for line in _read(os.path.join(group.path, "memory.stat")).splitlines()
+        )
     except (OSError, ValueError):  # the root has no such file; "max" is no number
         return None
     # The kernel gives up cached files before it ends anybody.
@@ -152,7 +164,7 @@ def oom_kills(among: tuple[Group, ...] | None = None) -> int:
 def _oom_kills(group: Group) -> int:
     name = "memory.events.local" if group.version == 2 else "memory.oom_control"
     try:
-        counts = dict(line.split() for line in (group.path / name).read_text().splitlines())
+        counts = dict(line.split() for line in _read(os.path.join(group.path, name)).splitlines())
     except (OSError, ValueError):  # the root has no such file
         return 0
     return int(counts.get("oom_kill", 0))

@@ -6,14 +6,13 @@ import contextlib
 import select
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heliostat._engines.local import wire
 from heliostat._engines.local.direct_messages import (
     LineIn,
     LineOut,
 )
-from heliostat._engines.local.launch import Ends
 from heliostat._engines.local.messages import (
     DRIVER,
     Call,
@@ -24,6 +23,9 @@ from heliostat._engines.local.messages import (
 )
 
 _BUFFER = wire.Buffer()  # one thread at a time reads
+
+if TYPE_CHECKING:
+    from heliostat._engines.local.launch import Ends
 
 
 class Channel:

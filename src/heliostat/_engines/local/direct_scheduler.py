@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from heliostat._engines.local import failures
 from heliostat._engines.local.actor_scheduler import AS_THE_ACTOR
@@ -28,6 +28,7 @@ from heliostat._engines.local.messages import (
     Called,
     Connect,
     Finished,
+    Message,
     Send,
 )
 from heliostat._engines.local.tasks import Task, WorkerState
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 MOST_LINES = 200  # of one process; each is a file descriptor there
 
 
-class Switching(NamedTuple):
+class Switching(Message):
     """A caller goes on by its line, but calls that it made by the hub are in the queue still."""
 
     line: int

@@ -61,7 +61,7 @@ from heliostat._engines.local.messages import (
     WorkerLost,
     Yielded,
 )
-from heliostat._engines.local.pool import MAIL, Pool, Reports
+from heliostat._engines.local.pool import Pool, Reports
 from heliostat._engines.local.scheduler import Scheduler
 from heliostat._engines.local.store import Store, create_segment
 from heliostat._engines.local.waiting import Lead, Some, Waiter
@@ -529,7 +529,7 @@ class Hub:
         if kept:
             self._attendant.keep()
         for proc in self._nudges:
-            self._pool.kill(proc, MAIL)
+            self._pool.nudge(proc)
         self._nudges.clear()
 
     def _send_out(self, conn: Conn) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from heliostat._engines.local import zygote_start
+from heliostat._engines.local.messages import Message
 
 _PATIENCE_S = 0.2  # how long a zygote may take to end its workers and itself
 
@@ -43,7 +44,7 @@ class Ends(NamedTuple):
     stderr: int
 
 
-class Forked(NamedTuple):
+class Forked(Message):
     """A worker was born."""
 
     proc: int
@@ -51,7 +52,7 @@ class Forked(NamedTuple):
     inherited: int  # bytes of the zygote that it was born with
 
 
-class Exit(NamedTuple):
+class Exit(Message):
     """A worker process has ended."""
 
     proc: int
@@ -59,14 +60,14 @@ class Exit(NamedTuple):
     signal: int  # that ended it; 0 if none did
 
 
-class Spoiled(NamedTuple):
+class Spoiled(Message):
     """A library that must not be imported before a fork: the zygote goes on without it."""
 
     module: str
     reason: str
 
 
-class Lost(NamedTuple):
+class Lost(Message):
     """The zygote itself is gone."""
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 LONGEST = 64 << 10  # a longer line is shown in pieces, so that memory stays bounded
 PATIENCE_S = 1.0  # an unfinished line is shown after this, and overwritten ones not more often
 _RESET = "\x1b[0m"
@@ -96,6 +94,8 @@ def is_object(line: bytes) -> bool:
     """Whether a line is a JSON object."""
     if line[:1] != b"{" or line[-1:] != b"}":
         return False
+    import json  # noqa: PLC0415 - few programs print such lines
+
     try:
         json.loads(line)
     except ValueError:

@@ -23,6 +23,7 @@ from heliostat._engines.local.attendant import Keeper
 from heliostat._engines.local.direct import Direct
 from heliostat._engines.local.holdings import Holdings, received_with
 from heliostat._engines.local.messages import (
+    MAIL,
     Answered,
     Asked,
     Blocked,
@@ -44,7 +45,6 @@ from heliostat._engines.local.messages import (
     Waits,
     Wanted,
 )
-from heliostat._engines.local.pool import MAIL
 from heliostat._engines.local.store import Store
 from heliostat._engines.local.streams import Allowance, most_bytes, window
 from heliostat._engines.local.waiting import Lead, Some, Waiter

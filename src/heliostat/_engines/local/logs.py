@@ -6,8 +6,9 @@ import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
+from heliostat._engines.local.messages import Message
 from heliostat._engines.local.printer import BAR, Printer, Source
 from heliostat._engines.local.stamps import MARK_BYTES, Stamp, parse
 
@@ -15,7 +16,7 @@ KEPT_BYTES = 64 << 10  # of each stream of each worker
 KEPT_WORKERS = 64  # that have ended
 
 
-class Label(NamedTuple):
+class Label(Message):
     """What the hub knows of who prints: good enough until a stamp comes."""
 
     name: str

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from heliostat._core.options import THIS_NODE, UNIT, InitOptions
 from heliostat._engines.local import cgroups
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _STORE_SHARE = 0.3
-_NVIDIA = Path("/proc/driver/nvidia/gpus")
+_NVIDIA = "/proc/driver/nvidia/gpus"
 
 
 def resources(options: InitOptions) -> dict[str, int]:
@@ -47,13 +50,15 @@ def gpu_count() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([entry for entry in visible.split(",") if entry.strip() not in ("", "-1")])
-    return len(list(_NVIDIA.glob("*")))
+    return len(os.listdir(_NVIDIA)) if os.path.isdir(_NVIDIA) else 0
 
 
-def gpu_kinds(drivers: Path = _NVIDIA) -> list[str]:
+def gpu_kinds(drivers: Path | str = _NVIDIA) -> list[str]:
     """What kinds of GPU the driver tells of, in Ray's words: "A100", "T4"."""
+    from pathlib import Path  # noqa: PLC0415 - slow to import, and few machines have GPUs
+
     kinds = set()
-    for file in drivers.glob("*/information"):
+    for file in Path(drivers).glob("*/information"):
         for line in file.read_text().splitlines():
             name, _, model = line.partition(":")
             words = model.split()  # of a maker and a model, as in "NVIDIA A100-SXM4-40GB"

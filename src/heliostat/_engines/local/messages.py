@@ -11,6 +11,7 @@ carry it.
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any, ClassVar, Self, dataclass_transform
@@ -18,6 +19,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 from heliostat._core.options import Place
 
 DRIVER = 0
+MAIL = signal.SIGRTMIN + 7  # tells a busy worker to read its socket now
 
 
 @dataclass_transform(frozen_default=True)

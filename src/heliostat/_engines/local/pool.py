@@ -8,12 +8,11 @@ before libraries are imported. Environments with an interpreter of their own hav
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from heliostat._engines.local import threads
 from heliostat._engines.local.launch import (
@@ -25,17 +24,16 @@ from heliostat._engines.local.launch import (
     ZygoteProcess,
     of_the_driver,
 )
-from heliostat._engines.local.messages import Described, Prepared, Unprepared
+from heliostat._engines.local.messages import MAIL, Described, Message, Prepared, Unprepared
 from heliostat._engines.local.preload import Preloads
 
 if TYPE_CHECKING:
     from heliostat._engines.local.environments import Environments
 
-MAIL = signal.SIGRTMIN + 7  # tells a busy worker to read its socket now
 UNBORN_S = 0.1  # a worker that could not be started is tried again not earlier than this
 
 
-class Reports(NamedTuple):
+class Reports(Message):
     """Who hears of what.
 
     Attributes:
@@ -165,6 +163,10 @@ class Pool:
         why = f"it could not be started: {error}. `ulimit -n` says how many there may be"
         self._zygotes.pop(proc, None)
         self.unborn.append((time.monotonic() + UNBORN_S, proc, why))
+
+    def nudge(self, proc: int) -> None:
+        """Make a busy worker read its socket now."""
+        self.kill(proc, MAIL)
 
     def kill(self, proc: int, number: int) -> None:
         """Send a signal to a worker; SIGKILL goes to its whole process group."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import NamedTuple
 
 from heliostat._engines.local.engine import RUNNING
+from heliostat._engines.local.messages import Message
 
 MARK = "::heliostat-task::"
 MARK_BYTES = MARK.encode()
 
 
-class Stamp(NamedTuple):
+class Stamp(Message):
     """Who prints; the identifiers in hex, empty if there is none."""
 
     task: str

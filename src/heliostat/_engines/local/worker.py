@@ -30,6 +30,7 @@ from heliostat._engines.local.engine import RUNNING, LocalEngine
 from heliostat._engines.local.link import Link
 from heliostat._engines.local.messages import (
     ERROR,
+    MAIL,
     Call,
     Exiting,
     Finished,
@@ -41,7 +42,6 @@ from heliostat._engines.local.messages import (
     Value,
     Yielded,
 )
-from heliostat._engines.local.pool import MAIL
 from heliostat._engines.local.store import Store
 from heliostat._engines.local.streams import Allowance
 from heliostat._engines.local.threads import Threads, of_shape

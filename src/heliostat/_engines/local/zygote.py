@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 from heliostat import _faults
 from heliostat._engines.local import worker
 from heliostat._engines.local.birth import be_born
-from heliostat._engines.local.pool import MAIL
+from heliostat._engines.local.messages import MAIL
 from heliostat._engines.local.stamps import Stamped
 
 _SETTLE_S = 0.05  # a thread that an import has started may end by itself this soon
