@@ -14,7 +14,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 NEED    = pyproject.toml constraints.txt
 PYTEST  = $(BIN)/python -m pytest
 
-.PHONY: help setup fix check lint types layers sizes fast test test-lowest test-newest docs bench demo ci constraints clean
+.PHONY: help setup fix check lint types layers sizes fast test soak test-lowest test-newest docs bench demo ci constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,10 +66,13 @@ sizes: $(VENV)/.dev
 	$(BIN)/python -m tools.tree
 
 fast: $(VENV)/.dev  ## the tests that take seconds
-	$(PYTEST) -m 'not slow and not ray and not gpu'
+	$(PYTEST) -m 'not slow and not soak and not ray and not gpu'
 
 test: $(VENV)/.dev  ## everything that runs here, with coverage (under 10 min on 2 cores)
-	$(PYTEST) -m 'not ray and not gpu' --cov --cov-report=term
+	$(PYTEST) -m 'not soak and not ray and not gpu' --cov --cov-report=term
+
+soak: $(VENV)/.dev  ## long histories, chaos and kills, at full size (an hour or more)
+	$(PYTEST) -m soak -o timeout=3000
 
 docs: $(VENV)/.dev  ## the site, from docstrings and guides, and the next changelog
 	$(BIN)/mkdocs build --strict --quiet
@@ -84,7 +87,7 @@ ci: check docs test  ## what has to pass before a change lands
 
 test-lowest:  ## the suite with the oldest versions we say we work with
 	$(MAKE) VENV=.venv-lowest .venv-lowest/.tests-lowest
-	.venv-lowest/bin/python -m pytest -m 'not ray and not gpu'
+	.venv-lowest/bin/python -m pytest -m 'not soak and not ray and not gpu'
 
 $(VENV)/.tests-lowest: $(NEED) constraints-lowest.txt
 	$(PYTHON) -m venv $(VENV)
@@ -94,7 +97,7 @@ $(VENV)/.tests-lowest: $(NEED) constraints-lowest.txt
 
 test-newest:  ## the suite with whatever is newest today
 	$(MAKE) VENV=.venv-newest .venv-newest/.tests-newest
-	.venv-newest/bin/python -m pytest -m 'not ray and not gpu'
+	.venv-newest/bin/python -m pytest -m 'not soak and not ray and not gpu'
 
 $(VENV)/.tests-newest: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

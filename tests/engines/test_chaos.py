@@ -138,7 +138,7 @@ def survive(seed: int) -> int:
     return killer.struck
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(600)  # a quarter of a minute where nobody else works
 @pytest.mark.usefixtures("session")
 @pytest.mark.parametrize("seed", range(10))

@@ -251,13 +251,13 @@ def test_a_killed_caller_loses_and_doubles_no_call(tmp_path: Path) -> None:
     kill_the_caller(tmp_path, rounds=10, seed=2)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_callees_lose_and_double_no_call(tmp_path: Path, seed: int) -> None:
     kill_the_callee(tmp_path, rounds=50, seed=seed)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_callers_lose_and_double_no_call(tmp_path: Path, seed: int) -> None:
     kill_the_caller(tmp_path, rounds=50, seed=seed)

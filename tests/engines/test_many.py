@@ -40,7 +40,7 @@ def run(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "count", [8000, pytest.param(200_000, marks=pytest.mark.slow)], ids=["few", "many"]
+    "count", [8000, pytest.param(200_000, marks=pytest.mark.soak)], ids=["few", "many"]
 )
 def test_the_driver_does_not_grow_with_the_tasks_it_has_run(count: int) -> None:
     run(12_000)  # so many are remembered
@@ -50,7 +50,7 @@ def test_the_driver_does_not_grow_with_the_tasks_it_has_run(count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "count", [5000, pytest.param(100_000, marks=pytest.mark.slow)], ids=["few", "many"]
+    "count", [5000, pytest.param(100_000, marks=pytest.mark.soak)], ids=["few", "many"]
 )
 def test_one_wait_and_one_get_take_many_references(count: int) -> None:
     refs = [same.remote(number) for number in range(count)]

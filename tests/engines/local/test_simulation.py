@@ -78,7 +78,7 @@ def test_every_history_ends_well(part: int) -> None:
     run(range(part, FAST, PARTS))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("part", range(PARTS))
 def test_many_more_histories_end_well(part: int) -> None:
     run(range(FAST + part, SLOW, PARTS))
