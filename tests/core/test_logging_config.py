@@ -75,13 +75,13 @@ def test_the_libraries_loggers_get_their_own_level_and_format(engine, capfd):
 
     @ray.remote
     def detail():
-        logging.getLogger("heliostat.serve").debug("in a worker")
+        logging.getLogger("heliostat.some_library").debug("in a worker")
 
     logging.getLogger("ray.data").debug("here")
     ray.get(detail.remote())
     lines = written(capfd)
     assert lines[0] == "ray.data|here"
-    assert lines[1].endswith("heliostat.serve|in a worker")
+    assert lines[1].endswith("heliostat.some_library|in a worker")
 
 
 def test_logging_is_as_it_was_when_the_session_has_ended():
