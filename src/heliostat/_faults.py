@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 POINTS = {
     "store.write": "a value is written into shared memory",
     "zygote.gpu": "the zygote looks whether an import has initialised a GPU",
+    "spill.open": "the file on disk is made",
+    "spill.allocate": "room for a value is reserved on disk",
+    "spill.write": "a piece of a value is written to disk",
+    "spill.read": "a piece of a value is read from disk",
     "worker.task": "a worker runs a task",
     "worker.call": "a worker runs a call of its actor",
     "worker.code": "a worker begins with the user's code",

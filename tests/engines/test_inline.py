@@ -122,7 +122,8 @@ EXCUSES: dict[str, tuple[str, ...]] = {
     HERE: (
         "test_an_object_larger_than_the_store_is_refused_with_both_sizes",
         "test_a_result_larger_than_the_store_is_an_error_of_its_task",
-        "test_a_store_full_of_live_objects_is_an_error_until_one_is_dropped",
+        "test_a_store_full_of_arrays_in_use_is_an_error_until_one_is_dropped",
+        "test_a_task_whose_arguments_do_not_fit_together_is_an_error",
     ),
     WHOLE: (
         "test_an_item_arrives_before_the_task_has_ended",

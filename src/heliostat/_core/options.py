@@ -409,6 +409,7 @@ class InitOptions:
     num_gpus: int | None = None
     resources: Resources = _NONE
     object_store_memory: int | None = None
+    object_spilling_directory: str = ""
     namespace: str = ""
     log_to_driver: bool = True
     faults: str = ""  # what `fault_plan.parse` made

@@ -83,6 +83,7 @@ def init(
     resources: dict[str, float] | None = None,
     labels: dict[str, str] | None = None,
     object_store_memory: int | None = None,
+    object_spilling_directory: str | os.PathLike[str] | None = None,
     local_mode: bool = False,
     engine: str | None = None,
     ignore_reinit_error: bool = False,
@@ -110,7 +111,9 @@ def init(
         resources: Custom resources by name.
         labels: Labels of this machine, for `label_selector` and scheduling strategies.
         object_store_memory: Budget in bytes for large values in shared memory; 30 % of the
-            memory of the machine or container when left out.
+            memory of the machine or container when left out. What does not fit moves to disk.
+        object_spilling_directory: Where large values go that do not fit into that budget; the
+            directory for temporary files (TMPDIR) when left out. Nothing stays there.
         local_mode: The same as `engine="inline"`.
         engine: "local" (worker processes) or "inline" (everything in this thread).
         ignore_reinit_error: Do nothing when a session exists already.
@@ -157,6 +160,7 @@ def init(
         num_gpus=_whole("num_gpus", num_gpus, "HELIOSTAT_NUM_GPUS"),
         resources=custom_resources(resources),
         object_store_memory=_store_memory(object_store_memory),
+        object_spilling_directory=_directory(object_spilling_directory),
         namespace=namespace or "",
         log_to_driver=log_to_driver is not False,
         logging=_logging(logging_config, logging_level, logging_format, configure_logging),
@@ -313,6 +317,17 @@ def _store_memory(value: int | None) -> int | None:
     if value is not None and (not isinstance(value, int) or value < 1 << 20):
         raise ValueError(f"object_store_memory must be at least 1 MiB in bytes, got {value!r}")
     return value
+
+
+def _directory(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise TypeError(f"object_spilling_directory must be a path, got {value!r}")
+    path = os.path.abspath(os.fspath(value))
+    if os.path.exists(path) and not (os.path.isdir(path) and os.access(path, os.W_OK)):
+        raise ValueError(f"object_spilling_directory={value!r} is no directory we may write to")
+    return str(path)
 
 
 # What Ray's init also takes, and that has no meaning or effect on one machine.

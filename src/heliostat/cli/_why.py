@@ -103,4 +103,5 @@ def _worker(row: dict[str, Any]) -> str:
 
 
 def _object(row: dict[str, Any]) -> str:
-    return f"{row['object_size'] / 1e6:,.1f} MB  {row['object_id']}"
+    where = f"  {row['reason']}" if row["spilled"] else ""
+    return f"{row['object_size'] / 1e6:,.1f} MB  {row['object_id']}{where}"

@@ -316,9 +316,9 @@ class MemoryTests(SharedSession):
             ray.get(make.remote())
 
     @with_session(num_cpus=1, object_store_memory=64 * MIB)
-    def test_a_store_full_of_live_objects_is_an_error_until_one_is_dropped(self) -> None:
-        held = [ray.put(ramp(24)), ray.put(ramp(24))]
-        with pytest.raises(ObjectStoreFullError):
+    def test_a_store_full_of_arrays_in_use_is_an_error_until_one_is_dropped(self) -> None:
+        held = [ray.get(ray.put(ramp(24))), ray.get(ray.put(ramp(24)))]
+        with pytest.raises(ObjectStoreFullError, match="cannot be moved to disk"):
             ray.put(ramp(24))
         held.pop()
         assert ray.get(ray.put(ramp(24)))[1] == 1

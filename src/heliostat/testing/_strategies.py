@@ -108,7 +108,7 @@ class StrategyTests(SharedSession):
     @pytest.mark.parametrize(
         "options",
         [
-            {"memory": 1000},
+            {"memory": 100 << 20},
             {"resources": {"node:__internal_head__": 0.01}},
             {"resources": {"node:127.0.0.1": 0.01}},
         ],

@@ -22,6 +22,7 @@ from heliostat.testing._objects import MemoryTests, ObjectTests
 from heliostat.testing._placement import PlacementTests
 from heliostat.testing._queues import QueueTests
 from heliostat.testing._resources import ResourceTests
+from heliostat.testing._spilling import SpillTests
 from heliostat.testing._stops import StopTests
 from heliostat.testing._strategies import StrategyTests
 from heliostat.testing._streams import StreamTests
@@ -37,6 +38,7 @@ class EngineTests(
     ObjectTests,
     MemoryTests,
     BorrowTests,
+    SpillTests,
     StreamTests,
     BackpressureTests,
     DynamicTests,

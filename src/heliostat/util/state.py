@@ -533,13 +533,16 @@ def summarize_actors(address: str | None = None, timeout: int = 30) -> dict[str,
 
 
 def summarize_objects(address: str | None = None, timeout: int = 30) -> dict[str, Any]:
-    """How many objects there are, and how many bytes they have."""
+    """How many objects there are, how many bytes they have, and how much of that is on disk."""
     rows = list_objects(address, limit=1_000_000, timeout=timeout)
+    spilled = [row["object_size"] for row in rows if row["spilled"]]
     return {
         "cluster": {
             "summary_by": "all",
             "total_objects": len(rows),
             "total_size_mb": sum(row["object_size"] for row in rows) / 1e6,
+            "spilled_objects": len(spilled),
+            "spilled_size_mb": sum(spilled) / 1e6,
             "task_state_counts": dict(Counter(row["task_status"] for row in rows)),
             "pid": os.getpid(),
         }

@@ -8,7 +8,7 @@ from typing import Any
 from heliostat._core.ids import nth
 from heliostat._engines.local import messages as m
 from heliostat._engines.local import reset
-from heliostat._engines.local.link import received_with
+from heliostat._engines.local.holdings import received_with
 from heliostat._engines.local.streams import Allowance, window
 from tests.engines.local.simulated_world import FAILED, NOTHING, Process, World
 
@@ -65,17 +65,16 @@ class Simulation(World):
         process.wanted.discard(id_)
         process.lent[id_] += 1
         process.lent.update(value[3])
-        assert value[0] != m.STORED or value[1] not in self.freed, "freed before it came"
+        self.check_place(id_, value)
         if process.waits and process.known.keys() >= set(process.waits):
             self.go_on(process)
         elif not process.refs[id_] and id_ not in process.waits:
             process.post(m.Dropped, process.touch((id_,)))
 
     def borrow(self, process: Process, id_: bytes | None, value: m.Value) -> None:
-        if value[0] == m.STORED:
-            assert value[1] not in self.freed, "freed before it was read"
-            if id_ is not None:
-                process.lent[id_] += 1
+        if value[0] == m.STORED and id_ is not None:
+            self.check_place(id_, value)
+            process.lent[id_] += 1
         process.lent.update(value[3])
 
     def unbegun(self, process: Process) -> tuple[bytes, ...]:
@@ -134,7 +133,8 @@ class Simulation(World):
             values = (NOTHING,)
         else:
             values = tuple(
-                self.value(self.pick(self.usable(process, message), 1)) for _ in range(count)
+                self.value(process.proc, self.pick(self.usable(process, message), 1))
+                for _ in range(count)
             )
         del process.running[message.task]
         process.yielded.pop(message.task, None)
@@ -150,7 +150,7 @@ class Simulation(World):
     def yield_item(self, process: Process, message: Any) -> None:
         allowance = process.allowances[message.task]
         if not allowance.exhausted():
-            value = self.value(self.pick(self.usable(process, message), 1))
+            value = self.value(process.proc, self.pick(self.usable(process, message), 1))
             allowance.sent(value)
             position = process.yielded[message.task]
             process.yielded[message.task] += 1
@@ -162,7 +162,9 @@ class Simulation(World):
         actors = sorted(self.actors & set(self.held(process)))
         self.roots[id_], self.parents[id_] = self.root(message.task), message.task
         if kind < 0.3:
-            process.post(m.Put, id_, self.value(self.pick(self.usable(process, message), 1)))
+            process.post(
+                m.Put, id_, self.value(process.proc, self.pick(self.usable(process, message), 1))
+            )
             process.own(id_)
             return
         num_returns = self.random.choice([1, 1, 2])
@@ -211,14 +213,9 @@ class Simulation(World):
             self.lose(process.outbox.pop())
 
     def lose(self, event: Any) -> None:
-        """An event that nobody will hear of: what it asked for never was; its memory goes."""
+        """An event that nobody will hear of: what it asked for never was."""
         if isinstance(event, (m.Submitted, m.Called)):
             self.asked.discard(event.task)
-        values = {m.Put: (getattr(event, "value", None),), m.Finished: getattr(event, "values", ())}
-        values[m.Yielded] = values[m.Put]
-        for value in values.get(type(event), ()):
-            if value is not None and value[0] == m.STORED:
-                self.freed.add(value[1])  # by Memory.forget
 
     def leave(self, process: Process) -> None:
         """An actor calls exit_actor()."""

@@ -15,7 +15,7 @@ from typing import Any
 from heliostat._core.ids import nth
 from heliostat._core.options import UNIT
 from heliostat._engines.local import messages as m
-from heliostat._engines.local.link import received_with
+from heliostat._engines.local.holdings import received_with
 from heliostat._engines.local.scheduler import Scheduler
 from heliostat._engines.local.streams import Allowance, num_returns_of
 
@@ -120,9 +120,7 @@ class World:
         self.parents: dict[bytes, bytes] = {}  # what a task asked for -> the task
         self.asked: set[bytes] = set()  # tasks and calls, each of which has to end
         self.resolved: Counter[bytes] = Counter()
-        self.stored: set[int] = set()
-        self.freed: set[int] = set()
-        self._ids = self._offset = 0
+        self._ids = 0
         self.perform(self.scheduler.prestart())
         self.tell(m.Described(m.DRIVER, b"env", "", b"", True))
 
@@ -157,7 +155,7 @@ class World:
             assert entry.count == count, f"{id_.hex()}: counted {entry.count}, held {count}"
         assert not +holders, f"held and forgotten: {+holders}"
 
-    def perform(self, commands: list[Any]) -> list[Any]:  # noqa: C901 - one case a command
+    def perform(self, commands: list[Any]) -> list[Any]:
         answers = []
         for command in commands:
             match command:
@@ -171,9 +169,6 @@ class World:
                     self.processes[proc].doomed = True
                 case m.Nudge(proc):
                     self.processes[proc].nudged = True
-                case m.Free((_, offset, _, _)):
-                    assert offset in self.stored - self.freed, "freed twice, or never written"
-                    self.freed.add(offset)
                 case m.Resolve(id_, _):
                     self.resolved[id_] += 1
                     # A handle may be made anew (by name) after the last was let go.
@@ -214,12 +209,17 @@ class World:
         self._ids += 1
         return self._ids.to_bytes(12, "big") + bytes(4)
 
-    def value(self, inside: tuple[bytes, ...] = ()) -> m.Value:
+    def value(self, proc: int, inside: tuple[bytes, ...] = ()) -> m.Value:
         if self.random.random() < 0.5:
             return (m.INLINE, b"", (), inside)
-        self._offset += 1
-        self.stored.add(self._offset)
-        return (m.STORED, self._offset, (8,), inside)
+        (answer,) = self.tell(m.Reserve(proc, 1, 8, None))
+        return (m.STORED, answer.payload[0], (8,), inside)
+
+    def check_place(self, id_: bytes, value: m.Value) -> None:
+        """What is in memory is where a process was told that it is."""
+        if value[0] == m.STORED:
+            held = self.scheduler.storage.memory.objects[id_]
+            assert held.offset == value[1], "freed or moved before it was read"
 
     def pick(self, ids: Iterable[bytes], most: int) -> tuple[bytes, ...]:
         """Up to `most` of these that are no actors."""
@@ -321,7 +321,7 @@ class World:
 
     def put(self) -> None:
         id_ = self.fresh()
-        self.tell(m.Put(m.DRIVER, id_, self.value(self.pick(self.refs, 1))))
+        self.tell(m.Put(m.DRIVER, id_, self.value(m.DRIVER, self.pick(self.refs, 1))))
         self.refs[id_] += 1
 
     def let_go(self) -> None:

@@ -83,6 +83,11 @@ class Session:
         entry = self.scheduler.entry(id_of(number))
         return entry.value if entry is not None else None
 
+    def stored(self) -> m.Value:
+        """What the callee has just written to shared memory."""
+        (answer,) = self.tell(m.Reserve(self.callee, 1, 8, None))
+        return m.STORED, answer.payload[0], (8,), ()
+
     def settle(self, number: int, by: int, value: m.Value = NOTHING, failure: int = 0) -> list[Any]:
         return self.tell(d.Settled(by, self.caller, id_of(number), (value,), failure, 0.0, ()))
 
@@ -163,10 +168,24 @@ def test_a_result_that_comes_before_its_call_is_kept_for_it() -> None:
 
 def test_an_early_result_goes_with_its_caller() -> None:
     session = Session()
-    stored: m.Value = (m.STORED, 5, (8,), ())
+    arena = session.scheduler.storage.memory.arena
+    session.settle(10, session.callee, session.stored())
+    assert arena.used
+    session.tell(m.WorkerLost(session.caller, "it died"))
+    assert not arena.used
+    session.settle(11, session.callee, session.stored())
+    assert not arena.used
+
+
+def test_an_early_result_in_shared_memory_outlives_its_process() -> None:
+    session = Session()
+    stored = session.stored()
     session.settle(10, session.callee, stored)
-    assert m.Free(stored) in session.tell(m.WorkerLost(session.caller, "it died"))
-    assert session.settle(11, session.callee, stored) == [m.Free(stored)]
+    session.tell(m.WorkerLost(session.callee, "it died"))
+    session.exposed(10)
+    assert session.value(10) == stored
+    assert session.scheduler.storage.memory.inside(id_of(10))
+    session.scheduler.check()
 
 
 def test_the_callers_of_a_process_that_is_gone_are_told() -> None:

@@ -24,6 +24,7 @@ from heliostat._engines.local.tasks import Task
 TOTAL = {"CPU": 2 * UNIT, "GPU": UNIT}
 WHICH = st.integers(0, 50)
 ENVS = {b"vars": True, b"packages": False}  # key -> whether there is nothing to prepare
+SIZE = 4096  # of every value in memory, which has room for three
 SHAPES: list[m.Shape] = [
     (("CPU", UNIT),),
     (("CPU", UNIT // 2),),
@@ -61,21 +62,20 @@ class World:
     """One driver, its workers, and the scheduler between them."""
 
     def __init__(self) -> None:
-        self.scheduler = Scheduler(TOTAL)
+        self.scheduler = Scheduler(TOTAL, 3 * SIZE)
         self.now = 0.0
         self.workers: dict[int, SimWorker] = {}
         self.refs: Counter[bytes] = Counter()
         self.streams: dict[bytes, int] = {}
         self.actors: set[bytes] = set()
-        self.stored: set[int] = set()
-        self.freed: set[int] = set()
+        self.moves: deque[Any] = deque()  # asked for, to or from disk
+        self.later: deque[Any] = deque()  # what workers say in return
         self.resolved: set[bytes] = set()
         self.groups: dict[bytes, tuple[m.Shape, ...]] = {}
         self.started: Counter[bytes] = Counter()
         self.preparing: set[bytes] = set()
         self.prepared = {b""}
         self._ids = 0
-        self._offset = 0
 
     # What all processes can do
 
@@ -83,12 +83,14 @@ class World:
         self._ids += 1
         return self._ids.to_bytes(12, "big") + bytes(4)
 
-    def value(self, *, stored: bool, inside: tuple[bytes, ...] = ()) -> m.Value:
-        if not stored:
-            return (m.INLINE, b"", (), inside)
-        self._offset += 1
-        self.stored.add(self._offset)
-        return (m.STORED, self._offset, (8,), inside)
+    def value(self, proc: int, *, stored: bool, inside: tuple[bytes, ...] = ()) -> m.Value:
+        """A value; in memory, if it is to be there and the process gets room at once."""
+        if stored:
+            for answer in self.tell(m.Reserve(proc, 1, SIZE, None)):
+                if answer.error is None:
+                    return (m.STORED, answer.payload[0], (8,), inside)
+            self.tell(m.Withdrawn(proc, 1, SIZE, None))
+        return (m.INLINE, b"", (), inside)
 
     def tell(self, event: Any) -> list[Any]:
         """An event, and what the scheduler makes of it."""
@@ -100,6 +102,8 @@ class World:
             else:
                 self.perform(command)
         self.scheduler.check()
+        while self.later:
+            self.tell(self.later.popleft())
         return answers
 
     def perform(self, command: Any) -> None:
@@ -119,10 +123,10 @@ class World:
                 self.receive(self.workers[proc], message)
             case m.Kill(proc):
                 self.workers[proc].leaving = "killed"
-            case m.Free((_, offset, _, _)):
-                assert offset in self.stored, "freed what nobody wrote"
-                assert offset not in self.freed, "freed twice"
-                self.freed.add(offset)
+            case m.WriteOut() | m.ReadIn():
+                self.moves.append(command)
+            case m.Truncate():
+                assert not any(isinstance(move, m.ReadIn) for move in self.moves)
             case m.Resolve(id_, _):
                 assert id_ not in self.resolved or id_ in self.actors, "resolved twice"
                 self.resolved.add(id_)
@@ -145,8 +149,11 @@ class World:
                     worker.actor = message.task
                 worker.inbox.append(message)
             case m.Deliver(id_, value):
+                self.look_at(id_, value)
                 worker.lent[id_] += 1
                 worker.lent.update(value[3])
+            case m.LetGo(ticket, ids):
+                self.later.append(m.Forgotten(worker.proc, ticket, self.unused(worker, ids), False))
             case m.Cancel() | m.GiveBack():
                 worker.inbox.append(message)
             case m.Credit() | m.Deadlocked():
@@ -157,11 +164,22 @@ class World:
                 raise AssertionError(f"unknown message {message}")
 
     def borrow(self, worker: SimWorker, id_: bytes | None, value: m.Value) -> None:
-        if value[0] == m.STORED:
-            assert value[1] not in self.freed, "sent memory that was freed"
-            if id_ is not None:
-                worker.lent[id_] += 1
+        if value[0] == m.STORED and id_ is not None:
+            self.look_at(id_, value)
+            worker.lent[id_] += 1
         worker.lent.update(value[3])
+
+    def look_at(self, id_: bytes, value: m.Value) -> None:
+        """A process was told where a value is."""
+        assert value[0] != m.STORED or self.scheduler.entry(id_).value == value, (
+            "told a wrong place"
+        )
+
+    def unused(self, worker: SimWorker, ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Those that came with no task that is not ended."""
+        tasks = [*worker.inbox, *([worker.running] if worker.running else [])]
+        used = {id_ for t in tasks if hasattr(t, "needs") for id_, _ in t.needs}
+        return tuple(id_ for id_ in ids if id_ not in used)
 
     def submit(
         self,
@@ -327,12 +345,14 @@ class World:
         made = isinstance(message, m.Make)
         count = 1 if made else message.num_returns
         stored, nest = stored and not made, nest and not made  # a constructor returns None
-        inside = (self.put(worker.proc, self.value(stored=stored)),) if nest else ()
+        inside = (self.put(worker.proc, self.value(worker.proc, stored=stored)),) if nest else ()
         if failure:
             values: tuple[m.Value, ...] = ((m.ERROR, b"\x80\x05N.", (), ()),)
         else:
             returns = 1 if count < 0 else count
-            values = tuple(self.value(stored=stored, inside=inside) for _ in range(returns))
+            values = tuple(
+                self.value(worker.proc, stored=stored, inside=inside) for _ in range(returns)
+            )
         keep = worker.actor is not None and nest
         drops = () if keep else tuple(worker.lent.items())
         if not keep:
@@ -341,7 +361,7 @@ class World:
 
     def yield_item(self, worker: SimWorker, *, stored: bool) -> None:
         position, worker.yielded = worker.yielded, worker.yielded + 1
-        value = self.value(stored=stored)
+        value = self.value(worker.proc, stored=stored)
         self.tell(m.Yielded(worker.proc, worker.running.task, position, value))
 
     def block(self, worker: SimWorker) -> None:
@@ -359,6 +379,17 @@ class World:
         del self.workers[worker.proc]
         self.tell(m.WorkerLost(worker.proc, worker.leaving or reason))
 
+    def move(self, error: Exception | None = None) -> None:
+        """The oldest move to or from disk ends."""
+        move = self.moves.popleft()
+        if isinstance(move, m.WriteOut):
+            self.tell(m.Written(move.id, 7, error))
+        else:
+            assert move.checksum == 7
+            if error is not None:  # what made it may run again, and what made that
+                self.resolved.clear()
+            self.tell(m.Read(move.id, error))
+
     # The end of all
 
     def settle(self) -> None:
@@ -366,6 +397,9 @@ class World:
         for _ in range(10_000):
             for env in list(self.preparing):
                 self.prepare(env, failed=False)
+            if self.moves:
+                self.move()
+                continue
             for worker in list(self.workers.values()):
                 if worker.leaving:
                     self.lose(worker, "")
@@ -490,7 +524,8 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(which=WHICH, stored=st.booleans())
     def put(self, which: int, stored: bool) -> None:
-        self.world.put(m.DRIVER, self.world.value(stored=stored, inside=self.pick(which, 1)))
+        inside = self.pick(which, 1)
+        self.world.put(m.DRIVER, self.world.value(m.DRIVER, stored=stored, inside=inside))
 
     @precondition(lambda self: self.world.refs)
     @rule(which=WHICH)
@@ -599,6 +634,11 @@ class Cluster(RuleBasedStateMachine):
         for worker in list(self.world.workers.values()):
             self.world.answer_mail(worker)
 
+    @precondition(lambda self: self.world.moves)
+    @rule(fails=st.sampled_from([False, False, False, True]))
+    def move(self, fails: bool) -> None:
+        self.world.move(OSError("no") if fails else None)
+
     @rule()
     def bury(self) -> None:
         for worker in list(self.world.workers.values()):
@@ -610,8 +650,8 @@ class Cluster(RuleBasedStateMachine):
         for id_ in self.world.refs:
             entry = self.world.scheduler.entry(id_)
             assert entry is not None, f"{id_.hex()} is held and was forgotten"
-            if entry.value is not None and entry.value[0] == m.STORED:
-                assert entry.value[1] not in self.world.freed, "freed while it was held"
+            if entry.value is not None and entry.value[0] in m.OUT_OF_LINE:
+                assert id_ in self.world.scheduler.storage.memory.objects, "freed while it was held"
 
     @invariant()
     def what_can_run_runs(self) -> None:
@@ -661,7 +701,10 @@ class Cluster(RuleBasedStateMachine):
         assert all(g.state == "removed" for g in scheduler.groups.groups.values())
         assert not scheduler.actors.actors, "actors that nobody can reach"
         assert scheduler.resources.free == TOTAL, "resources that nobody holds"
-        assert world.freed == world.stored, "memory that nobody can read"
+        memory = scheduler.storage.memory
+        assert not memory.arena.used, "memory that nobody can read"
+        assert not memory.disk.used, "room on disk that nobody can read"
+        assert not scheduler.lineage.origins, "how things were made that nobody has"
 
 
 def choose(which: int, some: Sequence[T]) -> T:

@@ -62,7 +62,9 @@ def nothing_is_left(simulation: Simulation) -> None:
     }
     assert not held, f"objects that nobody holds: {held}"
     assert not scheduler.actors.names
-    assert simulation.freed == simulation.stored, "memory that nobody can read"
+    storage = simulation.scheduler.storage
+    assert not storage.memory.arena.used, "memory that nobody can read"
+    assert not simulation.scheduler.lineage.origins, "how things were made that nobody has"
 
 
 def run(seeds: range) -> None:

@@ -112,6 +112,8 @@ class ActorScheduler:
         env = actor.created.env
         if env and not scheduler.environments.usable(env):
             return False
+        if scheduler.storage.memory.away and scheduler.storage.absent(maker):
+            return True
         taken = scheduler.take(maker)
         if taken is None:
             return False
@@ -127,7 +129,7 @@ class ActorScheduler:
             Send(
                 worker.proc,
                 Make(
-                    actor.id, created.key, created.name, created.call, created.call_id,
+                    actor.id, created.key, created.name, scheduler.call_value(maker), created.call_id,
                     created.slots, scheduler.lend_needs(worker.proc, maker), gpus, maker.shape,
                     created.concurrency, actor.restarted, created.public_name, created.groups,
                     created.place,
@@ -150,12 +152,28 @@ class ActorScheduler:
         task.retries = event.retries
         if event.retries == AS_THE_ACTOR:
             task.retries = actor.created.call_retries
+        self._enqueue(actor, task)
+
+    def _enqueue(self, actor: Actor, task: Task) -> None:
         if actor.created.out_of_order and task.state == "waiting":
             actor.late[task.id] = task
             return
         actor.queue.append(task)
         if actor.state == "alive":
             self._send_calls(actor)
+
+    def obstacle(self, task: Task) -> str:
+        """Why a call cannot be repeated; empty if it can, or is none."""
+        if task.actor is None:
+            return ""
+        actor = self.actors.get(task.actor)
+        gone = actor is None or actor.state == "dead"
+        return f"{task.name} cannot run again, because its actor is dead" if gone else ""
+
+    def repeat(self, task: Task) -> None:
+        """A call whose result was lost is made again."""
+        assert task.actor is not None
+        self._enqueue(self.actors[task.actor], task)
 
     def _death(self, actor: Actor | None, id_: bytes) -> Value:
         if actor is None:
@@ -169,8 +187,10 @@ class ActorScheduler:
         if worker is None or worker.killed:
             return  # its end is on the way, and then it restarts or is dead
         while actor.state == "alive" and actor.queue and actor.queue[0].state == "ready":
+            if scheduler.storage.memory.away and scheduler.storage.absent(actor.queue[0]):
+                return
             task = actor.queue.popleft()
-            failed = scheduler.failed_need(task) if task.event.needs else None
+            failed = scheduler.failed_need(task) if task.holds else None
             if failed is not None:
                 scheduler.fail(task, failed)
                 continue
@@ -181,9 +201,10 @@ class ActorScheduler:
             actor.calls[task.id] = task
             assert isinstance(task.event, Called)
             (
-                _, id_, _, method, num_returns, _, retry_on, call, call_id, slots, _, _, group,
+                _, id_, _, method, num_returns, _, retry_on, _, call_id, slots, _, _, group,
                 line, after,
             ) = task.event  # fmt: skip
+            call = scheduler.call_value(task)
             needs = scheduler.lend_needs(worker.proc, task)
             fields = (
                 id_, method, num_returns, retry_on, call, call_id, slots, needs, group, line, after,
@@ -225,6 +246,17 @@ class ActorScheduler:
         assert task.actor is not None
         actor = self.actors[task.actor]
         actor.queue.appendleft(task)
+        self._send_calls(actor)
+
+    def give_up(self, task: Task, error: Value) -> None:
+        """The arguments of a constructor or call cannot be brought into memory."""
+        assert task.actor is not None
+        actor = self.actors[task.actor]
+        if task is actor.maker:
+            self._die(actor, "an argument of its constructor failed", error)
+            return
+        self.unqueue(task)
+        self.scheduler.fail(task, error)
         self._send_calls(actor)
 
     def unqueue(self, task: Task) -> None:
@@ -285,6 +317,7 @@ class ActorScheduler:
         maker = actor.maker
         scheduler.tasks.pop(maker.id, None)
         scheduler.stop_waiting(maker)
+        scheduler.storage.memory.unkeep(maker)
         holds, maker.holds = maker.holds, ()
         if actor.created.detached:
             holds += (actor.id,)

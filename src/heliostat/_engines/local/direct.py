@@ -504,7 +504,7 @@ class Direct:
             return
         for message in messages:
             self._handle(line, message)
-        if len(self._link.held.dropped) > _MOST_DROPPED:
+        if self._link.held.backlog() > _MOST_DROPPED:
             self._link.sweep()
 
     def _handle(self, line: Line, message: Any) -> None:

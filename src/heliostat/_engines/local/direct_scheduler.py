@@ -25,6 +25,7 @@ from heliostat._engines.local.direct_messages import (
     Switched,
 )
 from heliostat._engines.local.messages import (
+    STORED,
     Called,
     Connect,
     Finished,
@@ -195,6 +196,8 @@ class DirectScheduler:
             self._early[event.caller][event.task] = event
             for value in event.values:
                 scheduler.owned.hold(value[3])
+                if value[0] == STORED:
+                    scheduler.storage.memory.entrust(value[1])
         else:
             scheduler.free_unused(event.values)
         scheduler.give_back(event.proc, event.drops)

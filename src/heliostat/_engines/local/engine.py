@@ -38,6 +38,7 @@ from heliostat._engines.local.messages import (
     END,
     ERROR,
     INLINE,
+    OUT_OF_LINE,
     STORED,
     Called,
     Cancelled,
@@ -140,10 +141,19 @@ class Port(Protocol):
         """A first reference that the hub has counted already; `drop` takes it back."""
 
     def adopt(self, id_: bytes) -> None:
-        """Count one more reference or view in this process; `drop` takes it back."""
+        """Count one more reference in this process; `drop` takes it back."""
 
     def drop(self, id_: bytes) -> object:
-        """One reference or view less; safe in finalisers."""
+        """One reference less; safe in finalisers."""
+
+    def look(self, id_: bytes, value: Value, timeout_s: float | None) -> Value:
+        """The value as it is now, brought into memory if it was on disk.
+
+        What is in the arena stays where it is until `look_away`, which every call of this needs.
+        """
+
+    def look_away(self, id_: bytes) -> object:
+        """The end of `look`; safe in finalisers."""
 
     def is_cancelled(self, task: bytes) -> bool:
         """Whether somebody has cancelled this task, which runs here."""
@@ -384,17 +394,21 @@ class LocalEngine:
             raise
         return STORED, offset, sizes, encoded.refs
 
-    def from_value(self, id_: bytes | None, value: Value) -> Any:
+    def from_value(self, id_: bytes | None, value: Value, timeout_s: float | None = None) -> Any:
         """Decode a value; raises if it is an error. Large buffers stay views of the arena."""
         kind, head, parts, _ = value
         if kind == INLINE:
             return pickle.loads(head, buffers=parts)
         if kind == ERROR:
             raise raisable(pickle.loads(head, buffers=parts))
-        assert kind == STORED
+        assert kind in OUT_OF_LINE
         assert id_ is not None
-        self._port.adopt(id_)
-        data, *buffers = self._port.store.read(id_, head, parts, self._port.drop)
+        port = self._port
+        value = kind, head, parts, _ = port.look(id_, value, timeout_s)
+        if kind != STORED:  # it was lost meanwhile, and made again or not
+            port.look_away(id_)
+            return self.from_value(id_, value)
+        data, *buffers = port.store.read(id_, head, parts, port.look_away)
         return pickle.loads(data, buffers=buffers)
 
     def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
@@ -406,7 +420,7 @@ class LocalEngine:
             self._await(absent, timeout_s)
             values = self._port.values(ids)
         decode = self.from_value
-        return [decode(id_, value) for id_, value in zip(ids, values, strict=True)]  # type: ignore[arg-type]
+        return [decode(id_, value, timeout_s) for id_, value in zip(ids, values, strict=True)]  # type: ignore[arg-type]
 
     def _await(self, ids: list[bytes], timeout_s: float | None) -> None:
         waiter = Waiter()

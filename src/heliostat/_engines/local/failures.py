@@ -10,6 +10,7 @@ from heliostat.exceptions import (
     ActorPlacementGroupRemoved,
     ActorUnavailableError,
     ObjectLostError,
+    ObjectReconstructionFailedError,
     OutOfMemoryError,
     OwnerDiedError,
     RuntimeEnvSetupError,
@@ -108,6 +109,13 @@ def lost(id_: bytes) -> Value:
             id_.hex(),
         )
     )
+
+
+def unreadable(id_: bytes, error: Exception, obstacle: str, tried: bool) -> Value:
+    """The object was moved to disk, cannot be read from there, and cannot be made again."""
+    kind = ObjectReconstructionFailedError if tried else ObjectLostError
+    what = f"object {id_.hex()} was moved to disk and is lost: {error}. {obstacle}"
+    return as_value(kind(what, id_.hex()))
 
 
 def text(value: Value) -> str:

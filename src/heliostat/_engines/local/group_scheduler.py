@@ -122,7 +122,9 @@ class GroupScheduler:
             if task.place is None or task.place[0] != group.id or task.actor is not None:
                 continue
             if task.state != "running" and task.id in scheduler.tasks:
-                scheduler.withdraw(task, failures.group_removed(task.name, group.title()))
+                scheduler.cancellation.withdraw(
+                    task, failures.group_removed(task.name, group.title())
+                )
 
     def vacated(self, worker: WorkerState) -> None:
         """A worker has given back what it had of a bundle."""

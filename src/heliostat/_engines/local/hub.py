@@ -22,20 +22,16 @@ from typing import TYPE_CHECKING, Any
 
 from heliostat._core.ids import fresh
 from heliostat._core.options import NODE_ID, InitOptions
-from heliostat._engines.local import failures, notices, oom
+from heliostat._engines.local import failures, notices, oom, storage
+from heliostat._engines.local.asking import Asking
 from heliostat._engines.local.attendant import Attendant
 from heliostat._engines.local.conn import Conn, join
-from heliostat._engines.local.direct_messages import (
-    Settled,
-)
 from heliostat._engines.local.forks import LIVE
 from heliostat._engines.local.guard import Guard
 from heliostat._engines.local.launch import Exit
 from heliostat._engines.local.logs import Label, Output
-from heliostat._engines.local.memory import Memory
 from heliostat._engines.local.messages import (
     DRIVER,
-    STORED,
     Answer,
     Answered,
     Asked,
@@ -47,28 +43,31 @@ from heliostat._engines.local.messages import (
     Dropped,
     EndAwaited,
     Finished,
-    Free,
     Kill,
     Nudge,
     Prepare,
     Put,
+    ReadIn,
     Resolve,
     Send,
     Spawn,
     Stopped,
     Tick,
+    Truncate,
     Value,
     WorkerLost,
-    Yielded,
+    WriteOut,
 )
 from heliostat._engines.local.pool import Pool, Reports
 from heliostat._engines.local.scheduler import Scheduler
+from heliostat._engines.local.storage import Storage
 from heliostat._engines.local.store import Store, create_segment
+from heliostat._engines.local.views import Views
 from heliostat._engines.local.waiting import Lead, Some, Waiter
 from heliostat._engines.local.window import Window
-from heliostat.exceptions import ObjectStoreFullError, RaySystemError
+from heliostat.exceptions import RaySystemError
 
-_QUESTIONS = ("reserve", "unreserve", "describe", "records")
+_QUESTIONS = ("describe", "records")
 _COALESCE = 64  # messages to a busy worker that may be sent together
 
 
@@ -86,31 +85,34 @@ class Hub:
         self.total, self.namespace = total, options.namespace
         self.node_id = fresh().hex()
         self.labels = {**dict(options.labels), NODE_ID: self.node_id}
-        segment = create_segment(capacity)
-        self.store = Store(segment, capacity)
-        self._memory = Memory(capacity)
+        self.store = Store(create_segment(capacity), capacity)
+        self._storage = Storage(
+            self.store, options.object_spilling_directory, self._watch, self._handle
+        )
         self._scheduler = Scheduler(total, capacity)
         self._objects = self._scheduler.owned.objects
         self._conns: dict[int, Conn] = {}
         self._codes: dict[bytes, bytes] = {}
         self._waiters: dict[bytes, list[Waiter]] = {}
         self._some: list[Some] = []
-        self._answers: dict[int, tuple[Any, Any]] = {}
         self._dirty: dict[int, Conn] = {}
         self._nudges, self._dropped = list[int](), deque[bytes]()
-        self._closed = False
-        self._notices = notices.wanted()
+        self._closed, self._notices, self._stopped = False, notices.wanted(), tuple[int, ...]()
         self._guard = Guard(self._handle)
         self._poll = select.epoll()
-        self._readers: dict[int, Callable[[], None]] = {}
         self._lead = Lead(self._read, functools.partial(self._poll.poll, 0))
+        self._asking = Asking(self._guard, self._lead, self._tell, lambda: self._attendant.stir())
+        self.ask = ask = self._asking.ask
+        self._views = views = Views(self._guard, self._scheduler, ask, self.drop, self._rouse)
+        self.look, self.look_away = views.look, views.look_away
+        self._readers: dict[int, Callable[[], None]] = {}
         facts = {
             "total": total, "namespace": self.namespace, "node_id": self.node_id,
             "labels": self.labels, "logging": options.logging, "faults": options.faults,
             "tracing": options.tracing,
         }  # fmt: skip
         self._pool = Pool(
-            (segment, capacity), facts,
+            (self.store.fd, capacity), facts,
             Reports(self._watch, self._unwatch, self._worker_ended, self._handle, self._announce),
         )  # fmt: skip
         self._output = Output(
@@ -118,33 +120,36 @@ class Hub:
             shown=options.log_to_driver, prefixed=options.logging[:1] != ("all",),
         )  # fmt: skip
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._attendant = Attendant(
-            self._lead, self._wake, lambda: bool(self._dropped or self._dirty), self._send_kept
-        )
+        self._attendant = Attendant(self._lead, self._wake, self._urgent, self._send_kept)
         self._watch(self._wake, self._attendant.woken)
         self._started = time.monotonic()
         self._window = Window(self._report)
         self._watch(self._window.fileno(), self._window.answer)
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        self._handlers = self._table()
+        LIVE.add(self)
+        if options.runtime_env is None:
+            self._perform(self._scheduler.prestart())
+        self._kernel = oom.Kernel()
+        self._watch_memory = oom.Watch(self._busy, self._end_victim, self._see_stopped)
+        self._attendant.start()
+        self._watch_memory.start()
+
+    def _table(self) -> dict[type, Callable[[Any], None]]:
+        """What is done about each command."""
+        return {
             Send: self._send,
             Resolve: self._resolve,
             Spawn: self._spawn,
             Prepare: lambda command: self._pool.prepare(command.env),
             Discard: lambda command: self._pool.discard(command.env),
             Connect: lambda command: self._dirty.update(join(self._conns, command)),
-            Free: lambda command: self._memory.free(command.value),
+            WriteOut: self._storage.move,
+            ReadIn: self._storage.move,
+            Truncate: self._storage.move,
             Kill: lambda command: self._pool.kill(command.proc, signal.SIGKILL),
             Nudge: lambda command: self._nudges.append(command.proc),
             Answer: self._answer,
         }
-        LIVE.add(self)
-        if options.runtime_env is None:
-            self._perform(self._scheduler.prestart())
-        self._kernel = oom.Kernel()
-        self._stopped: tuple[int, ...] = ()
-        self._watch_memory = oom.Watch(self._busy, self._end_victim, self._see_stopped)
-        self._attendant.start()
-        self._watch_memory.start()
 
     # The port, as the driver's engine uses it
 
@@ -167,17 +172,6 @@ class Hub:
             guard.leave()
 
     call = post  # this process calls every actor directly: the hub is here
-
-    def ask(self, question: str, payload: Any) -> Any:
-        """Ask, and have the answer at once."""
-        with self._guard:
-            self._drain()
-            self._handle(Asked(DRIVER, 0, question, payload))
-            self._flush(lazily=False)
-            answer, error = self._answers.pop(0)
-        if error is not None:
-            raise error
-        return answer
 
     def values(self, ids: Sequence[bytes]) -> list[Value | None]:
         """The values that are there."""
@@ -328,32 +322,41 @@ class Hub:
                 self._handle(Put(DRIVER, id_, failures.lost(id_)))
 
     def drop(self, id_: bytes) -> None:
-        """One reference or view less. Safe in finalisers: it takes no lock."""
+        """One reference less. Safe in finalisers: it takes no lock."""
         self._dropped.append(id_)
+        self._rouse()
+
+    def _rouse(self) -> None:
         if self._attendant.asleep:
             self._attendant.rouse()
 
     # Events and commands
 
     def _handle(self, event: Any) -> None:
-        if self._dropped:
+        if self._dropped or self._views.gone:
             self._drain()
         kind = type(event)
         if kind is Finished:
-            self._count_finished(event)
+            conn = self._conns.get(event.proc)
+            if conn is not None:
+                conn.open -= 1
         elif kind is Defined:
             self._codes[event.key] = event.blob
             return
         elif kind is Described:
             self._pool.describe(event)
-        elif kind is Asked and event.question in _QUESTIONS:
-            self._own_answer(event)
-            return
-        elif kind is Settled:
-            self._memory.announced(event.proc, *event.values)
-        elif kind is Put or kind is Yielded:
-            self._memory.announced(event.proc, event.value)
+        elif kind is Asked:
+            if event.question in _QUESTIONS:
+                self._own_answer(event)
+                return
+            if event.question in storage.QUESTIONS:
+                event = self._storage.event(event)
         self._perform(self._scheduler.handle(event, time.monotonic()))
+
+    def _tell(self, event: Any) -> None:
+        self._drain()
+        self._handle(event)
+        self._flush(lazily=False)
 
     def _drain(self) -> None:
         """Count what the driver's finalisers have dropped."""
@@ -362,15 +365,13 @@ class Hub:
         while dropped:
             drops.append((dropped.popleft(), 1))
         commands = self._scheduler.handle(Dropped.of((DRIVER, drops)), time.monotonic())
+        if self._views.gone:
+            commands += self._scheduler.handle(self._views.count(), time.monotonic())
         if commands:
             self._perform(commands)
 
-    def _count_finished(self, event: Finished) -> None:
-        conn = self._conns.get(event.proc)
-        if conn is not None:
-            conn.open -= 1
-        if any(value[0] == STORED for value in event.values):
-            self._memory.announced(event.proc, *event.values)
+    def _urgent(self) -> bool:
+        return bool(self._dropped or self._views.gone or self._dirty)
 
     def _perform(self, commands: list[Any]) -> None:
         handlers = self._handlers
@@ -429,27 +430,18 @@ class Hub:
 
     def _answer(self, command: Answer) -> None:
         if command.proc == DRIVER:
-            self._answers[command.request] = command.payload, command.error
+            self._asking.answered(command)
             return
         error = None if command.error is None else pickle.dumps(command.error)
         self._send(Send(command.proc, Answered(command.request, command.payload, error)))
 
     def _own_answer(self, event: Asked) -> None:  # the scheduler answers the other questions
-        payload: Any = None
-        error: Exception | None = None
-        try:
-            if event.question == "reserve":
-                payload = self._memory.reserve(event.proc, event.payload)
-            elif event.question == "unreserve":
-                self._memory.unreserve(event.proc, event.payload)
-            elif event.question == "records":
-                logs = event.payload == "logs"
-                payload = self._output.rows() if logs else self.records().rows(event.payload)
-            else:
-                payload = tuple(self._scheduler.resources.free.items()), len(self._conns)
-        except ObjectStoreFullError as full:
-            error = full
-        self._answer(Answer(event.proc, event.request, payload, error))
+        if event.question == "records":
+            logs = event.payload == "logs"
+            payload: Any = self._output.rows() if logs else self.records().rows(event.payload)
+        else:
+            payload = tuple(self._scheduler.resources.free.items()), len(self._conns)
+        self._answer(Answer(event.proc, event.request, payload, None))
 
     # Input and output
 
@@ -481,7 +473,7 @@ class Hub:
                 self._handle(Tick())
                 while self._pool.unborn and self._pool.unborn[0][0] <= time.monotonic():
                     self._handle(WorkerLost(*self._pool.unborn.popleft()[1:]))
-            if self._dropped:
+            if self._dropped or self._views.gone:
                 self._drain()
             self._flush(lazily=threading.get_ident() == self._attendant.ident)
 
@@ -508,7 +500,6 @@ class Hub:
         self._close_conn(conn)
         del self._conns[proc]
         self._handle(WorkerLost(proc, reason))
-        self._memory.forget(proc)
 
     def _close_conn(self, conn: Conn) -> None:
         self._unwatch(conn.sock.fileno())
@@ -552,6 +543,7 @@ class Hub:
             zygote.socket.close()
         self._window.close()
         self._poll.close()
+        self._storage.abandon()
 
     # The end
 
@@ -591,6 +583,8 @@ class Hub:
             for some in self._some:
                 some.missing = 0
                 some.wake()
+            self._asking.close()
+            self._storage.close()
             self._poll.close()
             self._window.close()
             os.close(self._wake)

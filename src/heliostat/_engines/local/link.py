@@ -21,9 +21,10 @@ from typing import Any
 from heliostat._engines.local import failures, wire
 from heliostat._engines.local.attendant import Keeper
 from heliostat._engines.local.direct import Direct
-from heliostat._engines.local.holdings import Holdings, received_with
+from heliostat._engines.local.holdings import Holdings
 from heliostat._engines.local.messages import (
     MAIL,
+    SPILLED,
     Answered,
     Asked,
     Blocked,
@@ -35,7 +36,9 @@ from heliostat._engines.local.messages import (
     Deliver,
     Dropped,
     Finished,
+    Forgotten,
     GiveBack,
+    LetGo,
     Make,
     Resumed,
     Returned,
@@ -48,7 +51,7 @@ from heliostat._engines.local.messages import (
 from heliostat._engines.local.store import Store
 from heliostat._engines.local.streams import Allowance, most_bytes, window
 from heliostat._engines.local.waiting import Lead, Some, Waiter
-from heliostat.exceptions import DeadlockError, RaySystemError
+from heliostat.exceptions import DeadlockError, GetTimeoutError, RaySystemError
 
 _COALESCE = 64  # messages in a row that may be sent together
 LENDS_S = 0.001  # a wait for direct calls that is shorter than this lends no CPUs
@@ -107,8 +110,7 @@ class Link:
         self._mail, self._called_back = Waiter(), Waiter()  # the second: of all callbacks
         self._reading = self._reading_for_callbacks = False
         self._sock, handover = sockets
-        self._parser = wire.Parser()
-        self._buffer = wire.Buffer()
+        self._parser, self._buffer = wire.Parser(), wire.Buffer()
         self._hub_is_ready = [(self._sock.fileno(), select.EPOLLIN)]
         self.poll = select.epoll()
         self.poll.register(self._sock, select.EPOLLIN)
@@ -124,10 +126,11 @@ class Link:
         self.wanted: set[bytes] = set()
         self.allowances: dict[bytes, Allowance] = {}  # of the streams that are made here
         self.lock = threading.RLock()
-        self.direct = Direct(self, handover)
-        self.call, self.expose = self.direct.call, self.direct.expose
-        self.held = held = Holdings(self.lock, self.direct.let_go)
+        self.direct = direct = Direct(self, handover)
+        self.call, self.expose = direct.call, direct.expose
+        self.held = held = Holdings(self.lock, direct.let_go)
         self.own, self.adopt, self.drop = held.own, held.adopt, held.drop
+        self.look_away = held.look_away
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[[Any], None]]:
@@ -139,6 +142,7 @@ class Link:
             Deliver: self._delivered,
             Answered: self._answered,
             Cancel: self._cancel,
+            LetGo: self._let_go,
             Credit: self._credit,
             Deadlocked: self._deadlocked,
             GiveBack: lambda message: self.give_back(),
@@ -199,20 +203,26 @@ class Link:
         self.allowances.pop(message.task, None)
         if self.direct.taken and self.direct.reply(report, message):
             return
-        received = received_with(message)
-        if received or self.held.dropped:
-            report = Finished.of((*report[:-1], self.held.drops(received)))
+        drops = self.held.done_with(message)
+        if drops:
+            report = Finished.of((*report[:-1], drops))
         self.out.append(report)
 
     # Asking and waiting
 
-    def ask(self, question: str, payload: Any) -> Any:
-        """Ask the hub and wait for the answer."""
+    def ask(self, question: str, payload: Any, timeout_s: float | None = None) -> Any:
+        """Ask the hub and wait for the answer.
+
+        Raises:
+            GetTimeoutError: If it does not come in time.
+        """
+        self.sweep()
         request = next(self._requests)
         waiter = Waiter(missing=1)
         self._waiters[request] = [waiter]
         self._post_now(Asked(self.proc, request, question, payload))
-        self._lead.wait(waiter, None)
+        if not self._lead.wait(waiter, timeout_s) and request in self._waiters:
+            raise GetTimeoutError(f"get() waited {timeout_s} s, and its value is still on disk")
         answer = self._answers.pop(request)
         if answer.error is not None:
             raise pickle.loads(answer.error)
@@ -390,15 +400,14 @@ class Link:
 
     def _unbegun(self) -> tuple[bytes, ...]:
         tasks: list[bytes] = []
-        received: list[bytes] = []
+        drops: list[tuple[bytes, int]] = []
         while self.inbox:
             message = self.inbox.popleft()
             tasks.append(message.task)
             self.allowances.pop(message.task, None)
-            received.extend(received_with(message))
-        drops = self.held.drops(received) if received else ()
+            drops.extend(self.held.done_with(message))
         if drops:
-            self.out.append(Dropped(self.proc, drops))
+            self.out.append(Dropped(self.proc, tuple(drops)))
         return tuple(tasks)
 
     def give_back(self) -> None:
@@ -447,9 +456,7 @@ class Link:
         return self.poll.fileno()
 
     def _work(self, message: Any) -> None:
-        for id_, value in message.needs:
-            self.held.receive(id_, value)
-        self.held.receive(message.call_id, message.call)
+        self.held.received(message)
         if type(message) is not Make and message.num_returns < 0:
             most = most_bytes(self.store.capacity)
             self.allowances[message.task] = Allowance(window(message.num_returns), most)
@@ -474,10 +481,7 @@ class Link:
     def _delivered(self, message: Deliver) -> None:
         id_, value = message
         with self.lock:
-            self.held.known[id_] = value
-            self.held.lent(id_)
-            for ref in value[3]:
-                self.held.lent(ref)
+            self.held.delivered(id_, value)
             self.arrived(id_)
 
     def arrived(self, id_: bytes) -> None:
@@ -526,9 +530,31 @@ class Link:
         self.read_mail()
         return task in self.cancelled
 
+    # Memory
+
+    def look(self, id_: bytes, value: Value, timeout_s: float | None) -> Value:
+        """Keep an object where it is; fetch it if it is on disk."""
+        value = self.held.look(id_, value)
+        if value[0] != SPILLED:
+            return value
+        try:
+            found: Value = self.ask("fetch", id_, timeout_s)
+        except BaseException:
+            self.look_away(id_)
+            raise
+        self.held.fetched(id_, found)
+        return found
+
+    def _let_go(self, message: LetGo) -> None:
+        """The hub needs memory."""
+        self.sweep()
+        gone, busy = self.held.forget_places(message.ids), bool(self.direct.taken)
+        if gone or busy:
+            self.out.append(Forgotten(self.proc, message.ticket, gone, busy))
+
     def sweep(self) -> None:
         """Give back what was dropped, with the next message."""
-        if self.held.dropped:
+        if self.held.dropped or self.held.unseen:
             drops = self.held.drops()
             if drops:
                 self.out.append(Dropped(self.proc, drops))

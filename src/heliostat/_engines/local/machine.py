@@ -6,13 +6,15 @@ import os
 from typing import TYPE_CHECKING
 
 from heliostat._core.options import THIS_NODE, UNIT, InitOptions
-from heliostat._engines.local import cgroups
+from heliostat._engines.local import cgroups, oom
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _STORE_SHARE = 0.3
 _NVIDIA = "/proc/driver/nvidia/gpus"
+_SHARE_MOST = 0.97  # of the memory there is; the rest is left alone
+_GROWTH_LEAST = 16 << 20  # small values are not worth a refusal
 
 
 def resources(options: InitOptions) -> dict[str, int]:
@@ -71,6 +73,12 @@ def memory_bytes() -> int:
     """Memory of the machine, or of the cgroup if that allows less."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(total, cgroups.memory_limit() or total)
+
+
+def spare_bytes() -> int:
+    """How much more shared memory may be taken now, so that the machine or container has some left."""
+    used, total = oom.machine_bytes()
+    return max(_GROWTH_LEAST, int(total * _SHARE_MOST) - used)
 
 
 def store_capacity() -> int:

@@ -59,11 +59,14 @@ INLINE = 0
 STORED = 1
 ERROR = 2
 END = 3
+SPILLED = 4
+OUT_OF_LINE = frozenset({STORED, SPILLED})
 
 
 # A value as bytes, here or in the arena: (kind, head, parts, ids of the references inside).
 # INLINE, ERROR: `head` is the pickle, `parts` the buffers. STORED: `head` is the offset in the
-# arena, `parts` the sizes of the pickle and of each buffer. END: the end of a stream.
+# arena, `parts` the sizes of the pickle and of each buffer. END: the end of a stream. SPILLED: as
+# STORED, but on disk; `head` is 0, and whoever wants to read it asks for it first (`fetch`).
 # A plain tuple, because marshal takes no other.
 Value = tuple[int, Any, tuple[Any, ...], tuple[bytes, ...]]
 
@@ -312,6 +315,70 @@ class Tallied(Message):
     changes: tuple[Any, ...]
 
 
+class Forgotten(Message):
+    """The answer to `LetGo`: a process has forgotten where these are."""
+
+    proc: int
+    ticket: int
+    ids: tuple[bytes, ...]
+    busy: bool  # direct calls run there, after which it may let go of more
+
+
+class Reserve(Message):
+    """A process asks for room for a value; `growth`: bytes that the machine has to spare, if measured."""
+
+    proc: int
+    request: int
+    size: int
+    growth: int | None
+
+
+class Unreserve(Message):
+    """A process could not write after all."""
+
+    proc: int
+    request: int
+    offset: int
+
+
+class Fetch(Message):
+    """A process asks for an object to be brought into memory, and where it is."""
+
+    proc: int
+    request: int
+    id: bytes
+
+
+class Withdrawn(Message):
+    """A process does not want the answer to a question any more, which may have come already."""
+
+    proc: int
+    request: int
+    about: Any  # the question's payload
+    answer: Any
+
+
+class Unviewed(Message):
+    """The driver has one view less of each of these."""
+
+    ids: tuple[bytes, ...]
+
+
+class Written(Message):
+    """An object was written to disk, or could not be."""
+
+    id: bytes
+    checksum: int
+    error: Exception | None
+
+
+class Read(Message):
+    """An object was read from disk, or could not be."""
+
+    id: bytes
+    error: Exception | None
+
+
 class WorkerLost(Message):
     """A worker process is gone."""
 
@@ -427,6 +494,13 @@ class Cancel(Message):
     recursive: bool
 
 
+class LetGo(Message):
+    """Forget where these are, but not those that somebody looks at; `Forgotten` is the answer."""
+
+    ticket: int
+    ids: tuple[bytes, ...]
+
+
 class Deadlocked(Message):
     """What the main thread waits for can never come."""
 
@@ -451,8 +525,9 @@ class Stop(Message):
 
 WIRE: tuple[type[Any], ...] = (
     Submitted, Created, Called, Put, Wanted, Taken, Dropped, Finished, Yielded, Blocked, Resumed,
-    Returned, Waits, Cancelled, Killed, Exiting, Defined, Described, Unfit, Asked, Ungrouped, Tallied,
-    Run, Make, Call, Deliver, Answered, Cancel, Deadlocked, GiveBack, Credit, Stop,
+    Returned, Waits, Cancelled, Killed, Exiting, Defined, Described, Unfit, Asked, Forgotten,
+    Ungrouped, Tallied,
+    Run, Make, Call, Deliver, Answered, Cancel, LetGo, Deadlocked, GiveBack, Credit, Stop,
 )  # fmt: skip
 
 
@@ -513,10 +588,27 @@ class Resolve(Message):
     value: Value
 
 
-class Free(Message):
-    """Nobody refers to a stored value: its memory can be used again."""
+class WriteOut(Message):
+    """Write an object to its slot on disk."""
 
-    value: Value
+    id: bytes
+    offset: int
+    size: int
+    slot: int
+
+
+class ReadIn(Message):
+    """Read an object from its slot on disk, and compare it with the checksum."""
+
+    id: bytes
+    offset: int
+    size: int
+    slot: int
+    checksum: int
+
+
+class Truncate(Message):
+    """Nothing on disk is needed."""
 
 
 class Answer(Message):
@@ -528,4 +620,17 @@ class Answer(Message):
     error: Any
 
 
-Command = Spawn | Prepare | Discard | Send | Nudge | Connect | Kill | Resolve | Free | Answer
+Command = (
+    Spawn
+    | Prepare
+    | Discard
+    | Send
+    | Nudge
+    | Connect
+    | Kill
+    | Resolve
+    | Answer
+    | WriteOut
+    | ReadIn
+    | Truncate
+)

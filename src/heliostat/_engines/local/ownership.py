@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable
 
-from heliostat._engines.local.messages import DRIVER, STORED, Value
+from heliostat._engines.local.messages import DRIVER, OUT_OF_LINE, Value
 
 
 class Entry:
@@ -33,7 +33,7 @@ class Ownership:
         self.objects: dict[bytes, Entry] = {}
         self._lent: defaultdict[int, dict[bytes, int]] = defaultdict(dict)
         self._ends: deque[tuple[bytes, Entry]] = deque()  # objects whose count came to zero
-        self.freed: list[Value] = []  # values that nobody holds any more; the scheduler takes them
+        self.freed: list[bytes] = []  # objects in the arena or on disk that nobody holds any more
         self.unheld: list[bytes] = []  # entries without holders and value, e.g. actors to end
 
     def create(self, id_: bytes, proc: int, task: bytes | None) -> Entry:
@@ -82,6 +82,10 @@ class Ownership:
             del lent[id_]
         self.drop(id_, times)
 
+    def has(self, proc: int, id_: bytes) -> bool:
+        """Whether a worker process holds what it was lent."""
+        return id_ in self._lent.get(proc, ())
+
     def forget(self, proc: int) -> None:
         """A process is gone, and all that it held."""
         for id_, times in self._lent.pop(proc, {}).items():
@@ -101,8 +105,8 @@ class Ownership:
         else:  # nearly always: nothing else goes with it
             del self.objects[id_]
             self.unheld.append(id_)
-            if value[0] == STORED:
-                self.freed.append(value)
+            if value[0] in OUT_OF_LINE:
+                self.freed.append(id_)
 
     def _end(self, id_: bytes, entry: Entry) -> None:
         # One after the other, not one inside the other: references can form a long chain.
@@ -124,9 +128,9 @@ class Ownership:
             return
         if self.objects.pop(id_, None) is None:
             return  # its end was noted twice
-        value = entry.value
-        self.freed.append(value)
-        self.release(value[3])
+        if entry.value[0] in OUT_OF_LINE:
+            self.freed.append(id_)
+        self.release(entry.value[3])
 
     def resolve(self, id_: bytes, value: Value) -> Entry:
         """The value is there. It goes at once if nobody holds it."""

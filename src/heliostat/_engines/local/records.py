@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from heliostat._core.options import THIS_NODE, UNIT
-from heliostat._engines.local.messages import ERROR, STORED
+from heliostat._engines.local.messages import ERROR, OUT_OF_LINE, SPILLED, STORED
 from heliostat._engines.local.waits import Why, actor_of
 
 if TYPE_CHECKING:
@@ -215,13 +215,20 @@ class Records:
                 "object_size": size_of(entry.value),
                 "task_status": self._object_state(entry.value, entry.task),
                 "reference_type": "PINNED_IN_MEMORY" if stored(entry.value) else "LOCAL_REFERENCE",
+                "spilled": spilled(entry.value),
                 "reference_count": entry.count,
                 "node_id": self._node_id,
-                "reason": "" if entry.value is not None else self._why.reason(id_),
+                "reason": self._where(id_, entry.value),
             }
             for id_, entry in owned.objects.items()
             if id_ not in self._scheduler.actors.actors and id_ not in self._scheduler.groups.groups
         ]
+
+    def _where(self, id_: bytes, value: Any) -> str:
+        """Why an object is not there, or not in memory."""
+        if value is None:
+            return self._why.reason(id_)
+        return "on disk, because shared memory was full" if spilled(value) else ""
 
     def _object_state(self, value: Any, maker: bytes | None) -> str:
         if value is not None:
@@ -271,9 +278,14 @@ def stored(value: Any) -> bool:
     return value is not None and value[0] == STORED
 
 
+def spilled(value: Any) -> bool:
+    """Whether a value is on disk."""
+    return value is not None and value[0] == SPILLED
+
+
 def size_of(value: Any) -> int:
     """Bytes of a value; 0 if it is not there."""
     if value is None:
         return 0
     kind, head, parts, _ = value
-    return int(sum(parts)) if kind == STORED else len(head) + sum(map(len, parts))
+    return int(sum(parts)) if kind in OUT_OF_LINE else len(head) + sum(map(len, parts))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from heliostat._engines.local import failures
 from heliostat._engines.local.messages import (
     DRIVER,
+    SPILLED,
     STORED,
     Cancelled,
     Command,
@@ -74,6 +75,7 @@ def forget(scheduler: Scheduler, now: float) -> list[Command]:
     scheduler.groups.forget_all()
     scheduler.ended.clear()
     scheduler.staff.totals.clear()
+    scheduler.lineage.clear()
     for id_, entry in list(objects.items()):
         if _hidden(id_) in objects or objects.get(id_) is not entry:
             continue
@@ -85,6 +87,8 @@ def forget(scheduler: Scheduler, now: float) -> list[Command]:
             scheduler.owned.release(entry.items)
         if entry.value is not None:
             scheduler.owned.release(entry.value[3])
+            if entry.value[0] == SPILLED:
+                scheduler.storage.memory.free(id_)
     return scheduler.handle(Dropped(DRIVER, ()), now)
 
 
@@ -92,6 +96,7 @@ def _hide(scheduler: Scheduler, id_: bytes, entry: Entry) -> None:
     """Its memory stays while there are views of it, for nobody may write there; the value is lost."""
     assert entry.value is not None
     hidden = _hidden(id_)
+    scheduler.storage.memory.hide(id_, hidden)
     memory = scheduler.owned.objects[hidden] = Entry(None)
     memory.count, memory.value = 1, entry.value
     kind, head, parts, _ = failures.lost(id_)

@@ -18,12 +18,15 @@ from heliostat._core.resources import Supply
 from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.actor_scheduler import ActorScheduler
+from heliostat._engines.local.cancellation import Cancellation
 from heliostat._engines.local.direct_scheduler import DirectScheduler
 from heliostat._engines.local.durations import Durations
 from heliostat._engines.local.environment_scheduler import EnvironmentScheduler
 from heliostat._engines.local.group_scheduler import GroupScheduler
 from heliostat._engines.local.groups import Take
-from heliostat._engines.local.messages import DRIVER, END, ERROR, STORED, Command, Value
+from heliostat._engines.local.lineage import Lineage
+from heliostat._engines.local.memory_scheduler import MemoryScheduler
+from heliostat._engines.local.messages import DRIVER, END, ERROR, SPILLED, STORED, Command, Value
 from heliostat._engines.local.ownership import Entry, Ownership
 from heliostat._engines.local.streams import StreamScheduler
 from heliostat._engines.local.tasks import Lane, Task, WorkerState, run_message
@@ -62,17 +65,23 @@ class Scheduler:
             m.Put: self._put,
             m.Wanted: self._wanted,
             m.Dropped: self._dropped,
-            m.Cancelled: self.cancel,
             m.Asked: self._asked,
         }
+        self.cancellation = Cancellation(self)
+        self.cancel, self.cancel_task = self.cancellation.cancel, self.cancellation.cancel_task
+        self._handlers[m.Cancelled] = self.cancel
         self.actors = ActorScheduler(self)
         self.streams = StreamScheduler(self, capacity)
         self.staff = WorkerScheduler(self)
         self.groups = GroupScheduler(self)
         self.direct = DirectScheduler(self)
         self.environments = EnvironmentScheduler(self)
+        self.storage = MemoryScheduler(self, capacity)
+        self._memory = self.storage.memory
+        self.lineage = Lineage(self)
         for part in (
             self.actors, self.streams, self.staff, self.groups, self.direct, self.environments,
+            self.storage,
         ):  # fmt: skip
             self._handlers.update(part.handlers())
         self._questions = {**self.actors.questions(), **self.groups.questions()}
@@ -82,6 +91,8 @@ class Scheduler:
         self.now = now
         self._handlers[type(event)](event)
         if self.owned.unheld:
+            self.sweep()
+        while (self._memory.waiting or self._memory.out) and self.storage.look():
             self.sweep()
         out, self.out = self.out, []
         return out
@@ -112,7 +123,7 @@ class Scheduler:
         """Give it to an idle worker if nobody was there before it; a shorter way than the queues."""
         if not self.idle or self.ready or self.actors.to_start or task.place is not None:
             return False
-        if self.idle[-1].env != task.env:
+        if self._memory.away or self.idle[-1].env != task.env:
             return False
         gpus = self.resources.take(task.shape)
         if gpus is None:
@@ -142,6 +153,15 @@ class Scheduler:
             parent.children = parent.children or []
             parent.children.append(task.id)
         self.await_needs(task)
+
+    def admit_again(self, task: Task) -> None:
+        """Run a task once more, whose results were lost."""
+        self.await_needs(task)
+        if task.actor is not None:
+            self.actors.repeat(task)
+        elif task.state == "ready":
+            self.enqueue(task)
+            self.dispatch()
 
     def await_needs(self, task: Task) -> None:
         """Make it ready, or wait for each argument that is not there."""
@@ -177,10 +197,10 @@ class Scheduler:
         for lane, queue in list(self.ready.items()):
             if lane[1] and not self.environments.usable(lane[1]):
                 continue
-            while queue and self._start_worker_for(queue):
+            while self.storage.first_is_here(queue) and self._start_worker_for(queue):
                 pass
             if not queue:
-                del self.ready[lane]
+                self.ready.pop(lane, None)
 
     def _start_worker_for(self, queue: deque[Task]) -> bool:
         if len(self.workers) >= MOST_WORKERS and not self.staff.has_room(queue[0].env):
@@ -240,27 +260,41 @@ class Scheduler:
         if task.max_calls:
             self.staff.count_call(worker, task)
         needs = self.lend_needs(worker.proc, task)
-        self.out.append(m.Send.of((worker.proc, run_message(task, needs))))
+        call = self.call_value(task)
+        self.out.append(m.Send.of((worker.proc, run_message(task, call, needs))))
 
     def lend_needs(self, proc: int, task: Task) -> tuple[tuple[bytes, Value], ...]:
         """The values of a task's arguments, counted as lent to the process that gets them."""
         event = task.event
         if event.call[3] or event.call_id:
-            self._lend(proc, event.call_id, event.call)
+            self._lend(proc, event.call_id, self.call_value(task))
+        if self._memory.kept:
+            self._memory.unkeep(task)
         if not event.needs:
             return ()
         found = []
         for need in event.needs:
             value = self.owned.objects[need].value
             assert value is not None
+            assert value[0] != SPILLED
             self._lend(proc, need, value)
             found.append((need, value))
         return tuple(found)
+
+    def call_value(self, task: Task) -> Value:
+        """Its arguments; where they are, if they are in the arena, may have changed."""
+        call_id = task.event.call_id
+        if call_id is None:
+            return task.event.call
+        value = self.owned.objects[call_id].value
+        assert value is not None
+        return value
 
     def _lend(self, proc: int, id_: bytes | None, value: Value) -> None:
         """What a process gets with a value: its memory, and the references inside."""
         if value[0] == STORED and id_ is not None:
             self.owned.lend(proc, id_)
+            self._memory.sent(proc, id_)
         for ref in value[3]:
             self.owned.lend(proc, ref)
 
@@ -289,23 +323,16 @@ class Scheduler:
 
     def note_end(self, task: Task, proc: int, seconds: float, failure: int) -> None:
         """An attempt has ended; remember it for those who ask."""
+        since, now = task.since, self.now
         self.ended.append(
-            (
-                task.id,
-                task.name,
-                task.actor,
-                task.parent,
-                task.since,
-                proc,
-                seconds,
-                self.now,
-                failure,
-            )
+            (task.id, task.name, task.actor, task.parent, since, proc, seconds, now, failure)
         )
 
     def free_unused(self, values: Iterable[Value]) -> None:
         """Values that came too late to be anybody's."""
-        self.out.extend(m.Free(value) for value in values if value[0] == STORED)
+        for value in values:
+            if value[0] == STORED:
+                self._memory.discard(value[1])
 
     def conclude(self, task: Task, event: m.Finished) -> None:
         """A task ended: try again, or make its results known."""
@@ -332,8 +359,19 @@ class Scheduler:
         """Make its results known and let go of what it held."""
         if task.stream is not None:
             self.streams.item(task, nth(task.id, task.stream.yielded + 1), (END, b"", (), ()))
+        large: set[bytes] = set()
         for index, value in enumerate(values):
-            self.resolve(nth(task.id, index), value)
+            id_ = nth(task.id, index)
+            if value[0] == STORED:
+                if id_ in self._memory.objects:  # another result was lost, and this one was not
+                    self._memory.discard(value[1])
+                    continue
+                large.add(id_)
+            elif task.id in self.lineage.origins:  # it was large before, and lost
+                self.lineage.freed(id_)
+            self.resolve(id_, value)
+        if large:
+            self.lineage.remember(task, large)
         self._forget(task)
 
     def fail(self, task: Task, error: Value) -> None:
@@ -350,6 +388,8 @@ class Scheduler:
         del self.tasks[task.id]
         if task.missing:
             self.stop_waiting(task)
+        if self._memory.kept:
+            self._memory.unkeep(task)
         if task.num_returns == 0:
             self.owned.objects.pop(task.id, None)
         if task.holds:
@@ -361,7 +401,8 @@ class Scheduler:
         """More tasks like the last one for a worker that runs out of them; or it is free."""
         lane = last.lane()
         queue = self.ready.get(lane)
-        if not queue or worker.shape is None or worker.blocked or worker.killed or worker.spent:
+        stays = worker.shape is not None and not (worker.blocked or worker.killed or worker.spent)
+        if not queue or not stays or not self.storage.first_is_here(queue):
             if not worker.tasks:
                 if worker.spent:
                     self.staff.retire(worker, "it had served as often as max_calls allows")
@@ -372,15 +413,15 @@ class Scheduler:
             self._run(worker, queue.popleft())
         share = -(-len(queue) // 2)
         while (
-            queue
-            and share > 0
+            share > 0
             and not worker.spent
+            and self.storage.first_is_here(queue)
             and self.durations.room(queue[0].key, len(worker.tasks))
         ):
             self._run(worker, queue.popleft())
             share -= 1
         if not queue:
-            del self.ready[lane]
+            self.ready.pop(lane, None)
 
     def set_free(self, worker: WorkerState) -> None:
         """Give back its resources; it is idle now."""
@@ -402,6 +443,8 @@ class Scheduler:
     def resolve(self, id_: bytes, value: Value) -> None:
         """A value is there: tell who waits for it."""
         entry = self.owned.resolve(id_, value)
+        if value[0] == STORED:
+            self._memory.add(id_, value[1])
         self.out.append(m.Resolve.of((id_, value)))
         for proc in entry.wanted or ():
             self._deliver(proc, id_, value)
@@ -410,10 +453,13 @@ class Scheduler:
             task.missing -= 1
             if not task.missing and task.state == "waiting":
                 task.move("ready")
-                self._argument_ready(task)
+                self.argument_ready(task)
+        if self.storage.sought:
+            self.storage.resolved(id_)
         self.owned.settle(id_, entry)
 
-    def _argument_ready(self, task: Task) -> None:
+    def argument_ready(self, task: Task, *, first: bool = False) -> None:
+        """The last argument of a task is there."""
         if task.actor is not None:
             self.actors.ready(task)
         else:
@@ -421,12 +467,19 @@ class Scheduler:
             if failed is not None:
                 self.fail(task, failed)
                 return
-            self.enqueue(task)
+            self.enqueue(task, first=first)
             self.dispatch()
+
+    def give_up(self, task: Task, error: Value) -> None:
+        """A task that waits for its arguments never gets them."""
+        if task.actor is None:
+            self.fail(task, error)
+        else:
+            self.actors.give_up(task, error)
 
     def failed_need(self, task: Task) -> Value | None:
         """The error of an argument, which becomes the error of the task."""
-        for need in task.event.needs:
+        for need in task.needed():
             value = self.owned.objects[need].value
             if value is not None and value[0] == ERROR:
                 return value
@@ -436,6 +489,8 @@ class Scheduler:
         if proc == DRIVER or proc not in self.workers:
             return
         self.owned.lend(proc, id_)
+        if value[0] == STORED:
+            self._memory.sent(proc, id_)
         for ref in value[3]:
             self.owned.lend(proc, ref)
         self.out.append(m.Send(proc, m.Deliver(id_, value)))
@@ -487,58 +542,24 @@ class Scheduler:
                     self.actors.perhaps_end(id_)
                 task = self.tasks.get(id_)
                 if task is not None and task.num_returns < 0 and task.state == "running":
-                    self._cancel_running(task, force=False)  # nobody can take its items
-        for value in self.owned.freed:
-            if value[0] == STORED:
-                self.out.append(m.Free(value))
+                    self.cancellation.cancel_running(task, force=False)  # nobody can take its items
+        for id_ in self.owned.freed:
+            self._memory.free(id_)
+            self.lineage.freed(id_)
         self.owned.freed.clear()
 
     # Cancellation
 
-    def cancel(self, event: m.Cancelled) -> None:
-        """Stop the task of a value, if it has not ended."""
-        entry = self.owned.objects.get(event.id)
-        task = self.tasks.get(entry.task) if entry is not None and entry.task else None
-        if task is not None:
-            self.cancel_task(task, event)
-
-    def cancel_task(self, task: Task, event: m.Cancelled) -> None:
-        """Stop it, and what it has asked for if the event says so."""
-        if event.recursive:
-            for child in task.children or ():
-                if child in self.tasks:
-                    self.cancel_task(self.tasks[child], event)
-        if task.state == "running":
-            self._cancel_running(task, force=event.force, recursive=event.recursive)
-            return
-        self.withdraw(task, failures.cancelled(task.name))
-
-    def withdraw(self, task: Task, error: Value) -> None:
-        """A task that has not begun will not run; this error is its result."""
-        if task.actor is not None:
-            self.actors.unqueue(task)
-        elif task.state == "ready":
-            self.ready[task.lane()].remove(task)
-        self.fail(task, error)
-
     def stop_waiting(self, task: Task) -> None:
         """It does not need its arguments any more."""
+        if self._memory.waiting:
+            self.storage.stop_waiting(task)
         for need in task.event.needs:
             waiting = self.waiting.get(need)
             if waiting and task in waiting:
                 waiting.remove(task)
                 if not waiting:
                     del self.waiting[need]
-
-    def _cancel_running(self, task: Task, *, force: bool, recursive: bool = False) -> None:
-        worker = task.worker
-        task.cancelled = True
-        if force and task.actor is None:
-            worker.killed = "it was ended by cancel(force=True)"
-            self.out.append(m.Kill(worker.proc))
-        else:
-            self.out.append(m.Send(worker.proc, m.Cancel(task.id, recursive)))
-            self.out.append(m.Nudge(worker.proc))
 
     def deadline(self) -> float | None:
         """When `Tick` is due, if at all."""
@@ -550,7 +571,8 @@ class Scheduler:
             idle_until = min(self.staff.idle_until(), self.environments.deadline())
             if idle_until < float("inf"):
                 due = idle_until if due is None else min(due, idle_until)
-        return due
+        look = self._memory.deadline() if self._memory.waiting else None
+        return due if look is None else look if due is None else min(due, look)
 
     def running_in(self, worker: WorkerState) -> Task | None:
         """What runs in a process; for an actor that overlaps calls, the first of them."""
@@ -567,15 +589,9 @@ class Scheduler:
         """Assert the invariants of all tables."""
         self.resources.check()
         self.owned.check()
-        for worker in self.workers.values():
-            assert not (worker.tasks and worker in self.idle)
-            for task in worker.tasks:
-                assert task.state == "running"
-                assert task.worker is worker
-        for queue in self.ready.values():
-            assert all(task.state == "ready" and task.worker is None for task in queue)
-        for tasks in self.waiting.values():
-            assert all(task.state == "waiting" for task in tasks)
+        self._memory.check()
+        self.lineage.check()
+        self.staff.check()
         self.actors.check()
         self.groups.check()
         self.environments.check()

@@ -108,12 +108,21 @@ class Store:
         sizes = tuple(len(part) for part in parts)
         for part, (start, end) in zip(parts, spans(sizes), strict=True):
             if fresh:
-                self._write_fresh(offset + start, part)
+                self.write_fresh(offset + start, part)
             else:
                 _copy(self._view[offset + start : offset + end], part)
         return sizes
 
-    def _write_fresh(self, position: int, part: Buffer) -> None:
+    def piece(self, offset: int, size: int) -> memoryview:
+        """These bytes, as they are."""
+        return self._view[offset : offset + size]
+
+    def write_fresh(self, position: int, part: Buffer) -> None:
+        """Write to memory that may not be there yet.
+
+        Raises:
+            ObjectStoreFullError: If the machine has none left.
+        """
         # write() allocates the pages and can fail; touching a mapping would be SIGBUS instead.
         left = memoryview(part)
         try:
@@ -122,7 +131,7 @@ class Store:
                 written = os.pwrite(self.fd, left, position)
                 left, position = left[written:], position + written
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.ENOMEM):
+            if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
                 raise
             raise ObjectStoreFullError(
                 f"the machine has no memory left for a value of {len(part):,} bytes in shared "
@@ -145,4 +154,5 @@ class Store:
         self._view.release()
         with contextlib.suppress(BufferError):
             self._map.close()
+        del self._map  # the views that are left keep it, and nobody else does
         os.close(self.fd)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from heliostat._core.ids import nth
 from heliostat._engines.local.messages import (
-    STORED,
+    OUT_OF_LINE,
     Credit,
     EndAwaited,
     Send,
@@ -47,7 +47,7 @@ def most_bytes(capacity: int) -> int:
 def cost(value: Value) -> int:
     """What an item costs in memory, in bytes."""
     kind, head, parts, _ = value
-    if kind == STORED:
+    if kind in OUT_OF_LINE:
         return int(sum(parts)) + _ITEM_COST
     return len(head) + sum(map(len, parts)) + _ITEM_COST
 

@@ -20,6 +20,7 @@ MOVES = {
     ("waiting", "ready"),
     ("waiting", "done"),
     ("ready", "running"),
+    ("ready", "waiting"),  # an argument was moved to disk
     ("ready", "done"),
     ("running", "ready"),
     ("running", "done"),
@@ -88,6 +89,19 @@ class Task:
         assert (self.state, state) in MOVES, f"{self.name}: {self.state} -> {state}"
         self.state = state
 
+    def needed(self) -> tuple[bytes, ...]:
+        """The objects that are its arguments, or hold them."""
+        event = self.event
+        return (*event.needs, event.call_id) if event.call_id else event.needs
+
+    def again(self) -> Task:
+        """The same work once more, which costs a retry."""
+        new = Task(self.event, self.name, self.num_returns)
+        new.key, new.shape, new.place, new.actor = self.key, self.shape, self.place, self.actor
+        new.env, new.max_calls = self.env, self.max_calls
+        new.retries = self.retries - (self.retries > 0)
+        return new
+
     def lane(self) -> Lane:
         """What it stands in one queue with: of the same resources, environment and bundle."""
         if self.place is None:
@@ -99,13 +113,11 @@ class Task:
         return 1 if self.num_returns < 0 else self.num_returns
 
 
-def run_message(task: Task, needs: tuple[tuple[bytes, Value], ...]) -> Run:
+def run_message(task: Task, call: Value, needs: tuple[tuple[bytes, Value], ...]) -> Run:
     """What a worker needs to run the task."""
     event = task.event
     assert isinstance(event, Submitted)
-    _, id_, key, name, num_returns, shape, _, retry_on, call, call_id, slots, _, _, place, *_ = (
-        event
-    )
+    _, id_, key, name, num_returns, shape, _, retry_on, _, call_id, slots, _, _, place, *_ = event
     fields = (
         id_, key, name, num_returns, retry_on, call, call_id, slots, needs, task.gpus, shape, place,
     )  # fmt: skip
@@ -119,6 +131,7 @@ class WorkerState:
         "actor",
         "blocked",
         "bundle",
+        "called",
         "calls",
         "doom",
         "env",
@@ -143,6 +156,7 @@ class WorkerState:
         self.gpus: tuple[int, ...] = ()
         self.bundle: Bundle | None = None  # whose they are; None: the machine's
         self.blocked = False
+        self.called = float("-inf")  # when it last said that direct calls run there
         self.waits: tuple[bytes, ...] = ()  # what its main thread said it waits for
         self.actor: bytes | None = None
         self.heard = now

@@ -128,6 +128,19 @@ class WorkerScheduler:
                 found.append(worker.proc)
         return found
 
+    def check(self) -> None:
+        """Assert the invariants of the tables of workers and queues."""
+        scheduler = self.scheduler
+        for worker in scheduler.workers.values():
+            assert not (worker.tasks and worker in scheduler.idle)
+            for task in worker.tasks:
+                assert task.state == "running"
+                assert task.worker is worker
+        for queue in scheduler.ready.values():
+            assert all(task.state == "ready" and task.worker is None for task in queue)
+        for tasks in scheduler.waiting.values():
+            assert all(task.state == "waiting" for task in tasks)
+
     def _worker_lost(self, event: m.WorkerLost) -> None:
         scheduler = self.scheduler
         worker = scheduler.workers.pop(event.proc, None)
@@ -150,6 +163,7 @@ class WorkerScheduler:
         scheduler.owned.forget(event.proc)
         if self.totals.gauges:
             self.totals.forget(event.proc)
+        scheduler.storage.memory.forget(event.proc)
         scheduler.sweep()
         self._end_orphans(event.proc)
         scheduler.dispatch()
