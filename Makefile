@@ -13,6 +13,9 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 NEED    = pyproject.toml constraints.txt
 PYTEST  = $(BIN)/python -m pytest
+# As pip does for what is not editable: each worker's zygote is a fresh interpreter, and without
+# bytecode (PYTHONDONTWRITEBYTECODE may be set) it would compile a hundred modules anew.
+COMPILE = @$(BIN)/python -m compileall -q src
 
 .PHONY: help setup fix check lint types layers sizes fast test soak test-lowest test-newest docs bench demo ci constraints clean
 
@@ -33,6 +36,7 @@ $(VENV)/.demo: $(VENV)/.pip $(NEED)
 
 $(VENV)/.dev: $(VENV)/.pip $(NEED)
 	$(INSTALL) --constraint constraints.txt --build-constraint constraints.txt --editable '.[demo]' --group dev
+	$(COMPILE)
 	@touch $(VENV)/.demo $@
 
 setup: $(VENV)/.dev  ## the virtual environment, with everything for development
@@ -40,6 +44,7 @@ setup: $(VENV)/.dev  ## the virtual environment, with everything for development
 # ---- every day ----
 
 demo: $(VENV)/.demo  ## the taxi lesson, end to end
+	$(COMPILE)
 	$(BIN)/heliostat demo
 
 fix: $(VENV)/.dev  ## let ruff mend and format what it can; write the tree anew
@@ -66,12 +71,15 @@ sizes: $(VENV)/.dev
 	$(BIN)/python -m tools.tree
 
 fast: $(VENV)/.dev  ## the tests that take seconds
+	$(COMPILE)
 	$(PYTEST) -m 'not slow and not soak and not ray and not gpu'
 
 test: $(VENV)/.dev  ## everything that runs here, with coverage (under 10 min on 2 cores)
+	$(COMPILE)
 	$(PYTEST) -m 'not soak and not ray and not gpu' --cov --cov-report=term
 
 soak: $(VENV)/.dev  ## long histories, chaos and kills, at full size (an hour or more)
+	$(COMPILE)
 	$(PYTEST) -m soak -o timeout=3000
 
 docs: $(VENV)/.dev  ## the site, from docstrings and guides, and the next changelog
@@ -79,6 +87,7 @@ docs: $(VENV)/.dev  ## the site, from docstrings and guides, and the next change
 	$(BIN)/towncrier build --draft --version next
 
 bench: $(VENV)/.dev  ## benchmarks against their baselines, as ratios
+	$(COMPILE)
 	$(BIN)/python -m benchmarks.run
 
 ci: check docs test  ## what has to pass before a change lands
@@ -87,6 +96,7 @@ ci: check docs test  ## what has to pass before a change lands
 
 test-lowest:  ## the suite with the oldest versions we say we work with
 	$(MAKE) VENV=.venv-lowest .venv-lowest/.tests-lowest
+	.venv-lowest/bin/python -m compileall -q src
 	.venv-lowest/bin/python -m pytest -m 'not soak and not ray and not gpu'
 
 $(VENV)/.tests-lowest: $(NEED) constraints-lowest.txt
@@ -97,6 +107,7 @@ $(VENV)/.tests-lowest: $(NEED) constraints-lowest.txt
 
 test-newest:  ## the suite with whatever is newest today
 	$(MAKE) VENV=.venv-newest .venv-newest/.tests-newest
+	.venv-newest/bin/python -m compileall -q src
 	.venv-newest/bin/python -m pytest -m 'not soak and not ray and not gpu'
 
 $(VENV)/.tests-newest: pyproject.toml

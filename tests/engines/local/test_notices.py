@@ -14,7 +14,7 @@ def times(monkeypatch):
 def wait(waiter, timeout_s, reasons, reads=None):
     left = list(reads or [])
 
-    def read(limit_s):
+    def read(limit_s, ready):
         assert limit_s is None or limit_s >= 0
         if left:
             left.pop()()

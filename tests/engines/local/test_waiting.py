@@ -16,11 +16,11 @@ class Source:
         self.something = threading.Condition()
         self.readers = self.most = 0
 
-    def arrived(self) -> bool:
+    def arrived(self) -> list[Waiter]:
         self.looks += 1
-        return bool(self.arrivals)
+        return self.arrivals
 
-    def read(self, timeout_s: float | None) -> None:
+    def read(self, timeout_s: float | None, ready: object) -> None:
         self.readers += 1
         self.most = max(self.most, self.readers)
         with self.something:

@@ -9,12 +9,14 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from heliostat import _faults
 from heliostat._core.actors import ActorExit, find_method
 from heliostat._engines.local.link import REPORT_S
 from heliostat._engines.local.messages import MAIL, Call, Finished
+from heliostat._engines.local.waiting import SPIN_S
 
 if TYPE_CHECKING:
     from heliostat._engines.local.worker import Worker
@@ -41,6 +43,8 @@ class _Async:
         self._slots = {name: asyncio.Semaphore(most) for name, most in groups.items()}
         self._calls: dict[bytes, asyncio.Task[None]] = {}
         self._flush_asked = self._report_asked = False
+        self._idle_since = 0.0
+        self._brief = False  # it was idle for a moment only, the last time
 
     async def serve(self) -> None:
         """Until the process ends."""
@@ -53,8 +57,12 @@ class _Async:
         await self._loop.create_future()
 
     def _readable(self) -> None:
+        self._brief = time.monotonic() - self._idle_since < SPIN_S
+        self._worker.link.read_mail()
+        self._have_read()
+
+    def _have_read(self) -> None:
         link = self._worker.link
-        link.read_mail()
         if link.cancelled:
             self._cancel()
         link.sweep()
@@ -107,6 +115,8 @@ class _Async:
         seconds = time.perf_counter() - start
         report = Finished(worker.link.proc, message.task, values, failure, seconds, ())
         worker.report(report, message)
+        if not self._calls:  # nobody else is about to report
+            worker.link.flush()
         self._flush_soon()
 
     async def _call(self, message: Call, name: str) -> Any:
@@ -115,7 +125,7 @@ class _Async:
         args, kwargs = worker.arguments(message)
         _faults.point("worker.code")
         outcome = find_method(worker.actor, message.method)(*args, **kwargs)
-        if inspect.isawaitable(outcome):
+        if type(outcome) is CoroutineType or inspect.isawaitable(outcome):
             outcome = await outcome
         _faults.point("worker.result")
         if message.num_returns < 0 and hasattr(outcome, "__aiter__"):
@@ -150,6 +160,15 @@ class _Async:
         if link.direct.rows and not self._report_asked:
             self._report_asked = True
             self._loop.call_later(REPORT_S, self._report)
+        if not self._calls:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing runs: sleep, or look out if the last sleep was hardly worth it (see `Lead`)."""
+        if self._brief and self._worker.link.linger():
+            self._have_read()
+        else:
+            self._brief, self._idle_since = False, time.monotonic()
 
     def _report(self) -> None:
         self._report_asked = False

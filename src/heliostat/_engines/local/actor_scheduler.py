@@ -281,7 +281,7 @@ class ActorScheduler:
 
     def perhaps_idle(self, actor: Actor) -> None:
         """End it if nobody can reach it and it has nothing to do."""
-        if not actor.idle() or actor.state not in ("alive", "waiting"):
+        if not actor.ending or actor.pending() or actor.state not in ("alive", "waiting"):
             return
         if actor.state == "alive" and actor.worker is not None:
             self.scheduler.staff.retire(

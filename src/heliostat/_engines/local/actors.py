@@ -101,7 +101,3 @@ class Actor:
         self.worker = None
         self.gpus = ()
         self.move("waiting")
-
-    def idle(self) -> bool:
-        """Whether nobody can reach it any more and nothing is left to do."""
-        return self.ending and not self.pending()

@@ -46,7 +46,8 @@ class Channel:
         """Make what is queued ready to be sent."""
         if self.out:
             messages, self.out = self.out, []
-            self._backlog += wire.encode(messages)
+            frame = wire.encode(messages)
+            self._backlog = self._backlog + frame if self._backlog else frame
 
     def send(self) -> bool:
         """Send what is encoded; False if the socket is full and wants to be waited for."""
@@ -59,8 +60,11 @@ class Channel:
         except OSError:  # it died; somebody else will say so
             self.broken = True
             sent = len(self._backlog)
+        if sent == len(self._backlog):
+            self._backlog = b""
+            return True
         self._backlog = self._backlog[sent:]
-        return not self._backlog
+        return False
 
     def read(self) -> list[Any] | None:
         """The messages that have arrived; None at the end of the stream."""

@@ -338,7 +338,7 @@ class LocalEngine:
         if needs or encoded.refs:
             self._port.expose((*needs, *encoded.refs))
         if not encoded.buffers and len(encoded.data) <= INLINE_MOST:
-            return (INLINE, encoded.data, (), encoded.refs), slots, needs, None
+            return (INLINE, encoded[0], (), encoded[2]), slots, needs, None
         if encoded.size() <= INLINE_MOST:
             return (INLINE, encoded.data, encoded.buffers, encoded.refs), slots, needs, None
         with self._port.shield:

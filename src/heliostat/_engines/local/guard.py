@@ -7,6 +7,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -40,10 +41,10 @@ class Guard:
     def enter(self) -> bool:
         """Wait for the tables; False if this thread is in them already."""
         self._lock.acquire()
-        self._depth += 1
-        if threading.get_ident() == self._main:
+        depth = self._depth = self._depth + 1
+        if get_ident() == self._main:
             self._main_inside = True
-        return self._depth == 1
+        return depth == 1
 
     def postpone(self, event: Any) -> None:
         """Handle this when the thread that is in the tables leaves them."""
@@ -51,17 +52,18 @@ class Guard:
 
     def leave(self) -> None:
         """Leave, then do what had to wait. Raises KeyboardInterrupt if one came meanwhile."""
-        if self._depth == 1:
+        if self._events and self._depth == 1:
             while self._events:
                 self._late(self._events.popleft())
-        self._depth -= 1
-        main_left = not self._depth and threading.get_ident() == self._main
-        if main_left:
+        depth = self._depth = self._depth - 1
+        if not depth and get_ident() == self._main:
             self._main_inside = False
-        self._lock.release()
-        if main_left and self._interrupted:
-            self._interrupted = False
-            raise KeyboardInterrupt
+            self._lock.release()
+            if self._interrupted:
+                self._interrupted = False
+                raise KeyboardInterrupt
+        else:
+            self._lock.release()
         if self.callbacks:
             self._call_back()
 
@@ -73,11 +75,10 @@ class Guard:
                 return
             callback()
 
-    def __enter__(self) -> Guard:
+    def __enter__(self) -> None:
         self.enter()
-        return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self.leave()
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> Any:

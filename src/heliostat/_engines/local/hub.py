@@ -68,6 +68,7 @@ from heliostat._engines.local.window import Window
 from heliostat.exceptions import RaySystemError
 
 _QUESTIONS = ("describe", "records")
+EPOLLIN = select.EPOLLIN
 _COALESCE = 64  # messages to a busy worker that may be sent together
 
 
@@ -175,8 +176,7 @@ class Hub:
 
     def values(self, ids: Sequence[bytes]) -> list[Value | None]:
         """The values that are there."""
-        objects = self._objects
-        entries = [objects.get(id_) for id_ in ids]
+        entries = map(self._objects.get, ids)
         return [None if entry is None else entry.value for entry in entries]
 
     def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
@@ -333,7 +333,9 @@ class Hub:
     # Events and commands
 
     def _handle(self, event: Any) -> None:
-        if self._dropped or self._views.gone:
+        if self._dropped:
+            self._count_dropped()  # what goes with them goes when the event has been handled
+        if self._views.gone:
             self._drain()
         kind = type(event)
         if kind is Finished:
@@ -360,15 +362,17 @@ class Hub:
 
     def _drain(self) -> None:
         """Count what the driver's finalisers have dropped."""
-        dropped = self._dropped
-        drops = []
-        while dropped:
-            drops.append((dropped.popleft(), 1))
-        commands = self._scheduler.handle(Dropped.of((DRIVER, drops)), time.monotonic())
+        self._count_dropped()
+        commands = self._scheduler.handle(Dropped(DRIVER, ()), time.monotonic())
         if self._views.gone:
             commands += self._scheduler.handle(self._views.count(), time.monotonic())
         if commands:
             self._perform(commands)
+
+    def _count_dropped(self) -> None:
+        dropped, drop = self._dropped, self._scheduler.owned.drop
+        while dropped:
+            drop(dropped.popleft(), 1)
 
     def _urgent(self) -> bool:
         return bool(self._dropped or self._views.gone or self._dirty)
@@ -408,7 +412,7 @@ class Hub:
             return
         conn = Conn(command.proc, ends)
         self._conns[command.proc] = conn
-        self._watch(conn.sock.fileno(), lambda: self._read_worker(conn))
+        self._watch(conn.sock.fileno(), functools.partial(self._read_worker, conn))
         self._output.open(command.proc, ends.stdout, ends.stderr)
 
     def _label(self, proc: int) -> Label:
@@ -453,15 +457,16 @@ class Hub:
         if self._readers.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
-    def _read(self, timeout_s: float | None) -> None:
-        """Read what has arrived, as the leader."""
+    def _read(self, timeout_s: float | None, ready: Any) -> None:
+        """Read what has arrived, as the leader; `ready` is what is known to be readable."""
         due = self._scheduler.deadline()
         if self._pool.unborn:
             due = min(self._pool.unborn[0][0], due or math.inf)
-        if due is not None:
-            wait_s = max(0.0, due - time.monotonic())
-            timeout_s = wait_s if timeout_s is None else min(wait_s, timeout_s)
-        ready = self._poll.poll(timeout_s)
+        if ready is None:
+            if due is not None:
+                wait_s = max(0.0, due - time.monotonic())
+                timeout_s = wait_s if timeout_s is None else min(wait_s, timeout_s)
+            ready = self._poll.poll(timeout_s)
         if self._closed:
             return
         with self._guard:
@@ -478,7 +483,7 @@ class Hub:
             self._flush(lazily=threading.get_ident() == self._attendant.ident)
 
     def _read_worker(self, conn: Conn) -> None:
-        if conn.watched != select.EPOLLIN:
+        if conn.watched != EPOLLIN:
             self._send_out(conn)
         messages = conn.read()
         if messages is None:  # the zygote will say how it ended
@@ -511,21 +516,20 @@ class Hub:
         if not self._dirty and not self._nudges:
             return
         kept: dict[int, Conn] = {}
-        for proc, conn in self._dirty.items():
+        dirty, self._dirty = self._dirty, kept
+        for proc, conn in dirty.items():
             if lazily and conn.open > 2 and len(conn.out) < _COALESCE:
                 kept[proc] = conn
             else:
                 self._send_out(conn)
-        self._dirty = kept
         if kept:
             self._attendant.keep()
-        for proc in self._nudges:
-            self._pool.nudge(proc)
-        self._nudges.clear()
+        while self._nudges:
+            self._pool.nudge(self._nudges.pop())
 
     def _send_out(self, conn: Conn) -> None:
         conn.encode()
-        wants = select.EPOLLIN if conn.send() else select.EPOLLIN | select.EPOLLOUT
+        wants = EPOLLIN if conn.send() else EPOLLIN | select.EPOLLOUT
         if wants != conn.watched and conn.sock.fileno() in self._readers:
             conn.watched = wants
             self._poll.modify(conn.sock.fileno(), wants)

@@ -418,15 +418,17 @@ class Link:
 
     # Reading
 
-    def _read(self, timeout_s: float | None) -> None:
+    def _read(self, timeout_s: float | None, ready: Any) -> None:
         self._in_a_row = 0
-        self.flush()
-        if timeout_s is None and not self.direct.lines:
-            ready = self._hub_is_ready
-        else:
-            ready = self.poll.poll(timeout_s)
-        if not ready:
-            return
+        if self.out or self.direct.queued:
+            self.flush()
+        if ready is None:
+            if timeout_s is None and not self.direct.lines:
+                ready = self._hub_is_ready
+            else:
+                ready = self.poll.poll(timeout_s)
+                if not ready:
+                    return
         self._reading = True
         try:
             for fd, events in ready:
@@ -444,6 +446,12 @@ class Link:
         if self._reading or self.direct.deferred():
             return
         self._lead.try_read(0)
+
+    def linger(self) -> bool:
+        """Look out for a moment for what comes next, and take it; whether it came."""
+        if self._reading or self.direct.deferred():
+            return False
+        return self._lead.linger()
 
     def _take(self, data: bytes) -> None:
         if not data:

@@ -64,7 +64,7 @@ class Scheduler:
             m.Finished: self._finished,
             m.Put: self._put,
             m.Wanted: self._wanted,
-            m.Dropped: self._dropped,
+            m.Dropped: lambda event: self.give_back(event.proc, event.drops),
             m.Asked: self._asked,
         }
         self.cancellation = Cancellation(self)
@@ -138,18 +138,19 @@ class Scheduler:
         event, owned = task.event, self.owned
         self.tasks[task.id] = task
         owned.create(task.id, proc, task.id)
-        for index in range(1, task.returns()):
-            owned.create(nth(task.id, index), proc, task.id)
         if task.num_returns < 0:
             self.streams.begin(task)
-        call_refs = event.call[3]
-        for need in event.needs:
+        else:
+            for index in range(1, task.num_returns):
+                owned.create(nth(task.id, index), proc, task.id)
+        needs, call_refs, call_id = event.needs, event.call[3], event.call_id
+        for need in needs:
             if not self.known(need):  # a reference from a session that has ended
                 owned.ensure(need).value = failures.lost(need)
-        if event.needs or call_refs or event.call_id:
-            task.holds = event.needs + call_refs + ((event.call_id,) if event.call_id else ())
+        if needs or call_refs or call_id:
+            task.holds = needs + call_refs + ((call_id,) if call_id else ())
             owned.hold(task.holds)
-        if event.parent is not None and (parent := self.tasks.get(event.parent)):
+        if task.parent is not None and (parent := self.tasks.get(task.parent)):
             parent.children = parent.children or []
             parent.children.append(task.id)
         self.await_needs(task)
@@ -317,7 +318,8 @@ class Scheduler:
             worker.tasks.remove(task)
             task.worker = None
             self.conclude(task, event)
-        self.give_back(event.proc, event.drops)
+        if event.drops:
+            self.give_back(event.proc, event.drops)
         if task.actor is None:
             self._next_for(worker, task)
 
@@ -361,7 +363,7 @@ class Scheduler:
             self.streams.item(task, nth(task.id, task.stream.yielded + 1), (END, b"", (), ()))
         large: set[bytes] = set()
         for index, value in enumerate(values):
-            id_ = nth(task.id, index)
+            id_ = nth(task.id, index) if index else task.id
             if value[0] == STORED:
                 if id_ in self._memory.objects:  # another result was lost, and this one was not
                     self._memory.discard(value[1])
@@ -456,7 +458,8 @@ class Scheduler:
                 self.argument_ready(task)
         if self.storage.sought:
             self.storage.resolved(id_)
-        self.owned.settle(id_, entry)
+        if entry.count <= 0:
+            self.owned.settle(id_, entry)
 
     def argument_ready(self, task: Task, *, first: bool = False) -> None:
         """The last argument of a task is there."""
@@ -519,9 +522,6 @@ class Scheduler:
             return True
         stream = self.tasks.get(nth(id_, 0))
         return stream is not None and stream.num_returns < 0
-
-    def _dropped(self, event: m.Dropped) -> None:
-        self.give_back(event.proc, event.drops)
 
     def give_back(self, proc: int, drops: Iterable[tuple[bytes, int]]) -> None:
         """A process has no use for these any more."""

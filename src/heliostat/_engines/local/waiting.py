@@ -13,10 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 
 class Waiter:
-    """Somebody who waits for a number of things; or a callback for when they are there."""
+    """Somebody who waits for a number of things; or a callback for when they are there.
+
+    Who leads reads until nothing is missing, and never sleeps: the lock is made by those who follow.
+    """
 
     __slots__ = ("_lock", "callback", "ids", "missing")
 
@@ -24,17 +28,24 @@ class Waiter:
         self.missing = missing
         self.ids: Collection[bytes] = ()  # of the objects it waits for
         self.callback = callback
-        self._lock = threading.Lock()
-        self._lock.acquire()
+        self._lock: threading.Lock | None = None
 
     def wake(self) -> None:
-        """End its sleep, now or the next time."""
-        if self._lock.locked():
+        """End its sleep, now or the next time, if it may sleep at all."""
+        lock = self._lock
+        if lock is not None and lock.locked():
             with contextlib.suppress(RuntimeError):  # another thread was faster
-                self._lock.release()
+                lock.release()
+
+    def get_ready(self) -> None:
+        """It may sleep from now on; to be said before others can know of it."""
+        if self._lock is None:
+            self._lock = threading.Lock()
+            self._lock.acquire()
 
     def sleep(self, timeout_s: float | None) -> None:
         """Until somebody wakes it, or the time is over."""
+        assert self._lock is not None
         self._lock.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s))
 
 
@@ -67,11 +78,14 @@ class Lead:
     for a while before it sleeps, and lets whoever else wants its CPU go first at every look.
 
     Args:
-        read: Read what has arrived and act on it; waits up to that many seconds (None: for ever).
-        arrived: Whether there is something to read.
+        read: Read what has arrived and act on it, given how many seconds it may wait (None: for
+            ever) and what is known to be readable (None: nothing is known).
+        arrived: What there is to read; empty if nothing.
     """
 
-    def __init__(self, read: Callable[[float | None], None], arrived: Callable[[], object]) -> None:
+    def __init__(
+        self, read: Callable[[float | None, Any], None], arrived: Callable[[], Any]
+    ) -> None:
         self._read = read
         self._arrived = arrived
         self._short = False  # the last wait was
@@ -82,17 +96,21 @@ class Lead:
     def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
         """Wait until nothing is missing; False if the time is over first."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        if waiter.missing > 0 and self._taken.acquire(blocking=False):
+            self._lead(waiter, deadline)
         while waiter.missing > 0:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
+            waiter.get_ready()
             self._followers.append(waiter)
             if self._taken.acquire(blocking=False):
                 self._forget(waiter)
                 self._lead(waiter, deadline)
             else:
                 try:
-                    waiter.sleep(left)
+                    if waiter.missing > 0:  # it may have come before it was ready to sleep
+                        waiter.sleep(left)
                 finally:
                     self._forget(waiter)
                     # It may have been woken to lead while what it waits for came: pass it on.
@@ -101,32 +119,47 @@ class Lead:
         return True
 
     def _lead(self, waiter: Waiter, deadline: float | None) -> None:
+        now = time.monotonic
         try:
             while waiter.missing > 0:
-                start = time.monotonic()
+                start = now()
                 left = None if deadline is None else deadline - start
                 if left is not None and left <= 0:
                     return
-                if self._short:
-                    self._look_out(start + SPIN_S)
-                self._read(left)
-                self._short = _SPINS and time.monotonic() - start < SPIN_S
+                ready = self._look_out(start + SPIN_S) if self._short else None
+                self._read(left, ready)
+                self._short = _SPINS and now() - start < SPIN_S
         finally:
             self.used = True
             self._taken.release()
-            self.hand_over()
+            if self._followers:
+                self.hand_over()
 
-    def _look_out(self, until: float) -> None:
-        arrived = self._arrived
-        while not arrived() and time.monotonic() < until:
-            os.sched_yield()
+    def _look_out(self, until: float) -> Any:
+        arrived, now, give_way = self._arrived, time.monotonic, os.sched_yield
+        while not (ready := arrived()) and now() < until:
+            give_way()
+        return ready or None
+
+    def linger(self) -> bool:
+        """Look out for a moment and read what comes, for who is not to wait here; whether it came."""
+        if not _SPINS or not self._taken.acquire(blocking=False):
+            return False
+        try:
+            ready = self._look_out(time.monotonic() + SPIN_S)
+            if ready is not None:
+                self._read(0.0, ready)
+            return ready is not None
+        finally:
+            self._taken.release()
+            self.hand_over()
 
     def try_read(self, timeout_s: float | None) -> bool:
         """Read once as the leader, unless there is one already."""
         if not self._taken.acquire(blocking=False):
             return False
         try:
-            self._read(timeout_s)
+            self._read(timeout_s, None)
             # Whoever follows now will be back soon, and is faster when it reads itself.
             self.used = self.used or bool(self._followers)
         finally:

@@ -22,7 +22,10 @@ _NUMBER = {kind: number for number, kind in enumerate(WIRE)}
 
 def encode(messages: Sequence[Any]) -> bytes:
     """One frame with these messages, in order."""
-    data = marshal.dumps([(_NUMBER[type(message)], *message) for message in messages])
+    if len(messages) == 1:
+        data = marshal.dumps([(_NUMBER[type(messages[0])], *messages[0])])
+    else:
+        data = marshal.dumps([(_NUMBER[type(message)], *message) for message in messages])
     return _LENGTH.pack(len(data)) + data
 
 
