@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heliostat.util._progress_text import Live, Plain, View, _cells
@@ -99,6 +99,7 @@ def test_long_times_are_told_in_minutes_and_hours(seconds, text):
     assert text in Plain().frame([], [view(5, outcome="done")], seconds, SIZE)
 
 
+@example(name="", note="", done=5e-324, total=1.0, width=1, elapsed=1.0)
 @given(
     name=st.text(max_size=60),
     note=st.text(max_size=60),

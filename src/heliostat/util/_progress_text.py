@@ -226,11 +226,15 @@ def _rate(view: View, now: float) -> str:
     return f"{view.done / elapsed:,.0f} {view.unit}/s"
 
 
+_TOLD_S = 1000 * 3600.0
+
+
 def _left_s(view: View, now: float) -> float | None:
     elapsed = now - view.started
     if not view.total or elapsed < 1 or not 0 < view.done < view.total:
         return None
-    return elapsed * (view.total - view.done) / view.done
+    left = elapsed * (view.total - view.done) / view.done
+    return left if left < _TOLD_S else None  # nobody believes more, and it may be infinite
 
 
 def _seconds(value: float) -> str:
