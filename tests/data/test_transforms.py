@@ -225,8 +225,3 @@ def test_a_class_cannot_run_in_tasks():
 def test_what_is_no_function_is_refused():
     with pytest.raises(TypeError, match="must be a function or a callable class"):
         ray.data.range(1).map(5)
-
-
-def test_filters_by_expression_say_what_to_use():
-    with pytest.raises(NotImplementedError, match="lambda row"):
-        ray.data.range(1).filter(expr="id > 3")

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from heliostat.data._evaluate import is_positional
+from heliostat.data._expr import Unnest, columns_of
 from heliostat.data._plan import (
     ROW_FOR_ROW,
     UDF_STEPS,
     Apply,
     Blocks,
+    Compute,
     Drop,
     Here,
     Limit,
@@ -28,6 +31,7 @@ from heliostat.data._plan import (
     Tasks,
     UdfStep,
     Union,
+    Where,
     rename,
     schema_of,
     step_name,
@@ -174,6 +178,44 @@ def push_select_below_shuffle(plan: Plan) -> Plan | None:
     return None
 
 
+def push_select_below_where(plan: Plan) -> Plan | None:
+    """Filter only the columns that are wanted, and those the predicate reads."""
+    match plan:
+        case Apply(Apply(below, Where(predicate) as where), Select(columns)):
+            narrowed = _narrowed(below, {*columns, *columns_of(predicate)})
+            return None if narrowed is None else Apply(Apply(narrowed, where), plan.step)
+    return None
+
+
+def push_select_below_compute(plan: Plan) -> Plan | None:
+    """Compute only what is wanted, from only the columns that it needs."""
+    match plan:
+        case Apply(Apply(below, Compute(pairs)), Select(columns)):
+            if any(isinstance(expr, Unnest) for _, expr in pairs):
+                return None
+            kept = tuple(pair for pair in pairs if pair[0] in columns)
+            made = {name for name, _ in kept}
+            needed = {name for name in columns if name not in made}
+            needed |= {name for _, expr in kept for name in columns_of(expr)}
+            narrowed = _narrowed(below, needed)
+            if narrowed is None and len(kept) == len(pairs):
+                return None
+            computed = below if narrowed is None else narrowed
+            return Apply(Apply(computed, Compute(kept)) if kept else computed, plan.step)
+    return None
+
+
+def _narrowed(below: Plan, needed: set[str]) -> Plan | None:
+    """The plan with only the columns needed; None if it has no others, or they are not known."""
+    schema = schema_of(below)
+    if schema is None or (isinstance(below, Apply) and isinstance(below.step, Select)):
+        return None
+    kept = tuple(name for name in schema.names if name in needed)
+    # One column stays to count the rows by.
+    kept = kept or tuple(schema.names[:1])
+    return Apply(below, Select(kept)) if len(kept) < len(schema.names) else None
+
+
 def push_select_into_read(plan: Plan) -> Plan | None:
     """A source reads only the columns that are wanted."""
     match plan:
@@ -190,6 +232,8 @@ RULES: tuple[Callable[[Plan], Plan | None], ...] = (
     merge_selects,
     push_select_below_rename,
     push_select_below_shuffle,
+    push_select_below_where,
+    push_select_below_compute,
     push_select_into_read,
 )
 
@@ -258,14 +302,14 @@ def _apply(step: Step, below: int, stages: list[Stage], fuse: bool) -> None:
             pieces=_pieces(_blocks_from(below, stages)) if udf else 1,
             batch_rows=step.batch_size if isinstance(step, MapBatches) else None,
             limit=step.rows if isinstance(step, Limit) else None,
-            gather=isinstance(step, Shuffle),
+            gather=_takes_all(step),
         )
     )
 
 
 def _fused_place(last: Stage, step: Step) -> Place | None:
     """Where `last` would run with the step added, or None if the two cannot be one stage."""
-    if last.limit is not None or last.inputs[1:] or isinstance(step, Shuffle):
+    if last.limit is not None or last.inputs[1:] or _takes_all(step):
         return None
     if not isinstance(step, UDF_STEPS):
         return last.place
@@ -277,6 +321,13 @@ def _fused_place(last: Stage, step: Step) -> Place | None:
     if not isinstance(last.place, Here):
         return None
     return step.place if _may_move(last, step) else None
+
+
+def _takes_all(step: Step) -> bool:
+    """Whether one task must see all rows: to mix them, or to count them from the first on."""
+    if isinstance(step, Compute):
+        return any(is_positional(expr) for _, expr in step.pairs)
+    return isinstance(step, Shuffle)
 
 
 def _may_move(last: Stage, step: UdfStep) -> bool:

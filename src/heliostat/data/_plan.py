@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from heliostat.data._evaluate import check_predicate, computed_schema
+from heliostat.data._expr import Expr
 from heliostat.data.block import Bundle, require_columns
 from heliostat.data.datasource import Datasource
 
@@ -85,6 +87,20 @@ class Rename:
 
 
 @dataclass(frozen=True)
+class Where:
+    """Keep the rows for which the expression is true."""
+
+    predicate: Expr
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Add columns, or replace them: names and expressions, all over the old columns."""
+
+    pairs: tuple[tuple[str, Expr], ...]
+
+
+@dataclass(frozen=True)
 class Limit:
     """Keep the first rows."""
 
@@ -134,13 +150,13 @@ class Filter:
 
 
 UdfStep: TypeAlias = MapBatches | MapRows | FlatMap | Filter
-NativeStep: TypeAlias = Select | Drop | Rename
+NativeStep: TypeAlias = Select | Drop | Rename | Where | Compute
 Step: TypeAlias = NativeStep | UdfStep | Limit | Shuffle
 
 UDF_STEPS = (MapBatches, MapRows, FlatMap, Filter)
-NATIVE_STEPS = (Select, Drop, Rename)
+NATIVE_STEPS = (Select, Drop, Rename, Where, Compute)
 # One row in, one row out, in the same order: a limit may go below these.
-ROW_FOR_ROW = (Select, Drop, Rename, MapRows)
+ROW_FOR_ROW = (Select, Drop, Rename, Compute, MapRows)
 
 
 # -- plans ------------------------------------------------------------------------------------
@@ -191,6 +207,10 @@ def step_name(step: Step) -> str:
     if isinstance(step, Select | Drop):
         few = len(step.columns) <= 3
         return f"{kind}({', '.join(step.columns) if few else f'{len(step.columns)} columns'})"
+    if isinstance(step, Where):
+        return f"Filter({step.predicate!r})"
+    if isinstance(step, Compute):
+        return f"Project({', '.join(f'{name}={expr!r}' for name, expr in step.pairs)})"
     return kind
 
 
@@ -250,6 +270,10 @@ def native_schema(schema: pa.Schema, step: Step) -> pa.Schema:
         case Rename():
             names = rename(schema.names, step)
             return pa.schema([one.with_name(new) for one, new in zip(schema, names, strict=True)])
+        case Where(predicate):
+            check_predicate(schema, predicate)
+        case Compute(pairs):
+            return computed_schema(schema, pairs)
     return schema
 
 
@@ -279,7 +303,7 @@ def count_of(plan: Plan) -> int | None:
         case Apply(below, Limit(rows)):
             count = count_of(below)
             return None if count is None else min(rows, count)
-        case Apply(below, step) if not isinstance(step, UDF_STEPS):
+        case Apply(below, step) if not isinstance(step, (*UDF_STEPS, Where)):
             return count_of(below)
     return None
 

@@ -15,8 +15,11 @@ import pyarrow as pa
 
 import heliostat
 from heliostat.data._batching import rebatch
+from heliostat.data._evaluate import computed, filtered
+from heliostat.data._expr import Expr
 from heliostat.data._plan import (
     UDF_STEPS,
+    Compute,
     Drop,
     Filter,
     FlatMap,
@@ -29,6 +32,7 @@ from heliostat.data._plan import (
     Step,
     Udf,
     UdfStep,
+    Where,
     native_schema,
     step_name,
 )
@@ -165,6 +169,10 @@ def run_steps(
                 blocks = _shuffle(blocks, seed)
             case Select() | Drop() | Rename():
                 blocks = _native(blocks, step)
+            case Where(predicate):
+                blocks = (filtered(block, predicate) for block in blocks)
+            case Compute(pairs):
+                blocks = _compute(blocks, pairs)
             case _:
                 blocks = _user(blocks, step, functions[number])
     return blocks
@@ -191,6 +199,13 @@ def _native(blocks: Iterable[pa.Table], step: Select | Drop | Rename) -> Iterato
     for block in blocks:
         names = native_schema(block.schema, step).names
         yield block.rename_columns(names) if isinstance(step, Rename) else block.select(names)
+
+
+def _compute(blocks: Iterable[pa.Table], pairs: Sequence[tuple[str, Expr]]) -> Iterator[pa.Table]:
+    first = 0
+    for block in blocks:
+        yield computed(block, pairs, first=first)
+        first += block.num_rows
 
 
 def _user(blocks: Iterable[pa.Table], step: UdfStep, fn: Callable[..., Any]) -> Iterator[pa.Table]:

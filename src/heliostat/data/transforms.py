@@ -1,36 +1,29 @@
 """The lazy verbs: each adds one step to the plan and gives a new Dataset; nothing runs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from heliostat.data._expr import Expr
 from heliostat.data._plan import (
     Apply,
-    Drop,
     Filter,
     FlatMap,
     Limit,
     MapBatches,
     MapRows,
-    Plan,
-    Rename,
-    Select,
     Shuffle,
     Union,
 )
 from heliostat.data.block import check_batch_format, to_arrow
+from heliostat.data.columns import Columns, no_options
 from heliostat.data.compute import Concurrency, parse_udf
 
 if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
 
 
-class Transforms:
+class Transforms(Columns):
     """The half of Dataset that builds plans."""
-
-    _plan: Plan
-
-    def _derive(self, plan: Plan) -> "Dataset":
-        raise NotImplementedError
 
     def map(
         self,
@@ -235,7 +228,8 @@ class Transforms:
 
         Args:
             fn: Takes a dict, returns a bool; or a callable class that does.
-            expr: Expressions are not offered yet; give a function.
+            expr: Instead of a function: an expression, or one as text (`"a > 0 and b == 'x'"`).
+                Rows for which it is null are left out, too.
             compute: Where it runs.
             fn_args: Further positional arguments of the function.
             fn_kwargs: Keyword arguments of the function.
@@ -251,33 +245,41 @@ class Transforms:
             A new Dataset.
 
         Raises:
-            NotImplementedError: if `expr` is given.
-            ValueError: if no function is given, or options contradict each other.
+            KeyError: if the expression names a column that does not exist.
+            TypeError: if the expression is not a boolean one.
+            ValueError: if neither or both are given, or options contradict each other.
 
         Example:
             >>> import heliostat as ray
+            >>> from heliostat.data.expressions import col
             >>> ray.data.range(5).filter(lambda row: row["id"] > 3).take_all()
             [{'id': 4}]
+            >>> ray.data.range(5).filter(expr=(col("id") > 3) | (col("id") == 0)).take_all()
+            [{'id': 0}, {'id': 4}]
         """
-        if expr is not None:
-            raise NotImplementedError(
-                f"filter(expr={expr!r}) is not offered yet; use filter(lambda row: ...)"
+        if (fn is None) == (expr is None):
+            raise ValueError(
+                "filter needs a function or an expression, and not both: "
+                "filter(lambda row: ...) or filter(expr=col('a') > 0)"
             )
-        if fn is None:
-            raise ValueError("filter needs a function: filter(lambda row: ...)")
-        udf, place = parse_udf(
-            fn,
-            compute=compute,
-            concurrency=concurrency,
-            fn_args=fn_args,
-            fn_kwargs=fn_kwargs,
-            fn_constructor_args=fn_constructor_args,
-            fn_constructor_kwargs=fn_constructor_kwargs,
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-            memory=memory,
-            ray_remote_args=ray_remote_args,
-        )
+        # Ray also takes an expression in the first place.
+        expr = fn if isinstance(fn, Expr) else expr
+        options: dict[str, Any] = {
+            "compute": compute,
+            "concurrency": concurrency,
+            "fn_args": fn_args,
+            "fn_kwargs": fn_kwargs,
+            "fn_constructor_args": fn_constructor_args,
+            "fn_constructor_kwargs": fn_constructor_kwargs,
+            "num_cpus": num_cpus,
+            "num_gpus": num_gpus,
+            "memory": memory,
+            "ray_remote_args": ray_remote_args,
+        }
+        if expr is not None:
+            return self._where(expr, options)
+        assert fn is not None
+        udf, place = parse_udf(fn, **options)
         return self._derive(Apply(self._plan, Filter(udf, place)))
 
     def add_column(
@@ -325,80 +327,6 @@ class Transforms:
 
         add.__name__ = f"add_column[{col}]"
         return self.map_batches(add, batch_format=batch_format, **options)
-
-    def select_columns(self, cols: str | Sequence[str], **options: Any) -> "Dataset":
-        """Keep these columns, in this order.
-
-        Args:
-            cols: Their names.
-            **options: Ray's scheduling options; not needed, since nothing is scheduled for it.
-
-        Returns:
-            A new Dataset.
-
-        Raises:
-            KeyError: if a column does not exist.
-            ValueError: if a name is given twice, or none is given.
-
-        Example:
-            >>> import heliostat as ray
-            >>> ray.data.from_items([{"a": 1, "b": 2}]).select_columns("b").take_all()
-            [{'b': 2}]
-        """
-        _no_options("select_columns", options)
-        return self._derive(Apply(self._plan, Select(_names(cols, "select_columns"))))
-
-    def drop_columns(self, cols: str | Sequence[str], **options: Any) -> "Dataset":
-        """Remove columns.
-
-        Args:
-            cols: Their names.
-            **options: Ray's scheduling options; not needed, since nothing is scheduled for it.
-
-        Returns:
-            A new Dataset.
-
-        Raises:
-            KeyError: if a column does not exist.
-            ValueError: if a name is given twice, or none is given.
-
-        Example:
-            >>> import heliostat as ray
-            >>> ray.data.from_items([{"a": 1, "b": 2}]).drop_columns(["b"]).take_all()
-            [{'a': 1}]
-        """
-        _no_options("drop_columns", options)
-        return self._derive(Apply(self._plan, Drop(_names(cols, "drop_columns"))))
-
-    def rename_columns(self, names: Mapping[str, str] | Sequence[str], **options: Any) -> "Dataset":
-        """Give columns new names.
-
-        Args:
-            names: Old names to new names, or one new name for each column.
-            **options: Ray's scheduling options; not needed, since nothing is scheduled for it.
-
-        Returns:
-            A new Dataset.
-
-        Raises:
-            KeyError: if a column does not exist.
-            ValueError: if two columns would have one name.
-
-        Example:
-            >>> import heliostat as ray
-            >>> ray.data.range(1).rename_columns({"id": "number"}).take_all()
-            [{'number': 0}]
-        """
-        _no_options("rename_columns", options)
-        if isinstance(names, Mapping):
-            step = Rename(pairs=tuple(names.items()))
-            flat = [name for pair in step.pairs for name in pair]
-        else:
-            step = Rename(all_names=tuple(names))
-            flat = list(step.all_names)
-        if not flat or not all(isinstance(name, str) for name in flat):
-            raise ValueError(f"rename_columns needs names that are strings, got {names!r}")
-        return self._derive(Apply(self._plan, step))
 
     def limit(self, limit: int) -> "Dataset":
         """Keep the first rows; no more is read or computed than they need.
@@ -459,31 +387,12 @@ class Transforms:
             >>> ds.random_shuffle(seed=1).take(3) == ds.random_shuffle(seed=1).take(3)
             True
         """
-        _no_options("random_shuffle", options)
+        no_options("random_shuffle", options)
         if num_blocks is not None:
             raise NotImplementedError(
                 f"random_shuffle(num_blocks={num_blocks}) is not offered; leave it out"
             )
         return self._derive(Apply(self._plan, Shuffle(seed)))
-
-
-# What Ray takes here says where the work is to run; it runs in place.
-_SCHEDULING = ("compute", "concurrency", "num_cpus", "num_gpus", "memory")
-
-
-def _no_options(verb: str, options: Mapping[str, Any]) -> None:
-    unknown = [name for name in options if name not in _SCHEDULING]
-    if unknown:
-        raise TypeError(f"{verb}() got an unexpected argument {unknown[0]!r}")
-
-
-def _names(cols: str | Sequence[str], verb: str) -> tuple[str, ...]:
-    names = (cols,) if isinstance(cols, str) else tuple(cols)
-    if not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{verb} needs column names, got {cols!r}")
-    if len(set(names)) != len(names):
-        raise ValueError(f"{verb} got a name twice: {list(names)}")
-    return names
 
 
 def _batch_size(batch_size: int | str | None) -> int | None:

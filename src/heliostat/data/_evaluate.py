@@ -1,0 +1,425 @@
+"""Compute expressions over a block, with Arrow's kernels.
+
+Also says what type an expression has, by computing it over no rows. It does not know plans.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs
+
+from heliostat.data._expr import (
+    Alias,
+    Call,
+    Column,
+    Download,
+    Expr,
+    Literal,
+    Random,
+    RowNumber,
+    Udf,
+    Unnest,
+    Uuid,
+    columns_of,
+    walk,
+)
+from heliostat.data.block import require_columns, to_arrow
+from heliostat.data.datatype import arrow_type
+
+DOWNLOADS_AT_ONCE = 16
+
+Functions = Mapping[Udf, Callable[..., Any]]
+# Where the number of the block's first row must be known.
+POSITIONAL = (RowNumber, Random)
+
+
+def evaluate(
+    expr: Expr, table: pa.Table, functions: Functions | None = None, first: int = 0
+) -> Any:
+    """One value for each row.
+
+    Args:
+        expr: What to compute.
+        table: The rows.
+        functions: What users' classes were built into.
+        first: The number of the table's first row.
+
+    Returns:
+        An Arrow array.
+
+    Raises:
+        KeyError: if it names a column that is not there.
+        TypeError: if a kernel does not take these types.
+    """
+    value = _Evaluation(table, functions or {}, first).of(expr)
+    return _repeated(value, table.num_rows)
+
+
+def _repeated(value: Any, rows: int) -> Any:
+    scalar: Any = value
+    return pa.repeat(scalar, rows) if isinstance(value, pa.Scalar) else value
+
+
+class _Evaluation:
+    """One block, and what is needed besides."""
+
+    def __init__(self, table: pa.Table, functions: Functions, first: int) -> None:
+        self._table = table
+        self._functions = functions
+        self._first = first
+
+    def of(self, expr: Expr) -> Any:
+        """An array or a scalar."""
+        match expr:
+            case Column(name):
+                require_columns([name], self._table.column_names, f"the expression {expr!r}")
+                return self._table.column(name)
+            case Literal(value):
+                return pa.scalar(value.item() if isinstance(value, np.generic) else value)
+            case Alias(value):
+                return self.of(value)
+            case Call():
+                return self._call(expr)
+            case Udf():
+                return self._udf(expr)
+            case Download(uri, filesystem):
+                return _download(self._array(uri), filesystem)
+            case Uuid():
+                return pa.array((str(uuid.uuid4()) for _ in range(self._rows)), pa.string())
+            case RowNumber():
+                return pa.array(np.arange(self._first, self._first + self._rows))
+            case Random(seed):
+                return pa.array(_uniform(seed, self._first, self._rows))
+        raise TypeError(f"{expr!r} cannot be used inside another expression")
+
+    @property
+    def _rows(self) -> int:
+        return self._table.num_rows
+
+    def _array(self, expr: Expr) -> Any:
+        return _repeated(self.of(expr), self._rows)
+
+    def _call(self, call: Call) -> Any:
+        values = [self.of(one) for one in call.arguments]
+        kernel = KERNELS.get(call.function) or getattr(pc, call.function)
+        try:
+            return kernel(*values, **dict(call.options))
+        except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            kinds = ", ".join(str(value.type) for value in values)
+            raise TypeError(f"{call!r} cannot be computed of {kinds}: {error}") from error
+
+    def _udf(self, call: Udf) -> Any:
+        fn = self._functions.get(call, call.fn)
+        args = [self._plain(one) for one in call.arguments]
+        kwargs = {name: self._plain(one) for name, one in call.keywords}
+        result = to_arrow(fn(*args, **kwargs), repr(call), getattr(call.fn, "__name__", "udf"))
+        if len(result) != self._rows:
+            raise ValueError(f"{call!r} returned {len(result)} values for {self._rows} rows")
+        return result if result.type == call.kind else result.cast(call.kind)
+
+    def _plain(self, expr: Expr) -> Any:
+        if isinstance(expr, Literal):
+            return expr.value
+        value = self.of(expr)
+        return value.combine_chunks() if isinstance(value, pa.ChunkedArray) else value
+
+
+# -- kernels that Arrow lacks, or that differ -------------------------------------------------
+
+
+def _add(left: Any, right: Any) -> Any:
+    if pa.types.is_string(left.type) or pa.types.is_large_string(left.type):
+        return pc.binary_join_element_wise(left, right, pa.scalar("", left.type))
+    return pc.add(left, right)
+
+
+def _floor_divide(left: Any, right: Any) -> Any:
+    quotient = pc.divide(left, right)
+    if not pa.types.is_integer(quotient.type):
+        return pc.floor(quotient)
+    # Arrow cuts towards zero; the floor is one less where something is left and signs differ.
+    rest = pc.subtract(left, pc.multiply(quotient, right))
+    differ = pc.less(pc.multiply(pc.sign(rest), pc.sign(right)), pa.scalar(0))
+    return pc.if_else(differ, pc.subtract(quotient, pa.scalar(1, quotient.type)), quotient)
+
+
+def _modulo(left: Any, right: Any) -> Any:
+    return pc.subtract(left, pc.multiply(_floor_divide(left, right), right))
+
+
+def _is_in(value: Any, values: Sequence[Any]) -> Any:
+    return pc.is_in(value, value_set=pa.array(list(values), value.type))
+
+
+def _list_get(value: Any, index: int) -> Any:
+    lengths = pc.list_value_length(value)
+    if index >= 0 and pc.min(lengths).as_py() is not None and pc.min(lengths).as_py() > index:
+        return pc.list_element(value, index)
+    # Arrow refuses lists that are too short; they give null.
+    short = index + 1 if index >= 0 else -index
+    rows = value.to_pylist()
+    return pa.array(
+        [None if row is None or len(row) < short else row[index] for row in rows],
+        value.type.value_type,
+    )
+
+
+def _list_sort(value: Any, order: str, null_placement: str) -> Any:
+    def ordered(values: list[Any] | None) -> list[Any] | None:
+        if values is None:
+            return None
+        there = sorted((one for one in values if one is not None), reverse=order == "descending")
+        nulls = [None] * (len(values) - len(there))
+        return there + nulls if null_placement == "at_end" else nulls + there
+
+    return pa.array([ordered(values) for values in value.to_pylist()], value.type)
+
+
+def _list_flatten(value: Any) -> Any:
+    if not pa.types.is_list(value.type.value_type) and value.type.value_type != pa.null():
+        raise TypeError(f"list.flatten needs lists of lists, got {value.type}")
+    rows = value.to_pylist()
+    flat = [
+        None if row is None else [one for inner in row if inner is not None for one in inner]
+        for row in rows
+    ]
+    return pa.array(flat, value.type.value_type)
+
+
+def _list_slice(value: Any, start: int, stop: int | None, step: int) -> Any:
+    return pc.list_slice(value, start, stop, step, return_fixed_size_list=False)
+
+
+def _array_to_list(value: Any) -> Any:
+    if isinstance(value, pa.ChunkedArray):
+        value = value.combine_chunks()
+    if isinstance(value.type, pa.FixedShapeTensorType):
+        rows = list(value.to_numpy_ndarray())
+        return pa.array([row.tolist() for row in rows])
+    return value.cast(pa.list_(value.type.value_type))
+
+
+def _map_part(name: str) -> Callable[[Any], Any]:
+    def part(value: Any) -> Any:
+        kind = value.type.key_type if name == "keys" else value.type.item_type
+        index = 0 if name == "keys" else 1
+        rows = value.to_pylist()
+        return pa.array(
+            [None if row is None else [pair[index] for pair in row] for row in rows],
+            pa.list_(kind),
+        )
+
+    return part
+
+
+def _cast(value: Any, target_type: Any, safe: bool) -> Any:
+    return pc.cast(value, arrow_type(target_type), safe=safe)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "add": _add,
+    "floor_divide": _floor_divide,
+    "modulo": _modulo,
+    "is_in": _is_in,
+    "cast": _cast,
+    "list_get": _list_get,
+    "list_sort": _list_sort,
+    "list_slice": _list_slice,
+    "list_flatten_once": _list_flatten,
+    "array_to_list": _array_to_list,
+    "map_keys": _map_part("keys"),
+    "map_values": _map_part("values"),
+}
+
+
+def _download(uris: Any, filesystem: fs.FileSystem | None) -> Any:
+    def fetch(uri: str | None) -> bytes | None:
+        if uri is None:
+            return None
+        try:
+            where, path = (filesystem, uri) if filesystem else _resolve(uri)
+            with where.open_input_stream(path) as stream:
+                return bytes(stream.read())
+        except (OSError, pa.ArrowInvalid):
+            return None
+
+    with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as threads:
+        return pa.array(list(threads.map(fetch, uris.to_pylist())), pa.binary())
+
+
+def _resolve(uri: str) -> tuple[fs.FileSystem, str]:
+    if "://" not in uri:
+        return fs.LocalFileSystem(), os.path.abspath(uri)
+    return fs.FileSystem.from_uri(uri)
+
+
+def _uniform(seed: int | None, first: int, rows: int) -> Any:
+    """The same numbers for the same rows, however the rows are cut into blocks."""
+    if seed is None:
+        return np.random.default_rng().random(rows)
+    mask = np.uint64(0xFFFFFFFFFFFFFFFF)
+    mixed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    state = (np.arange(first, first + rows, dtype=np.uint64) + mixed) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
+    state = ((state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)) & mask
+    state = ((state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)) & mask
+    return ((state ^ (state >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+
+
+# -- many at once, and types ------------------------------------------------------------------
+
+
+def filtered(table: pa.Table, predicate: Expr, functions: Functions | None = None) -> pa.Table:
+    """The rows for which it is true; null is not.
+
+    Args:
+        table: The rows.
+        predicate: What must be true.
+        functions: What users' classes were built into.
+
+    Returns:
+        A block.
+
+    Raises:
+        TypeError: if it is not a boolean.
+    """
+    mask = evaluate(predicate, table, functions)
+    _require_boolean(predicate, mask.type)
+    return table.filter(mask)
+
+
+def computed(
+    table: pa.Table,
+    pairs: Sequence[tuple[str, Expr]],
+    functions: Functions | None = None,
+    first: int = 0,
+) -> pa.Table:
+    """The table with more columns; one that has the name of an old one takes its place.
+
+    Args:
+        table: The rows.
+        pairs: Names and expressions, all over the old columns.
+        functions: What users' classes were built into.
+        first: The number of the first row.
+
+    Returns:
+        A block.
+    """
+    made: list[tuple[str, Any]] = []
+    for name, expr in pairs:
+        if isinstance(expr, Unnest):
+            made.extend(_unnested(evaluate(expr.value, table, functions, first)))
+        else:
+            made.append((name, evaluate(expr, table, functions, first)))
+    for name, values in made:
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), name, values)
+        else:
+            table = table.append_column(name, values)
+    return table
+
+
+def _unnested(value: Any) -> Iterable[tuple[str, Any]]:
+    if not pa.types.is_struct(value.type):
+        raise TypeError(f"unnest needs a struct, got {value.type}")
+    for number in range(value.type.num_fields):
+        name = value.type.field(number).name
+        yield name, pc.struct_field(value, indices=[number])
+
+
+def computed_schema(schema: pa.Schema, pairs: Sequence[tuple[str, Expr]]) -> pa.Schema:
+    """The schema of `computed`, without calling users' functions.
+
+    Args:
+        schema: Of the input.
+        pairs: Names and expressions.
+
+    Returns:
+        The schema.
+
+    Raises:
+        KeyError: if a column is not there.
+        TypeError: if a kernel does not take these types.
+    """
+    stand_ins = {
+        one: _stand_in(one) for _, expr in pairs for one in walk(expr) if isinstance(one, Udf)
+    }
+    return computed(_no_rows(schema), pairs, stand_ins).schema
+
+
+def _stand_in(call: Udf) -> Callable[..., Any]:
+    return lambda *_, **__: pa.array([], call.kind)
+
+
+def _no_rows(schema: pa.Schema) -> pa.Table:
+    return pa.table([pa.array([], one.type) for one in schema], schema=schema)
+
+
+def check_predicate(schema: pa.Schema, predicate: Expr) -> None:
+    """Raise now what `filtered` would raise later.
+
+    Args:
+        schema: Of the rows.
+        predicate: What must be true.
+
+    Raises:
+        KeyError: if a column is not there.
+        TypeError: if it is not a boolean, or cannot be computed.
+    """
+    require_columns(sorted(columns_of(predicate)), schema.names, "filter")
+    stand_ins = {one: _stand_in(one) for one in walk(predicate) if isinstance(one, Udf)}
+    _require_boolean(predicate, evaluate(predicate, _no_rows(schema), stand_ins).type)
+
+
+def _require_boolean(predicate: Expr, kind: pa.DataType) -> None:
+    if not pa.types.is_boolean(kind):
+        raise TypeError(f"filter needs a boolean expression, but {predicate!r} is {kind}")
+
+
+def needs_worker(expr: Expr) -> bool:
+    """Whether it holds a user's function, or waits for the network.
+
+    Args:
+        expr: The expression.
+
+    Returns:
+        True if it had better run in a worker.
+    """
+    return any(isinstance(one, Udf | Download) for one in walk(expr))
+
+
+def is_positional(expr: Expr) -> bool:
+    """Whether it depends on where its row is.
+
+    Args:
+        expr: The expression.
+
+    Returns:
+        True for `monotonically_increasing_id` and `random`.
+    """
+    return any(isinstance(one, POSITIONAL) for one in walk(expr))
+
+
+def build_udfs(exprs: Iterable[Expr]) -> dict[Udf, Callable[..., Any]]:
+    """Make the objects of users' classes.
+
+    Args:
+        exprs: Where to look.
+
+    Returns:
+        What to call, for each use.
+    """
+    built: dict[Udf, Callable[..., Any]] = {}
+    for expr in exprs:
+        for one in walk(expr):
+            if isinstance(one, Udf) and one.constructor is not None:
+                args, kwargs = one.constructor
+                built[one] = one.fn(*args, **dict(kwargs))
+    return built
