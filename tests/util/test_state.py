@@ -254,3 +254,64 @@ def test_a_client_shows_the_same(engine):
     assert client.get("nodes", client.list("nodes")[0].node_id).state == "ALIVE"
     with pytest.raises(ValueError, match="nothing to summarize of 'nodes'"):
         client.summary("nodes")
+
+
+def test_environments_are_listed_with_what_they_are():
+    ray.get(echo.options(runtime_env={"env_vars": {"A": "1"}}).remote(1))
+    ray.get(echo.remote(1))
+    (env,) = state.list_runtime_envs()
+    assert (env.runtime_env, env.success, env.error) == ({"env_vars": {"A": "1"}}, True, None)
+    assert "ref_cnt" not in env
+    assert state.list_runtime_envs(filters=[("success", "=", "False")]) == []
+    assert len(state.StateApiClient().list("runtime_envs")) == 1
+
+
+def test_an_environment_that_could_not_be_made_is_listed_and_an_event(engine):
+    if engine == "inline":
+        pytest.skip("there is nothing to make")
+    bad = echo.options(runtime_env={"worker_process_setup_hook": "no.such.function"})
+    with pytest.raises(ray.exceptions.RuntimeEnvSetupError):
+        ray.get(bad.remote(1))
+    (env,) = state.list_runtime_envs(detail=True)
+    assert env.success is False
+    assert "no.such" in env.runtime_env["worker_process_setup_hook"]
+    assert "No module named" in env.error
+    messages = [event.message for event in state.list_cluster_events()]
+    assert any(message.startswith("an environment could not be made") for message in messages)
+
+
+def test_events_tell_which_worker_died_under_what_and_how(engine):
+    @ray.remote(max_retries=0)
+    def die():
+        os._exit(3)
+
+    @ray.remote(max_restarts=1)
+    class Mortal:
+        def die(self):
+            os._exit(4)
+
+        def pid(self):
+            return os.getpid()
+
+    assert state.list_cluster_events() == []
+    if engine == "inline":
+        return
+    ended = Keeper.remote()
+    ray.get(ended.__ray_ready__.remote())
+    ray.kill(ended)  # on purpose: no event
+    with pytest.raises(ray.exceptions.WorkerCrashedError):
+        ray.get(die.remote())
+    mortal = Mortal.remote()
+    pid = ray.get(mortal.pid.remote())
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(mortal.die.remote())
+    task, actor = state.list_cluster_events(detail=True)
+    assert task.message.startswith("a worker process died under task ")
+    assert task.message.endswith("die: it ended with exit code 3")
+    assert actor.message.endswith("Mortal: it ended with exit code 4")
+    assert (actor.severity, actor.source_type) == ("ERROR", "RAYLET")
+    assert actor.custom_fields["pid"] == pid
+    assert len(state.list_cluster_events(filters=[("event_id", "=", task.event_id)])) == 1
+    assert "custom_fields" not in state.list_cluster_events()[0]
+    with pytest.raises(ValueError, match="no field 'nope'"):
+        state.list_cluster_events(filters=[("nope", "=", 1)])

@@ -210,23 +210,26 @@ def get_runtime_context() -> RuntimeContext:
     return _CONTEXT
 
 
-def get_gpu_ids() -> list[int]:
+def get_gpu_ids() -> list[int] | list[str]:
     """The logical GPUs given to the running task or actor; empty in the driver.
+
+    Numbers from 0; where CUDA_VISIBLE_DEVICES is set in the driver, the entries of it.
 
     Example:
         >>> import heliostat as ray
         >>> ray.get_gpu_ids()
         []
     """
-    return list(current_engine().running().gpu_ids)
+    ids: list[Any] = list(current_engine().running().gpu_ids)
+    return ids
 
 
 def records(kind: str) -> list[dict[str, Any]]:
     """Rows about the session, as `heliostat.util.state` shows them.
 
     Args:
-        kind: "tasks", "actors", "objects", "workers", "placement_groups", "metrics" or "logs" (the
-            last lines that each worker has printed).
+        kind: "tasks", "actors", "objects", "workers", "placement_groups", "runtime_envs",
+            "events", "metrics" or "logs" (the last lines that each worker has printed).
 
     Raises:
         ValueError: For another kind.
@@ -237,7 +240,8 @@ def records(kind: str) -> list[dict[str, Any]]:
         True
     """
     kinds = (
-        "tasks", "actors", "objects", "workers", "logs", "placement_groups", "metrics"
+        "tasks", "actors", "objects", "workers", "logs", "placement_groups", "metrics",
+        "runtime_envs", "events",
     )  # fmt: skip
     if kind not in kinds:
         raise ValueError(f"there are records of {', '.join(kinds)}, not of {kind!r}")

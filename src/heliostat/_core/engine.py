@@ -29,7 +29,7 @@ class Running(NamedTuple):
     task_name: str
     actor: bytes | None
     actor_name: str
-    gpu_ids: tuple[int, ...]
+    gpu_ids: tuple[int | str, ...]
     resources: Resources
     restarted: bool
     place: Place | None = None

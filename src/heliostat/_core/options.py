@@ -412,6 +412,7 @@ class InitOptions:
     object_spilling_directory: str = ""
     namespace: str = ""
     log_to_driver: bool = True
+    fold_logs_s: float = 0.0  # how long equal lines of other workers are held back; 0: never
     faults: str = ""  # what `fault_plan.parse` made
     tracing: str = ""  # a hook, "module:function"
     logging: tuple[Any, ...] = ()  # what `logging_config.parse` made

@@ -214,6 +214,26 @@ def describe(env: RuntimeEnv) -> tuple[str, bytes]:
     return text, blob
 
 
+def row(
+    env: Mapping[str, Any],
+    node_id: str,
+    *,
+    success: bool | None = True,
+    took_s: float = 0.0,
+    workers: int | None = None,
+    error: str | None = None,
+) -> dict[str, Any]:
+    """An environment as `heliostat.util.state` shows it."""
+    return {
+        "runtime_env": dict(env),
+        "success": success,
+        "creation_time_ms": took_s * 1000,
+        "node_id": node_id,
+        "ref_cnt": workers,
+        "error": error,
+    }
+
+
 def _refuse(key: str, value: object) -> None:
     if key in _INSTEAD:
         raise NotImplementedError(f"runtime_env[{key!r}]={value!r} is not offered; {_INSTEAD[key]}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -157,12 +158,13 @@ def init(
     options = InitOptions(
         engine=name,
         num_cpus=_whole("num_cpus", num_cpus, "HELIOSTAT_NUM_CPUS"),
-        num_gpus=_whole("num_gpus", num_gpus, "HELIOSTAT_NUM_GPUS"),
+        num_gpus=_gpus(num_gpus),
         resources=custom_resources(resources),
         object_store_memory=_store_memory(object_store_memory),
         object_spilling_directory=_directory(object_spilling_directory),
         namespace=namespace or "",
         log_to_driver=log_to_driver is not False,
+        fold_logs_s=_fold_logs_s(),
         logging=_logging(logging_config, logging_level, logging_format, configure_logging),
         tracing=_tracing_startup_hook or "",
         labels=_labels(labels),
@@ -226,7 +228,8 @@ def detach() -> Engine | None:
 def _default_options() -> InitOptions:
     return InitOptions(
         num_cpus=_whole("num_cpus", None, "HELIOSTAT_NUM_CPUS"),
-        num_gpus=_whole("num_gpus", None, "HELIOSTAT_NUM_GPUS"),
+        num_gpus=_gpus(None),
+        fold_logs_s=_fold_logs_s(),
     )
 
 
@@ -303,6 +306,40 @@ def _whole(name: str, value: object, variable: str) -> int | None:
     if value < 0:
         raise ValueError(f"{name} must be >= 0, got {value!r}")
     return int(value)
+
+
+def _gpus(value: object) -> int | None:
+    count = _whole("num_gpus", value, "HELIOSTAT_NUM_GPUS")
+    if count and (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        from heliostat._core.gpus import check  # noqa: PLC0415 - most machines have none
+
+        check(count, visible)
+    return count
+
+
+def _fold_logs_s() -> float:
+    """How long equal lines of several workers are held back; 0 unless somebody asks for it."""
+    name, text = _either("DEDUP_LOGS")
+    if text not in ("", "0", "1"):
+        raise ValueError(f"{name} must be 1 or 0, got {text!r}")
+    if text != "1":
+        return 0.0
+    name, text = _either("DEDUP_LOGS_AGG_WINDOW_S")
+    try:
+        seconds = float(text or 5.0)
+    except ValueError:
+        seconds = math.nan
+    if not 0.0 < seconds < math.inf:
+        raise ValueError(f"{name} must be a number of seconds above 0, got {text!r}")
+    return seconds
+
+
+def _either(name: str) -> tuple[str, str]:
+    """A variable of ours, or of Ray's; with what it is."""
+    for whole in (f"HELIOSTAT_{name}", f"RAY_{name}"):
+        if text := os.environ.get(whole):
+            return whole, text
+    return name, ""
 
 
 def _labels(value: object) -> tuple[tuple[str, str], ...]:

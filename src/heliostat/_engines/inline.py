@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from heliostat._core.actors import ActorExit, find_method
 from heliostat._core.engine import ClusterState, Running
+from heliostat._core.gpus import VISIBLE, gpu_count, ids
 from heliostat._core.ids import ActorID, NodeID, ObjectID, fresh, nth
 from heliostat._core.options import (
     NODE_ID,
@@ -85,8 +86,10 @@ class InlineEngine:
             **THIS_NODE,
             **dict(options.resources),
         }
-        if options.num_gpus:
-            self._total["GPU"] = options.num_gpus * UNIT
+        self._visible_gpus = os.environ.get(VISIBLE)
+        wanted = options.num_gpus
+        if gpus := gpu_count(self._visible_gpus) if wanted is None else wanted:
+            self._total["GPU"] = gpus * UNIT
         self._supply = Supply(self._total)
         self._namespace = options.namespace
         self._node = NodeID(fresh())
@@ -99,6 +102,7 @@ class InlineEngine:
         self._ended: deque[dict[str, Any]] = deque(maxlen=10_000)
         self._env: RuntimeEnv | None = None  # of what runs
         self._home = _possible(options.runtime_env)
+        self._envs: dict[str, dict[str, Any]] = {}  # rows of those that something ran in
         self._totals = Totals()
 
     def submit(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
@@ -109,7 +113,8 @@ class InlineEngine:
         gpus, error = self._groups.take(name, options.resources, place)
         if error is not None:
             return self._store(name, _Failure(error), options)
-        running = Running(fresh(), name, None, "", gpus, options.resources, False, place)
+        gpu_ids = ids(self._visible_gpus, gpus)
+        running = Running(fresh(), name, None, "", gpu_ids, options.resources, False, place)
         with self._in_environment(options.runtime_env):
             return self._call(spec.code.value, spec.args, spec.kwargs, options, running, None)
 
@@ -128,6 +133,7 @@ class InlineEngine:
         replaced = {name: os.environ.get(name) for name in found}
         os.environ.update(found)
         self._env = inner
+        self._envs.setdefault(repr(inner), runtime_env.row(inner, self._node.hex()))
         try:
             yield
         finally:
@@ -191,8 +197,8 @@ class InlineEngine:
         """What a constructor or call of the actor sees of itself."""
         options = actor.options
         return Running(
-            fresh(), name, actor.info.actor, options.name, gpus, options.resources,
-            actor.restarts > 0, actor.place,
+            fresh(), name, actor.info.actor, options.name, ids(self._visible_gpus, gpus),
+            options.resources, actor.restarts > 0, actor.place,
         )  # fmt: skip
 
     def call_actor(self, spec: CallSpec) -> list[ObjectRef[Any]]:
@@ -333,7 +339,9 @@ class InlineEngine:
             return self._groups.rows(self._node.hex(), self._namespace)
         if kind == "metrics":
             return self._totals.rows()
-        return []
+        if kind == "runtime_envs":
+            return list(self._envs.values())
+        return []  # no process that could die
 
     def create_group(self, spec: GroupSpec) -> None:
         """Set its resources aside now, if no other group has them."""

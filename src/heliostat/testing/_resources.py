@@ -13,7 +13,7 @@ import pytest
 
 import heliostat as ray
 from heliostat.exceptions import ActorUnschedulableError, TaskUnschedulableError
-from heliostat.testing._session import Gate, SharedSession, with_session
+from heliostat.testing._session import Gate, SharedSession, with_session, without_session
 from heliostat.testing.clock import until
 
 
@@ -143,6 +143,39 @@ class ResourceTests(SharedSession):
         halves = [Half.remote() for _ in range(4)]
         seen = ray.get([half.look.remote() for half in halves])
         assert sorted(seen) == [[0], [0], [1], [1]]
+
+    @without_session
+    @pytest.mark.parametrize("visible", ["4,6", "GPU-8f2, GPU-1c0"])
+    def test_gpus_are_called_what_the_drivers_environment_calls_them(
+        self, visible: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        ray.init(engine=self.engine, num_cpus=2)
+        names = [name.strip() for name in visible.split(",")]
+
+        @ray.remote
+        class Device:
+            def look(self) -> tuple[Any, list[str]]:
+                return ray.get_gpu_ids(), ray.get_runtime_context().get_accelerator_ids()["GPU"]
+
+        @ray.remote
+        def look() -> Any:
+            return ray.get_gpu_ids()
+
+        assert ray.get(look.remote()) == ray.get_gpu_ids() == []
+        assert ray.get(look.options(num_gpus=2).remote()) == names
+        device = Device.options(num_gpus=2).remote()
+        assert ray.get(device.look.remote()) == (names, names)
+
+    @without_session
+    @pytest.mark.parametrize("visible", ["", "-1", "4"])
+    def test_more_gpus_than_the_environment_shows_are_refused(
+        self, visible: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        with pytest.raises(ValueError, match="num_gpus=2, but CUDA_VISIBLE_DEVICES"):
+            ray.init(engine=self.engine, num_gpus=2)
+        assert not ray.is_initialized()
 
     def test_an_idle_actor_holds_no_cpu_unless_it_asked_for_some(self) -> None:
         @ray.remote

@@ -37,7 +37,7 @@ class Place(NamedTuple):
     node_id: str
     pid: int
     hostname: str
-    gpu_ids: tuple[int, ...]
+    gpu_ids: tuple[int | str, ...]
 
 
 @dataclass(frozen=True)

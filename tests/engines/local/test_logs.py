@@ -129,3 +129,38 @@ def test_a_slow_reader_stops_the_worker_that_prints_and_nobody_else():
         assert process.stderr is not None
         assert process.stderr.readline() == b"124750\n"  # though nobody reads its output
         process.kill()
+
+
+SAME = """
+    @ray.remote
+    class Rank:
+        def say(self, n):
+            print("loading the model")
+            print("rank", n)
+
+    ranks = [Rank.options(num_cpus=0).remote() for _ in range(4)]
+    ray.get([rank.say.remote(n) for n, rank in enumerate(ranks)])
+"""
+
+
+@pytest.mark.parametrize("name", ["HELIOSTAT_DEDUP_LOGS", "RAY_DEDUP_LOGS"])
+def test_equal_lines_of_several_workers_are_folded_for_who_asks_for_it(name):
+    out, _ = run(SAME, env=os.environ | {name: "1", "RAY_DEDUP_LOGS_AGG_WINDOW_S": "60"})
+    lines = sorted(line.rpartition(") ")[2] for line in out.splitlines())
+    folded = "loading the model [repeated 3x across cluster]"
+    assert lines == ["loading the model", folded, *(f"rank {n}" for n in range(4))]
+
+
+def test_equal_lines_are_all_shown_unless_folding_is_asked_for():
+    out, _ = run(SAME)
+    assert out.count("loading the model\n") == 4
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("DEDUP_LOGS", "yes"), ("DEDUP_LOGS_AGG_WINDOW_S", "-1")]
+)
+def test_a_bad_wish_about_folding_is_refused_by_name(variable, value):
+    environ = os.environ | {"RAY_DEDUP_LOGS": "1", f"HELIOSTAT_{variable}": value}
+    _, err = run("", env=environ)
+    assert f"ValueError: HELIOSTAT_{variable} must be" in err
+    assert repr(value) in err

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.messages import Value
 from heliostat._engines.local.tasks import WorkerState
@@ -33,10 +34,12 @@ MOVES = {
 class Environment:
     """An environment as the scheduler sees it."""
 
-    __slots__ = ("at_once", "key", "state", "unused")
+    __slots__ = ("at_once", "begun", "error", "key", "state", "text", "took_s", "unused")
 
-    def __init__(self, key: bytes, *, at_once: bool) -> None:
-        self.key = key
+    def __init__(self, key: bytes, text: str, *, at_once: bool) -> None:
+        self.key, self.text = key, text
+        self.begun = self.took_s = 0.0  # when it was last prepared, and how long that took
+        self.error: Value | None = None  # why it could not be
         self.at_once = at_once
         self.state = "described"
         self.unused: float | None = None  # since when it has no worker; None: it has some
@@ -68,7 +71,7 @@ class EnvironmentScheduler:
 
     def _described(self, event: m.Described) -> None:
         if event.env not in self.known:
-            self.known[event.env] = Environment(event.env, at_once=event.at_once)
+            self.known[event.env] = Environment(event.env, event.text, at_once=event.at_once)
 
     def _home(self, event: m.Home) -> None:
         self.home, self._early = event.env, event.early
@@ -88,6 +91,7 @@ class EnvironmentScheduler:
                 environment.unused = self.scheduler.now
             else:
                 environment.move("preparing")
+                environment.begun, environment.error = self.scheduler.now, None
                 self.scheduler.out.append(m.Prepare(key))
         return environment.state == "ready"
 
@@ -97,6 +101,8 @@ class EnvironmentScheduler:
 
     def _prepared(self, event: m.Prepared) -> None:
         environment = self.known[event.env]
+        environment.took_s = self.scheduler.now - environment.begun
+        environment.error = event.error
         if event.error is not None:
             environment.move("described")
             self._fail_all(event.env, event.error)
@@ -119,7 +125,7 @@ class EnvironmentScheduler:
         if worker is None:
             return
         worker.killed = worker.killed or "its environment could not be set up"
-        worker.doom = event.error
+        worker.doom = self.known[worker.env].error = event.error
         for task in worker.tasks:
             task.retries = 0
         if worker in scheduler.idle:
@@ -131,6 +137,8 @@ class EnvironmentScheduler:
 
     def _fail_all(self, key: bytes, error: Value) -> None:
         scheduler = self.scheduler
+        why = f"an environment could not be made: {failures.text(error)}"
+        scheduler.staff.incidents.note(scheduler.now, "ERROR", why, 0)
         for lane, queue in list(scheduler.ready.items()):
             if lane[1] == key:
                 scheduler.ready.pop(lane, None)

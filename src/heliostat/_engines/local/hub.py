@@ -119,6 +119,7 @@ class Hub:
         self._output = Output(
             self._watch, self._unwatch, self._label, self._go_on_reading,
             shown=options.log_to_driver, prefixed=options.logging[:1] != ("all",),
+            fold_s=options.fold_logs_s,
         )  # fmt: skip
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._attendant = Attendant(self._lead, self._wake, self._urgent, self._send_kept)

@@ -92,6 +92,7 @@ class Output:
         resume: Called, in another thread, when paused streams can be read again.
         shown: Whether the driver shows it.
         prefixed: Whether lines begin with who printed them.
+        fold_s: How long equal lines of other workers are held back to be shown as one; 0: never.
     """
 
     def __init__(
@@ -103,11 +104,17 @@ class Output:
         *,
         shown: bool,
         prefixed: bool,
+        fold_s: float = 0.0,
     ) -> None:
         self._watch, self._unwatch, self._label = watch, unwatch, label
         self._shown = shown
         self.busy = False  # something has come and may not be written yet
-        self._printer = Printer(resume, prefixed=prefixed)
+        repeats = None
+        if fold_s:
+            from heliostat._engines.local.repeats import Repeats  # noqa: PLC0415 - few want it
+
+            repeats = Repeats(fold_s)
+        self._printer = Printer(resume, prefixed=prefixed, repeats=repeats)
         self._logs: dict[int, list[Log]] = {}
         self._ended: deque[list[Log]] = deque(maxlen=KEPT_WORKERS)
         self._paused: list[Log] = []

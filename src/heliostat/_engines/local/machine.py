@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from heliostat._core.gpus import NVIDIA, VISIBLE, gpu_count
 from heliostat._core.options import THIS_NODE, UNIT, InitOptions
 from heliostat._engines.local import cgroups, oom
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STORE_SHARE = 0.3
-_NVIDIA = "/proc/driver/nvidia/gpus"
 _SHARE_MOST = 0.97  # of the memory there is; the rest is left alone
 _GROWTH_LEAST = 16 << 20  # small values are not worth a refusal
 
@@ -20,7 +20,7 @@ _GROWTH_LEAST = 16 << 20  # small values are not worth a refusal
 def resources(options: InitOptions) -> dict[str, int]:
     """Logical resources in ten-thousandths: as asked for, or as found."""
     cpus = options.num_cpus if options.num_cpus is not None else cpu_count()
-    gpus = options.num_gpus if options.num_gpus is not None else gpu_count()
+    gpus = options.num_gpus if options.num_gpus is not None else gpu_count(os.environ.get(VISIBLE))
     total = {
         "CPU": cpus * UNIT,
         "memory": memory_bytes() * UNIT,
@@ -47,15 +47,7 @@ def cpu_count() -> int:
     return allowed if quota is None else min(allowed, quota)
 
 
-def gpu_count() -> int:
-    """GPUs in CUDA_VISIBLE_DEVICES; those of the machine if that is not set."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([entry for entry in visible.split(",") if entry.strip() not in ("", "-1")])
-    return len(os.listdir(_NVIDIA)) if os.path.isdir(_NVIDIA) else 0
-
-
-def gpu_kinds(drivers: Path | str = _NVIDIA) -> list[str]:
+def gpu_kinds(drivers: Path | str = NVIDIA) -> list[str]:
     """What kinds of GPU the driver tells of, in Ray's words: "A100", "T4"."""
     from pathlib import Path  # noqa: PLC0415 - slow to import, and few machines have GPUs
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import _thread
 import importlib
+import math
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heliostat._engines.local.lines import Lines, display
 from heliostat._engines.local.stamps import Stamp, parse
+
+if TYPE_CHECKING:
+    from heliostat._engines.local.repeats import Repeats
 
 MOST_BYTES = 1 << 20
 CALM_S = 0.003
@@ -47,10 +51,13 @@ class Printer:
     Args:
         drained: Called, in its thread, when it takes more after `put` said that it was enough.
         prefixed: Whether lines begin with who printed them.
+        repeats: What folds equal lines of several workers, if that is wanted.
     """
 
-    def __init__(self, drained: Callable[[], None], *, prefixed: bool) -> None:
-        self._prefixed = prefixed
+    def __init__(
+        self, drained: Callable[[], None], *, prefixed: bool, repeats: Repeats | None = None
+    ) -> None:
+        self._prefixed, self._repeats = prefixed, repeats
         self._drained = drained
         self._queue: deque[tuple[Source, tuple[str, int | None], bytes]] = deque()
         self._size = 0
@@ -121,6 +128,7 @@ class Printer:
                 self._idle.set()
                 self._slow = self._hurry = False
                 if self._ending:
+                    self._write_held_back()
                     return False
                 self._changed.wait(self._patience_s())
             while self._queue and not self._hurry and not self._ending:
@@ -139,9 +147,15 @@ class Printer:
                 importlib.import_module(_BARS).gone(label[1])
         for source in [s for s in self._unfinished if (s.lines.due() or now) <= now]:
             self._add(out, source, source.lines.end())
+        if self._repeats is not None:
+            out += self._repeats.over(now)
         _write(out)
         self._taken(sum(len(data) for _, _, data in items))
         return True
+
+    def _write_held_back(self) -> None:
+        if self._repeats is not None:
+            _write(self._repeats.over(math.inf))
 
     def _add(self, out: list[_Line], source: Source, lines: list[bytes]) -> None:
         prefix = self._prefix(source)
@@ -150,11 +164,18 @@ class Printer:
             if line.startswith(BAR):
                 source.bars = True
             if stamp is None:
-                out.append((source.to_stderr, prefix, line))
+                item = source.to_stderr, prefix, line
+                if self._is_shown(item, source):
+                    out.append(item)
             else:
                 source.stamp = stamp
                 prefix = self._prefix(source)
         self._note(source)
+
+    def _is_shown(self, item: _Line, source: Source) -> bool:
+        if self._repeats is None or item[2].startswith(BAR):
+            return True
+        return self._repeats.shows(item, source.label[1], time.monotonic())
 
     def _prefix(self, source: Source) -> str:
         name, pid = source.label
@@ -170,6 +191,8 @@ class Printer:
 
     def _patience_s(self) -> float | None:
         dues = [due for source in self._unfinished if (due := source.lines.due()) is not None]
+        if self._repeats is not None and (due := self._repeats.due()) is not None:
+            dues.append(due)
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def _taken(self, size: int) -> None:

@@ -5,13 +5,17 @@ Reads the tables of the Scheduler when somebody asks, and its list of what has e
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from heliostat._core import runtime_env
 from heliostat._core.options import THIS_NODE, UNIT
+from heliostat._engines.local import failures
 from heliostat._engines.local.messages import ERROR, OUT_OF_LINE, SPILLED, STORED
 from heliostat._engines.local.waits import Why, actor_of
 
@@ -52,13 +56,15 @@ class Records:
         self._why = Why(scheduler, pids, now)
 
     def rows(self, kind: str) -> list[Row]:
-        """The rows of one kind: tasks, actors, objects, workers or metrics."""
+        """The rows of one kind."""
         kinds: dict[str, Callable[[], list[Row]]] = {
             "tasks": self._tasks,
             "actors": self._actors,
             "objects": self._objects,
             "workers": self._workers,
             "placement_groups": self._groups,
+            "runtime_envs": self._environments,
+            "events": self._events,
             "metrics": self._scheduler.staff.totals.rows,
         }
         return kinds[kind]()
@@ -205,6 +211,39 @@ class Records:
                 "reason": self._why.group(group) if group.state == "pending" else "",
             }
             for group in self._scheduler.groups.groups.values()
+        ]
+
+    def _environments(self) -> list[Row]:
+        workers = self._scheduler.workers.values()
+        return [
+            runtime_env.row(
+                json.loads(env.text),
+                self._node_id,
+                success=None if env.state == "preparing" else env.error is None,
+                took_s=env.took_s,
+                workers=sum(worker.env == env.key for worker in workers),
+                error=None if env.error is None else failures.text(env.error),
+            )
+            for env in self._scheduler.environments.known.values()
+        ]
+
+    def _events(self) -> list[Row]:
+        return [
+            {
+                "severity": incident.severity,
+                "time": time.strftime(
+                    "%Y-%m-%d %H:%M:%S", time.localtime(incident.at + self._epoch)
+                ),
+                "source_type": "RAYLET",
+                "message": incident.message,
+                "event_id": f"{number:036x}",
+                "custom_fields": {
+                    "node_id": self._node_id,
+                    "worker_id": f"{incident.proc:032x}",
+                    "pid": self._pids.get(incident.proc),
+                },
+            }
+            for number, incident in self._scheduler.staff.incidents
         ]
 
     def _objects(self) -> list[Row]:

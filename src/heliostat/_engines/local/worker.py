@@ -21,6 +21,7 @@ from heliostat._core import session
 from heliostat._core.actors import ActorExit, find_method, is_async
 from heliostat._core.arguments import fill
 from heliostat._core.engine import Running
+from heliostat._core.gpus import VISIBLE, ids
 from heliostat._core.options import UNIT, InitOptions
 from heliostat._core.outcomes import retries, spread, task_error
 from heliostat._core.tally import PENDING
@@ -47,7 +48,6 @@ from heliostat._engines.local.streams import Allowance
 from heliostat._engines.local.threads import Threads, of_shape
 from heliostat.exceptions import UnserializableException
 
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
 TALLY_S = 1.0
 _POST_MORTEM = "HELIOSTAT_DEBUG_POST_MORTEM"
 _DEBUGGER = "heliostat.util.rpdb"  # loaded by name when a breakpoint is met
@@ -64,7 +64,8 @@ class Worker:
             self.engine.environments.inherit(birth["key"], birth["text"], birth["hook"])
         self._threads = threads
         self._prepared: tuple[tuple[int, ...], Shape] = (), (("CPU", UNIT),)
-        self._visible_gpus = os.environ.get(_VISIBLE)
+        self._visible_gpus = os.environ.get(VISIBLE)
+        self._gpu_ids: tuple[int | str, ...] = ()
         self.functions: dict[bytes, Any] = {}
         self.actor: Any = None
         self.actor_id: bytes | None = None
@@ -101,10 +102,10 @@ class Worker:
         link = self.link
         link.busy_with_task = link.lends = True
         self._task = message.task
-        self._prepare(message.gpus, message.shape)
+        gpu_ids = self._prepare(message.gpus, message.shape)
         RUNNING.set(
             Running(
-                message.task, message.name, None, "", message.gpus, message.shape, False,
+                message.task, message.name, None, "", gpu_ids, message.shape, False,
                 message.place,
             )
         )  # fmt: skip
@@ -269,10 +270,10 @@ class Worker:
     def _become(self, message: Make) -> None:
         """Run the constructor, then serve calls in the way the class asks for."""
         self.actor_id = message.task
-        self._prepare(message.gpus, message.shape)
+        gpu_ids = self._prepare(message.gpus, message.shape)
         name = f"{message.name}.__init__"
         self.running = Running(
-            message.task, message.name, message.task, message.public_name, message.gpus,
+            message.task, message.name, message.task, message.public_name, gpu_ids,
             message.shape, message.restarted, message.place,
         )  # fmt: skip
         RUNNING.set(self.running)
@@ -345,20 +346,20 @@ class Worker:
 
     # Environment and signals
 
-    def _prepare(self, gpus: tuple[int, ...], shape: Shape) -> None:
-        """Set what libraries read from the environment."""
+    def _prepare(self, gpus: tuple[int, ...], shape: Shape) -> tuple[int | str, ...]:
+        """Set what libraries read from the environment; what programs call these GPUs."""
         if (gpus, shape) == self._prepared:
-            return
+            return self._gpu_ids
         self._prepared = gpus, shape
+        self._gpu_ids = ids(self._visible_gpus, gpus)
         self._threads.use(of_shape(shape))
         if gpus:
-            known = (self._visible_gpus or "").split(",")
-            shown = [known[i] if i < len(known) and known[i] else str(i) for i in gpus]
-            os.environ[_VISIBLE] = ",".join(shown)
+            os.environ[VISIBLE] = ",".join(map(str, self._gpu_ids))
         elif self._visible_gpus is not None:
-            os.environ[_VISIBLE] = self._visible_gpus
+            os.environ[VISIBLE] = self._visible_gpus
         else:
-            os.environ.pop(_VISIBLE, None)
+            os.environ.pop(VISIBLE, None)
+        return self._gpu_ids
 
     def be_set_up(self, birth: Mapping[str, Any]) -> None:
         """Call the setup hook of the environment; without it this worker is of no use."""

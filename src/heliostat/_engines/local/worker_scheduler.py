@@ -14,6 +14,7 @@ from heliostat._core.resources import Supply
 from heliostat._core.tally import Totals
 from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
+from heliostat._engines.local.incidents import Incidents
 from heliostat._engines.local.messages import DRIVER, Value
 from heliostat._engines.local.oom import Usage
 from heliostat._engines.local.tasks import Task, WorkerState
@@ -32,6 +33,7 @@ class WorkerScheduler:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self.totals = Totals()
+        self.incidents = Incidents()
 
     def handlers(self) -> dict[type, Callable[[Any], None]]:
         """The events that are decided here."""
@@ -70,6 +72,7 @@ class WorkerScheduler:
 
         circle = deadlock(scheduler, event.proc)
         if circle is not None:
+            self.incidents.note(scheduler.now, "ERROR", circle, event.proc)
             scheduler.out.append(m.Send(event.proc, m.Deadlocked(circle)))
 
     def _resumed(self, event: m.Resumed) -> None:
@@ -103,6 +106,7 @@ class WorkerScheduler:
         worker = scheduler.workers.get(event.proc)
         if worker is not None and not worker.killed:
             worker.killed, worker.doom = event.reason, event.error
+            self._note_loss(worker)
             scheduler.out.append(m.Kill(worker.proc))
 
     def _stopped(self, event: m.Stopped) -> None:
@@ -115,7 +119,9 @@ class WorkerScheduler:
                 worker.stopped = scheduler.now
             elif scheduler.now - worker.stopped >= STOPPED_S:
                 why = f"it was stopped for {STOPPED_S:.0f} s, as by SIGSTOP, and had work"
-                worker.killed = worker.killed or why
+                if not worker.killed:
+                    worker.killed = why
+                    self._note_loss(worker)
                 worker.stopped = scheduler.now
                 scheduler.out.append(m.Kill(worker.proc))
 
@@ -148,7 +154,9 @@ class WorkerScheduler:
             return
         if worker in scheduler.idle:
             scheduler.idle.remove(worker)
-        worker.killed = worker.killed or event.reason
+        if not worker.killed:  # nobody wanted it to end
+            worker.killed = event.reason
+            self._note_loss(worker)
         tasks, worker.tasks = worker.tasks, deque()
         scheduler.environments.worker_lost(worker)
         if worker.actor is None:
@@ -167,6 +175,19 @@ class WorkerScheduler:
         scheduler.sweep()
         self._end_orphans(event.proc)
         scheduler.dispatch()
+
+    def _note_loss(self, worker: WorkerState) -> None:
+        """Remember that it died, or had to be ended, if it had something to do."""
+        scheduler = self.scheduler
+        actor = scheduler.actors.actors.get(worker.actor or b"")
+        if actor is not None and actor.state != "dead":
+            what = f"actor {actor.created.name}"
+        elif actor is None and worker.tasks and not worker.tasks[0].cancelled:
+            what = f"task {worker.tasks[0].name}"
+        else:
+            return
+        message = f"a worker process died under {what}: {worker.killed}"
+        self.incidents.note(scheduler.now, "ERROR", message, worker.proc)
 
     def _end_orphans(self, proc: int) -> None:
         """What a lost process had asked for, and nobody else waits for, is stopped."""
