@@ -229,7 +229,8 @@ def records(kind: str) -> list[dict[str, Any]]:
 
     Args:
         kind: "tasks", "actors", "objects", "workers", "placement_groups", "runtime_envs",
-            "events", "metrics" or "logs" (the last lines that each worker has printed).
+            "events", "metrics", "memory" (one row: the budget, and what is in use of it and of the
+            disk) or "logs" (the last lines that each worker has printed).
 
     Raises:
         ValueError: For another kind.
@@ -241,7 +242,7 @@ def records(kind: str) -> list[dict[str, Any]]:
     """
     kinds = (
         "tasks", "actors", "objects", "workers", "logs", "placement_groups", "metrics",
-        "runtime_envs", "events",
+        "runtime_envs", "events", "memory",
     )  # fmt: skip
     if kind not in kinds:
         raise ValueError(f"there are records of {', '.join(kinds)}, not of {kind!r}")

@@ -8,28 +8,71 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
+import os
+import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 from heliostat._core.engine import Engine
 from heliostat._core.refs import ObjectRef
+from heliostat.exceptions import GetTimeoutError
+
+_MOST_FETCHERS = 4
 
 
 def future_of(engine: Engine, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
     """A future that completes with the value of `ref`, or its error."""
     future: concurrent.futures.Future[Any] = concurrent.futures.Future()
     future.set_running_or_notify_cancel()
+    engine.on_ready(ref, functools.partial(_complete, future, engine, ref))
+    return future
 
-    def finish() -> None:
-        try:
-            value = engine.get([ref], timeout_s=None)[0]
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+
+def _complete(
+    future: concurrent.futures.Future[Any],
+    engine: Engine,
+    ref: ObjectRef[Any],
+    timeout_s: float | None = 0,
+) -> None:
+    try:
+        value = engine.get([ref], timeout_s=timeout_s)[0]
+    except GetTimeoutError as error:
+        if timeout_s is None:  # it is the value
             future.set_exception(error)
         else:
-            future.set_result(value)
+            _FETCHERS.do(functools.partial(_complete, future, engine, ref, None))
+    except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        future.set_exception(error)
+    else:
+        future.set_result(value)
 
-    engine.on_ready(ref, finish)
-    return future
+
+class _Fetchers:
+    """A few threads that wait for values that are there but not in memory: loops and hubs may not."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._started = 0
+
+    def do(self, work: Callable[[], None]) -> None:
+        self._work.put(work)
+        if self._started < _MOST_FETCHERS:
+            self._started += 1
+            threading.Thread(target=self._serve, name="heliostat-fetch", daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            self._work.get()()
+
+    def forked(self) -> None:
+        """The threads are not in this process."""
+        self.__init__()  # type: ignore[misc]  # as new
+
+
+_FETCHERS = _Fetchers()
+os.register_at_fork(after_in_child=_FETCHERS.forked)
 
 
 def awaitable(future: concurrent.futures.Future[Any]) -> asyncio.Future[Any]:
@@ -40,7 +83,11 @@ def awaitable(future: concurrent.futures.Future[Any]) -> asyncio.Future[Any]:
 async def value_of(engine: Engine, ref: ObjectRef[Any]) -> Any:
     """Wait in the running event loop for the value of `ref`."""
     await arrival(lambda wake: engine.on_ready(ref, wake))
-    return engine.get([ref], timeout_s=None)[0]
+    try:
+        return engine.get([ref], timeout_s=0)[0]
+    except GetTimeoutError:  # it is on disk; or this is the value
+        pass
+    return await awaitable(future_of(engine, ref))
 
 
 async def arrival(subscribe: Callable[[Callable[[], None]], None]) -> None:

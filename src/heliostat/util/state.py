@@ -378,6 +378,7 @@ def summarize_objects(address: str | None = None, timeout: int = 30) -> dict[str
             "total_size_mb": sum(row["object_size"] for row in rows) / 1e6,
             "spilled_objects": len(spilled),
             "spilled_size_mb": sum(spilled) / 1e6,
+            "waiting_for_memory": sum(row["waiting"] for row in records("memory")),
             "task_state_counts": dict(Counter(row["task_status"] for row in rows)),
             "pid": os.getpid(),
         }

@@ -75,7 +75,7 @@ class World:
         self.started: Counter[bytes] = Counter()
         self.preparing: set[bytes] = set()
         self.prepared = {b""}
-        self._ids = 0
+        self._ids = self.asked = 0
 
     # What all processes can do
 
@@ -86,10 +86,11 @@ class World:
     def value(self, proc: int, *, stored: bool, inside: tuple[bytes, ...] = ()) -> m.Value:
         """A value; in memory, if it is to be there and the process gets room at once."""
         if stored:
-            for answer in self.tell(m.Reserve(proc, 1, SIZE, None)):
+            self.asked += 1
+            for answer in self.tell(m.Reserve(proc, self.asked, SIZE, None)):
                 if answer.error is None:
                     return (m.STORED, answer.payload[0], (8,), inside)
-            self.tell(m.Withdrawn(proc, 1, SIZE, None))
+            self.tell(m.Withdrawn(proc, self.asked, "reserve", SIZE, None))
         return (m.INLINE, b"", (), inside)
 
     def tell(self, event: Any) -> list[Any]:

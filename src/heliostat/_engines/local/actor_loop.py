@@ -51,6 +51,7 @@ class _Async:
         self._loop = asyncio.get_running_loop()
         link = self._worker.link
         link.on_inbox = self._on_inbox
+        link.questions.interruptible = False
         signal.signal(MAIL, signal.SIG_IGN)  # the loop watches the socket anyway
         self._loop.add_reader(link.fileno(), self._readable)
         self._take_inbox()

@@ -44,46 +44,55 @@ class Asking:
         Raises:
             GetTimeoutError: If it does not come in time.
         """
-        number = next(self._numbers)
+        number, answer = next(self._numbers), None
+        try:
+            self._put(number, question, payload)
+            waiter = self._waiters.get(number)
+            if waiter is not None:
+                self._wait(number, waiter, timeout_s)
+            answer = self._answers[number]
+            self._forget(number)
+            if answer.error is not None:
+                raise answer.error
+            return answer.payload
+        except BaseException as error:
+            # Abandoned at whatever moment: Ctrl-C may come when the answer is there already.
+            if answer is None or error is not answer.error:
+                self._withdraw(number, question, payload, answer)
+            raise
+
+    def _put(self, number: int, question: str, payload: Any) -> None:
         first = self._guard.enter()
         try:
             self._tell(Asked(DRIVER, number, question, payload))
             if number not in self._answers:
-                waiter = self._waiters[number] = Waiter(missing=1)
                 if not first:
-                    self._withdraw(number, payload)
                     raise ObjectStoreFullError(
                         "shared memory is full, and a finaliser cannot wait for room in it"
                     )
+                self._waiters[number] = Waiter(missing=1)
         finally:
             self._guard.leave()
-        if number not in self._answers:
-            self._wait(number, waiter, payload, timeout_s)
-        answer = self._answers.pop(number)
-        if answer.error is not None:
-            raise answer.error
-        return answer.payload
 
-    def _wait(self, number: int, waiter: Waiter, about: Any, timeout_s: float | None) -> None:
-        try:
-            self._stir()  # it would sleep for too long
-            self._lead.wait(waiter, timeout_s)
-        except BaseException:
-            with self._guard:
-                self._withdraw(number, about)
-            raise
-        with self._guard:
-            if number in self._answers:
-                del self._waiters[number]
-                return
-            self._withdraw(number, about)
+    def _wait(self, number: int, waiter: Waiter, timeout_s: float | None) -> None:
+        self._stir()  # it would sleep for too long
+        self._lead.wait(waiter, timeout_s)
+        if number in self._answers:
+            return
         if self._closed:
             raise RaySystemError("the session has ended while this waited for shared memory")
         raise GetTimeoutError(f"get() waited {timeout_s} s, and its value is still on disk")
 
-    def _withdraw(self, number: int, about: Any) -> None:
-        del self._waiters[number]
-        self._tell(Withdrawn(DRIVER, number, about, self._answers.pop(number, None)))
+    def _forget(self, number: int) -> Answer | None:
+        self._waiters.pop(number, None)
+        return self._answers.pop(number, None)
+
+    def _withdraw(self, number: int, question: str, about: Any, answer: Answer | None) -> None:
+        if self._closed:
+            return
+        with self._guard:
+            late = self._forget(number)
+            self._tell(Withdrawn(DRIVER, number, question, about, answer or late))
 
     def answered(self, answer: Answer) -> None:
         """An answer is there."""

@@ -60,7 +60,6 @@ from heliostat._engines.local.waiting import Some, Waiter
 from heliostat.exceptions import (
     ActorUnschedulableError,
     GetTimeoutError,
-    ObjectStoreFullError,
     RayError,
     TaskUnschedulableError,
 )
@@ -254,7 +253,8 @@ class LocalEngine:
             environment,
         )  # fmt: skip
         if options.name:
-            return self._actor(*port.ask("create", (tuple(created), options.get_if_exists)))
+            with port.shield:  # the handle has come with the answer: it must not be lost
+                return self._actor(*port.ask("create", (tuple(created), options.get_if_exists)))
         port.post(created)
         info = ActorInfo(ActorID(created.task), code.name, *spec.about())
         return info, self._mine(created.task)
@@ -359,7 +359,13 @@ class LocalEngine:
 
     def _keep(self, value: Value) -> ObjectRef[Any]:
         id_ = fresh()
-        self._port.post(Put(self._port.proc, id_, value))
+        try:
+            self._port.post(Put(self._port.proc, id_, value))
+        except BaseException:  # interrupted, before the hub heard of it or after
+            if value[0] == STORED:
+                self._port.ask("unreserve", value[1])
+            self._port.drop(id_)
+            raise
         return self._mine(id_)
 
     def to_value(self, value: object, kind: int = INLINE) -> Value:
@@ -389,7 +395,7 @@ class LocalEngine:
         offset, is_fresh = self._port.ask("reserve", extent(sizes))
         try:
             self._port.store.write(offset, encoded, fresh=is_fresh)
-        except ObjectStoreFullError:
+        except BaseException:  # full, or interrupted
             self._port.ask("unreserve", offset)
             raise
         return STORED, offset, sizes, encoded.refs
@@ -485,11 +491,13 @@ class LocalEngine:
 
     def find_actor(self, name: str, namespace: str | None) -> tuple[ActorInfo, ObjectRef[Any]]:
         """The live actor of that name."""
-        return self._actor(*self._port.ask("find", (namespace or self._port.namespace, name)))
+        with self._port.shield:
+            return self._actor(*self._port.ask("find", (namespace or self._port.namespace, name)))
 
     def get_actor(self, actor: ActorID) -> tuple[ActorInfo, ObjectRef[Any]]:
         """The actor of that identifier."""
-        return self._actor(*self._port.ask("actor", bytes(actor)))
+        with self._port.shield:
+            return self._actor(*self._port.ask("actor", bytes(actor)))
 
     def named_actors(self, *, all_namespaces: bool) -> list[tuple[str, str]]:
         """Namespaces and names of the living."""

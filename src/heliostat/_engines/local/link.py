@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import pickle
 import select
 import signal
 import socket
@@ -26,7 +25,6 @@ from heliostat._engines.local.messages import (
     MAIL,
     SPILLED,
     Answered,
-    Asked,
     Blocked,
     Call,
     Cancel,
@@ -48,6 +46,7 @@ from heliostat._engines.local.messages import (
     Waits,
     Wanted,
 )
+from heliostat._engines.local.questions import Questions
 from heliostat._engines.local.store import Store
 from heliostat._engines.local.streams import Allowance, most_bytes, window
 from heliostat._engines.local.waiting import Lead, Some, Waiter
@@ -119,10 +118,9 @@ class Link:
         self._sending = threading.Lock()
         self._in_a_row = 0  # messages since somebody last waited
         self._keeper = Keeper(self.flush)
-        self._requests = iter(range(1, 1 << 62))
-        self._answers: dict[int, Any] = {}
-        self._waiters: dict[Any, list[Waiter]] = {}
+        self._waiters: dict[bytes, list[Waiter]] = {}
         self._some: list[Some] = []
+        self.questions = Questions(proc, self._lead, self._post_now, self.cancelled)
         self.wanted: set[bytes] = set()
         self.allowances: dict[bytes, Allowance] = {}  # of the streams that are made here
         self.lock = threading.RLock()
@@ -140,7 +138,7 @@ class Link:
             Make: self._work,
             Call: self._work,
             Deliver: self._delivered,
-            Answered: self._answered,
+            Answered: self.questions.answered,
             Cancel: self._cancel,
             LetGo: self._let_go,
             Credit: self._credit,
@@ -217,16 +215,7 @@ class Link:
             GetTimeoutError: If it does not come in time.
         """
         self.sweep()
-        request = next(self._requests)
-        waiter = Waiter(missing=1)
-        self._waiters[request] = [waiter]
-        self._post_now(Asked(self.proc, request, question, payload))
-        if not self._lead.wait(waiter, timeout_s) and request in self._waiters:
-            raise GetTimeoutError(f"get() waited {timeout_s} s, and its value is still on disk")
-        answer = self._answers.pop(request)
-        if answer.error is not None:
-            raise pickle.loads(answer.error)
-        return answer.payload
+        return self.questions.ask(question, payload, timeout_s)
 
     def values(self, ids: Sequence[bytes]) -> list[Value | None]:
         """Those that were delivered."""
@@ -510,12 +499,6 @@ class Link:
                 else:
                     waiter.wake()
 
-    def _answered(self, message: Answered) -> None:
-        self._answers[message.request] = message
-        for waiter in self._waiters.pop(message.request, ()):
-            waiter.missing = 0
-            waiter.wake()
-
     def _cancel(self, message: Cancel) -> None:
         self.direct.cancel(message)
         for queued in self.inbox:
@@ -526,6 +509,7 @@ class Link:
                 self.report(Finished(*fields), queued)
                 return
         self.cancelled.add(message.task)
+        self.questions.cancel(message.task)
         allowance = self.allowances.get(message.task)
         if allowance is not None and allowance.resume is not None:
             allowance.resume()
@@ -546,6 +530,8 @@ class Link:
         if value[0] != SPILLED:
             return value
         try:
+            if timeout_s == 0:
+                raise GetTimeoutError("get() was not to wait, and its value is on disk")
             found: Value = self.ask("fetch", id_, timeout_s)
         except BaseException:
             self.look_away(id_)

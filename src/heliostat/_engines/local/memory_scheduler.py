@@ -68,7 +68,8 @@ class MemoryScheduler:
         self.scheduler.out.append(m.Answer(event.proc, event.request, where, error))
 
     def _unreserve(self, event: m.Unreserve) -> None:
-        self.memory.unreserve(event.offset)
+        if self.memory.writes(event.proc, event.offset):  # else it is an object already
+            self.memory.unreserve(event.offset)
         self.scheduler.out.append(m.Answer(event.proc, event.request, None, None))
 
     def _fetch(self, event: m.Fetch) -> None:
@@ -90,17 +91,17 @@ class MemoryScheduler:
 
     def _withdrawn(self, event: m.Withdrawn) -> None:
         """A process does not want its answer any more; if it is there, it is undone."""
-        proc, number, about, answer = event
-        self.memory.withdraw(lambda r: (r.proc, r.number) == (proc, number))
+        proc, number, question, about, answer = event
+        self.memory.take_back(proc, number)
         for seekers in self.sought.values():
             if (proc, number) in seekers:
                 seekers.remove((proc, number))
         if answer is None or answer.error is not None:
             return
-        if not isinstance(about, bytes):  # room for a value
-            self.memory.unreserve(answer.payload[0])
-        elif answer.payload[0] == STORED:
+        if question == "fetch" and answer.payload[0] == STORED:
             self.memory.unview(about)
+        elif question in ("create", "find", "actor"):  # a handle that nobody took
+            self.scheduler.owned.drop(answer.payload[0], 1)
 
     def _forgotten(self, event: m.Forgotten) -> None:
         self.memory.returned(event.proc, event.ticket, event.ids)

@@ -354,8 +354,9 @@ class Withdrawn(Message):
 
     proc: int
     request: int
+    question: str
     about: Any  # the question's payload
-    answer: Any
+    answer: Any  # the driver's, if it has come; None: what was answered is known by the request
 
 
 class Unviewed(Message):
@@ -526,7 +527,7 @@ class Stop(Message):
 WIRE: tuple[type[Any], ...] = (
     Submitted, Created, Called, Put, Wanted, Taken, Dropped, Finished, Yielded, Blocked, Resumed,
     Returned, Waits, Cancelled, Killed, Exiting, Defined, Described, Unfit, Asked, Forgotten,
-    Ungrouped, Tallied,
+    Ungrouped, Tallied, Withdrawn,
     Run, Make, Call, Deliver, Answered, Cancel, LetGo, Deadlocked, GiveBack, Credit, Stop,
 )  # fmt: skip
 

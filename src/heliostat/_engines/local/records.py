@@ -61,6 +61,7 @@ class Records:
             "tasks": self._tasks,
             "actors": self._actors,
             "objects": self._objects,
+            "memory": self._memory,
             "workers": self._workers,
             "placement_groups": self._groups,
             "runtime_envs": self._environments,
@@ -261,6 +262,19 @@ class Records:
             }
             for id_, entry in owned.objects.items()
             if id_ not in self._scheduler.actors.actors and id_ not in self._scheduler.groups.groups
+        ]
+
+    def _memory(self) -> list[Row]:
+        """One row: the budget, and how much of it and of the disk is in use."""
+        memory = self._scheduler.storage.memory
+        return [
+            {
+                "node_id": self._node_id,
+                "capacity": memory.arena.capacity,
+                "used": memory.arena.used,
+                "on_disk": memory.disk.used,
+                "waiting": len(memory.waiting),
+            }
         ]
 
     def _where(self, id_: bytes, value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from heliostat._engines.local.guard import Guard
 from heliostat._engines.local.messages import DRIVER, Unviewed, Value
 from heliostat._engines.local.scheduler import Scheduler
+from heliostat.exceptions import GetTimeoutError
 
 
 class Views:
@@ -47,6 +48,8 @@ class Views:
                 assert now is not None
                 return now
         try:
+            if timeout_s == 0:
+                raise GetTimeoutError("get() was not to wait, and its value is on disk")
             found: Value = self._ask("fetch", id_, timeout_s)
         except BaseException:
             self._drop(id_)
