@@ -28,8 +28,8 @@ from heliostat.data._plan import (
 )
 from heliostat.data._stage import build_functions, run_steps
 from heliostat.data.block import Bundle, concat
-from heliostat.data.datasource import RangeSource
 from heliostat.data.datasource.parquet import open_parquet
+from heliostat.data.datasource.range import RangeSource
 
 TABLE = pa.table({"a": range(40), "b": [float(n % 5) for n in range(40)], "c": ["x"] * 40})
 

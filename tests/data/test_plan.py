@@ -22,7 +22,7 @@ from heliostat.data._plan import (
     walk,
 )
 from heliostat.data.block import Bundle
-from heliostat.data.datasource import RangeSource
+from heliostat.data.datasource.range import RangeSource
 
 TABLE = pa.table({"a": [1, 2, 3], "b": ["x", "y", "z"]})
 LEAF = Blocks((Bundle.of(TABLE),), TABLE.schema)

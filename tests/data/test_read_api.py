@@ -50,5 +50,7 @@ def test_blocks_can_be_asked_for():
 
 
 def test_what_reading_does_not_offer_is_said(parquet):
-    with pytest.raises(NotImplementedError, match="shuffle='files'"):
-        ray.data.read_parquet(parquet, shuffle="files")
+    with pytest.raises(NotImplementedError, match="include_row_hash=True"):
+        ray.data.read_parquet(parquet, include_row_hash=True)
+    with pytest.raises(TypeError, match="'zz'"):
+        ray.data.read_parquet(parquet, zz=1)

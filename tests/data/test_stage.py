@@ -8,7 +8,7 @@ import pytest
 from heliostat.data._plan import Filter, Limit, MapBatches, MapRows, Select, Shuffle, Tasks, Udf
 from heliostat.data._stage import build_functions, run_stage, run_steps
 from heliostat.data.block import Position
-from heliostat.data.datasource import RangeTask
+from heliostat.data.datasource.range import RangeTask
 
 TABLE = pa.table({"a": range(6), "b": range(6)})
 

@@ -11,7 +11,8 @@ from heliostat.data.block import Block
 from heliostat.data.compute import ActorPoolStrategy, TaskPoolStrategy
 from heliostat.data.context import DataContext
 from heliostat.data.dataset import Dataset, MaterializedDataset, Schema
-from heliostat.data.datasource import Datasource, ReadTask
+from heliostat.data.datasource.custom import Datasource, ReadTask
+from heliostat.data.datasource.files import FileShuffleConfig
 from heliostat.data.iterator import DataIterator
 from heliostat.data.read_api import (
     from_arrow,
@@ -20,7 +21,16 @@ from heliostat.data.read_api import (
     from_numpy,
     from_pandas,
     range,
+    read_datasource,
     read_parquet,
+)
+from heliostat.data.read_files import (
+    read_binary_files,
+    read_csv,
+    read_images,
+    read_json,
+    read_numpy,
+    read_text,
 )
 
 __all__ = [
@@ -30,6 +40,7 @@ __all__ = [
     "DataIterator",
     "Dataset",
     "Datasource",
+    "FileShuffleConfig",
     "MaterializedDataset",
     "ReadTask",
     "SaveMode",
@@ -41,5 +52,12 @@ __all__ = [
     "from_numpy",
     "from_pandas",
     "range",
+    "read_binary_files",
+    "read_csv",
+    "read_datasource",
+    "read_images",
+    "read_json",
+    "read_numpy",
     "read_parquet",
+    "read_text",
 ]

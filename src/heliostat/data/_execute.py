@@ -38,7 +38,7 @@ from heliostat.data._stage import StageResult, build_functions, run_stage
 from heliostat.data._stats import StageStats, Stats
 from heliostat.data.block import Bundle, Position
 from heliostat.data.context import DataContext
-from heliostat.data.datasource import ReadTask
+from heliostat.data.datasource.source import Part
 from heliostat.exceptions import (
     ObjectLostError,
     OutOfMemoryError,
@@ -68,7 +68,7 @@ class StageActor:
         """Make the user's objects. Apart from __init__, so that their errors stay theirs."""
         self._functions = build_functions(self._steps)
 
-    def run(self, parts: Sequence[ReadTask | Position], *tables: pa.Table) -> StageResult:
+    def run(self, parts: Sequence[Part | Position], *tables: pa.Table) -> StageResult:
         """Run the chain over one input."""
         return run_stage(self._steps, self._functions, parts, tables, share=True)
 
@@ -195,7 +195,7 @@ class Execution:
             steps = stage.steps
             assert isinstance(stage.place, Tasks)
 
-            def run(parts: Sequence[ReadTask | Position], *tables: pa.Table) -> StageResult:
+            def run(parts: Sequence[Part | Position], *tables: pa.Table) -> StageResult:
                 return run_stage(steps, build_functions(steps), parts, tables, share=True)
 
             # What errors call it by.
@@ -323,9 +323,9 @@ class Execution:
             self._stop_actor(key)
 
 
-def pack(items: Sequence[Item]) -> tuple[list[ReadTask | Position], list[Any]]:
+def pack(items: Sequence[Item]) -> tuple[list[Part | Position], list[Any]]:
     """Items as a message: the parts, and each block they lie in once, as a ref if it is large."""
-    parts: list[ReadTask | Position] = []
+    parts: list[Part | Position] = []
     cells: dict[int, int] = {}
     tables: list[Any] = []
     for item in items:
@@ -339,9 +339,9 @@ def pack(items: Sequence[Item]) -> tuple[list[ReadTask | Position], list[Any]]:
     return parts, tables
 
 
-def pack_here(items: Sequence[Item]) -> tuple[list[ReadTask | Position], list[pa.Table]]:
+def pack_here(items: Sequence[Item]) -> tuple[list[Part | Position], list[pa.Table]]:
     """The same for work in this process."""
-    parts: list[ReadTask | Position] = []
+    parts: list[Part | Position] = []
     tables: list[pa.Table] = []
     for item in items:
         if isinstance(item, Bundle):

@@ -37,9 +37,9 @@ from heliostat.data._plan import (
     step_name,
 )
 from heliostat.data.block import Bundle
-from heliostat.data.datasource import ReadTask
+from heliostat.data.datasource.source import Part
 
-Item: TypeAlias = ReadTask | Bundle
+Item: TypeAlias = Part | Bundle
 
 # A stage of user code gets at least this many tasks where there are rows enough: what is done
 # with each row may be slow. A constant, not the number of CPUs, so that batches do not depend on
@@ -124,7 +124,8 @@ def push_limit_into_leaf(plan: Plan) -> Plan | None:
     """A source reads only the first rows; blocks in memory are cut."""
     match plan:
         case Apply(Read(source, place), Limit(rows)):
-            return Read(source.head(rows), place)
+            first = source.head(rows)
+            return None if first is None else Read(first, place)
         case Apply(Blocks(bundles, schema), Limit(rows)):
             kept: list[Bundle] = []
             for bundle in bundles:
@@ -220,7 +221,8 @@ def push_select_into_read(plan: Plan) -> Plan | None:
     """A source reads only the columns that are wanted."""
     match plan:
         case Apply(Read(source, place), Select(columns)):
-            return Read(source.select(columns), place)
+            narrow = source.select(columns)
+            return None if narrow is None else Read(narrow, place)
     return None
 
 

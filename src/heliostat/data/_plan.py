@@ -13,7 +13,7 @@ import pyarrow as pa
 from heliostat.data._evaluate import check_predicate, computed_schema
 from heliostat.data._expr import Expr
 from heliostat.data.block import Bundle, require_columns
-from heliostat.data.datasource import Datasource
+from heliostat.data.datasource.source import Source
 
 # -- where Python functions run ---------------------------------------------------------------
 
@@ -166,7 +166,7 @@ ROW_FOR_ROW = (Select, Drop, Rename, Compute, MapRows)
 class Read:
     """Rows that lie elsewhere; read where the user said, or where it is best (None)."""
 
-    source: Datasource
+    source: Source
     place: Tasks | None = None
 
 

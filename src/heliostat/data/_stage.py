@@ -49,7 +49,7 @@ from heliostat.data.block import (
     take_rows,
     to_batch,
 )
-from heliostat.data.datasource import ReadTask
+from heliostat.data.datasource.source import Part
 
 # Rows are turned into a block at this many; a function's output may be far larger than its input.
 ROWS_A_BLOCK = 1 << 16
@@ -100,7 +100,7 @@ def _build(udf: Udf) -> Callable[..., Any]:
 def run_stage(
     steps: Sequence[Step],
     functions: Functions,
-    parts: Sequence[ReadTask | Position],
+    parts: Sequence[Part | Position],
     tables: Sequence[pa.Table],
     *,
     share: bool,
@@ -149,7 +149,7 @@ def _shared(block: pa.Table) -> Bundle:
     return Bundle(Cell(ref=ref), 0, block.num_rows, block.nbytes, block.schema)
 
 
-def _inputs(parts: Sequence[ReadTask | Position], tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
+def _inputs(parts: Sequence[Part | Position], tables: Sequence[pa.Table]) -> Iterator[pa.Table]:
     for part in parts:
         if isinstance(part, Position):
             yield tables[part.argument].slice(part.start, part.rows)

@@ -459,6 +459,25 @@ class Bundle:
         return Bundle(self.cell, self.start + start, rows, size, self.schema)
 
 
+@dataclass(frozen=True)
+class BlockMetadata:
+    """What is known about a block without looking into it, as users' Datasources tell it.
+
+    Attributes:
+        num_rows: How many rows, if that is known.
+        size_bytes: How many bytes in memory, if that is known.
+        input_files: The files it comes from.
+        exec_stats: Not used.
+        task_exec_stats: Not used.
+    """
+
+    num_rows: int | None = None
+    size_bytes: int | None = None
+    exec_stats: Any = None
+    input_files: Sequence[str] | None = None
+    task_exec_stats: Any = None
+
+
 class Position(NamedTuple):
     """How a bundle is named in a message: which argument, which rows."""
 

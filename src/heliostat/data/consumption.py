@@ -20,7 +20,7 @@ from heliostat.data.block import (
     split_at,
     to_batch,
 )
-from heliostat.data.datasource.parquet import resolve
+from heliostat.data.datasource.paths import resolve
 from heliostat.data.iterator import DataIterator
 
 if TYPE_CHECKING:

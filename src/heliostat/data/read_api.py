@@ -2,20 +2,28 @@
 
 import builtins
 import itertools
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import fs
 
 from heliostat.data._plan import Blocks, Read
 from heliostat.data.block import Block, Bundle, from_batch, from_rows, is_frame
-from heliostat.data.compute import parse_tasks
+from heliostat.data.compute import TaskPoolStrategy
 from heliostat.data.dataset import Dataset, MaterializedDataset
-from heliostat.data.datasource import RangeSource
-from heliostat.data.datasource.parquet import EXTENSIONS, open_parquet
+from heliostat.data.datasource.custom import CustomSource, Datasource
+from heliostat.data.datasource.parquet import EXTENSIONS, HIVE, open_parquet
+from heliostat.data.datasource.paths import Paths
+from heliostat.data.datasource.range import RangeSource
+from heliostat.data.read_options import (
+    ReadOptions,
+    check_names,
+    own_options,
+    parse_place,
+    pieces,
+    shuffling,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,27 +35,12 @@ __all__ = [
     "from_numpy",
     "from_pandas",
     "range",
+    "read_datasource",
     "read_parquet",
 ]
 
 
-def read_parquet(
-    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    *,
-    filesystem: fs.FileSystem | None = None,
-    columns: Sequence[str] | None = None,
-    include_paths: bool = False,
-    file_extensions: Sequence[str] | None = EXTENSIONS,
-    ignore_missing_paths: bool = False,
-    num_cpus: float | None = None,
-    num_gpus: float | None = None,
-    memory: float | None = None,
-    concurrency: int | None = None,
-    ray_remote_args: Mapping[str, Any] | None = None,
-    parallelism: int = -1,
-    override_num_blocks: int | None = None,
-    **arrow_parquet_args: Any,
-) -> Dataset:
+def read_parquet(paths: Paths, *, columns: Sequence[str] | None = None, **options: Any) -> Dataset:
     """Read Parquet files. Now only their footers; the rows when they are wanted.
 
     Directories named like `year=2024` become columns of strings.
@@ -55,21 +48,10 @@ def read_parquet(
     Args:
         paths: A file, directory, glob or URI, or a list of them. `s3://anonymous@bucket/key` reads
             a public bucket without credentials.
-        filesystem: Where the files are, if the paths do not say.
         columns: Which columns to read.
-        include_paths: Add each row's file as column `path`.
-        file_extensions: Which files of a directory count; None for all.
-        ignore_missing_paths: Leave out paths that do not exist.
-        num_cpus: CPUs for each read. With this or one of the next four, reads are tasks of their
-            own; without, they are made where it is best.
-        num_gpus: GPUs for each read.
-        memory: Bytes for each read.
-        concurrency: How many reads at once.
-        ray_remote_args: Other options of the read tasks.
-        parallelism: Older name of `override_num_blocks`.
-        override_num_blocks: Read in at least this many tasks, if there are row groups enough.
-        **arrow_parquet_args: `memory_map`, `buffer_size`, `pre_buffer`, `thrift_string_size_limit`
-            or `thrift_container_size_limit` for `pyarrow.parquet.ParquetFile`.
+        **options: `skip_paths` (files to leave out); `memory_map`, `buffer_size`, `pre_buffer`,
+            `thrift_string_size_limit` and `thrift_container_size_limit` of
+            `pyarrow.parquet.ParquetFile`; and those of every reader of files (`FileOptions`).
 
     Returns:
         A Dataset.
@@ -79,6 +61,7 @@ def read_parquet(
         ValueError: if a directory has no Parquet file, or a file is not Parquet; names it.
         KeyError: if a column does not exist; lists those that do.
         NotImplementedError: if an argument of Ray's is not offered.
+        TypeError: if an option is unknown.
 
     Example:
         >>> import tempfile
@@ -88,39 +71,70 @@ def read_parquet(
         ...     ray.data.read_parquet(directory, columns=["id"]).take(1)
         [{'id': 0}]
     """
-    for name, value in arrow_parquet_args.items():
-        if name not in _PARQUET_ARGS and value is not None:
+    for name in _NOT_OFFERED:
+        if (value := options.pop(name, None)) not in (None, False):
             raise NotImplementedError(
-                f"read_parquet({name}={value!r}) is not offered; "
-                f"besides the documented arguments it takes {list(_PARQUET_ARGS)}"
+                f"read_parquet({name}={value!r}) is not offered; leave it out"
             )
-    options = tuple(
-        (name, value) for name, value in arrow_parquet_args.items() if name in _PARQUET_ARGS
-    )
-    blocks = override_num_blocks or parallelism
+    own, common = own_options("read_parquet", options, (*_PARQUET_ARGS, "skip_paths"))
+    place = parse_place(common)
+    skip_paths = own.pop("skip_paths", None) or ()
     source = open_parquet(
         paths,
-        filesystem=filesystem,
+        filesystem=common.get("filesystem"),
         columns=columns,
-        include_paths=include_paths,
-        extensions=file_extensions,
-        ignore_missing_paths=ignore_missing_paths,
-        options=options,
-        min_tasks=max(1, blocks),
-    )
-    asked = (num_cpus, num_gpus, memory, concurrency, ray_remote_args)
-    if all(one is None for one in asked):
-        return Dataset(Read(source))
-    place = parse_tasks(
-        concurrency=concurrency,
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        memory=memory,
-        ray_remote_args=ray_remote_args,
+        include_paths=common.get("include_paths", False),
+        extensions=common.get("file_extensions", EXTENSIONS),
+        ignore_missing_paths=common.get("ignore_missing_paths", False),
+        options=tuple((name, value) for name, value in own.items() if value is not None),
+        min_tasks=pieces(common) or 1,
+        partitioning=common.get("partitioning", HIVE),
+        partition_filter=common.get("partition_filter"),
+        shuffling=shuffling(common.get("shuffle")),
+        skip_paths=[skip_paths] if isinstance(skip_paths, str) else skip_paths,
     )
     return Dataset(Read(source, place))
 
 
+def read_datasource(datasource: Datasource, *, compute: Any = None, **options: Any) -> Dataset:
+    """Read from a source of your own.
+
+    Args:
+        datasource: An instance of a subclass of `Datasource`.
+        compute: A `TaskPoolStrategy`: how many reads at once.
+        **options: See `ReadOptions`.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        TypeError: if it is no Datasource, or an option is unknown.
+
+    Example:
+        >>> import heliostat as ray
+        >>> class Two(ray.data.Datasource):
+        ...     def get_read_tasks(self, parallelism, per_task_row_limit=None, data_context=None):
+        ...         from heliostat.data.block import BlockMetadata
+        ...         return [ray.data.ReadTask(lambda: [{"a": [1, 2]}], BlockMetadata(2))]
+        >>> ray.data.read_datasource(Two()).count()
+        2
+    """
+    if not isinstance(datasource, Datasource):
+        raise TypeError(
+            f"datasource must be a heliostat.data.Datasource, got {type(datasource).__name__}"
+        )
+    if compute is not None:
+        if not isinstance(compute, TaskPoolStrategy):
+            raise NotImplementedError(
+                f"read_datasource(compute={compute!r}) is not offered; "
+                "use TaskPoolStrategy(size) or concurrency"
+            )
+        options.setdefault("concurrency", compute.size)
+    check_names("read_datasource", options, ReadOptions)
+    return Dataset(Read(CustomSource(datasource, pieces(options)), parse_place(options)))
+
+
+_NOT_OFFERED = ("arrow_open_stream_args", "catalog", "include_row_hash", "tensor_column_schema")
 _PARQUET_ARGS = (
     "buffer_size",
     "memory_map",

@@ -205,7 +205,7 @@ def test_a_public_bucket_is_read_without_credentials(parquet):
 
 
 ANONYMOUS = """
-from heliostat.data.datasource.parquet import resolve
+from heliostat.data.datasource.paths import resolve
 
 uri = "s3://anonymous@bucket/some/key.parquet"
 found, path = resolve(uri + "?endpoint_override=localhost:1&scheme=http", None)

@@ -1,0 +1,220 @@
+"""Readers of files, a format each; what they have in common is in `read_options`."""
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from heliostat.data.dataset import Dataset
+from heliostat.data.datasource import csv, images, json
+from heliostat.data.datasource.numpy import NumpyFormat
+from heliostat.data.datasource.partitioning import Partitioning
+from heliostat.data.datasource.paths import Paths
+from heliostat.data.datasource.text import BinaryFormat, TextFormat
+from heliostat.data.read_options import FileOptions, own_options, read_files
+
+__all__ = [
+    "read_binary_files",
+    "read_csv",
+    "read_images",
+    "read_json",
+    "read_numpy",
+    "read_text",
+]
+
+_HIVE = Partitioning("hive")
+
+
+def read_csv(paths: Paths, **options: Any) -> Dataset:
+    """Read CSV files; Arrow finds out the types.
+
+    Directories named like `year=2024` become columns of strings.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them. Names that end in `.gz`, `.bz2`,
+            `.zst`, `.br` or `.lz4` are unpacked.
+        **options: `read_options`, `parse_options` and `convert_options` of `pyarrow.csv`, and
+            those of every reader of files (`FileOptions`).
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: when it is read, if a file is no CSV; names the file and the row.
+        TypeError: if an option is unknown.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import heliostat as ray
+        >>> _ = Path("trips.csv").write_text("id,fare\\n1,2.5\\n2,7.0\\n")
+        >>> ray.data.read_csv("trips.csv").take_all()
+        [{'id': 1, 'fare': 2.5}, {'id': 2, 'fare': 7.0}]
+    """
+    own, common = own_options(
+        "read_csv", options, ("read_options", "parse_options", "convert_options")
+    )
+    return read_files("read_csv", paths, csv.CsvFormat(**own), common, partitioning=_HIVE)
+
+
+def read_json(paths: Paths, *, lines: bool = False, **options: Any) -> Dataset:
+    """Read JSON files: an object a line, an array of objects, or one object.
+
+    Directories named like `year=2024` become columns of strings.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        lines: Each line is an object; nothing else is tried.
+        **options: `read_options` and `parse_options` of `pyarrow.json`, and those of every reader
+            of files (`FileOptions`).
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: when it is read, if a file is no JSON; names the file and the row.
+        TypeError: if an option is unknown.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import heliostat as ray
+        >>> _ = Path("trips.jsonl").write_text('{"id": 1}\\n{"id": 2}\\n')
+        >>> ray.data.read_json("trips.jsonl").take_all()
+        [{'id': 1}, {'id': 2}]
+    """
+    own, common = own_options("read_json", options, ("read_options", "parse_options"))
+    form = json.JsonFormat(lines, **own)
+    return read_files(
+        "read_json", paths, form, common, extensions=json.EXTENSIONS, partitioning=_HIVE
+    )
+
+
+def read_text(
+    paths: Paths,
+    *,
+    encoding: str = "utf-8",
+    drop_empty_lines: bool = True,
+    **options: Unpack[FileOptions],
+) -> Dataset:
+    """Read lines of text files, into a column `text`.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        encoding: How characters are written.
+        drop_empty_lines: Leave out lines of white space.
+        **options: See `FileOptions`.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: when it is read, if a file has another encoding; names the file and the byte.
+        LookupError: if there is no such encoding.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import heliostat as ray
+        >>> _ = Path("poem.txt").write_text("roses\\n\\nviolets\\n")
+        >>> ray.data.read_text("poem.txt").take_all()
+        [{'text': 'roses'}, {'text': 'violets'}]
+    """
+    "".encode(encoding)
+    return read_files("read_text", paths, TextFormat(encoding, drop_empty_lines), options)
+
+
+def read_binary_files(paths: Paths, **options: Unpack[FileOptions]) -> Dataset:
+    """Read files as they are, one row each, into a column `bytes`.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        **options: See `FileOptions`.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import heliostat as ray
+        >>> _ = Path("a.bin").write_bytes(b"abc")
+        >>> ray.data.read_binary_files("a.bin").take_all()
+        [{'bytes': b'abc'}]
+    """
+    return read_files("read_binary_files", paths, BinaryFormat(), options)
+
+
+def read_images(
+    paths: Paths,
+    *,
+    size: tuple[int, int] | None = None,
+    mode: str | None = None,
+    arrow_open_file_args: Mapping[str, Any] | None = None,
+    **options: Unpack[FileOptions],
+) -> Dataset:
+    """Read pictures as arrays, one row each, into a column `image`.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        size: Height and width to bring them to.
+        mode: Of Pillow, such as `"L"` or `"RGB"`.
+        arrow_open_file_args: As `arrow_open_stream_args`.
+        **options: See `FileOptions`. Only png, jpg, jpeg, tif, tiff, bmp and gif files count
+            unless `file_extensions` says otherwise.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: if the size makes no sense; when it is read, if a file is no picture.
+
+    Example:
+        >>> import heliostat as ray
+        >>> from PIL import Image
+        >>> Image.new("L", (3, 2)).save("a.png")
+        >>> ray.data.read_images("a.png").take(1)[0]["image"].shape
+        (2, 3)
+    """
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise ValueError(f"size must be (height, width), both >= 1, got {size!r}")
+    if arrow_open_file_args is not None:
+        options["arrow_open_stream_args"] = arrow_open_file_args
+    form = images.ImageFormat(size, mode)
+    return read_files("read_images", paths, form, options, extensions=images.EXTENSIONS)
+
+
+def read_numpy(paths: Paths, *, allow_pickle: bool = False, **options: Any) -> Dataset:
+    """Read `.npy` files; each element along the first axis is a row, in a column `data`.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        allow_pickle: Not offered: unpickling a file runs whatever code is in it.
+        **options: `fix_imports`, `encoding` and `max_header_size` of `numpy.load`, and those of every
+            reader of files (`FileOptions`).
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: when it is read, if a file is no array, or has Python objects in it.
+        NotImplementedError: if `allow_pickle` is true.
+        TypeError: if an option is unknown.
+
+    Example:
+        >>> import heliostat as ray
+        >>> import numpy as np
+        >>> np.save("a.npy", np.arange(2))
+        >>> ray.data.read_numpy("a.npy").take_all()
+        [{'data': 0}, {'data': 1}]
+    """
+    if allow_pickle:
+        raise NotImplementedError(
+            "read_numpy(allow_pickle=True) is not offered: unpickling a file runs whatever code "
+            "is in it; save the array with a numeric dtype"
+        )
+    own, common = own_options("read_numpy", options, ("fix_imports", "encoding", "max_header_size"))
+    form = NumpyFormat(tuple(own.items()))
+    return read_files("read_numpy", paths, form, common, extensions=("npy",))

@@ -1,0 +1,42 @@
+"""Arrays in files; what is pickled is refused."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+import heliostat as ray
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+class Attack:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_elements_along_the_first_axis_are_rows(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(6).reshape(3, 2))
+    np.save(tmp_path / "b.npy", np.arange(2).reshape(1, 2))
+    rows = ray.data.read_numpy(str(tmp_path)).take_all()
+    assert [row["data"].tolist() for row in rows] == [[0, 1], [2, 3], [4, 5], [0, 1]]
+
+
+def test_pickles_are_never_loaded(tmp_path):
+    done = str(tmp_path / "done")
+    array = np.empty(1, object)
+    array[0] = Attack(done)
+    np.save(tmp_path / "evil.npy", array, allow_pickle=True)
+    (tmp_path / "bare.npy").write_bytes(pickle.dumps(Attack(done)))
+    for name in ("evil", "bare"):
+        with pytest.raises(ValueError, match=rf"{name}\.npy' as Numpy"):
+            ray.data.read_numpy(str(tmp_path / f"{name}.npy")).take_all()
+    with pytest.raises(NotImplementedError, match="allow_pickle=True"):
+        ray.data.read_numpy(str(tmp_path / "evil.npy"), allow_pickle=True)
+    assert not os.path.exists(done)
