@@ -76,6 +76,8 @@ class _Async:
 
     def _take_inbox(self) -> None:
         inbox = self._worker.link.inbox
+        if len(inbox) > 1:
+            self._brief = False  # they come many at a time, so there is no hurry
         while inbox:
             message = inbox.popleft()
             task = self._loop.create_task(self._run(message))

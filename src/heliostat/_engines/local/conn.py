@@ -1,11 +1,11 @@
-"""Channel: a socket that never blocks. Conn: the driver's, to a worker."""
+"""Channel: a socket that never blocks. Conn: the driver's, to a worker. Outbox: all of those."""
 
 from __future__ import annotations
 
 import contextlib
 import select
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from heliostat._engines.local import wire
@@ -19,10 +19,15 @@ from heliostat._engines.local.messages import (
     Connect,
     Defined,
     Make,
+    Nudge,
     Run,
+    Send,
 )
 
 _BUFFER = wire.Buffer()  # one thread at a time reads
+_TOGETHER = 64  # messages to one worker that may be sent together
+_IN_A_ROW = 4  # calls without a wait or pause after which they may be, though the worker is idle
+_PAUSE_S = 1e-3
 
 if TYPE_CHECKING:
     from heliostat._engines.local.launch import Ends
@@ -153,3 +158,80 @@ def join(conns: Mapping[int, Conn], command: Connect) -> dict[int, Conn]:
         if caller.give(one):
             caller.out.append(LineOut(command.line, command.actor, command.callee))
     return {command.caller: caller, command.callee: callee}
+
+
+class Outbox:
+    """Messages by worker. To send each alone would wake its worker for each.
+
+    So a worker that is busy gets several together, and so does one that is not while the driver
+    makes one call after the other. What is kept back goes with the next wait, or in a moment.
+
+    Args:
+        keep: Has what is kept back sent in a moment.
+        watch: Looks out for other events on a worker's socket.
+        nudge: Interrupts what a worker's main thread waits for.
+    """
+
+    def __init__(
+        self,
+        keep: Callable[[], None],
+        watch: Callable[[Conn, int], None],
+        nudge: Callable[[int], None],
+    ) -> None:
+        self.conns: dict[int, Conn] = {}
+        self.codes: dict[bytes, bytes] = {}  # functions and classes, by key
+        self.dirty: dict[int, Conn] = {}
+        self._keep, self._watch, self._nudge = keep, watch, nudge
+        self._nudges: list[int] = []
+        self._calls, self._last = 0, 0.0  # in a row, and when the last of them was made
+
+    def send(self, command: Send) -> None:
+        """Put a message into the box."""
+        proc, message = command
+        conn = self.conns.get(proc)
+        if conn is not None:
+            conn.add(message, self.codes)
+            self.dirty[proc] = conn
+
+    def nudge(self, command: Nudge) -> None:
+        """Interrupt a worker, after what is sent to it."""
+        self._nudges.append(command.proc)
+
+    def join(self, command: Connect) -> None:
+        """Give two workers a line of their own."""
+        self.dirty.update(join(self.conns, command))
+
+    def called(self, now: float) -> None:
+        """The driver has made a call; send what should not wait for more."""
+        self._calls = self._calls + 1 if now - self._last < _PAUSE_S else 0
+        self._last = now
+        if self.dirty:
+            self.flush(lazily=True)
+
+    def waits(self) -> bool:
+        """The driver waits, so no more calls are to come; whether there is something to send."""
+        self._calls = 0
+        return bool(self.dirty or self._nudges)
+
+    def flush(self, *, lazily: bool) -> None:
+        """Send what there is, or only what should not wait for more."""
+        if self.dirty:
+            kept: dict[int, Conn] = {}
+            dirty, self.dirty = self.dirty, kept
+            for proc, conn in dirty.items():
+                more_to_come = conn.open > 2 or self._calls > _IN_A_ROW
+                if lazily and more_to_come and len(conn.out) < _TOGETHER:
+                    kept[proc] = conn
+                else:
+                    self.send_out(conn)
+            if kept:
+                self._keep()
+        while self._nudges:
+            self._nudge(self._nudges.pop(0))
+
+    def send_out(self, conn: Conn) -> None:
+        """Send what there is for one worker, as far as its socket takes it."""
+        conn.encode()
+        wants = select.EPOLLIN if conn.send() else select.EPOLLIN | select.EPOLLOUT
+        if wants != conn.watched:
+            self._watch(conn, wants)

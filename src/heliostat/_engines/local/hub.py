@@ -25,7 +25,7 @@ from heliostat._core.options import NODE_ID, InitOptions
 from heliostat._engines.local import failures, notices, oom, storage
 from heliostat._engines.local.asking import Asking
 from heliostat._engines.local.attendant import Attendant
-from heliostat._engines.local.conn import Conn, join
+from heliostat._engines.local.conn import Conn, Outbox
 from heliostat._engines.local.forks import LIVE
 from heliostat._engines.local.guard import Guard
 from heliostat._engines.local.launch import Exit
@@ -68,8 +68,6 @@ from heliostat._engines.local.window import Window
 from heliostat.exceptions import RaySystemError
 
 _QUESTIONS = ("describe", "records")
-EPOLLIN = select.EPOLLIN
-_COALESCE = 64  # messages to a busy worker that may be sent together
 
 
 if TYPE_CHECKING:
@@ -92,12 +90,9 @@ class Hub:
         )
         self._scheduler = Scheduler(total, capacity)
         self._objects = self._scheduler.owned.objects
-        self._conns: dict[int, Conn] = {}
-        self._codes: dict[bytes, bytes] = {}
         self._waiters: dict[bytes, list[Waiter]] = {}
         self._some: list[Some] = []
-        self._dirty: dict[int, Conn] = {}
-        self._nudges, self._dropped = list[int](), deque[bytes]()
+        self._dropped = deque[bytes]()
         self._closed, self._notices, self._stopped = False, notices.wanted(), tuple[int, ...]()
         self._guard = Guard(self._handle)
         self._poll = select.epoll()
@@ -112,6 +107,10 @@ class Hub:
             "labels": self.labels, "logging": options.logging, "faults": options.faults,
             "tracing": options.tracing,
         }  # fmt: skip
+        self._outbox = Outbox(
+            lambda: self._attendant.keep(), self._watch_also, lambda proc: self._pool.nudge(proc)
+        )
+        self._conns = self._outbox.conns
         self._pool = Pool(
             (self.store.fd, capacity), facts,
             Reports(self._watch, self._unwatch, self._worker_ended, self._handle, self._announce),
@@ -139,17 +138,17 @@ class Hub:
     def _table(self) -> dict[type, Callable[[Any], None]]:
         """What is done about each command."""
         return {
-            Send: self._send,
+            Send: self._outbox.send,
             Resolve: self._resolve,
             Spawn: self._spawn,
             Prepare: lambda command: self._pool.prepare(command.env),
             Discard: lambda command: self._pool.discard(command.env),
-            Connect: lambda command: self._dirty.update(join(self._conns, command)),
+            Connect: self._outbox.join,
             WriteOut: self._storage.move,
             ReadIn: self._storage.move,
             Truncate: self._storage.move,
             Kill: lambda command: self._pool.kill(command.proc, signal.SIGKILL),
-            Nudge: lambda command: self._nudges.append(command.proc),
+            Nudge: self._outbox.nudge,
             Answer: self._answer,
         }
 
@@ -167,7 +166,7 @@ class Hub:
         try:
             if first:
                 self._handle(event)
-                self._flush(lazily=True)
+                self._outbox.called(self._scheduler.now)
             else:  # a finaliser of the user's, while the tables are in use
                 guard.postpone(event)
         finally:
@@ -225,7 +224,7 @@ class Hub:
                 if waiter.missing <= 0:
                     self._guard.callbacks.append(waiter.callback)
                 else:
-                    self._flush(lazily=False)
+                    self._outbox.flush(lazily=False)
                     self._attendant.stir()
 
     def unsubscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
@@ -242,9 +241,9 @@ class Hub:
         """Read until the waiter misses nothing."""
         if waiter.missing <= 0:
             return True
-        if self._dirty or self._nudges:
+        if self._outbox.waits():
             with self._guard:
-                self._flush(lazily=False)
+                self._outbox.flush(lazily=False)
         if self._notices:
             done = notices.wait(self._lead, waiter, timeout_s, self.explain)
         else:
@@ -282,13 +281,13 @@ class Hub:
         if stopped or self._stopped:
             with self._guard:
                 self._handle(Stopped(stopped))
-                self._flush(lazily=False)
+                self._outbox.flush(lazily=False)
         self._stopped = stopped
 
     def _end_victim(self, victim: oom.Victim) -> None:
         with self._guard:
             self._doom(victim)
-            self._flush(lazily=False)
+            self._outbox.flush(lazily=False)
 
     def _doom(self, victim: oom.Victim) -> None:
         error = failures.out_of_memory(victim.reason, self.records().largest())
@@ -344,7 +343,7 @@ class Hub:
             if conn is not None:
                 conn.open -= 1
         elif kind is Defined:
-            self._codes[event.key] = event.blob
+            self._outbox.codes[event.key] = event.blob
             return
         elif kind is Described:
             self._pool.describe(event)
@@ -359,7 +358,7 @@ class Hub:
     def _tell(self, event: Any) -> None:
         self._drain()
         self._handle(event)
-        self._flush(lazily=False)
+        self._outbox.flush(lazily=False)
 
     def _drain(self) -> None:
         """Count what the driver's finalisers have dropped."""
@@ -376,7 +375,7 @@ class Hub:
             drop(dropped.popleft(), 1)
 
     def _urgent(self) -> bool:
-        return bool(self._dropped or self._views.gone or self._dirty)
+        return bool(self._dropped or self._views.gone or self._outbox.dirty)
 
     def _perform(self, commands: list[Any]) -> None:
         handlers = self._handlers
@@ -384,13 +383,6 @@ class Hub:
             handlers[type(command)](command)
 
     # Commands
-
-    def _send(self, command: Send) -> None:
-        proc, message = command
-        conn = self._conns.get(proc)
-        if conn is not None:
-            conn.add(message, self._codes)
-            self._dirty[proc] = conn
 
     def _resolve(self, command: Resolve) -> None:
         id_ = command[0]
@@ -430,7 +422,7 @@ class Hub:
             if not self._closed:
                 first()
                 self._handle(event)
-                self._flush(lazily=False)
+                self._outbox.flush(lazily=False)
             return not self._closed
 
     def _answer(self, command: Answer) -> None:
@@ -438,7 +430,7 @@ class Hub:
             self._asking.answered(command)
             return
         error = None if command.error is None else pickle.dumps(command.error)
-        self._send(Send(command.proc, Answered(command.request, command.payload, error)))
+        self._outbox.send(Send(command.proc, Answered(command.request, command.payload, error)))
 
     def _own_answer(self, event: Asked) -> None:  # the scheduler answers the other questions
         if event.question == "records":
@@ -481,11 +473,11 @@ class Hub:
                     self._handle(WorkerLost(*self._pool.unborn.popleft()[1:]))
             if self._dropped or self._views.gone:
                 self._drain()
-            self._flush(lazily=threading.get_ident() == self._attendant.ident)
+            self._outbox.flush(lazily=threading.get_ident() == self._attendant.ident)
 
     def _read_worker(self, conn: Conn) -> None:
-        if conn.watched != EPOLLIN:
-            self._send_out(conn)
+        if conn.watched != select.EPOLLIN:
+            self._outbox.send_out(conn)
         messages = conn.read()
         if messages is None:  # the zygote will say how it ended
             self._unwatch(conn.sock.fileno())
@@ -512,32 +504,14 @@ class Hub:
         conn.close()
         self._output.close(conn.proc)
 
-    def _flush(self, *, lazily: bool) -> None:
-        """Send what there is to send. Lazily: to workers that are busy, several together."""
-        if not self._dirty and not self._nudges:
-            return
-        kept: dict[int, Conn] = {}
-        dirty, self._dirty = self._dirty, kept
-        for proc, conn in dirty.items():
-            if lazily and conn.open > 2 and len(conn.out) < _COALESCE:
-                kept[proc] = conn
-            else:
-                self._send_out(conn)
-        if kept:
-            self._attendant.keep()
-        while self._nudges:
-            self._pool.nudge(self._nudges.pop())
-
-    def _send_out(self, conn: Conn) -> None:
-        conn.encode()
-        wants = EPOLLIN if conn.send() else EPOLLIN | select.EPOLLOUT
-        if wants != conn.watched and conn.sock.fileno() in self._readers:
-            conn.watched = wants
-            self._poll.modify(conn.sock.fileno(), wants)
+    def _watch_also(self, conn: Conn, events: int) -> None:
+        if conn.sock.fileno() in self._readers:
+            conn.watched = events
+            self._poll.modify(conn.sock.fileno(), events)
 
     def _send_kept(self) -> None:
         with self._guard:
-            self._flush(lazily=False)
+            self._outbox.flush(lazily=False)
 
     def abandon(self) -> None:
         """In a process that the user forked: let go of everything without a word to anybody."""
@@ -562,7 +536,7 @@ class Hub:
                 self._drain()
                 commands, done = reset.step(self._scheduler, time.monotonic())
                 self._perform(commands)
-                self._flush(lazily=False)
+                self._outbox.flush(lazily=False)
             if time.monotonic() > deadline:
                 left = "; ".join(self.explain([*self._objects])) or "workers that do not end"
                 raise RaySystemError(f"the session could not be reset: {left}")
