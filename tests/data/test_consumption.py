@@ -159,13 +159,5 @@ def test_modes_decide_about_what_is_there(tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_what_writing_does_not_offer_is_said(tmp_path):
-    with pytest.raises(NotImplementedError, match="partition_cols"):
-        ray.data.range(1).write_parquet(str(tmp_path), partition_cols=["id"])
-
-    with pytest.raises(NotImplementedError, match="filename_provider"):
-        ray.data.range(1).write_parquet(str(tmp_path), filename_provider=1)
-
-
 def test_the_size_is_that_of_the_rows():
     assert ray.data.range(10).size_bytes() == 80

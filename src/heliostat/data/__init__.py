@@ -12,6 +12,11 @@ from heliostat.data.compute import ActorPoolStrategy, TaskPoolStrategy
 from heliostat.data.context import DataContext
 from heliostat.data.dataset import Dataset, MaterializedDataset, Schema
 from heliostat.data.datasource.custom import Datasource, ReadTask
+from heliostat.data.datasource.datasink import (
+    BlockBasedFileDatasink,
+    Datasink,
+    RowBasedFileDatasink,
+)
 from heliostat.data.datasource.files import FileShuffleConfig
 from heliostat.data.iterator import DataIterator
 from heliostat.data.read_api import (
@@ -36,13 +41,16 @@ from heliostat.data.read_files import (
 __all__ = [
     "ActorPoolStrategy",
     "Block",
+    "BlockBasedFileDatasink",
     "DataContext",
     "DataIterator",
     "Dataset",
+    "Datasink",
     "Datasource",
     "FileShuffleConfig",
     "MaterializedDataset",
     "ReadTask",
+    "RowBasedFileDatasink",
     "SaveMode",
     "Schema",
     "TaskPoolStrategy",

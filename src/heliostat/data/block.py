@@ -478,6 +478,68 @@ class BlockMetadata:
     task_exec_stats: Any = None
 
 
+class BlockAccessor:
+    """A block with the methods by which users' sinks and sources look into it.
+
+    Args:
+        table: The block.
+
+    Example:
+        >>> BlockAccessor.for_block(pa.table({"a": [1, 2]})).num_rows()
+        2
+    """
+
+    def __init__(self, table: Block) -> None:
+        self._table = table
+
+    @staticmethod
+    def for_block(block: Any) -> "BlockAccessor":
+        """The accessor of a table, a DataFrame or a dict of columns.
+
+        Args:
+            block: Any of them.
+
+        Returns:
+            The accessor.
+        """
+        return BlockAccessor(from_batch(block, "for_block"))
+
+    def num_rows(self) -> int:
+        """How many rows."""
+        return int(self._table.num_rows)
+
+    def size_bytes(self) -> int:
+        """How many bytes in memory."""
+        return int(self._table.nbytes)
+
+    def schema(self) -> pa.Schema:
+        """The columns."""
+        return self._table.schema
+
+    def to_arrow(self) -> Block:
+        """As an Arrow table."""
+        return self._table
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """As a DataFrame."""
+        return _to_pandas(self._table)
+
+    def to_numpy(self, columns: str | Sequence[str] | None = None) -> Any:
+        """As an array of one column, or a dict of arrays."""
+        if isinstance(columns, str):
+            return _to_numpy(self._table.column(columns), False)
+        table = self._table if columns is None else self._table.select(list(columns))
+        return to_batch(table, "numpy")
+
+    def to_batch_format(self, batch_format: str | None) -> Any:
+        """As a batch of a format."""
+        return to_batch(self._table, check_batch_format(batch_format))
+
+    def iter_rows(self, public_row_format: bool = True) -> Iterator[Row]:
+        """The rows, as dicts."""
+        return iter_rows(self._table)
+
+
 class Position(NamedTuple):
     """How a bundle is named in a message: which argument, which rows."""
 

@@ -1,15 +1,10 @@
 """The eager verbs: each runs the plan, as far as it must, and gives rows or writes them."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import fs
 
-from heliostat.data._batching import rebatch
-from heliostat.data._commit import SaveMode, staged
 from heliostat.data._plan import Apply, Blocks, Limit, Plan, Shuffle, count_of
 from heliostat.data.block import (
     Bundle,
@@ -20,26 +15,12 @@ from heliostat.data.block import (
     split_at,
     to_batch,
 )
-from heliostat.data.datasource.paths import resolve
 from heliostat.data.iterator import DataIterator
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from heliostat.data.dataset import Dataset, MaterializedDataset
-
-
-# Arguments of Ray's writers; what else is not named goes to Arrow.
-_NOT_OFFERED = (
-    "arrow_open_stream_args",
-    "arrow_parquet_args_fn",
-    "catalog",
-    "concurrency",
-    "filename_provider",
-    "min_bytes_per_file",
-    "ray_remote_args",
-    "try_create_dir",
-)
 
 
 class Consumption:
@@ -390,72 +371,6 @@ class Consumption:
             [2, 2]
         """
         return [part.iterator() for part in self.split(n, equal=equal)]
-
-    # -- into files
-
-    def write_parquet(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        filesystem: fs.FileSystem | None = None,
-        partition_cols: list[str] | None = None,
-        min_rows_per_file: int | None = None,
-        max_rows_per_file: int | None = None,
-        num_rows_per_file: int | None = None,
-        mode: SaveMode | str = SaveMode.APPEND,
-        **arrow_parquet_args: Any,
-    ) -> None:
-        """Write Parquet files into a directory: all of them, or none.
-
-        Args:
-            path: The directory, or a URI.
-            filesystem: Where it is, if the path does not say.
-            partition_cols: Not offered yet.
-            min_rows_per_file: Put as many rows into each file but the last.
-            max_rows_per_file: Put no more into a file.
-            num_rows_per_file: Older name of `min_rows_per_file`.
-            mode: What to do if something is there: append, overwrite, ignore, error.
-            **arrow_parquet_args: For `pyarrow.parquet.write_table`.
-
-        Raises:
-            FileExistsError: if the mode does not allow what is there.
-            NotImplementedError: if `partition_cols` or another argument that is not offered is
-                given.
-
-        Example:
-            >>> import tempfile
-            >>> import heliostat as ray
-            >>> with tempfile.TemporaryDirectory() as directory:
-            ...     ray.data.range(3).write_parquet(directory)
-            ...     ray.data.read_parquet(directory).count()
-            3
-        """
-        if partition_cols:
-            raise NotImplementedError(
-                f"write_parquet(partition_cols={partition_cols!r}) is not offered yet; "
-                "write one directory for each value"
-            )
-        for name in _NOT_OFFERED:
-            if arrow_parquet_args.pop(name, None) is not None:
-                raise NotImplementedError(f"write_parquet({name}=...) is not offered; leave it out")
-        min_rows_per_file = min_rows_per_file or num_rows_per_file
-        if min_rows_per_file and max_rows_per_file and min_rows_per_file > max_rows_per_file:
-            raise ValueError(f"min_rows_per_file={min_rows_per_file} is above {max_rows_per_file=}")
-        filesystem, inner = resolve(os.fspath(path), filesystem)
-        with staged(inner, filesystem, SaveMode(mode)) as directory:
-            if directory is None:
-                return
-            token = os.urandom(6).hex()
-            tables: Iterable[pa.Table] = (bundle.table() for bundle in self._bundles())
-            tables = rebatch(tables, min_rows_per_file)
-            number = 0
-            for table in tables:
-                step = max_rows_per_file or table.num_rows
-                for start in range(0, table.num_rows, step):
-                    file = f"{directory}/{token}_{number:06d}.parquet"
-                    part = table.slice(start, step)
-                    pq.write_table(part, file, filesystem=filesystem, **arrow_parquet_args)
-                    number += 1
 
     # -- what is kept
 

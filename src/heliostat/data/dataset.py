@@ -14,6 +14,7 @@ from heliostat.data.block import Bundle, iter_rows
 from heliostat.data.consumption import Consumption
 from heliostat.data.context import DataContext
 from heliostat.data.transforms import Transforms
+from heliostat.data.writing import Writing
 
 __all__ = ["Dataset", "MaterializedDataset", "Schema"]
 
@@ -65,7 +66,7 @@ class Schema:
         return "\n".join(lines)
 
 
-class Dataset(Transforms, Consumption):
+class Dataset(Transforms, Consumption, Writing):
     """Rows to come: immutable and lazy.
 
     Made by `heliostat.data.read_parquet`, `range`, `from_items` and their like. Verbs that build

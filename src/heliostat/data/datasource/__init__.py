@@ -1,1 +1,65 @@
 """Where rows come from and where they go. One file a format, and none knows another."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from heliostat.data._commit import SaveMode
+    from heliostat.data.datasource.custom import Datasource, ReadTask
+    from heliostat.data.datasource.datasink import (
+        BlockBasedFileDatasink,
+        Datasink,
+        FilenameProvider,
+        RowBasedFileDatasink,
+        WriteResult,
+    )
+    from heliostat.data.datasource.files import FileShuffleConfig
+    from heliostat.data.datasource.partitioning import (
+        Partitioning,
+        PartitionStyle,
+        PathPartitionFilter,
+        PathPartitionParser,
+    )
+
+__all__ = [
+    "BlockBasedFileDatasink",
+    "Datasink",
+    "Datasource",
+    "FileShuffleConfig",
+    "FilenameProvider",
+    "PartitionStyle",
+    "Partitioning",
+    "PathPartitionFilter",
+    "PathPartitionParser",
+    "ReadTask",
+    "RowBasedFileDatasink",
+    "SaveMode",
+    "WriteResult",
+]
+
+# Public names, and the files they are in; loaded on first touch, since those import this package.
+_HOMES = {
+    "_commit": ("SaveMode",),
+    "datasource.custom": ("Datasource", "ReadTask"),
+    "datasource.datasink": (
+        "BlockBasedFileDatasink",
+        "Datasink",
+        "FilenameProvider",
+        "RowBasedFileDatasink",
+        "WriteResult",
+    ),
+    "datasource.files": ("FileShuffleConfig",),
+    "datasource.partitioning": (
+        "PartitionStyle",
+        "Partitioning",
+        "PathPartitionFilter",
+        "PathPartitionParser",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"heliostat.data.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

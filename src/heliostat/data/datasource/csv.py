@@ -1,16 +1,17 @@
 """CSV by Arrow: types are found over the whole file, or in its beginning where it is large."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
 
+from heliostat.data.datasource.datasink import BlockBasedFileDatasink
 from heliostat.data.datasource.files import OpenFile
 
-__all__ = ["EXTENSIONS", "CsvFormat"]
+__all__ = ["EXTENSIONS", "CsvDatasink", "CsvFormat"]
 
 EXTENSIONS = ("csv", "csv.gz", "csv.br", "csv.zst", "csv.lz4")
 # Above this a file is read in pieces, and its first piece decides about types.
@@ -67,3 +68,29 @@ class CsvFormat:
         alone.use_threads = False
         with file.stream() as stream:
             csv.read_csv(stream, **{**options, "read_options": alone})
+
+
+class CsvDatasink(BlockBasedFileDatasink):
+    """Writes CSV by Arrow.
+
+    Args:
+        path: The directory.
+        arguments: For `pyarrow.csv.write_csv`.
+        **options: Of every sink of files.
+    """
+
+    in_driver = True
+
+    def __init__(self, path: Any, arguments: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(path, file_format="csv", **options)
+        self._arguments = dict(arguments)
+
+    def write_table(self, table: pa.Table, file: Any) -> None:
+        """Write the rows."""
+        for field in table.schema:
+            if pa.types.is_nested(field.type) or isinstance(field.type, pa.BaseExtensionType):
+                raise ValueError(
+                    f"CSV cannot hold column {field.name!r} of type {field.type}; "
+                    "drop it or turn it into text"
+                )
+        csv.write_csv(table, file, **self._arguments)

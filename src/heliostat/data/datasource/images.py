@@ -1,5 +1,6 @@
 """Pictures, by Pillow: one row a file, in a column `image`."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from heliostat.data.block import from_batch
+from heliostat.data.block import from_batch, require_columns
+from heliostat.data.datasource.datasink import RowBasedFileDatasink
 from heliostat.data.datasource.files import OpenFile
 
-__all__ = ["EXTENSIONS", "ImageFormat"]
+__all__ = ["EXTENSIONS", "ImageDatasink", "ImageFormat"]
 
 EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif")
 
@@ -53,3 +55,36 @@ class ImageFormat:
         if self.mode is not None:
             image = image.convert(self.mode)
         yield from_batch({"image": np.asarray(image)[np.newaxis]}, "the file")
+
+
+class ImageDatasink(RowBasedFileDatasink):
+    """Writes a column of arrays as pictures.
+
+    Args:
+        path: The directory.
+        column: Which.
+        file_format: Of Pillow, such as `png`.
+        **options: Of every sink of files.
+    """
+
+    def __init__(self, path: Any, column: str, file_format: str, **options: Any) -> None:
+        super().__init__(path, file_format=file_format, **options)
+        self._column = column
+        kinds = pillow().registered_extensions()
+        if f".{file_format.lower()}" not in kinds:
+            raise ValueError(f"file_format={file_format!r} is none that Pillow writes")
+        self._kind = kinds[f".{file_format.lower()}"]
+
+    def write_row_to_file(self, row: dict[str, Any], file: Any) -> None:
+        """Write a picture."""
+        require_columns([self._column], list(row), "write_images")
+        content = io.BytesIO()
+        try:
+            pillow().fromarray(np.asarray(row[self._column])).save(content, format=self._kind)
+        except (TypeError, ValueError, OSError) as error:
+            shape = np.asarray(row[self._column]).shape
+            raise ValueError(
+                f"column {self._column!r} holds an array of shape {shape} that is no "
+                f"{self._kind} picture: {error}"
+            ) from error
+        file.write(content.getvalue())

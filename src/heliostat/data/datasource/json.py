@@ -2,17 +2,18 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
-from heliostat.data.block import from_rows
+from heliostat.data.block import from_rows, to_batch
+from heliostat.data.datasource.datasink import BlockBasedFileDatasink
 from heliostat.data.datasource.files import OpenFile
 
-__all__ = ["EXTENSIONS", "JsonFormat"]
+__all__ = ["EXTENSIONS", "JsonDatasink", "JsonFormat"]
 
 _PACKED = ("", ".gz", ".br", ".zst", ".lz4")
 EXTENSIONS = tuple(f"{name}{packed}" for name in ("json", "jsonl") for packed in _PACKED)
@@ -73,3 +74,33 @@ def _document(content: bytes) -> pa.Table:
         if not isinstance(row, dict):
             raise ValueError(f"element {number} is no object: {row!r:.80}")
     return from_rows(rows)
+
+
+class JsonDatasink(BlockBasedFileDatasink):
+    """Writes JSON by pandas, an object a line unless it is told otherwise.
+
+    Args:
+        path: The directory.
+        arguments: For `DataFrame.to_json`.
+        **options: Of every sink of files.
+    """
+
+    in_driver = True
+
+    def __init__(self, path: Any, arguments: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(path, file_format="json", **options)
+        self._arguments = {"orient": "records", "lines": True, **arguments}
+        if self._arguments["orient"] != "records":
+            self._arguments["lines"] = arguments.get("lines", False)
+
+    def write_table(self, table: pa.Table, file: Any) -> None:
+        """Write the rows."""
+        import pandas as pd  # noqa: PLC0415 - half a second that readers need not spend
+
+        frame = to_batch(table, "pandas")
+        for name, kind in zip(table.column_names, table.schema.types, strict=True):
+            if table.column(name).null_count and pa.types.is_integer(kind):
+                # pandas would make floats of them.
+                values = pd.Series(table.column(name).to_pylist(), dtype=object)
+                frame[name] = values.astype("Int64")
+        file.write(frame.to_json(**self._arguments).encode())

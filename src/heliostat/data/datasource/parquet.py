@@ -4,23 +4,27 @@ Reads through `pyarrow.fs`, so that local paths and URIs go the same way. Nothin
 holds is unpickled.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from heliostat.data.block import require_columns
+from heliostat.data.block import require_columns, take_rows
+from heliostat.data.datasource.datasink import BlockBasedFileDatasink
 from heliostat.data.datasource.files import File, Shuffling, scalar, unreadable, with_constants
 from heliostat.data.datasource.partitioning import Partitioning
 from heliostat.data.datasource.paths import Paths, find, resolve
 from heliostat.data.datasource.retry import retrying
 from heliostat.data.datasource.source import Part
 
-__all__ = ["ParquetSource", "open_parquet"]
+__all__ = ["ParquetDatasink", "ParquetSource", "open_parquet"]
 
 EXTENSIONS = (".parquet", ".pq")
 FOOTER_THREADS = 16
@@ -325,3 +329,82 @@ def _first(
         if rows <= 0:
             break
     return pa.Table.from_batches(taken, schema=pa.schema([schema.field(name) for name in names]))
+
+
+class ParquetDatasink(BlockBasedFileDatasink):
+    """Writes Parquet by Arrow.
+
+    Args:
+        path: The directory.
+        arguments: For `pyarrow.parquet.write_table`.
+        arguments_fn: Called for each file; its arguments come first.
+        partition_cols: Columns that become directories.
+        **options: Of every sink of files.
+    """
+
+    in_driver = True
+
+    def __init__(
+        self,
+        path: Any,
+        arguments: Mapping[str, Any],
+        arguments_fn: Callable[[], Mapping[str, Any]] | None,
+        partition_cols: Sequence[str],
+        **options: Any,
+    ) -> None:
+        super().__init__(path, file_format="parquet", **options)
+        self._arguments = dict(arguments)
+        self._arguments_fn = arguments_fn
+        self._partition_cols = list(partition_cols)
+
+    def on_write_start(self, schema: pa.Schema | None = None) -> None:
+        """Look at the columns to partition by, if they are known."""
+        if schema is not None:
+            require_columns(self._partition_cols, schema.names, "write_parquet")
+            if self._partition_cols and len(schema) == len(self._partition_cols):
+                raise ValueError("write_parquet: partition_cols must leave a column to write")
+
+    def parts_of(self, table: pa.Table) -> Sequence[tuple[str, pa.Table]]:
+        """The rows of each combination of values, and its directory."""
+        if not self._partition_cols:
+            return [("", table)]
+        require_columns(self._partition_cols, table.column_names, "write_parquet")
+        return list(partitioned(table, self._partition_cols))
+
+    def write_table(self, table: pa.Table, file: Any) -> None:
+        """Write the rows."""
+        arguments = dict(self._arguments)
+        if self._arguments_fn is not None:
+            arguments.update(self._arguments_fn())
+        pq.write_table(table, file, **arguments)
+
+
+def partitioned(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+    """A directory for each combination of values, and its rows in their order, without them.
+
+    Args:
+        table: The rows.
+        columns: Whose values.
+
+    Yields:
+        `a=1/b=x`, and a table.
+    """
+    codes = np.zeros(table.num_rows, np.int64)
+    for name in columns:
+        column: Any = table.column(name)
+        encoded = pa.concat_arrays(column.chunks).dictionary_encode(null_encoding="encode")
+        codes = codes * max(1, len(encoded.dictionary)) + np.asarray(encoded.indices)
+        # Only those that occur: the product of many columns would not fit.
+        codes = np.unique(codes, return_inverse=True)[1]
+    order = np.argsort(codes, kind="stable")
+    cuts = np.flatnonzero(np.diff(codes[order], prepend=-1, append=codes.max() + 1))
+    rest = table.drop_columns(list(columns))
+    for start, stop in itertools.pairwise(cuts):
+        rows = order[start:stop]
+        values = [table.column(name)[int(rows[0])].as_py() for name in columns]
+        yield "/".join(map(_hive, columns, values)), take_rows(rest, rows)
+
+
+def _hive(name: str, value: Any) -> str:
+    text = "__HIVE_DEFAULT_PARTITION__" if value is None else quote(str(value), safe=" ")
+    return f"{quote(name, safe=' ')}={text}"

@@ -1,0 +1,293 @@
+"""The verbs that write: each runs the plan and hands its blocks to a sink."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypedDict, Unpack
+
+import pyarrow as pa
+
+from heliostat.data._commit import SaveMode
+from heliostat.data._plan import Plan, schema_of
+from heliostat.data._write import WriteOptions, run_write
+from heliostat.data.block import Bundle
+from heliostat.data.datasource.datasink import Datasink, FilenameProvider
+
+# Sinks are loaded when they are called: a program that writes Parquet needs no pictures.
+
+
+class WriteFileOptions(TypedDict, total=False):
+    """What every writer of files takes.
+
+    Attributes:
+        filesystem: Where the directory is, if the path does not say; of `pyarrow.fs` or fsspec.
+        try_create_dir: Make the directory if it is not there.
+        arrow_open_stream_args: `compression` and `buffer_size` of the files.
+        filename_provider: A `FilenameProvider` that names the files.
+        min_rows_per_file: Put as many rows into each file but the last.
+        max_rows_per_file: Put no more rows into a file.
+        min_bytes_per_file: Put at least so many bytes (as in memory) into each file but the last.
+        num_rows_per_file: Older name of `min_rows_per_file`.
+        ray_remote_args: Options of tasks that write; without, files that Arrow writes are
+            written by threads, others by tasks.
+        concurrency: How many files are written at once.
+        mode: What to do if something is there: `"append"` (the default), `"overwrite"`,
+            `"ignore"`, `"error"` or `"create"`. Readers see all of a write, or nothing.
+    """
+
+    filesystem: Any
+    try_create_dir: bool
+    arrow_open_stream_args: Mapping[str, Any] | None
+    filename_provider: FilenameProvider | None
+    min_rows_per_file: int | None
+    max_rows_per_file: int | None
+    min_bytes_per_file: int | None
+    num_rows_per_file: int | None
+    ray_remote_args: Mapping[str, Any] | None
+    concurrency: int | None
+    mode: SaveMode | str
+
+
+class Writing:
+    """The part of Dataset that writes."""
+
+    _plan: Plan
+
+    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
+        raise NotImplementedError
+
+    def write_parquet(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        partition_cols: list[str] | None = None,
+        arrow_parquet_args_fn: Callable[[], Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """Write Parquet files into a directory: all of them, or none.
+
+        Args:
+            path: The directory, or a URI.
+            partition_cols: Columns whose values become directories (`year=2024/`).
+            arrow_parquet_args_fn: Called for each file; what it returns is added to the arguments.
+            **options: See `WriteFileOptions`; others go to `pyarrow.parquet.write_table`.
+
+        Raises:
+            FileExistsError: if the mode does not allow what is there.
+            KeyError: if a column does not exist.
+            ValueError: if an option makes no sense.
+
+        Example:
+            >>> import tempfile
+            >>> import heliostat as ray
+            >>> with tempfile.TemporaryDirectory() as directory:
+            ...     ray.data.range(3).write_parquet(directory)
+            ...     ray.data.read_parquet(directory).count()
+            3
+        """
+        from heliostat.data.datasource.parquet import ParquetDatasink  # noqa: PLC0415 - see above
+
+        common, own = _split("write_parquet", options, "catalog")
+        columns = [partition_cols] if isinstance(partition_cols, str) else partition_cols or []
+        sink = ParquetDatasink(path, own, arrow_parquet_args_fn, columns, **_file(common))
+        self._write(sink, common)
+
+    def write_csv(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        arrow_csv_args_fn: Callable[[], Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """Write CSV files into a directory: all of them, or none.
+
+        Args:
+            path: The directory, or a URI.
+            arrow_csv_args_fn: Called once; what it returns is added to the arguments.
+            **options: See `WriteFileOptions`; `write_options` goes to `pyarrow.csv.write_csv`.
+
+        Raises:
+            FileExistsError: if the mode does not allow what is there.
+            ValueError: if a column holds lists, structs or tensors.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(2).write_csv("numbers")
+            >>> ray.data.read_csv("numbers").take_all()
+            [{'id': 0}, {'id': 1}]
+        """
+        from heliostat.data.datasource.csv import CsvDatasink  # noqa: PLC0415 - see above
+
+        common, own = _split("write_csv", options)
+        own.update(arrow_csv_args_fn() if arrow_csv_args_fn else {})
+        self._write(CsvDatasink(path, own, **_file(common)), common)
+
+    def write_json(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        pandas_json_args_fn: Callable[[], Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """Write JSON files into a directory, an object a line: all of them, or none.
+
+        Args:
+            path: The directory, or a URI.
+            pandas_json_args_fn: Called once; what it returns is added to the arguments.
+            **options: See `WriteFileOptions`; others go to `pandas.DataFrame.to_json`.
+
+        Raises:
+            FileExistsError: if the mode does not allow what is there.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(2).write_json("numbers")
+            >>> ray.data.read_json("numbers").take_all()
+            [{'id': 0}, {'id': 1}]
+        """
+        from heliostat.data.datasource.json import JsonDatasink  # noqa: PLC0415 - see above
+
+        common, own = _split("write_json", options)
+        own.update(pandas_json_args_fn() if pandas_json_args_fn else {})
+        self._write(JsonDatasink(path, own, **_file(common)), common)
+
+    def write_numpy(
+        self, path: str | os.PathLike[str], *, column: str, **options: Unpack[WriteFileOptions]
+    ) -> None:
+        """Write a column as `.npy` files into a directory: all of them, or none.
+
+        Args:
+            path: The directory, or a URI.
+            column: Which.
+            **options: See `WriteFileOptions`.
+
+        Raises:
+            FileExistsError: if the mode does not allow what is there.
+            KeyError: if there is no such column.
+            ValueError: if its values are no numbers, or have several shapes.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(2).write_numpy("numbers", column="id")
+            >>> ray.data.read_numpy("numbers").take_all()
+            [{'data': 0}, {'data': 1}]
+        """
+        from heliostat.data.datasource.numpy import NumpyDatasink  # noqa: PLC0415 - see above
+
+        _known("write_numpy", options)
+        self._write(NumpyDatasink(path, column, **_file(options)), options)
+
+    def write_images(
+        self,
+        path: str | os.PathLike[str],
+        column: str,
+        file_format: str = "png",
+        **options: Unpack[WriteFileOptions],
+    ) -> None:
+        """Write a column of arrays as pictures, a file each: all of them, or none.
+
+        Args:
+            path: The directory, or a URI.
+            column: Which.
+            file_format: Of Pillow, such as `"png"` or `"jpeg"`.
+            **options: See `WriteFileOptions`.
+
+        Raises:
+            FileExistsError: if the mode does not allow what is there.
+            KeyError: if there is no such column.
+            ValueError: if a value is no picture, or the format is unknown.
+
+        Example:
+            >>> import heliostat as ray
+            >>> import numpy as np
+            >>> ray.data.from_numpy(np.zeros((2, 4, 4), np.uint8)).write_images("black", "data")
+            >>> ray.data.read_images("black").count()
+            2
+        """
+        from heliostat.data.datasource.images import ImageDatasink  # noqa: PLC0415 - see above
+
+        _known("write_images", options)
+        self._write(ImageDatasink(path, column, file_format, **_file(options)), options)
+
+    def write_datasink(
+        self,
+        datasink: Datasink[Any],
+        *,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Write to a sink of your own.
+
+        Args:
+            datasink: An instance of a subclass of `Datasink`.
+            ray_remote_args: Options of the tasks that write.
+            concurrency: How many parts at once.
+
+        Raises:
+            TypeError: if it is no Datasink.
+            Exception: what the sink raises, after its `on_write_failed` was called.
+
+        Example:
+            >>> import heliostat as ray
+            >>> class Show(ray.data.Datasink):
+            ...     def write(self, blocks, ctx):
+            ...         return [block.num_rows for block in blocks]
+            ...
+            ...     def on_write_complete(self, write_result):
+            ...         print(write_result.num_rows)
+            >>> ray.data.range(3).write_datasink(Show())
+            3
+        """
+        if not isinstance(datasink, Datasink):
+            raise TypeError(f"datasink must be a Datasink, got {type(datasink).__name__}")
+        self._write(datasink, {"ray_remote_args": ray_remote_args, "concurrency": concurrency})
+
+    def _write(self, sink: Datasink[Any], options: Mapping[str, Any]) -> None:
+        schema: pa.Schema | None = schema_of(self._plan)
+        asked = WriteOptions(
+            concurrency=options.get("concurrency"),
+            remote=options.get("ray_remote_args"),
+            min_rows=(
+                options.get("min_rows_per_file")
+                or options.get("num_rows_per_file")
+                or sink.min_rows_per_write
+            ),
+            max_rows=options.get("max_rows_per_file"),
+            min_bytes=options.get("min_bytes_per_file") or sink.min_bytes_per_write,
+        )
+        run_write(self._bundles(), schema, sink, asked)
+
+
+_NAMES = tuple(WriteFileOptions.__annotations__)
+
+
+def _file(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sink takes of the options, by the names it has for them."""
+    names = {
+        "filesystem": "filesystem",
+        "try_create_dir": "try_create_dir",
+        "arrow_open_stream_args": "open_stream_args",
+        "filename_provider": "filename_provider",
+        "mode": "mode",
+    }
+    return {names[name]: value for name, value in options.items() if name in names}
+
+
+def _split(
+    verb: str, options: Mapping[str, Any], *not_offered: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of every writer, and what goes to the library that writes."""
+    for name in not_offered:
+        if options.get(name) is not None:
+            raise NotImplementedError(f"{verb}({name}=...) is not offered; leave it out")
+    common = {name: value for name, value in options.items() if name in _NAMES}
+    own = {name: value for name, value in options.items() if name not in (*_NAMES, *not_offered)}
+    return common, own
+
+
+def _known(verb: str, options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name not in _NAMES:
+            raise TypeError(
+                f"{verb}() got an unexpected argument {name!r}; "
+                f"besides its own it takes {sorted(_NAMES)}"
+            )
