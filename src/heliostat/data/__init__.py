@@ -7,6 +7,7 @@ runs it; a task runs a chain of steps (`_stage`) over blocks (`block`).
 """
 
 from heliostat.data._commit import SaveMode
+from heliostat.data._sql import sql
 from heliostat.data.block import Block
 from heliostat.data.compute import ActorPoolStrategy, TaskPoolStrategy
 from heliostat.data.context import DataContext
@@ -68,4 +69,5 @@ __all__ = [
     "read_numpy",
     "read_parquet",
     "read_text",
+    "sql",
 ]

@@ -35,8 +35,6 @@ from heliostat.data.datatype import arrow_type
 DOWNLOADS_AT_ONCE = 16
 
 Functions = Mapping[Udf, Callable[..., Any]]
-# Where the number of the block's first row must be known.
-POSITIONAL = (RowNumber, Random)
 
 
 def evaluate(
@@ -276,13 +274,16 @@ def _uniform(seed: int | None, first: int, rows: int) -> Any:
 # -- many at once, and types ------------------------------------------------------------------
 
 
-def filtered(table: pa.Table, predicate: Expr, functions: Functions | None = None) -> pa.Table:
+def filtered(
+    table: pa.Table, predicate: Expr, functions: Functions | None = None, first: int = 0
+) -> pa.Table:
     """The rows for which it is true; null is not.
 
     Args:
         table: The rows.
         predicate: What must be true.
         functions: What users' classes were built into.
+        first: The number of the first row.
 
     Returns:
         A block.
@@ -290,7 +291,7 @@ def filtered(table: pa.Table, predicate: Expr, functions: Functions | None = Non
     Raises:
         TypeError: if it is not a boolean.
     """
-    mask = evaluate(predicate, table, functions)
+    mask = evaluate(predicate, table, functions, first)
     _require_boolean(predicate, mask.type)
     return table.filter(mask)
 
@@ -402,9 +403,12 @@ def is_positional(expr: Expr) -> bool:
         expr: The expression.
 
     Returns:
-        True for `monotonically_increasing_id` and `random`.
+        True for `monotonically_increasing_id` and `random` with a seed.
     """
-    return any(isinstance(one, POSITIONAL) for one in walk(expr))
+    return any(
+        isinstance(one, RowNumber) or (isinstance(one, Random) and one.seed is not None)
+        for one in walk(expr)
+    )
 
 
 def build_udfs(exprs: Iterable[Expr]) -> dict[Udf, Callable[..., Any]]:

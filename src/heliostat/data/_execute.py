@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
@@ -31,9 +31,10 @@ from heliostat.data._messages import (
     TaskFailed,
     Wanted,
 )
-from heliostat.data._optimize import Item, Stage, compile_stages, optimize
+from heliostat.data._native.engine import Segment
+from heliostat.data._optimize import Item, Native, Stage, compile_stages, optimize
 from heliostat.data._pipeline import Pipeline, StageState
-from heliostat.data._plan import Actors, Blocks, Here, Plan, Step, Tasks
+from heliostat.data._plan import Actors, Blocks, Here, Plan, Step, Tasks, schema_of
 from heliostat.data._stage import StageResult, build_functions, run_stage
 from heliostat.data._stats import StageStats, Stats
 from heliostat.data.block import Bundle, Position
@@ -106,6 +107,8 @@ class Execution:
         self._failure: BaseException | None = None
         self._finished = False
         self._said = False
+        self._counted: Counter[int] = Counter()
+        self._streams: dict[int, Generator[pa.Table]] = {}
 
     def run(self) -> Generator[Bundle]:
         """Run the plan.
@@ -220,13 +223,49 @@ class Execution:
             heliostat.kill(handle)
 
     def _run_here(self, command: Launch) -> Event:
+        stage = self.stages[command.stage]
+        if stage.streams:
+            return self._pull(command)
         parts, tables = pack_here(command.items)
-        steps = self.stages[command.stage].steps
+        steps = stage.steps
         try:
-            result = run_stage(steps, {}, parts, tables, share=False)
+            first = self._counted[command.stage]
+            if stage.counts:
+                self._counted[command.stage] += sum(item.rows for item in command.items)
+            result = run_stage(steps, {}, parts, tables, share=False, first=first)
         except Exception as error:  # noqa: BLE001 - goes to the consumer through Fail
             return TaskFailed(command.stage, command.task, command.attempt, error, False)
         return BlockReady(command.stage, command.task, command.attempt, *result)
+
+    def _pull(self, command: Launch) -> Event:
+        """The next block of a native part; started at the first."""
+        (part,) = command.items
+        assert isinstance(part, Native)
+        started = time.perf_counter()
+        try:
+            if command.stage not in self._streams:
+                self._streams[command.stage] = Segment(part.plan, self._below).blocks()
+            block = next(self._streams[command.stage], None)
+        except Exception as error:  # noqa: BLE001 - goes to the consumer through Fail
+            return TaskFailed(command.stage, command.task, command.attempt, error, False)
+        made = () if block is None else (Bundle.of(block),)
+        busy = time.perf_counter() - started
+        more = block is not None
+        return BlockReady(command.stage, command.task, command.attempt, made, busy, more)
+
+    def _below(self, plan: Plan) -> tuple[Generator[Bundle], pa.Schema | None]:
+        """What a native part takes in: a run of its own, and the schema if there are no rows."""
+        execution = Execution(plan, self._context)
+        bundles = execution.run()
+        first = next(bundles, None)
+        if first is None:
+            return bundles, execution.schema or schema_of(plan)
+
+        def all_of_them() -> Generator[Bundle]:
+            yield first
+            yield from bundles
+
+        return all_of_them(), first.schema
 
     def _cancel(self, command: Cancel) -> None:
         wanted = Flying(command.stage, command.task, command.attempt, None)
@@ -319,6 +358,8 @@ class Execution:
             if flying.actor is None:
                 heliostat.cancel(ref)
         self._pending.clear()
+        for stream in self._streams.values():
+            stream.close()
         for key in list(self._actors):
             self._stop_actor(key)
 
@@ -335,6 +376,7 @@ def pack(items: Sequence[Item]) -> tuple[list[Part | Position], list[Any]]:
                 tables.append(item.cell.share())
             parts.append(Position(cells[id(item.cell)], item.start, item.rows))
         else:
+            assert not isinstance(item, Native)
             parts.append(item)
     return parts, tables
 
@@ -348,6 +390,7 @@ def pack_here(items: Sequence[Item]) -> tuple[list[Part | Position], list[pa.Tab
             parts.append(Position(len(tables), 0, item.rows))
             tables.append(item.table())
         else:
+            assert not isinstance(item, Native)
             parts.append(item)
     return parts, tables
 

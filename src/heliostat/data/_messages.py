@@ -17,13 +17,14 @@ class Wanted(NamedTuple):
 
 
 class BlockReady(NamedTuple):
-    """A task finished and these are its blocks."""
+    """A task finished and these are its blocks. A stream has `more`: the same input is run again."""
 
     stage: int
     task: int
     attempt: int
     bundles: tuple[Bundle, ...]
     busy_s: float = 0.0
+    more: bool = False
 
 
 class TaskFailed(NamedTuple):

@@ -11,7 +11,9 @@ from typing import TypeAlias
 
 from heliostat.data._evaluate import is_positional
 from heliostat.data._expr import Unnest, columns_of
+from heliostat.data._native.engine import is_native
 from heliostat.data._plan import (
+    GATHERING,
     ROW_FOR_ROW,
     UDF_STEPS,
     Apply,
@@ -24,6 +26,7 @@ from heliostat.data._plan import (
     Place,
     Plan,
     Read,
+    Relate,
     Rename,
     Select,
     Shuffle,
@@ -39,12 +42,24 @@ from heliostat.data._plan import (
 from heliostat.data.block import Bundle
 from heliostat.data.datasource.source import Part
 
-Item: TypeAlias = Part | Bundle
+
+@dataclass(frozen=True)
+class Native:
+    """A part of a plan that the native engine runs as one query; gives a block at a time."""
+
+    plan: Plan
+    rows: int = 0
+    size_bytes: int = 0
+
+
+Item: TypeAlias = Part | Bundle | Native
 
 # A stage of user code gets at least this many tasks where there are rows enough: what is done
 # with each row may be slow. A constant, not the number of CPUs, so that batches do not depend on
 # the machine.
 PIECES = 16
+# How many blocks a query may give is not known; a few pieces of each are a middle way.
+STREAMED_BLOCKS = 4
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,8 @@ class Stage:
         batch_rows: Cut only at multiples of this.
         limit: How many rows it gives at most, all tasks together.
         gather: It takes all blocks at once.
+        counts: It must know how many rows came before.
+        streams: Its only input gives a block at a time, as long as there are any.
         row_for_row: Each row it takes becomes one row.
     """
 
@@ -73,6 +90,8 @@ class Stage:
     batch_rows: int | None = None
     limit: int | None = None
     gather: bool = False
+    streams: bool = False
+    counts: bool = False
 
     @property
     def row_for_row(self) -> bool:
@@ -95,6 +114,8 @@ def optimize(plan: Plan) -> Plan:
     match plan:
         case Union(inputs):
             plan = Union(tuple(optimize(one) for one in inputs))
+        case Relate(inputs, query):
+            plan = Relate(tuple(optimize(one) for one in inputs), query)
         case Apply(below, step):
             plan = Apply(optimize(below), step)
     for rule in RULES:
@@ -261,6 +282,10 @@ def compile_stages(plan: Plan, target_bytes: int, *, fuse: bool = True) -> tuple
 
 def _add(plan: Plan, stages: list[Stage], target_bytes: int, fuse: bool) -> int:
     """Append the stages of a plan; the index of the one that gives its blocks."""
+    if is_native(plan):
+        part = Native(plan)
+        stages.append(Stage(" -> ".join(_names(plan)), Here(), source=(part,), streams=True))
+        return len(stages) - 1
     match plan:
         case Read(source, said):
             tasks = tuple(source.read_tasks(target_bytes))
@@ -275,6 +300,21 @@ def _add(plan: Plan, stages: list[Stage], target_bytes: int, fuse: bool) -> int:
             below_index = _add(below_plan, stages, target_bytes, fuse)
             _apply(step, below_index, stages, fuse)
     return len(stages) - 1
+
+
+def _names(plan: Plan) -> list[str]:
+    """The parts of a native plan, in the order in which they work."""
+    match plan:
+        case Read(source):
+            return [source.describe()]
+        case Apply(below, step):
+            return [*_names(below), step_name(step)]
+        case Relate((below,), query):
+            return [*_names(below), query.name]
+        case Relate(inputs, query):
+            sides = [" -> ".join(_names(one)) for one in inputs]
+            return [f"({' | '.join(side for side in sides if side)})", query.name]
+    return []
 
 
 def _apply(step: Step, below: int, stages: list[Stage], fuse: bool) -> None:
@@ -304,14 +344,17 @@ def _apply(step: Step, below: int, stages: list[Stage], fuse: bool) -> None:
             pieces=_pieces(_blocks_from(below, stages)) if udf else 1,
             batch_rows=step.batch_size if isinstance(step, MapBatches) else None,
             limit=step.rows if isinstance(step, Limit) else None,
-            gather=_takes_all(step),
+            gather=isinstance(step, GATHERING),
+            counts=_counts(step),
         )
     )
 
 
 def _fused_place(last: Stage, step: Step) -> Place | None:
     """Where `last` would run with the step added, or None if the two cannot be one stage."""
-    if last.limit is not None or last.inputs[1:] or _takes_all(step):
+    if last.limit is not None or last.inputs[1:] or last.streams or last.counts:
+        return None
+    if isinstance(step, GATHERING) or _counts(step):
         return None
     if not isinstance(step, UDF_STEPS):
         return last.place
@@ -325,11 +368,14 @@ def _fused_place(last: Stage, step: Step) -> Place | None:
     return step.place if _may_move(last, step) else None
 
 
-def _takes_all(step: Step) -> bool:
-    """Whether one task must see all rows: to mix them, or to count them from the first on."""
-    if isinstance(step, Compute):
-        return any(is_positional(expr) for _, expr in step.pairs)
-    return isinstance(step, Shuffle)
+def _counts(step: Step) -> bool:
+    """Whether it must know how many rows came before."""
+    match step:
+        case Compute(pairs):
+            return any(is_positional(expr) for _, expr in pairs)
+        case Where(predicate):
+            return is_positional(predicate)
+    return False
 
 
 def _may_move(last: Stage, step: UdfStep) -> bool:
@@ -360,6 +406,8 @@ def _blocks_from(index: int, stages: list[Stage]) -> int:
     stage = stages[index]
     if stage.gather:
         return 1
+    if stage.streams:
+        return STREAMED_BLOCKS
     if stage.inputs:
         return sum(_blocks_from(one, stages) for one in stage.inputs) * stage.pieces
     return len(stage.source) * stage.pieces

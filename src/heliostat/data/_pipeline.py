@@ -30,7 +30,7 @@ from heliostat.data._messages import (
     Wanted,
 )
 from heliostat.data._optimize import Item, Stage
-from heliostat.data._plan import UDF_STEPS, Actors, Here, Tasks
+from heliostat.data._plan import UDF_STEPS, Actors, Here, MapBatches, Tasks
 from heliostat.data.block import Bundle
 
 # As Core's default for tasks: one try and three more after the worker died under it.
@@ -210,6 +210,8 @@ class Pipeline:
         state.bytes_in += task.size_bytes
         state.bytes_out += sum(bundle.size_bytes for bundle in event.bundles)
         state.made[event.task] = event.bundles
+        if event.more:
+            state.source.extendleft(task.items)
         self._tell(state, f"task {event.task} made {len(event.bundles)} blocks")
         while state.phase == "open" and state.next_out in state.made:
             bundles = state.made.pop(state.next_out)
@@ -476,7 +478,8 @@ class Pipeline:
     def _cut_rows(self, state: StageState, head: Bundle) -> int:
         """How many rows of this block a task takes."""
         stage = state.stage
-        if not any(isinstance(step, UDF_STEPS) for step in stage.steps):
+        first = next((step for step in stage.steps if isinstance(step, UDF_STEPS)), None)
+        if first is None or (isinstance(first, MapBatches) and first.whole):
             return max(1, head.rows)
         by_size = min(MAX_PIECES, head.size_bytes // FINE_BYTES)
         pieces = max(stage.pieces, by_size, -(-head.size_bytes // self._max_task_bytes), 1)

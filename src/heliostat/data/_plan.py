@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from heliostat.data._evaluate import check_predicate, computed_schema
 from heliostat.data._expr import Expr
+from heliostat.data._native.binding import query_schema
+from heliostat.data._native.queries import Query
 from heliostat.data.block import Bundle, require_columns
 from heliostat.data.datasource.source import Source
 
@@ -115,6 +117,37 @@ class Shuffle:
 
 
 @dataclass(frozen=True)
+class ShuffleBlocks:
+    """Bring whole blocks into a random order."""
+
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class Repartition:
+    """Cut all rows anew: into so many blocks, or blocks of so many rows, or by keys."""
+
+    blocks: int | None
+    rows: int | None = None
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SortRows:
+    """In the order of the keys, in memory; rows with equal keys stay in their order."""
+
+    keys: tuple[str, ...]
+    descending: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Cut rows that are in the order of the keys so that each group is in one block."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class MapBatches:
     """Call the function on batches; whatever it returns or yields follows in order."""
 
@@ -123,6 +156,8 @@ class MapBatches:
     batch_size: int | None
     batch_format: str
     writable: bool
+    # Blocks go in as they are, never cut or joined.
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,10 +186,13 @@ class Filter:
 
 UdfStep: TypeAlias = MapBatches | MapRows | FlatMap | Filter
 NativeStep: TypeAlias = Select | Drop | Rename | Where | Compute
-Step: TypeAlias = NativeStep | UdfStep | Limit | Shuffle
+GatheringStep: TypeAlias = Shuffle | ShuffleBlocks | Repartition | SortRows | Groups
+Step: TypeAlias = NativeStep | UdfStep | Limit | GatheringStep
 
 UDF_STEPS = (MapBatches, MapRows, FlatMap, Filter)
 NATIVE_STEPS = (Select, Drop, Rename, Where, Compute)
+# One task takes all blocks at once.
+GATHERING = (Shuffle, ShuffleBlocks, Repartition, SortRows, Groups)
 # One row in, one row out, in the same order: a limit may go below these.
 ROW_FOR_ROW = (Select, Drop, Rename, Compute, MapRows)
 
@@ -193,7 +231,15 @@ class Union:
     inputs: tuple["Plan", ...]
 
 
-Plan: TypeAlias = Read | Blocks | Apply | Union
+@dataclass(frozen=True)
+class Relate:
+    """A relational verb over plans: what the native engine runs as one query."""
+
+    inputs: tuple["Plan", ...]
+    query: Query
+
+
+Plan: TypeAlias = Read | Blocks | Apply | Union | Relate
 
 
 def step_name(step: Step) -> str:
@@ -207,6 +253,8 @@ def step_name(step: Step) -> str:
     if isinstance(step, Select | Drop):
         few = len(step.columns) <= 3
         return f"{kind}({', '.join(step.columns) if few else f'{len(step.columns)} columns'})"
+    if isinstance(step, SortRows):
+        return f"Sort({', '.join(step.keys)})"
     if isinstance(step, Where):
         return f"Filter({step.predicate!r})"
     if isinstance(step, Compute):
@@ -250,6 +298,10 @@ def schema_of(plan: Plan) -> pa.Schema | None:
             return schema
         case Union(inputs):
             return _union_schema([schema_of(one) for one in inputs])
+        case Relate(inputs, query):
+            schemas = [schema_of(one) for one in inputs]
+            known = [one for one in schemas if one is not None]
+            return query_schema(query, known) if len(known) == len(schemas) else None
         case Apply(below, step) if not isinstance(step, UDF_STEPS):
             schema = schema_of(below)
             return None if schema is None else native_schema(schema, step)
@@ -274,6 +326,8 @@ def native_schema(schema: pa.Schema, step: Step) -> pa.Schema:
             check_predicate(schema, predicate)
         case Compute(pairs):
             return computed_schema(schema, pairs)
+        case SortRows(keys) | Repartition(keys=keys):
+            require_columns(keys, schema.names, step_name(step))
     return schema
 
 
@@ -305,6 +359,8 @@ def count_of(plan: Plan) -> int | None:
             return None if count is None else min(rows, count)
         case Apply(below, step) if not isinstance(step, (*UDF_STEPS, Where)):
             return count_of(below)
+        case Relate((below,), query) if query.keeps_rows:
+            return count_of(below)
     return None
 
 
@@ -317,6 +373,10 @@ def render(plan: Plan, depth: int = 0) -> Iterator[str]:
         case Blocks(bundles):
             rows = sum(bundle.rows for bundle in bundles)
             yield f"{lead}Blocks(rows={rows}, blocks={len(bundles)})"
+        case Relate(inputs, query):
+            yield f"{lead}{query.name}"
+            for one in inputs:
+                yield from render(one, depth + 1)
         case Union(inputs):
             yield f"{lead}Union"
             for one in inputs:
@@ -330,7 +390,7 @@ def walk(plan: Plan) -> Iterator[Plan]:
     """Every plan in the tree, the outermost first."""
     yield plan
     match plan:
-        case Union(inputs):
+        case Union(inputs) | Relate(inputs):
             for one in inputs:
                 yield from walk(one)
         case Apply(below, _):

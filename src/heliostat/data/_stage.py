@@ -17,18 +17,23 @@ import heliostat
 from heliostat.data._batching import rebatch
 from heliostat.data._evaluate import computed, filtered
 from heliostat.data._expr import Expr
+from heliostat.data._gather import rearranged
 from heliostat.data._plan import (
     UDF_STEPS,
     Compute,
     Drop,
     Filter,
     FlatMap,
+    Groups,
     Limit,
     MapBatches,
     MapRows,
     Rename,
+    Repartition,
     Select,
     Shuffle,
+    ShuffleBlocks,
+    SortRows,
     Step,
     Udf,
     UdfStep,
@@ -104,6 +109,7 @@ def run_stage(
     tables: Sequence[pa.Table],
     *,
     share: bool,
+    first: int = 0,
 ) -> StageResult:
     """Run the chain over these parts, and give what it makes as bundles.
 
@@ -113,12 +119,13 @@ def run_stage(
         parts: Reads to make, or rows of the given tables.
         tables: The blocks that the parts point into.
         share: Put large blocks into the object store, because the caller is another process.
+        first: The number of the first row, where a step asks for it.
 
     Returns:
         The new bundles, in order; one without rows if there are none, for its schema.
     """
     started = time.perf_counter()
-    blocks = run_steps(steps, functions, _inputs(parts, tables))
+    blocks = run_steps(steps, functions, _inputs(parts, tables), first)
     bundles: list[Bundle] = []
     empty: pa.Table | None = None
     try:
@@ -158,7 +165,7 @@ def _inputs(parts: Sequence[Part | Position], tables: Sequence[pa.Table]) -> Ite
 
 
 def run_steps(
-    steps: Sequence[Step], functions: Functions, blocks: Iterator[pa.Table]
+    steps: Sequence[Step], functions: Functions, blocks: Iterator[pa.Table], first: int = 0
 ) -> Iterator[pa.Table]:
     """The chain as one lazy iterator: a limit at its end stops the work at its beginning."""
     for number, step in enumerate(steps):
@@ -170,9 +177,11 @@ def run_steps(
             case Select() | Drop() | Rename():
                 blocks = _native(blocks, step)
             case Where(predicate):
-                blocks = (filtered(block, predicate) for block in blocks)
+                blocks = _where(blocks, predicate, first)
             case Compute(pairs):
-                blocks = _compute(blocks, pairs)
+                blocks = _compute(blocks, pairs, first)
+            case ShuffleBlocks() | Repartition() | SortRows() | Groups():
+                blocks = rearranged(list(blocks), step)
             case _:
                 blocks = _user(blocks, step, functions[number])
     return blocks
@@ -201,8 +210,15 @@ def _native(blocks: Iterable[pa.Table], step: Select | Drop | Rename) -> Iterato
         yield block.rename_columns(names) if isinstance(step, Rename) else block.select(names)
 
 
-def _compute(blocks: Iterable[pa.Table], pairs: Sequence[tuple[str, Expr]]) -> Iterator[pa.Table]:
-    first = 0
+def _where(blocks: Iterable[pa.Table], predicate: Expr, first: int) -> Iterator[pa.Table]:
+    for block in blocks:
+        yield filtered(block, predicate, first=first)
+        first += block.num_rows
+
+
+def _compute(
+    blocks: Iterable[pa.Table], pairs: Sequence[tuple[str, Expr]], first: int
+) -> Iterator[pa.Table]:
     for block in blocks:
         yield computed(block, pairs, first=first)
         first += block.num_rows

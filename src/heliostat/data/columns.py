@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from heliostat.data._evaluate import build_udfs, computed, filtered, is_positional, needs_worker
+from heliostat.data._evaluate import build_udfs, computed, filtered, needs_worker
 from heliostat.data._expr import Expr, Star, Udf, Unnest, walk
 from heliostat.data._plan import (
     Actors,
@@ -147,11 +147,6 @@ class Columns:
         predicate = parse(expr) if isinstance(expr, str) else expr
         if not isinstance(predicate, Expr):
             raise TypeError(f"filter(expr=...) needs an expression or a text, got {expr!r}")
-        if is_positional(predicate):
-            raise ValueError(
-                f"filter cannot depend on where a row is: {predicate!r}; compute it with "
-                "with_column first"
-            )
         where = self._derive(Apply(self._plan, Where(predicate)))
         if not needs_worker(predicate):
             return where

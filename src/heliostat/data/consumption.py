@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from heliostat.data._plan import Apply, Blocks, Limit, Plan, Shuffle, count_of
+from heliostat.data._native.engine import is_native
+from heliostat.data._native.queries import Aggregate
+from heliostat.data._optimize import optimize
+from heliostat.data._plan import Apply, Blocks, Limit, Plan, Relate, Shuffle, count_of
+from heliostat.data.aggregate import Count
 from heliostat.data.block import (
     Bundle,
     Row,
@@ -134,7 +138,13 @@ class Consumption:
             100
         """
         count = count_of(self._plan)
-        return sum(bundle.rows for bundle in self._bundles()) if count is None else count
+        if count is not None:
+            return count
+        best = optimize(self._plan)
+        if is_native(best):
+            counted = Relate((best,), Aggregate((), (Count(),)))
+            return int(next(self._rows(counted))["count()"])
+        return sum(bundle.rows for bundle in self._bundles())
 
     # -- iteration
 

@@ -1,6 +1,6 @@
 """The lazy verbs: each adds one step to the plan and gives a new Dataset; nothing runs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heliostat.data._expr import Expr
@@ -11,12 +11,17 @@ from heliostat.data._plan import (
     Limit,
     MapBatches,
     MapRows,
+    Repartition,
     Shuffle,
+    ShuffleBlocks,
+    SortRows,
     Union,
+    Where,
 )
 from heliostat.data.block import check_batch_format, to_arrow
-from heliostat.data.columns import Columns, no_options
+from heliostat.data.columns import Columns, names_of, no_options
 from heliostat.data.compute import Concurrency, parse_udf
+from heliostat.data.expressions import random
 
 if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
@@ -372,14 +377,11 @@ class Transforms(Columns):
 
         Args:
             seed: The same seed gives the same order, however many workers there are.
-            num_blocks: Not offered.
+            num_blocks: Into how many blocks to cut the result.
             **options: Ray's scheduling options; not needed, since nothing is scheduled for it.
 
         Returns:
             A new Dataset.
-
-        Raises:
-            NotImplementedError: if `num_blocks` is given.
 
         Example:
             >>> import heliostat as ray
@@ -388,11 +390,98 @@ class Transforms(Columns):
             True
         """
         no_options("random_shuffle", options)
-        if num_blocks is not None:
-            raise NotImplementedError(
-                f"random_shuffle(num_blocks={num_blocks}) is not offered; leave it out"
-            )
-        return self._derive(Apply(self._plan, Shuffle(seed)))
+        shuffled = self._derive(Apply(self._plan, Shuffle(seed)))
+        return shuffled if num_blocks is None else shuffled.repartition(num_blocks)
+
+    def randomize_block_order(self, *, seed: int | None = None) -> "Dataset":
+        """Bring the blocks into a random order; the rows of each stay together.
+
+        Args:
+            seed: The same seed gives the same order.
+
+        Returns:
+            A new Dataset.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ds = ray.data.range(4, override_num_blocks=4).randomize_block_order(seed=1)
+            >>> sorted(row["id"] for row in ds.take_all())
+            [0, 1, 2, 3]
+        """
+        return self._derive(Apply(self._plan, ShuffleBlocks(seed)))
+
+    def random_sample(self, fraction: float, *, seed: int | None = None) -> "Dataset":
+        """Keep each row with the same chance.
+
+        Args:
+            fraction: The chance, from 0 to 1.
+            seed: The same seed keeps the same rows, however they are cut into blocks.
+
+        Returns:
+            A new Dataset, of about that share of the rows, in their order.
+
+        Raises:
+            ValueError: if the fraction is not from 0 to 1.
+
+        Example:
+            >>> import heliostat as ray
+            >>> 400 < ray.data.range(1000).random_sample(0.5, seed=1).count() < 600
+            True
+        """
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"fraction must be from 0 to 1, got {fraction!r}")
+        return self._derive(Apply(self._plan, Where(random(seed=seed) < float(fraction))))
+
+    def repartition(
+        self,
+        num_blocks: int | None = None,
+        target_num_rows_per_block: int | None = None,
+        *,
+        strict: bool = False,
+        shuffle: bool = False,
+        keys: Sequence[str] | None = None,
+        sort: bool = False,
+    ) -> "Dataset":
+        """Cut the rows into blocks anew. Their order stays, unless `shuffle` or `keys` is given.
+
+        Args:
+            num_blocks: How many blocks; or
+            target_num_rows_per_block: how many rows in each, the last one excepted.
+            strict: Blocks always have exactly that many rows.
+            shuffle: Bring the rows into a random order, too.
+            keys: Put rows with equal keys into one block.
+            sort: Sort each block by the keys.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            KeyError: if a key does not exist.
+            ValueError: if not exactly one of the first two is given, or options contradict.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(10).repartition(3).materialize().num_blocks()
+            3
+        """
+        del strict
+        if (num_blocks is None) == (target_num_rows_per_block is None):
+            raise ValueError("give exactly one of num_blocks and target_num_rows_per_block")
+        for name, value in (
+            ("num_blocks", num_blocks),
+            ("target_num_rows_per_block", target_num_rows_per_block),
+        ):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be >= 1, got {value}")
+        if target_num_rows_per_block is not None and (shuffle or keys):
+            raise ValueError("target_num_rows_per_block goes with neither shuffle nor keys")
+        if sort and not keys:
+            raise ValueError("sort=True sorts by the keys; give keys")
+        by = names_of(keys, "repartition") if keys else ()
+        plan = Apply(self._plan, Shuffle(None)) if shuffle else self._plan
+        if sort:
+            plan = Apply(plan, SortRows(by, (False,) * len(by)))
+        return self._derive(Apply(plan, Repartition(num_blocks, target_num_rows_per_block, by)))
 
 
 def _batch_size(batch_size: int | str | None) -> int | None:

@@ -1,0 +1,171 @@
+"""What a query gives, asked without running it: DuckDB binds it over tables without rows.
+
+DuckDB is loaded here and nowhere else, when the first relational verb needs it.
+"""
+
+import contextlib
+import functools
+import glob
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from heliostat.data._native.queries import Query
+from heliostat.data._native.relation import Relation, clash
+from heliostat.data._native.types import plain, storage_schema
+
+MEMORY_SHARE = 0.25
+
+
+@functools.cache
+def database(pid: int) -> Any:
+    """The one DuckDB of this process, in memory; what does not fit goes to a folder of its own.
+
+    Args:
+        pid: Of this process: a fork gets a database of its own.
+
+    Returns:
+        A connection, to take cursors from.
+
+    Raises:
+        ImportError: if DuckDB is not installed.
+    """
+    try:
+        import duckdb  # noqa: PLC0415 - optional, and it takes longer than all else here
+    except ImportError as error:
+        raise ImportError(
+            "sort, join, groupby and other relational verbs need DuckDB: "
+            "pip install 'heliostat[data]'"
+        ) from error
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    folder = os.path.join(tempfile.gettempdir(), f"heliostat-{os.getuid()}-{pid}-duckdb")
+    _remove_stale_folders()
+    connection = duckdb.connect(":memory:")
+    for name, value in (
+        ("TimeZone", "UTC"),
+        ("temp_directory", folder),
+        ("memory_limit", f"{int(total * MEMORY_SHARE) >> 20}MiB"),
+        ("threads", str(len(os.sched_getaffinity(0)))),
+        # Dividing by zero gives what it gives in Arrow and numpy, not null.
+        ("ieee_floating_point_ops", "true"),
+        ("autoinstall_known_extensions", "false"),
+        ("enable_progress_bar", "false"),
+    ):
+        connection.execute(f"SET {name} = '{value}'")
+    return connection
+
+
+def _remove_stale_folders() -> None:
+    """What a process that was killed has left."""
+    pattern = os.path.join(tempfile.gettempdir(), f"heliostat-{os.getuid()}-*-duckdb")
+    for folder in glob.glob(pattern):
+        owner = folder.split("-")[-2]
+        if os.path.exists(f"/proc/{owner}"):
+            continue
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
+
+
+@contextlib.contextmanager
+def cursor() -> Iterator[Any]:
+    """A cursor of the database of this process, closed at the end.
+
+    Yields:
+        It.
+    """
+    made = database(os.getpid()).cursor()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def bind(query: Query, inputs: Sequence[Relation], tables: dict[str, pa.Schema]) -> Relation:
+    """A query over its inputs, with the schema it gives.
+
+    Args:
+        query: The verb.
+        inputs: What it is over.
+        tables: The tables that the inputs name, for DuckDB to look at.
+
+    Returns:
+        The relation.
+
+    Raises:
+        KeyError: if a column is not there.
+        ValueError: if DuckDB cannot make sense of it.
+    """
+    for one in inputs:
+        if clash(one.names):
+            raise ValueError(
+                f"{query.name}: two columns differ only in case, which the native engine cannot "
+                f"tell apart: {one.names}; rename one"
+            )
+    written = query.write(inputs)
+    columns = written.columns
+    known = [(name, kind) for name, kind in columns or () if kind is not None]
+    if columns is not None and len(known) == len(columns):
+        return Relation(written.sql, pa.schema(known))
+    asked = _ask(written.sql, tables, query.name)
+    if columns is None:
+        return Relation(written.sql, pa.schema([(f.name, plain(f.type)) for f in asked]))
+    fields = [
+        (name, plain(found.type) if kind is None else kind)
+        for (name, kind), found in zip(columns, asked, strict=True)
+    ]
+    return Relation(written.sql, pa.schema(fields))
+
+
+def _ask(sql: str, tables: dict[str, pa.Schema], name: str) -> pa.Schema:
+    with cursor() as duck:
+        for table, schema in tables.items():
+            stored = storage_schema(schema)
+            duck.register(table, pa.table([pa.array([], f.type) for f in stored], schema=stored))
+        try:
+            empty = duck.sql(f"SELECT * FROM ({sql}) AS _ LIMIT 0").to_arrow_table()
+        except Exception as error:
+            raise refused(error, name) from error
+    found: pa.Schema = empty.schema
+    return found
+
+
+def refused(error: Exception, name: str) -> Exception:
+    """DuckDB's error as one of ours, or the error itself if it is of something else.
+
+    Args:
+        error: What was raised.
+        name: Of the query.
+
+    Returns:
+        An exception to raise.
+    """
+    if not type(error).__module__.endswith("duckdb"):
+        return error
+    kind = type(error).__name__
+    if kind in ("OutOfMemoryException", "IOException"):
+        return MemoryError(f"{name}: {error}") if kind[0] == "O" else OSError(f"{name}: {error}")
+    return ValueError(f"{name}: {error}")
+
+
+def query_schema(query: Query, schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The schema that a query gives over inputs of these schemas.
+
+    Args:
+        query: The verb.
+        schemas: Of its inputs.
+
+    Returns:
+        The schema.
+
+    Raises:
+        KeyError: if a column is not there.
+        ValueError: if it cannot be said of these inputs.
+    """
+    names = [f"in{number}" for number in range(len(schemas))]
+    inputs = [Relation(name, schema) for name, schema in zip(names, schemas, strict=True)]
+    return bind(query, inputs, dict(zip(names, schemas, strict=True))).schema

@@ -1,0 +1,251 @@
+"""Run the native part of a plan as one query, and stream its rows.
+
+Steps that say the same in SQL are written into the query with the verbs, so that DuckDB takes
+filters and columns down to the files. What is not native below it runs first, and comes in as a
+table if it is small, else as a stream.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from heliostat.data._evaluate import computed_schema
+from heliostat.data._native.binding import bind, cursor, refused
+from heliostat.data._native.expression import sql_of
+from heliostat.data._native.relation import Relation, clash, quote, quoted
+from heliostat.data._native.scan import scan_of
+from heliostat.data._native.types import from_storage, storage_type, to_storage
+from heliostat.data._plan import (
+    Apply,
+    Compute,
+    Drop,
+    Limit,
+    Plan,
+    Read,
+    Relate,
+    Rename,
+    Select,
+    Step,
+    Union,
+    Where,
+    native_schema,
+    rename,
+    schema_of,
+)
+from heliostat.data.block import Bundle, concat
+
+# An input up to this size is a table, which DuckDB scans with all threads; above it, a stream.
+TABLE_BYTES = 256 << 20
+ROWS_A_BLOCK = 122_880
+
+Run = Callable[[Plan], "tuple[Iterator[Bundle], pa.Schema | None]"]
+
+
+def is_native(plan: Plan) -> bool:
+    """Whether the native engine had better run the plan.
+
+    Args:
+        plan: An optimised plan.
+
+    Returns:
+        True if it is a relational verb or a filter of files, perhaps under steps that say the same
+        in SQL.
+    """
+    return _is_sql(plan) and _worthwhile(plan)
+
+
+def _worthwhile(plan: Plan) -> bool:
+    match plan:
+        case Relate() | Apply(_, Where()):
+            return True
+        case Apply(below, _):
+            return _worthwhile(below)
+        case Union(inputs):
+            return any(map(_worthwhile, inputs))
+    return False
+
+
+def _is_sql(plan: Plan) -> bool:
+    """Whether the whole plan, down to a query or to files, can be said in SQL."""
+    match plan:
+        case Relate():
+            return True
+        case Read(source, None):
+            return scan_of(source) is not None
+        case Union(inputs):
+            schemas = [schema_of(one) for one in inputs]
+            alike = all(one is not None and one == schemas[0] for one in schemas)
+            return alike and all(map(_is_sql, inputs))
+        case Apply(below, step):
+            return _is_sql(below) and _is_sql_step(step, schema_of(below))
+    return False
+
+
+def _is_sql_step(step: Step, schema: pa.Schema | None) -> bool:
+    if isinstance(step, Limit):
+        return True
+    if schema is None or clash(schema.names):
+        return False
+    match step:
+        case Select() | Drop():
+            return True
+        case Rename():
+            return not clash(rename(schema.names, step))
+        case Where(predicate):
+            return sql_of(predicate, schema) is not None
+        case Compute(pairs):
+            return all(name and sql_of(expr, schema) is not None for name, expr in pairs)
+    return False
+
+
+@dataclass
+class Segment:
+    """A native part of a plan, ready to be run.
+
+    Args:
+        plan: The part, from its top.
+        run: Runs a plan that is not native.
+    """
+
+    plan: Plan
+    run: Run
+    tables: dict[str, pa.Schema] = field(default_factory=dict)
+    inputs: dict[str, pa.Table | pa.RecordBatchReader] = field(default_factory=dict)
+    errors: list[BaseException] = field(default_factory=list)
+
+    def blocks(self) -> Generator[pa.Table]:
+        """Run it.
+
+        Yields:
+            Blocks, in order; one without rows if there are none.
+        """
+        relation = self._relation(self.plan)
+        empty = True
+        with cursor() as duck:
+            for name, source in self.inputs.items():
+                duck.register(name, source)
+            try:
+                for batch in duck.sql(relation.sql).to_arrow_reader(ROWS_A_BLOCK):
+                    empty = empty and not batch.num_rows
+                    if batch.num_rows:
+                        yield from_storage(batch, relation.schema)
+            except Exception as error:
+                if self.errors:
+                    raise self.errors[0] from None
+                raise refused(error, _name(self.plan)) from error
+        if empty:
+            yield relation.schema.empty_table()
+
+    # -- from plan to relation
+
+    def _relation(self, plan: Plan) -> Relation:
+        match plan:
+            case Relate(inputs, query):
+                return bind(query, [self._relation(one) for one in inputs], self.tables)
+            case _ if not _is_sql(plan):
+                return self._leaf(plan)
+            case Read(source):
+                scan = scan_of(source)
+                assert scan is not None
+                return scan
+            case Union(inputs):
+                relations = [self._relation(one) for one in inputs]
+                selects = [f"({one.select()})" for one in relations]
+                return Relation(" UNION ALL ".join(selects), relations[0].schema)
+            case Apply(below, step):
+                return _written(self._relation(below), step)
+        raise AssertionError(f"no relation of {plan!r}")
+
+    # -- what comes in from outside
+
+    def _leaf(self, plan: Plan) -> Relation:
+        name = f"in{len(self.tables)}"
+        self.tables[name] = pa.schema([])  # taken, also while the plan below is run
+        bundles, schema = self.run(plan)
+        source, schema = self._source(bundles, schema)
+        self.tables[name] = schema
+        self.inputs[name] = source
+        return Relation(name, schema)
+
+    def _source(
+        self, bundles: Iterator[Bundle], schema: pa.Schema | None
+    ) -> tuple[pa.Table | pa.RecordBatchReader, pa.Schema]:
+        tables: list[pa.Table] = []
+        size = 0
+        for bundle in bundles:
+            tables.append(bundle.table())
+            size += bundle.size_bytes
+            if size > TABLE_BYTES:
+                break
+        else:
+            whole = concat(tables) if tables else (schema or pa.schema([])).empty_table()
+            return to_storage(whole), whole.schema.remove_metadata()
+        first = concat(tables)
+        kinds = first.schema.remove_metadata()
+        stored = pa.schema([(one.name, storage_type(one.type)) for one in kinds])
+        return pa.RecordBatchReader.from_batches(
+            stored, self._batches(first, bundles, kinds)
+        ), kinds
+
+    def _batches(
+        self, first: pa.Table, rest: Iterator[Bundle], schema: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from to_storage(first).to_batches()
+            for bundle in rest:
+                table = bundle.table()
+                if not table.schema.equals(schema):
+                    table = _fitted(table, schema)
+                yield from to_storage(table).to_batches()
+        except BaseException as error:
+            # DuckDB would make text of it.
+            self.errors.append(error)
+            raise
+
+
+def _written(relation: Relation, step: Step) -> Relation:
+    """A step as SQL over a relation."""
+    schema = relation.schema
+    match step:
+        case Limit(rows):
+            return Relation(relation.select(rest=f"LIMIT {rows}"), schema)
+        case Where(predicate):
+            return Relation(relation.select(rest=f"WHERE {sql_of(predicate, schema)}"), schema)
+        case Select() | Drop():
+            after = native_schema(schema, step)
+            return Relation(relation.select(quoted(after.names)), after)
+        case Rename():
+            after = native_schema(schema, step)
+            pairs = zip(schema.names, after.names, strict=True)
+            listed = ", ".join(f"{quote(old)} AS {quote(new)}" for old, new in pairs)
+            return Relation(relation.select(listed), after)
+        case Compute(pairs):
+            made = {name: sql_of(expr, schema) for name, expr in pairs}
+            after = computed_schema(schema, pairs)
+            listed = ", ".join(
+                f"{made[name]} AS {quote(name)}" if name in made else quote(name)
+                for name in after.names
+            )
+            return Relation(relation.select(listed), after)
+    raise AssertionError(f"no SQL for {step!r}")
+
+
+def _name(plan: Plan) -> str:
+    match plan:
+        case Relate(_, query):
+            return query.name
+        case Apply(below, _):
+            return _name(below)
+    return "the query"
+
+
+def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A later block in the types of the first ones."""
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(
+            f"a block has columns {table.schema.names} of types {table.schema.types}, which do "
+            f"not fit those before it, {schema.names} of {schema.types}: {error}"
+        ) from error

@@ -1,0 +1,107 @@
+"""A relation: a SELECT and the columns it gives. Pure text; nothing here runs a query."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What a query can stand on.
+
+    Attributes:
+        sql: A SELECT, or the name of a table.
+        schema: Names and types as Heliostat gives them; DuckDB's own may be wider or plainer.
+    """
+
+    sql: str
+    schema: pa.Schema
+
+    def select(self, what: str = "*", rest: str = "") -> str:
+        """A SELECT over it.
+
+        Args:
+            what: The columns.
+            rest: What follows FROM.
+
+        Returns:
+            SQL.
+
+        Example:
+            >>> Relation("t", pa.schema([])).select("count(*)")
+            'SELECT count(*) FROM t'
+        """
+        source = self.sql if self.sql.replace("_", "").isalnum() else f"({self.sql}) AS _"
+        return f"SELECT {what} FROM {source} {rest}".strip()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its columns."""
+        return list(self.schema.names)
+
+
+def quote(name: str) -> str:
+    """A name as SQL writes it.
+
+    Args:
+        name: Any text.
+
+    Returns:
+        SQL.
+
+    Example:
+        >>> quote("a b")
+        '"a b"'
+    """
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def quoted(names: Sequence[str]) -> str:
+    """Names as a list of SQL.
+
+    Args:
+        names: Any.
+
+    Returns:
+        SQL.
+
+    Example:
+        >>> quoted(["a", "b"])
+        '"a", "b"'
+    """
+    return ", ".join(map(quote, names))
+
+
+def text(value: str) -> str:
+    """A text as SQL writes it.
+
+    Args:
+        value: Any text.
+
+    Returns:
+        SQL.
+
+    Example:
+        >>> text("it's")
+        "'it''s'"
+    """
+    escaped = value.replace("'", "''")
+    return f"'{escaped}'"
+
+
+def clash(names: Sequence[str]) -> bool:
+    """Whether two names differ only in case, which SQL takes for one name.
+
+    Args:
+        names: Of columns.
+
+    Returns:
+        True if so.
+
+    Example:
+        >>> clash(["a", "A"])
+        True
+    """
+    return len({name.lower() for name in names}) < len(names)

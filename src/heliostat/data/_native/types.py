@@ -1,0 +1,133 @@
+"""Types there and back: what DuckDB has no type for goes in as its storage and comes out as it was."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def storage_type(kind: pa.DataType) -> pa.DataType:
+    """The type as which DuckDB takes a column.
+
+    Args:
+        kind: Of a column.
+
+    Returns:
+        The same, or one that holds the same values.
+
+    Raises:
+        TypeError: if there is none.
+
+    Example:
+        >>> storage_type(pa.duration("s"))
+        DataType(int64)
+    """
+    if isinstance(kind, pa.BaseExtensionType):
+        return storage_type(kind.storage_type)
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_duration(kind):
+        return pa.int64()
+    if pa.types.is_dictionary(kind):
+        return storage_type(kind.value_type)
+    if pa.types.is_decimal256(kind):
+        if kind.precision > 38:
+            raise TypeError(f"columns of {kind} have more digits than the native engine's 38")
+        return pa.decimal128(kind.precision, kind.scale)
+    return kind
+
+
+def to_storage(table: pa.Table) -> pa.Table:
+    """A block as DuckDB takes it.
+
+    Args:
+        table: The block.
+
+    Returns:
+        The same rows.
+    """
+    for number, one in enumerate(table.schema):
+        kind = storage_type(one.type)
+        if kind != one.type:
+            column = _stored(table.column(number), kind)
+            table = table.set_column(number, pa.field(one.name, kind), column)
+    return table.replace_schema_metadata(None)
+
+
+def _stored(column: Any, kind: pa.DataType) -> Any:
+    if isinstance(column.type, pa.BaseExtensionType):
+        storage: Any = column.type.storage_type
+        column = pa.chunked_array([chunk.storage for chunk in column.chunks], storage)
+        return column if column.type == kind else _stored(column, kind)
+    return column.cast(kind)
+
+
+def storage_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema of `to_storage`.
+
+    Args:
+        schema: Of the block.
+
+    Returns:
+        A schema.
+    """
+    return pa.schema([pa.field(one.name, storage_type(one.type)) for one in schema])
+
+
+def from_storage(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    """What DuckDB gave, with the names and types that were promised.
+
+    Args:
+        batch: From DuckDB.
+        schema: What was promised.
+
+    Returns:
+        A block.
+    """
+    arrays = [
+        _restored(column, one.type) for column, one in zip(batch.columns, schema, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _restored(column: Any, kind: pa.DataType) -> Any:
+    if column.type == kind:
+        return column
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(kind, _restored(column, kind.storage_type))
+    if pa.types.is_null(kind):
+        return pa.nulls(len(column))
+    if pa.types.is_dictionary(kind):
+        return pc.dictionary_encode(column).cast(kind)
+    if pa.types.is_float16(kind):
+        values = column.to_numpy(zero_copy_only=False).astype(np.float16)
+        return pa.array(values, kind, mask=np.asarray(column.is_null()))
+    return column.cast(kind)
+
+
+def plain(kind: pa.DataType) -> pa.DataType:
+    """A type of DuckDB's as it is promised: integers for its 128 bits, `item` in lists.
+
+    Args:
+        kind: As DuckDB gives it.
+
+    Returns:
+        An Arrow type.
+
+    Example:
+        >>> plain(pa.decimal128(38, 0))
+        DataType(int64)
+    """
+    inner: Any = kind
+    if pa.types.is_list(kind):
+        return pa.list_(plain(inner.value_type))
+    if pa.types.is_fixed_size_list(kind):
+        sized: pa.DataType = pa.list_(plain(inner.value_type), inner.list_size)
+        return sized
+    if pa.types.is_struct(kind):
+        fields: list[Any] = [pa.field(one.name, plain(one.type)) for one in inner]
+        return pa.struct(fields)
+    # What SUM gives for integers; whole DECIMALs of full width are not told from it.
+    wide: pa.DataType = pa.decimal128(38, 0)
+    return pa.int64() if kind.equals(wide) else kind

@@ -1,0 +1,199 @@
+"""The verbs that give one value of all rows: sums, means, different values. They run the plan."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from heliostat.data._plan import Apply, Plan, Select
+from heliostat.data.aggregate import AggregateFn, AggregateFnV2, Max, Mean, Min, Std, Sum
+from heliostat.data.block import Bundle, Row
+from heliostat.data.grouped_data import GroupedData, On
+
+if TYPE_CHECKING:
+    from heliostat.data.dataset import Dataset
+
+
+class Reductions:
+    """The part of Dataset that makes one value of all rows."""
+
+    _plan: Plan
+
+    def _self(self) -> "Dataset":
+        raise NotImplementedError
+
+    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
+        raise NotImplementedError
+
+    def aggregate(self, *aggs: AggregateFn | AggregateFnV2[Any, Any]) -> Row:
+        """Aggregate all rows.
+
+        Args:
+            *aggs: What to compute; from `heliostat.data.aggregate`, or your own.
+
+        Returns:
+            A dict of values, by the names of the aggregates.
+
+        Raises:
+            KeyError: if a column does not exist.
+            TypeError: if something is no aggregate.
+            ValueError: if nothing is given.
+
+        Example:
+            >>> import heliostat as ray
+            >>> from heliostat.data.aggregate import Max, Mean
+            >>> ray.data.range(5).aggregate(Max("id"), Mean("id"))
+            {'max(id)': 4, 'mean(id)': 2.0}
+        """
+        rows = GroupedData(self._self(), ()).aggregate(*aggs).take_all()
+        if rows:
+            return rows[0]
+        # Only aggregates in Python give no row for no rows.
+        return {one.name: None for one in aggs}
+
+    def sum(self, on: On = None, ignore_nulls: bool = True) -> Any:
+        """The sum of a column, or of several.
+
+        Args:
+            on: A column, several, or None for all.
+            ignore_nulls: Leave nulls out; otherwise one makes the sum null.
+
+        Returns:
+            The sum, None if there are no values; a dict by `sum(column)` for several columns.
+
+        Raises:
+            KeyError: if a column does not exist.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(5).sum("id")
+            10
+        """
+        return self._of(Sum, on, ignore_nulls=ignore_nulls)
+
+    def min(self, on: On = None, ignore_nulls: bool = True) -> Any:
+        """The least value of a column, or of several.
+
+        Args:
+            on: A column, several, or None for all.
+            ignore_nulls: Leave nulls out; otherwise one makes it null.
+
+        Returns:
+            The value, None if there are none; a dict by `min(column)` for several columns.
+
+        Raises:
+            KeyError: if a column does not exist.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(5).min("id")
+            0
+        """
+        return self._of(Min, on, ignore_nulls=ignore_nulls)
+
+    def max(self, on: On = None, ignore_nulls: bool = True) -> Any:
+        """The greatest value of a column, or of several.
+
+        Args:
+            on: A column, several, or None for all.
+            ignore_nulls: Leave nulls out; otherwise one makes it null.
+
+        Returns:
+            The value, None if there are none; a dict by `max(column)` for several columns.
+
+        Raises:
+            KeyError: if a column does not exist.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(5).max("id")
+            4
+        """
+        return self._of(Max, on, ignore_nulls=ignore_nulls)
+
+    def mean(self, on: On = None, ignore_nulls: bool = True) -> Any:
+        """The mean of a column, or of several.
+
+        Args:
+            on: A column, several, or None for all.
+            ignore_nulls: Leave nulls out; otherwise one makes it null.
+
+        Returns:
+            The mean, None if there are no values; a dict by `mean(column)` for several columns.
+
+        Raises:
+            KeyError: if a column does not exist.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(5).mean("id")
+            2.0
+        """
+        return self._of(Mean, on, ignore_nulls=ignore_nulls)
+
+    def std(self, on: On = None, ddof: int = 1, ignore_nulls: bool = True) -> Any:
+        """The standard deviation of a column, or of several.
+
+        Args:
+            on: A column, several, or None for all.
+            ddof: What to take off the number of rows to divide by.
+            ignore_nulls: Leave nulls out; otherwise one makes it null.
+
+        Returns:
+            The deviation, None if there are no values; a dict by `std(column)` for several columns.
+
+        Raises:
+            KeyError: if a column does not exist.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(3).std("id")
+            1.0
+        """
+        return self._of(Std, on, ddof=ddof, ignore_nulls=ignore_nulls)
+
+    def _of(self, kind: Callable[..., Any], on: On, **options: Any) -> Any:
+        names: Sequence[str] = [on] if isinstance(on, str) else (on or self._self().columns() or [])
+        if not names:
+            return None
+        values = self.aggregate(*(kind(name, **options) for name in names))
+        return next(iter(values.values())) if len(values) == 1 else values
+
+    def unique(self, column: str, ignore_nulls: bool = False) -> list[Any]:
+        """The different values of a column, in the order in which they first occur.
+
+        Args:
+            column: Its name.
+            ignore_nulls: Leave null out.
+
+        Returns:
+            Values.
+
+        Raises:
+            KeyError: if it does not exist.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.from_items([2, 1, 2]).unique("item")
+            [2, 1]
+        """
+        plan = Apply(self._plan, Select((column,)))
+        self._self()._derive(plan)
+        found: list[Any] = []
+        for bundle in self._bundles(plan):
+            values = bundle.table().column(0)
+            try:
+                found.append(pc.unique(values))
+            except pa.ArrowNotImplementedError:
+                return self._unique_nested(plan)
+        different = pa.chunked_array(found).unique() if found else pa.array([])
+        return [one for one in different.to_pylist() if one is not None or not ignore_nulls]
+
+    def _unique_nested(self, plan: Plan) -> list[Any]:
+        """Of lists and structs, which Arrow does not compare."""
+        seen: dict[str, Any] = {}
+        for bundle in self._bundles(plan):
+            for value in bundle.table().column(0).to_pylist():
+                seen.setdefault(repr(value), value)
+        return list(seen.values())

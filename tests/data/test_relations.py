@@ -1,0 +1,275 @@
+import datetime
+import decimal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import heliostat as ray
+from heliostat.data.aggregate import Sum
+from heliostat.data.expressions import col
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+CHECK = settings(max_examples=40, deadline=None)
+KEYS = st.one_of(st.none(), st.integers(0, 5))
+ROWS = st.lists(
+    st.tuples(KEYS, st.one_of(st.none(), st.floats(width=32), st.just(1.0))), max_size=25
+)
+
+
+def dataset(rows, names=("k", "v"), blocks=1):
+    kinds = [pa.int64(), pa.float64()]
+    columns = list(zip(*rows, strict=True)) or [(), ()]
+    table = pa.table(
+        [pa.array(c, t) for c, t in zip(columns, kinds, strict=True)], names=list(names)
+    )
+    step = max(1, -(-len(rows) // blocks))
+    parts = [table.slice(start, step) for start in range(0, len(rows), step)] or [table]
+    return ray.data.from_arrow(parts)
+
+
+def plain(rows):
+    """Rows that can be compared: NaN is equal to NaN."""
+    return [tuple("nan" if one != one else one for one in row.values()) for row in rows]
+
+
+def python_sorted(rows, key, down):
+    def place(row):
+        value = row[key]
+        return (
+            (2, 0)
+            if value is None
+            else (1, 0)
+            if value != value
+            else (0, -value if down else value)
+        )
+
+    return sorted(rows, key=place)
+
+
+@CHECK
+@given(ROWS, st.booleans(), st.sampled_from(["k", "v"]), st.integers(1, 4))
+def test_a_sort_is_stable_and_puts_nan_then_null_last(rows, down, key, blocks):
+    ds = dataset(rows, blocks=blocks)
+    assert plain(ds.sort(key, descending=down).take_all()) == plain(
+        python_sorted(ds.take_all(), key, down)
+    )
+
+
+def test_a_sort_by_several_keys_lets_each_have_its_direction():
+    ds = ray.data.from_items([{"a": i % 3, "b": i} for i in range(9)])
+    got = ds.sort(["a", "b"], descending=[True, False]).take_all()
+    assert [(row["a"], row["b"]) for row in got] == [
+        (a, b) for a in (2, 1, 0) for b in (a, a + 3, a + 6)
+    ]
+    with pytest.raises(ValueError, match="2 keys but 1 directions"):
+        ds.sort(["a", "b"], descending=[True])
+    with pytest.raises(KeyError, match="no column named 'zz'"):
+        ds.sort("zz")
+
+
+HOW = {"inner": "inner", "left_outer": "left", "right_outer": "right", "full_outer": "outer"}
+
+
+@CHECK
+@given(ROWS, ROWS, st.sampled_from(list(HOW)))
+def test_outer_and_inner_joins_give_the_rows_of_pandas(left, right, kind):
+    ours = dataset(left).join(dataset(right, ("k", "w")), kind, 1, on=("k",)).take_all()
+    one = pd.DataFrame(left, columns=["k", "v"]).astype({"k": "Int64", "v": "object"})
+    two = pd.DataFrame(right, columns=["k", "w"]).astype({"k": "Int64", "w": "object"})
+    # Pandas joins null with null; SQL and Arrow do not.
+    there = one[one.k.notna()].merge(two[two.k.notna()], on="k", how=HOW[kind])
+    alone = [f for f, kinds in ((one, ("left_outer", "full_outer")), (two, ("right_outer", "full_outer")))
+             if kind in kinds]  # fmt: skip
+    theirs = pd.concat([there, *(f[f.k.isna()] for f in alone)]).astype("object")
+    theirs = theirs.reindex(columns=["k", "v", "w"]).where(theirs.notna(), None)
+    count = lambda rows: sorted(map(repr, rows))  # noqa: E731
+    clean = [
+        tuple(None if one != one else one for one in row) for row in theirs.itertuples(index=False)
+    ]
+    assert count(
+        tuple(None if one != one else one for one in row.values()) for row in ours
+    ) == count(clean)
+
+
+@CHECK
+@given(ROWS, ROWS)
+def test_semi_and_anti_joins_part_the_rows_in_two(left, right):
+    one, two = dataset(left), dataset(right, ("k", "w"))
+    keys = {k for k, _ in right if k is not None}
+    semi = one.join(two, "left_semi", 1, on="k").take_all()
+    anti = one.join(two, "left_anti", 1, on="k").take_all()
+    assert {row["k"] for row in semi} <= keys
+    assert not {row["k"] for row in anti} & keys
+    assert len(semi) + len(anti) == len(left)
+    assert len(two.join(one, "right_semi", 1, on="k").take_all()) == len(semi)
+    assert len(two.join(one, "right_anti", 1, on="k").take_all()) == len(anti)
+
+
+def test_a_join_names_what_it_cannot_do():
+    ds = ray.data.from_items([{"id": 1, "x": 1}])
+    with pytest.raises(ValueError, match=r"both sides have columns \['x'\]; give left_suffix"):
+        ds.join(ds, "inner", 1)
+    with pytest.raises(ValueError, match="join_type must be one of"):
+        ds.join(ds, "sideways", 1)
+    with pytest.raises(KeyError, match="no column named 'zz'"):
+        ds.join(ds, "inner", 1, on="zz")
+    got = ds.join(ds, "inner", 1, left_suffix="_l", right_suffix="_r").take_all()
+    assert got == [{"id": 1, "x_l": 1, "x_r": 1}]
+
+
+def test_keys_may_have_other_names_on_the_right():
+    left = ray.data.from_items([{"id": 1}, {"id": 2}])
+    right = ray.data.from_items([{"key": 2, "b": "x"}, {"key": 3, "b": "y"}])
+    got = left.join(right, "full_outer", 1, on="id", right_on="key").sort("id").take_all()
+    assert got == [{"id": 1, "b": None}, {"id": 2, "b": "x"}, {"id": 3, "b": "y"}]
+
+
+def test_an_asof_join_finds_the_nearest_row_of_the_same_group():
+    left = ray.data.from_items([{"t": 5, "g": "a"}, {"t": 1, "g": "b"}, {"t": 9, "g": "a"}])
+    right = ray.data.from_items([{"t": 4, "g": "a", "p": 1}, {"t": 6, "g": "a", "p": 2}])
+    back = left.join_asof(right, on="t", by="g").take_all()
+    assert [row["p"] for row in back] == [1, None, 2]
+    ahead = left.join_asof(right, on="t", by="g", direction="forward").take_all()
+    assert [row["p"] for row in ahead] == [2, None, None]
+
+
+@CHECK
+@given(ROWS, st.integers(1, 4))
+def test_distinct_keeps_the_first_of_each_kind_in_order(rows, blocks):
+    ds = dataset(rows, blocks=blocks)
+    assert plain(ds.distinct().take_all()) == list(dict.fromkeys(plain(ds.take_all())))
+    firsts = {}
+    for row in ds.take_all():
+        firsts.setdefault(row["k"], row)
+    assert plain(ds.distinct("k").take_all()) == plain(firsts.values())
+
+
+def test_zip_puts_rows_side_by_side_and_refuses_uneven_ones():
+    got = ray.data.range(3).zip(ray.data.range(3).map(lambda row: {"id": -row["id"], "b": 1}))
+    assert got.take_all() == [{"id": i, "id_1": -i, "b": 1} for i in range(3)]
+    with pytest.raises(ValueError, match="different numbers of rows"):
+        ray.data.range(3).zip(ray.data.range(2)).take_all()
+
+
+def test_unpivot_and_pivot_are_each_others_inverse():
+    ds = ray.data.from_items([{"k": 1, "a": 2, "b": 3}, {"k": 2, "a": None, "b": 5}])
+    long = ds.unpivot(["a", "b"], index="k")
+    assert long.count() == 4
+    assert long.pivot("variable", Sum("value"), index="k").take_all() == ds.take_all()
+
+
+def test_window_functions_keep_the_rows_in_their_order():
+    ds = ray.data.from_items([{"g": "a", "v": 3}, {"g": "b", "v": 1}, {"g": "a", "v": 1}])
+    got = ds.window(
+        {"n": "row_number()", "before": "lag(v)"}, partition_by="g", order_by="v"
+    ).take_all()
+    assert [(row["n"], row["before"]) for row in got] == [(2, 1), (1, None), (1, None)]
+
+
+def test_nulls_are_filled_and_dropped():
+    ds = ray.data.from_items([{"a": 1, "b": "x"}, {"a": None, "b": None}])
+    assert ds.fill_null({"a": 0, "b": "-"}).take_all()[1] == {"a": 0, "b": "-"}
+    assert ds.fill_null(7, "a").take_all()[1] == {"a": 7, "b": None}
+    assert ds.drop_null().count() == ds.drop_null("b").count() == 1
+
+
+def test_sql_and_python_mix_in_one_plan():
+    ds = ray.data.range(100).map(lambda row: {"k": row["id"] % 3, "v": row["id"]})
+    got = ds.sql("SELECT k, sum(v) AS s FROM ds GROUP BY k ORDER BY k").map(
+        lambda row: {"k": row["k"], "half": row["s"] / 2}
+    )
+    assert got.filter(expr=col("k") > 0).sql("SELECT max(half) AS m FROM ds").take_all() == [
+        {"m": sum(range(2, 100, 3)) / 2}
+    ]
+
+
+def test_sql_sees_several_datasets_and_common_table_expressions():
+    one = ray.data.from_items([{"id": 1}, {"id": 2}])
+    query = "WITH big AS (SELECT * FROM a WHERE id > 1) SELECT big.id, n FROM big JOIN b USING (id)"
+    two = ray.data.from_items([{"id": 2, "n": "x"}])
+    assert ray.data.sql(query, a=one, b=two).take_all() == [{"id": 2, "n": "x"}]
+    with pytest.raises(TypeError, match="is not a Dataset"):
+        ray.data.sql("SELECT 1", a=5)
+
+
+def test_a_query_that_is_not_understood_is_told_at_its_line():
+    with pytest.raises(ValueError, match='Referenced column "zz" not found'):
+        ray.data.range(1).sql("SELECT zz FROM ds")
+    with pytest.raises(ValueError, match="differ only in case"):
+        ray.data.from_items([{"a": 1, "A": 2}]).distinct()
+
+
+def test_an_error_below_a_query_is_the_users_own():
+    def broken(row):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        ray.data.range(5).map(broken).sort("id").sql("SELECT * FROM ds").take_all()
+
+
+TYPES = {
+    "tiny": pa.array([1, None], pa.int8()),
+    "unsigned": pa.array([1, 2**64 - 1], pa.uint64()),
+    "half": pa.array(np.array([1, 2.5], np.float16)),
+    "decimal": pa.array([decimal.Decimal("1.10"), None], pa.decimal128(20, 2)),
+    "naive": pa.array([1, None], pa.timestamp("ns")),
+    "zoned": pa.array([1001, None], pa.timestamp("ns", "Europe/Berlin")),
+    "date": pa.array([datetime.date(2024, 1, 2), None]),
+    "time": pa.array([1, None], pa.time32("s")),
+    "span": pa.array([1, None], pa.duration("us")),
+    "coded": pa.array(["a", None]).dictionary_encode(),
+    "lists": pa.array([[1, None], None]),
+    "structs": pa.array([{"x": 1, "y": [1.5]}, None]),
+    "bytes": pa.array([b"a", None]),
+    "large": pa.array(["a", None], pa.large_string()),
+    "nothing": pa.nulls(2),
+    "pairs": pa.array([[1, 2], [3, 4]], pa.list_(pa.int64(), 2)),
+    "map": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int64())),
+    "tensor": pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(8.0).reshape(2, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_column_of_any_type_comes_through_the_native_engine_as_it_was(name):
+    table = pa.table({"x": TYPES[name], "order": [2, 1]})
+    got = ray.data.from_arrow(table).join(
+        ray.data.from_items([{"order": 1}, {"order": 2}]), "inner", 1, on="order"
+    )
+    (bundle,) = got.sort("order", descending=True).materialize()._plan.bundles
+    out = bundle.table()
+    assert out.column("x").type == table.column("x").type
+    assert str(out.column("x").to_pylist()) == str(table.column("x").to_pylist())
+
+
+PREDICATES = st.recursive(
+    st.builds(
+        lambda name, sign, value: getattr(col(name), sign)(value),
+        st.sampled_from(["k", "v"]),
+        st.sampled_from(["__gt__", "__ge__", "__lt__", "__le__", "__eq__", "__ne__"]),
+        st.one_of(st.integers(0, 5), st.sampled_from([0.5, 1.0, -1e300])),
+    )
+    | st.sampled_from([col("k").is_null(), col("v").is_not_null(), col("v") * 2.0 > 1.0]),
+    lambda inner: (
+        st.builds(lambda a, b: a & b, inner, inner)
+        | st.builds(lambda a, b: a | b, inner, inner)
+        | st.builds(lambda a: ~a, inner)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, PREDICATES)
+def test_a_filter_of_files_keeps_the_rows_that_arrow_keeps(tmp_path_factory, rows, predicate):
+    folder = tmp_path_factory.mktemp("files")
+    ds = dataset(rows)
+    ds.write_parquet(folder) if rows else None
+    if rows:
+        there = ray.data.read_parquet(folder).filter(expr=predicate)
+        assert plain(there.take_all()) == plain(ds.filter(expr=predicate).take_all())
+        assert there.count() == ds.filter(expr=predicate).count()
