@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,22 @@ class AsynchronyTests(SharedSession):
             return await _value(ref)
 
         assert asyncio.run(main()) == "through"
+
+    def test_a_call_of_an_asyncio_actor_does_not_see_the_context_of_the_one_before(self) -> None:
+        @ray.remote
+        class Asynchronous:
+            def __init__(self) -> None:
+                self.said = contextvars.ContextVar[str]("said", default="nothing")
+
+            async def say(self, word: str) -> str:
+                before = self.said.get()
+                self.said.set(word)
+                return before
+
+        actor = Asynchronous.remote()
+        one_by_one = [ray.get(actor.say.remote(str(n))) for n in range(50)]
+        at_once = ray.get([actor.say.remote(str(n)) for n in range(50)])
+        assert set(one_by_one) | set(at_once) == {"nothing"}
 
     def test_a_future_completes_with_the_value_or_the_error(self) -> None:
         @ray.remote

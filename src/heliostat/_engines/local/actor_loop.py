@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import inspect
 import signal
@@ -42,6 +43,7 @@ class _Async:
         self._worker = worker
         self._slots = {name: asyncio.Semaphore(most) for name, most in groups.items()}
         self._calls: dict[bytes, asyncio.Task[None]] = {}
+        self._main = threading.get_ident()
         self._flush_asked = self._report_asked = False
         self._idle_since = 0.0
         self._brief = False  # it was idle for a moment only, the last time
@@ -49,6 +51,7 @@ class _Async:
     async def serve(self) -> None:
         """Until the process ends."""
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         link = self._worker.link
         link.on_inbox = self._on_inbox
         link.questions.interruptible = False
@@ -69,7 +72,7 @@ class _Async:
         link.sweep()
 
     def _on_inbox(self) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if threading.get_ident() == self._main:
             self._take_inbox()
         else:
             self._loop.call_soon_threadsafe(self._take_inbox)
@@ -80,7 +83,8 @@ class _Async:
             self._brief = False  # they come many at a time, so there is no hurry
         while inbox:
             message = inbox.popleft()
-            task = self._loop.create_task(self._run(message))
+            # Not in the context of a call that has just ended.
+            task = self._loop.create_task(self._run(message), context=self._context.copy())
             self._calls[message.task] = task
             task.add_done_callback(functools.partial(self._never_began, message))
 
@@ -118,9 +122,10 @@ class _Async:
         seconds = time.perf_counter() - start
         report = Finished(worker.link.proc, message.task, values, failure, seconds, ())
         worker.report(report, message)
-        if not self._calls:  # nobody else is about to report
-            worker.link.flush()
-        self._flush_soon()
+        if self._calls:  # others may be about to report
+            self._flush_soon()
+        else:
+            self._flush()
 
     async def _call(self, message: Call, name: str) -> Any:
         worker = self._worker
