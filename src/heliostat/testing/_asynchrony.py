@@ -73,7 +73,6 @@ class AsynchronyTests(SharedSession):
         assert asyncio.run(main()) == "through"
 
     def test_a_call_of_an_asyncio_actor_does_not_see_the_context_of_the_one_before(self) -> None:
-        @ray.remote
         class Asynchronous:
             def __init__(self) -> None:
                 self.said = contextvars.ContextVar[str]("said", default="nothing")
@@ -83,7 +82,7 @@ class AsynchronyTests(SharedSession):
                 self.said.set(word)
                 return before
 
-        actor = Asynchronous.remote()
+        actor = ray.remote(Asynchronous).remote()
         one_by_one = [ray.get(actor.say.remote(str(n))) for n in range(50)]
         at_once = ray.get([actor.say.remote(str(n)) for n in range(50)])
         assert set(one_by_one) | set(at_once) == {"nothing"}
