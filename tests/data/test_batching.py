@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliostat.data._batching import batches, prefetch, rebatch, shuffled
+from heliostat.data._batching import prefetch, rebatch, shuffled
 
 
 def tables(sizes):
@@ -48,11 +48,6 @@ def test_a_shuffle_buffer_gives_every_row_once(sizes, buffer, size, seed):
 def test_a_shuffle_buffer_lets_late_rows_come_early():
     found = values(shuffled(tables([10] * 10), 50, 10, 0))
     assert max(found[0]) > 10
-
-
-def test_batches_come_in_the_asked_format():
-    [batch] = batches(tables([3]), batch_size=5, batch_format="numpy")
-    assert batch["a"].tolist() == [0, 1, 2]
 
 
 def test_running_ahead_gives_the_same_and_ends_its_thread():

@@ -161,3 +161,19 @@ def test_modes_decide_about_what_is_there(tmp_path):
 
 def test_the_size_is_that_of_the_rows():
     assert ray.data.range(10).size_bytes() == 80
+
+
+def test_shares_leave_the_rest_to_the_last_part():
+    parts = ray.data.range(100).split_proportionately([0.1, 0.29])
+    assert [part.count() for part in parts] == [10, 29, 61]
+    with pytest.raises(ValueError, match="below 1 together"):
+        ray.data.range(4).split_proportionately([0.5, 0.5])
+
+
+def test_a_stratified_split_has_the_same_shares_of_each_value():
+    ds = ray.data.from_items([{"k": i % 10 == 0, "v": i} for i in range(200)])
+    train, test = ds.train_test_split(0.25, stratify="k", shuffle=True, seed=1)
+    assert (train.count(), test.count()) == (150, 50)
+    assert (train.sum("k"), test.sum("k")) == (15, 5)
+    with pytest.raises(KeyError, match="zz"):
+        ds.train_test_split(0.25, stratify="zz")

@@ -1,4 +1,4 @@
-"""Blocks to batches: cut to size, shuffled through a buffer, prepared ahead.
+"""Blocks to tables of a size: cut, shuffled through a buffer, prepared ahead.
 
 Works on any iterator of blocks; it does not know where they come from.
 """
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from heliostat.data.block import concat, take_rows, to_batch
+from heliostat.data.block import concat, take_rows
 
 T = TypeVar("T")
 
@@ -94,35 +94,6 @@ def shuffled(
 def _mix(blocks: list[pa.Table], rng: np.random.Generator) -> pa.Table:
     whole = concat(blocks)
     return take_rows(whole, rng.permutation(whole.num_rows))
-
-
-def batches(
-    blocks: Iterable[pa.Table],
-    *,
-    batch_size: int | None,
-    batch_format: str,
-    drop_last: bool = False,
-    shuffle_rows: int | None = None,
-    seed: int | None = None,
-) -> Iterator[Any]:
-    """Batches as users see them.
-
-    Args:
-        blocks: In order.
-        batch_size: Rows a batch; None for whole blocks.
-        batch_format: `numpy`, `pandas` or `pyarrow`.
-        drop_last: Leave out a short last batch.
-        shuffle_rows: Size of the shuffle buffer, if any.
-        seed: Of the shuffle.
-
-    Yields:
-        Batches.
-    """
-    if shuffle_rows:
-        assert batch_size is not None
-        blocks = shuffled(blocks, shuffle_rows, batch_size, seed)
-    for table in rebatch(blocks, batch_size, drop_last=drop_last):
-        yield to_batch(table, batch_format)
 
 
 class _Raised:

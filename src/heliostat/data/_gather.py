@@ -187,3 +187,30 @@ def _ranks(column: Any, down: bool) -> "np.ndarray[Any, Any]":
     codes = pc.fill_null(encoded.indices, len(values))
     ranks: np.ndarray[Any, Any] = rank[codes.to_numpy(zero_copy_only=False)]
     return ranks
+
+
+def stratified(
+    table: pa.Table, column: str, test_share: float
+) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    """Which rows are for training and which for testing: of each value the last ones are.
+
+    Args:
+        table: The rows.
+        column: Whose values have the same share in both.
+        test_share: How many of each are for testing.
+
+    Returns:
+        Positions of both, ascending.
+
+    Raises:
+        KeyError: if the column does not exist.
+    """
+    require_columns([column], table.column_names, "train_test_split")
+    codes = _codes(table.column(column))
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.r_[True, codes[order][1:] != codes[order][:-1]])
+    counts = np.diff(np.r_[starts, len(codes)])
+    place = np.arange(len(codes)) - np.repeat(starts, counts)
+    testing = np.empty(len(codes), bool)
+    testing[order] = place >= np.repeat(counts - np.rint(counts * test_share), counts)
+    return np.flatnonzero(~testing), np.flatnonzero(testing)

@@ -1,10 +1,12 @@
 """The eager verbs: each runs the plan, as far as it must, and gives rows or writes them."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from heliostat.data._gather import stratified
 from heliostat.data._native.engine import is_native
 from heliostat.data._native.queries import Aggregate
 from heliostat.data._optimize import optimize
@@ -17,6 +19,7 @@ from heliostat.data.block import (
     concat,
     iter_rows,
     split_at,
+    take_rows,
     to_batch,
 )
 from heliostat.data.iterator import DataIterator
@@ -216,6 +219,53 @@ class Consumption:
             local_shuffle_seed=local_shuffle_seed,
         )
 
+    def iter_torch_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        batch_size: int | None = 256,
+        dtypes: Any = None,
+        device: Any = "auto",
+        collate_fn: Any = None,
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+        pin_memory: bool = False,
+    ) -> Iterator[Any]:
+        """Iterate over batches of torch tensors.
+
+        Args:
+            prefetch_batches: How many batches to prepare ahead while rows are still being made.
+            batch_size: Rows a batch; None gives blocks as they are.
+            dtypes: A torch dtype for all columns, or one by name.
+            device: Where the tensors are to be; `"auto"` is the GPU if there is one.
+            collate_fn: Instead of all that: takes a batch (a dict of arrays, or what its
+                class says), gives anything.
+            drop_last: Leave out a last batch that is short.
+            local_shuffle_buffer_size: Draw rows at random from a buffer of at least this many.
+            local_shuffle_seed: For the same draw again.
+            pin_memory: Put the tensors into page-locked memory first, to copy them faster.
+
+        Returns:
+            An iterator of dicts of tensors, or of what `collate_fn` gives.
+
+        Raises:
+            ImportError: if torch is not installed.
+            TypeError: if a column's values are no numbers.
+            ValueError: if an argument makes no sense.
+        """
+        return self.iterator().iter_torch_batches(
+            prefetch_batches=prefetch_batches,
+            batch_size=batch_size,
+            dtypes=dtypes,
+            device=device,
+            collate_fn=collate_fn,
+            drop_last=drop_last,
+            local_shuffle_buffer_size=local_shuffle_buffer_size,
+            local_shuffle_seed=local_shuffle_seed,
+            pin_memory=pin_memory,
+        )
+
     def _rows(self, plan: Plan) -> Iterator[Row]:
         for bundle in self._bundles(plan):
             yield from iter_rows(bundle.table())
@@ -308,6 +358,34 @@ class Consumption:
         bundles, schema = self._run(self._plan)
         return [self._keep(part, schema) for part in split_at(bundles, indices)]
 
+    def split_proportionately(self, proportions: list[float]) -> "list[MaterializedDataset]":
+        """Run it and cut it into shares, in order.
+
+        Args:
+            proportions: Shares of the rows, together below 1; what is left is the last part.
+
+        Returns:
+            One dataset more than there are proportions.
+
+        Raises:
+            ValueError: if a share is not above 0, or they leave nothing.
+
+        Example:
+            >>> import heliostat as ray
+            >>> [part.count() for part in ray.data.range(10).split_proportionately([0.2, 0.5])]
+            [2, 5, 3]
+        """
+        if not proportions or min(proportions) <= 0 or sum(proportions) >= 1:
+            raise ValueError(
+                f"proportions must be above 0, and below 1 together, got {proportions!r}"
+            )
+        bundles, schema = self._run(self._plan)
+        rows = sum(bundle.rows for bundle in bundles)
+        shares = itertools.accumulate(proportions)
+        # Each part but the last is rounded down to whole rows; none begins before the one before.
+        cuts = [int(rows * share + 1e-9) for share in shares]
+        return [self._keep(part, schema) for part in split_at(bundles, cuts)]
+
     def train_test_split(
         self,
         test_size: int | float,
@@ -322,14 +400,14 @@ class Consumption:
             test_size: A share between 0 and 1, or a number of rows.
             shuffle: Bring the rows into a random order first.
             seed: For the same order again.
-            stratify: Not offered yet.
+            stratify: A column: each of its values has the same share in both.
 
         Returns:
             Train and test.
 
         Raises:
+            KeyError: if the column does not exist.
             ValueError: if the size does not fit.
-            NotImplementedError: if `stratify` is given.
 
         Example:
             >>> import heliostat as ray
@@ -337,10 +415,6 @@ class Consumption:
             >>> train.count(), test.take(1)
             (7, [{'id': 7}])
         """
-        if stratify is not None:
-            raise NotImplementedError(
-                f"train_test_split(stratify={stratify!r}) is not offered yet; leave it out"
-            )
         if isinstance(test_size, bool) or not isinstance(test_size, int | float):
             raise TypeError(f"test_size must be an int or a float, got {test_size!r}")
         if isinstance(test_size, float) and not 0 < test_size < 1:
@@ -356,6 +430,13 @@ class Consumption:
             cut = rows - test_size
         else:
             cut = int(rows * (1 - test_size))
+        if stratify is not None:
+            whole = concat([bundle.table() for bundle in bundles])
+            train_rows, test_rows = stratified(whole, stratify, (rows - cut) / max(1, rows))
+            return (
+                self._keep([Bundle.of(take_rows(whole, train_rows))], whole.schema),
+                self._keep([Bundle.of(take_rows(whole, test_rows))], whole.schema),
+            )
         train, test = split_at(bundles, [cut])
         return self._keep(train, schema), self._keep(test, schema)
 

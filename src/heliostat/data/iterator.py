@@ -4,12 +4,17 @@ What `Dataset.iterator` and `Dataset.streaming_split` give; a training worker ge
 pickled, and iterated any number of times.
 """
 
-from collections.abc import Generator, Iterator
+import itertools
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from heliostat.data._batching import batches, prefetch
+import pyarrow as pa
+
+from heliostat.data._batching import prefetch
+from heliostat.data._pass import Cut, Pass, cut_tables
 from heliostat.data._plan import Blocks
-from heliostat.data.block import Row, check_batch_format, iter_rows
+from heliostat.data._torch import torch_converter
+from heliostat.data.block import Row, check_batch_format, iter_rows, to_batch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +39,8 @@ class DataIterator:
 
     def __init__(self, dataset: "Dataset") -> None:
         self._dataset = dataset
+        self._pass: Pass | None = None
+        self._resumed: Pass | None = None
 
     def __repr__(self) -> str:
         return f"DataIterator({self._dataset!r})"
@@ -70,27 +77,111 @@ class DataIterator:
             >>> batch["id"].tolist()
             [0, 1]
         """
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be >= 1 or None, got {batch_size!r}")
+        form = check_batch_format(batch_format)
+        cut = Cut(batch_size, drop_last, local_shuffle_buffer_size, local_shuffle_seed)
+        return self._iterate(cut, prefetch_batches, lambda table: to_batch(table, form))
+
+    def _iterate(
+        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any]
+    ) -> Iterator[Any]:
+        """Batches by the way they are cut and what is made of each."""
         if prefetch_batches < 0:
             raise ValueError(f"prefetch_batches must be >= 0, got {prefetch_batches!r}")
-        if local_shuffle_buffer_size is not None and batch_size is None:
-            raise ValueError("local_shuffle_buffer_size needs a batch_size")
-        if local_shuffle_buffer_size is not None and local_shuffle_buffer_size < 1:
-            raise ValueError(
-                f"local_shuffle_buffer_size must be >= 1, got {local_shuffle_buffer_size}"
-            )
-        made = batches(
-            (bundle.table() for bundle in self._dataset._bundles()),
-            batch_size=batch_size,
-            batch_format=check_batch_format(batch_format),
-            drop_last=drop_last,
-            shuffle_rows=local_shuffle_buffer_size,
-            seed=local_shuffle_seed,
-        )
+        resumed, self._resumed = self._resumed, None
+        this_pass = Pass(cut) if resumed is None else resumed.of(cut)
+        self._pass = this_pass
+        tables = cut_tables((bundle.table() for bundle in self._dataset._bundles()), this_pass.cut)
+        made = map(convert, itertools.islice(tables, this_pass.batches, None))
         # Rows that are there already need nobody to run ahead.
-        there = isinstance(self._dataset._plan, Blocks)
-        return _each(made) if there or not prefetch_batches else prefetch(made, prefetch_batches)
+        there = isinstance(self._dataset._plan, Blocks) or not prefetch_batches
+        return self._counted(made if there else prefetch(made, prefetch_batches), this_pass)
+
+    def _counted(self, made: Iterator[Any], this_pass: Pass) -> Generator[Any]:
+        # Counted as they are given, not as they are made: what was made ahead is made again.
+        try:
+            for batch in made:
+                this_pass.batches += 1
+                yield batch
+        finally:
+            if isinstance(made, Generator):
+                made.close()
+
+    def state(self) -> dict[str, Any]:
+        """Where the last pass over the rows is: how many batches it has given, and how it was cut.
+
+        Returns:
+            What `load_state` takes; plain values, to keep in a checkpoint.
+
+        Raises:
+            ValueError: if no pass has begun.
+
+        Example:
+            >>> import heliostat as ray
+            >>> iterator = ray.data.range(6).iterator()
+            >>> batches = iterator.iter_batches(batch_size=2, local_shuffle_buffer_size=4)
+            >>> _ = next(batches)
+            >>> state = iterator.state()
+            >>> again = ray.data.range(6).iterator()
+            >>> again.load_state(state)
+            >>> rest = again.iter_batches(batch_size=2, local_shuffle_buffer_size=4)
+            >>> all((a["id"] == b["id"]).all() for a, b in zip(batches, rest, strict=True))
+            True
+        """
+        if self._pass is None:
+            raise ValueError("no pass has begun: call iter_batches or iter_torch_batches first")
+        return self._pass.state()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Let the next pass begin where another one was, exactly.
+
+        The dataset has to give the same rows in the same order; with `random_shuffle`, give a seed.
+
+        Args:
+            state: What `state` gave.
+
+        Raises:
+            ValueError: if it is something else. The next pass raises one if it is cut otherwise.
+        """
+        self._resumed = Pass.from_state(state)
+
+    def iter_torch_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        batch_size: int | None = 256,
+        dtypes: Any = None,
+        device: Any = "auto",
+        collate_fn: Any = None,
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+        pin_memory: bool = False,
+    ) -> Iterator[Any]:
+        """Iterate over batches of torch tensors.
+
+        Args:
+            prefetch_batches: How many batches to prepare ahead while rows are still being made.
+            batch_size: Rows a batch; None gives blocks as they are.
+            dtypes: A torch dtype for all columns, or one by name.
+            device: Where the tensors are to be; `"auto"` is the GPU if there is one.
+            collate_fn: Instead of all that: takes a batch (a dict of arrays, or what its
+                class says), gives anything.
+            drop_last: Leave out a last batch that is short.
+            local_shuffle_buffer_size: Draw rows at random from a buffer of at least this many.
+            local_shuffle_seed: For the same draw again.
+            pin_memory: Put the tensors into page-locked memory first, to copy them faster.
+
+        Returns:
+            An iterator of dicts of tensors, or of what `collate_fn` gives.
+
+        Raises:
+            ImportError: if torch is not installed.
+            TypeError: if a column's values are no numbers.
+            ValueError: if an argument makes no sense.
+        """
+        cut = Cut(batch_size, drop_last, local_shuffle_buffer_size, local_shuffle_seed)
+        convert = torch_converter(dtypes, device, collate_fn, pin_memory)
+        return self._iterate(cut, prefetch_batches, convert)
 
     def iter_rows(self) -> Iterator[Row]:
         """Iterate over rows.
@@ -153,7 +244,3 @@ class DataIterator:
             Text.
         """
         return self._dataset.stats()
-
-
-def _each(made: Iterator[Any]) -> Generator[Any]:
-    yield from made

@@ -1,0 +1,116 @@
+"""One pass over rows in batches: how it is cut, how far it is, and how it can be taken up again."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from heliostat.data._batching import rebatch, shuffled
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How rows become batches.
+
+    Raises:
+        ValueError: if a number makes no sense.
+    """
+
+    batch_size: int | None
+    drop_last: bool
+    shuffle_rows: int | None
+    seed: int | None
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size must be >= 1 or None, got {self.batch_size!r}")
+        if self.shuffle_rows is not None and self.batch_size is None:
+            raise ValueError("local_shuffle_buffer_size needs a batch_size")
+        if self.shuffle_rows is not None and self.shuffle_rows < 1:
+            raise ValueError(f"local_shuffle_buffer_size must be >= 1, got {self.shuffle_rows}")
+
+
+class Pass:
+    """A pass and its position.
+
+    Args:
+        cut: How it is cut; without a seed it draws one, so that it can be told.
+        batches: How many batches it has given.
+    """
+
+    def __init__(self, cut: Cut, batches: int = 0) -> None:
+        if cut.shuffle_rows and cut.seed is None:
+            cut = replace(cut, seed=int(np.random.default_rng().integers(1 << 62)))
+        self.cut = cut
+        self.batches = batches
+
+    def state(self) -> dict[str, Any]:
+        """Position and cut as plain values."""
+        return {
+            "batches": self.batches,
+            "batch_size": self.cut.batch_size,
+            "drop_last": self.cut.drop_last,
+            "local_shuffle_buffer_size": self.cut.shuffle_rows,
+            "local_shuffle_seed": self.cut.seed,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The pass that a state tells of.
+
+        Args:
+            state: What `state` gave.
+
+        Returns:
+            The pass.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        try:
+            cut = Cut(
+                state["batch_size"],
+                state["drop_last"],
+                state["local_shuffle_buffer_size"],
+                state["local_shuffle_seed"],
+            )
+            return cls(cut, int(state["batches"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a state of a DataIterator: {state!r}") from error
+
+    def of(self, cut: Cut) -> Self:
+        """Itself, to be gone on with by a pass that is cut so.
+
+        Args:
+            cut: How the new pass is cut.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: if that is not how it was cut.
+        """
+        same = replace(cut, seed=self.cut.seed) if cut.seed is None else cut
+        if same != self.cut:
+            raise ValueError(
+                f"the state is of a pass with {self.cut}, which cannot be gone on with by {cut}"
+            )
+        return self
+
+
+def cut_tables(blocks: Iterable[pa.Table], cut: Cut) -> Iterator[pa.Table]:
+    """The rows of each batch.
+
+    Args:
+        blocks: In order.
+        cut: How to cut.
+
+    Returns:
+        Tables.
+    """
+    if cut.shuffle_rows:
+        assert cut.batch_size is not None
+        blocks = shuffled(blocks, cut.shuffle_rows, cut.batch_size, cut.seed)
+    return rebatch(blocks, cut.batch_size, drop_last=cut.drop_last)

@@ -1,0 +1,97 @@
+"""Blocks to torch tensors. torch is loaded here, when somebody asks for tensors."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from heliostat.data.block import to_batch
+from heliostat.data.collate_fn import CollateFn
+
+
+def torch_converter(
+    dtypes: Any, device: Any, collate_fn: Any, pin_memory: bool
+) -> Callable[[pa.Table], Any]:
+    """What makes a batch of tensors of a table.
+
+    Args:
+        dtypes: One torch dtype, or one by column.
+        device: Where to; `"auto"` is the GPU if there is one.
+        collate_fn: A function of a numpy batch, or a CollateFn.
+        pin_memory: Through page-locked memory.
+
+    Returns:
+        A function.
+
+    Raises:
+        ImportError: if torch is not installed.
+        ValueError: if `dtypes` and `collate_fn` are both given.
+    """
+    try:
+        import torch  # noqa: PLC0415 - optional, and takes longer than all else here
+    except ImportError as error:
+        raise ImportError("iter_torch_batches needs torch: pip install torch") from error
+    if collate_fn is not None and dtypes is not None:
+        raise ValueError("give either dtypes or collate_fn: a collate_fn makes the types itself")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    there = device is None or torch.device(device).type == "cpu"
+
+    def place(value: Any) -> Any:
+        return _placed(torch, value, None if there else device, pin_memory)
+
+    def convert(table: pa.Table) -> Any:
+        if collate_fn is not None:
+            form = collate_fn.batch_format if isinstance(collate_fn, CollateFn) else "numpy"
+            return place(collate_fn(to_batch(table, form, writable=True)))
+        arrays = to_batch(table, "numpy", writable=True)
+        return {
+            name: place(_tensor(torch, array, name, _dtype(dtypes, name)))
+            for name, array in arrays.items()
+        }
+
+    return convert
+
+
+def _placed(torch: Any, value: Any, device: Any, pin_memory: bool) -> Any:
+    """The tensors in a value on the device; None leaves them where they are."""
+    if isinstance(value, torch.Tensor):
+        if pin_memory and torch.cuda.is_available():
+            value = value.pin_memory()
+        return value if device is None else value.to(device, non_blocking=pin_memory)
+    if isinstance(value, Mapping):
+        return {name: _placed(torch, one, device, pin_memory) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_placed(torch, one, device, pin_memory) for one in value)
+    return value
+
+
+def _dtype(dtypes: Any, name: str) -> Any:
+    return dtypes.get(name) if isinstance(dtypes, Mapping) else dtypes
+
+
+def _tensor(torch: Any, array: "np.ndarray[Any, Any]", name: str, dtype: Any) -> Any:
+    if array.dtype == object:
+        array = _regular(array, name)
+    try:
+        tensor = torch.from_numpy(array)
+    except TypeError as error:
+        raise _no_numbers(name, array.dtype) from error
+    return tensor if dtype is None else tensor.to(dtype)
+
+
+def _regular(array: "np.ndarray[Any, Any]", name: str) -> "np.ndarray[Any, Any]":
+    """Lists of one length as an array of two dimensions."""
+    shapes = {getattr(one, "shape", None) for one in array}
+    if len(shapes) != 1 or None in shapes:
+        kinds = sorted({type(one).__name__ for one in array[:100]})
+        raise _no_numbers(name, " and ".join(kinds))
+    return np.stack(list(array))
+
+
+def _no_numbers(name: str, kind: object) -> TypeError:
+    return TypeError(
+        f"column {name!r} holds {kind}, which torch has no tensor for; leave it out with "
+        "drop_columns, turn it into numbers before, or give a collate_fn"
+    )

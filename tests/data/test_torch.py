@@ -1,0 +1,68 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import heliostat as ray
+from heliostat.data.collate_fn import ArrowBatchCollateFn, PandasBatchCollateFn
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+def test_batches_are_tensors_that_may_be_written_to():
+    ds = ray.data.from_items([{"a": i, "b": i / 2, "c": i > 1} for i in range(5)])
+    batches = list(ds.iter_torch_batches(batch_size=2))
+    assert [len(batch["a"]) for batch in batches] == [2, 2, 1]
+    assert batches[0]["a"].dtype == torch.int64
+    assert batches[0]["b"].dtype == torch.float64
+    assert batches[1]["c"].tolist() == [True, True]
+    batches[0]["a"][0] = 99
+    assert next(iter(ds.iter_torch_batches(batch_size=2)))["a"][0] == 0
+
+
+def test_types_may_be_given_for_all_or_by_column():
+    ds = ray.data.from_items([{"a": 1, "b": 2}])
+    assert next(iter(ds.iter_torch_batches(dtypes=torch.float32)))["b"].dtype == torch.float32
+    batch = next(iter(ds.iter_torch_batches(dtypes={"a": torch.int8})))
+    assert (batch["a"].dtype, batch["b"].dtype) == (torch.int8, torch.int64)
+
+
+def test_arrays_and_lists_of_one_length_are_tensors_of_more_dimensions():
+    ds = ray.data.from_numpy(np.zeros((4, 2, 3)))
+    assert next(iter(ds.iter_torch_batches(batch_size=4)))["data"].shape == (4, 2, 3)
+    lists = ray.data.from_items([{"v": [1, 2]}, {"v": [3, 4]}])
+    assert next(iter(lists.iter_torch_batches()))["v"].tolist() == [[1, 2], [3, 4]]
+
+
+def test_what_torch_has_no_tensor_for_is_told_by_its_column():
+    with pytest.raises(TypeError, match="column 'item' holds str, which torch has no tensor for"):
+        next(iter(ray.data.from_items(["a"]).iter_torch_batches()))
+
+
+def test_a_collate_function_sees_the_form_its_class_says():
+    ds = ray.data.range(4)
+
+    class Rows(ArrowBatchCollateFn):
+        def __call__(self, batch):
+            assert isinstance(batch, pa.Table)
+            return torch.tensor(batch.num_rows)
+
+    class Frame(PandasBatchCollateFn):
+        def __call__(self, batch):
+            return {"n": torch.tensor(batch["id"].to_numpy().copy())}
+
+    assert [int(n) for n in ds.iter_torch_batches(batch_size=3, collate_fn=Rows())] == [3, 1]
+    assert next(iter(ds.iter_torch_batches(collate_fn=Frame())))["n"].tolist() == [0, 1, 2, 3]
+    doubled = ds.iter_torch_batches(collate_fn=lambda batch: torch.as_tensor(batch["id"] * 2))
+    assert next(iter(doubled)).tolist() == [0, 2, 4, 6]
+    with pytest.raises(ValueError, match="either dtypes or collate_fn"):
+        ds.iter_torch_batches(collate_fn=Rows(), dtypes=torch.int8)
+
+
+def test_rows_may_be_shuffled_and_go_to_a_device_by_name():
+    batches = list(
+        ray.data.range(50).iter_torch_batches(
+            batch_size=10, device="cpu", local_shuffle_buffer_size=20, local_shuffle_seed=1
+        )
+    )
+    assert sorted(torch.cat([batch["id"] for batch in batches]).tolist()) == list(range(50))
