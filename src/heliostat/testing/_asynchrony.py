@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ class AsynchronyTests(SharedSession):
                 self.said.set(word)
                 return before
 
-        actor = ray.remote(Asynchronous).remote()
+        actor: Any = ray.remote(Asynchronous).remote()
         one_by_one = [ray.get(actor.say.remote(str(n))) for n in range(50)]
         at_once = ray.get([actor.say.remote(str(n)) for n in range(50)])
         assert set(one_by_one) | set(at_once) == {"nothing"}
