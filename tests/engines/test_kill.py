@@ -213,6 +213,65 @@ def test_workers_are_started_again_after_their_parent_was_killed(drive: Drive) -
     assert driver.end()[:2] == (0, "again\n")
 
 
+STOPPED = """
+ray.init(num_cpus=1)
+@ray.remote(num_cpus=0)
+def parent():
+    return os.getppid()
+@ray.remote(num_cpus=0)
+class Actor:
+    def ready(self):
+        return os.getpid()
+zygote = ray.get(parent.remote())
+actor = Actor.remote()
+ray.get(actor.ready.remote())
+os.kill(zygote, signal.SIGSTOP)
+"""
+
+
+def test_a_stopped_zygote_is_named_and_goes_on_and_so_does_what_waits_for_it(drive: Drive) -> None:
+    driver = drive(
+        STOPPED
+        + """
+others = [Actor.remote() for _ in range(3)]
+ray.kill(actor)
+pids = ray.get([other.ready.remote() for other in others], timeout=20)
+assert len(set(pids)) == 3
+try:
+    ray.get(actor.ready.remote(), timeout=20)
+except ray.exceptions.ActorDiedError:
+    say("dead")
+from heliostat.util.state import list_cluster_events
+(event,) = list_cluster_events(filters=[("severity", "=", "WARNING")])
+say(event.message)
+say(zygote)
+"""
+    )
+    code, out, err = driver.end(60)
+    dead, event, zygote = out.splitlines()
+    assert (code, dead) == (0, "dead")
+    expected = (
+        f"the process that starts workers (pid {zygote}) was stopped for 2 s, as by SIGSTOP, and was "
+        "continued"
+    )
+    assert event == expected
+    assert err == f"heliostat: {expected}\n"
+
+
+def test_a_stopped_zygote_does_not_keep_its_session_from_ending(drive: Drive) -> None:
+    driver = drive(STOPPED + "ray.shutdown()\nsay('over')\n")
+    assert driver.end()[:2] == (0, "over\n")
+    driver.expect_no_family()
+
+
+def test_a_stopped_zygote_does_not_outlive_its_driver(drive: Drive) -> None:
+    driver = drive(STOPPED + "say('ready')\ntime.sleep(60)\n")
+    driver.hear("ready")
+    driver.process.kill()
+    driver.process.wait()
+    driver.expect_no_family()
+
+
 def test_all_that_a_worker_prints_arrives(drive: Drive) -> None:
     driver = drive("""
         ray.init(num_cpus=2)

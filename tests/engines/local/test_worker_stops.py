@@ -1,4 +1,4 @@
-"""What it means that a worker is stopped, as by SIGSTOP: a decision, without processes."""
+"""What it means that a worker or a zygote is stopped, as by SIGSTOP: a decision, without processes."""
 
 import pytest
 
@@ -6,6 +6,7 @@ from heliostat._core.options import UNIT
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.scheduler import Scheduler
 from heliostat._engines.local.worker_scheduler import STOPPED_S
+from heliostat._engines.local.zygote_stops import PATIENCE_S, ZygoteStops
 from tests.engines.local.test_scheduler import NOTHING, SHAPES
 
 TASK = b"task" + bytes(12)
@@ -46,3 +47,13 @@ def test_one_without_work_may_be_stopped(scheduler: Scheduler) -> None:
     scheduler.handle(m.Finished(1, TASK, (NOTHING,), 0, 0.1, ()), 0.5)
     assert kills(scheduler, (1,), 1.0) == []
     assert kills(scheduler, (1,), 9.0 + STOPPED_S) == []
+
+
+def test_a_zygote_that_stays_stopped_is_continued_and_may_be_stopped_again() -> None:
+    stops = ZygoteStops()
+    assert stops.look([5, 6], 1.0) == []
+    assert stops.look([6], 1.5) == []
+    assert stops.look([5, 6], 1.0 + PATIENCE_S) == [6]
+    assert stops.look([5], 1.2 + PATIENCE_S) == []
+    assert stops.look([5, 6], 1.0 + 2 * PATIENCE_S) == [5]
+    assert stops.look([6], 1.0 + 3 * PATIENCE_S) == [6]

@@ -277,6 +277,7 @@ class Hub:
         """Tell who is stopped of those that have something to do."""
         with self._guard:
             procs = self._scheduler.staff.expected()
+            self._pool.see_stopped(time.monotonic())
         stopped = tuple(proc for proc in procs if oom.is_stopped(self._pool.pids.get(proc)))
         if stopped or self._stopped:
             with self._guard:

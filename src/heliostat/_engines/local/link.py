@@ -15,7 +15,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from heliostat._engines.local import failures, wire
 from heliostat._engines.local.attendant import Keeper
@@ -190,7 +190,7 @@ class Link:
                 for line in lines:  # what they refer to is in the hub now
                     direct.send(line)
             except (BrokenPipeError, ConnectionResetError):
-                os._exit(1)  # the driver is gone
+                _end()  # the driver is gone
             finally:
                 self._sending.release()
             if self.cancelled:
@@ -444,7 +444,7 @@ class Link:
 
     def _take(self, data: bytes) -> None:
         if not data:
-            os._exit(1)  # the driver is gone
+            _end()  # the driver is gone
         for message in self._parser.feed(data):
             self._handlers[type(message)](message)
 
@@ -561,3 +561,10 @@ class Link:
         """Workers end when the driver says so."""
         with contextlib.suppress(OSError):
             self.flush()
+
+
+def _end() -> NoReturn:
+    """End this process; the zygote ends by itself too, unless somebody has stopped it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(os.getppid(), signal.SIGCONT)
+    os._exit(1)

@@ -401,6 +401,12 @@ class Stopped(Message):
     procs: tuple[int, ...]
 
 
+class Noted(Message):
+    """Something went wrong that nobody has to decide about, but that people may ask for."""
+
+    message: str
+
+
 class Prepared(Message):
     """An environment is there, or could not be made."""
 

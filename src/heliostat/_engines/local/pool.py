@@ -7,14 +7,16 @@ before libraries are imported. Environments with an interpreter of their own hav
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from heliostat._engines.local import threads
+from heliostat._engines.local import oom, threads
 from heliostat._engines.local.launch import (
     Ends,
     Exit,
@@ -24,8 +26,16 @@ from heliostat._engines.local.launch import (
     ZygoteProcess,
     of_the_driver,
 )
-from heliostat._engines.local.messages import MAIL, Described, Message, Prepared, Unprepared
+from heliostat._engines.local.messages import (
+    MAIL,
+    Described,
+    Message,
+    Noted,
+    Prepared,
+    Unprepared,
+)
 from heliostat._engines.local.preload import Preloads
+from heliostat._engines.local.zygote_stops import PATIENCE_S, ZygoteStops
 
 if TYPE_CHECKING:
     from heliostat._engines.local.environments import Environments
@@ -48,7 +58,7 @@ class Reports(Message):
     watch: Callable[[int, Callable[[], None]], None]
     unwatch: Callable[[int], None]
     ended: Callable[[Exit], None]
-    event: Callable[[Unprepared], None]
+    event: Callable[[Unprepared | Noted], None]
     announce: Callable[[Prepared, Callable[[], None]], bool]
 
 
@@ -82,6 +92,7 @@ class Pool:
         self._environments: Environments | None = None  # most sessions have none
         self._of_environment: dict[bytes, ZygoteProcess] = {}
         self._zygotes: dict[int, ZygoteProcess] = {}  # of each worker
+        self._stops = ZygoteStops()
         self._main = self._start()
 
     def _start(self) -> ZygoteProcess:
@@ -206,6 +217,20 @@ class Pool:
                 f"heliostat: {module} is not shared between workers, because {reason}; each "
                 "imports it when it needs it\n"
             )
+
+    def see_stopped(self, now: float) -> None:
+        """Have zygotes go on that somebody has stopped, and say so."""
+        stopped = [zygote.pid for zygote in self.zygotes() if oom.is_stopped(zygote.pid)]
+        for pid in self._stops.look(stopped, now):
+            why = (
+                f"the process that starts workers (pid {pid}) was stopped for {PATIENCE_S:.0f} s, as "
+                "by SIGSTOP, and was continued"
+            )
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+            self._reports.event(Noted(why))
+            if sys.stderr is not None:
+                sys.stderr.write(f"heliostat: {why}\n")
 
     def zygotes(self) -> list[ZygoteProcess]:
         """Every zygote there is."""

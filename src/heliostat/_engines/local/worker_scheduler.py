@@ -46,6 +46,7 @@ class WorkerScheduler:
             m.WorkerLost: self._worker_lost,
             m.Doomed: self._doomed,
             m.Stopped: self._stopped,
+            m.Noted: self._noted,
             m.Tick: self._tick,
         }
 
@@ -108,6 +109,9 @@ class WorkerScheduler:
             worker.killed, worker.doom = event.reason, event.error
             self._note_loss(worker)
             scheduler.out.append(m.Kill(worker.proc))
+
+    def _noted(self, event: m.Noted) -> None:
+        self.incidents.note(self.scheduler.now, "WARNING", event.message, 0)
 
     def _stopped(self, event: m.Stopped) -> None:
         scheduler = self.scheduler
