@@ -40,6 +40,85 @@ def test_a_driver_without_descriptors_says_so_and_goes_on_when_there_are_some(dr
     driver.expect_no_family()
 
 
+FEW = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+ray.init(num_cpus=2)
+@ray.remote(num_cpus=0)
+class Actor:
+    def one(self):
+        return 1
+@ray.remote(num_cpus=0)
+def nap(n):
+    time.sleep(0.05)
+    return n
+@ray.remote
+def nest(n):
+    return 1 + ray.get(nest.remote(n - 1)) if n else 0
+"""
+
+
+def test_tasks_wait_for_each_other_when_no_descriptor_is_left_for_more_workers(
+    drive: Drive,
+) -> None:
+    driver = drive(
+        FEW
+        + """
+say(ray.get([nap.remote(n) for n in range(80)], timeout=60) == list(range(80)))
+from heliostat.util.state import list_cluster_events
+say(any("Too many open files" in event.message for event in list_cluster_events()))
+"""
+    )
+    code, out, err = driver.end(60)
+    assert (code, out) == (0, "True\nTrue\n"), err
+
+
+def test_tasks_that_wait_for_children_without_a_process_are_told_why(drive: Drive) -> None:
+    driver = drive(
+        FEW
+        + """
+say(ray.get(nest.remote(5), timeout=30))
+try:
+    ray.get(nest.remote(40), timeout=30)
+except ray.exceptions.WorkerCrashedError as error:
+    say(str(error).strip().splitlines()[-1])
+say(ray.get([nap.remote(n) for n in range(3)], timeout=30))
+"""
+    )
+    code, out, err = driver.end(60)
+    five, why, later = out.splitlines()
+    assert (code, five, later) == (0, "5", "[0, 1, 2]"), err
+    assert "no worker process could be had for nest: " in why
+    assert "[Errno 24] Too many open files. `ulimit -n`" in why
+
+
+def test_actors_that_hold_all_descriptors_are_named_to_who_finds_none(drive: Drive) -> None:
+    driver = drive(
+        FEW
+        + """
+actors = [Actor.remote() for _ in range(40)]
+calls = [actor.one.remote() for actor in actors]
+ready, failed = 0, []
+for call in calls:
+    try:
+        ready += ray.get(call, timeout=30)
+    except ray.exceptions.ActorDiedError as error:
+        failed.append(error)
+say(ready > 3 and len(failed) > 3 and "Too many open files" in str(failed[0]))
+try:
+    ray.get(nap.remote(1), timeout=30)
+except ray.exceptions.WorkerCrashedError as error:
+    say(error)
+del actors, calls, call, failed
+say(ray.get(nap.remote(2), timeout=30))
+"""
+    )
+    code, out, err = driver.end(60)
+    held, why, later = out.splitlines()
+    assert (code, held, later) == (0, "True", "2"), err
+    assert why.endswith("All that there are host actors, or wait for others")
+
+
 @pytest.mark.parametrize(
     ("work", "error"),
     [

@@ -40,6 +40,16 @@ def crashed(name: str, reason: str) -> Value:
     )
 
 
+def no_process(name: str, why: str) -> Value:
+    """No worker process can be started for the task, and none will take it."""
+    return as_value(
+        WorkerCrashedError(
+            f"no worker process could be had for {name}: {why}. All that there are host actors, or "
+            "wait for others"
+        )
+    )
+
+
 def group_removed(name: str, group: str) -> Value:
     """The placement group of the task is gone."""
     return as_value(TaskPlacementGroupRemoved(f"{name} was not finished: {group} was removed"))

@@ -471,7 +471,7 @@ class Hub:
             if due is not None and due <= time.monotonic():
                 self._handle(Tick())
                 while self._pool.unborn and self._pool.unborn[0][0] <= time.monotonic():
-                    self._handle(WorkerLost(*self._pool.unborn.popleft()[1:]))
+                    self._handle(self._pool.unborn.popleft()[1])
             if self._dropped or self._views.gone:
                 self._drain()
             self._outbox.flush(lazily=threading.get_ident() == self._attendant.ident)

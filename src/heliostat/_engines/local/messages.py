@@ -401,6 +401,13 @@ class Stopped(Message):
     procs: tuple[int, ...]
 
 
+class NotBorn(Message):
+    """A worker could not be started."""
+
+    proc: int
+    reason: str
+
+
 class Noted(Message):
     """Something went wrong that nobody has to decide about, but that people may ask for."""
 

@@ -30,6 +30,7 @@ from heliostat._engines.local.messages import (
     MAIL,
     Described,
     Message,
+    NotBorn,
     Noted,
     Prepared,
     Unprepared,
@@ -85,8 +86,8 @@ class Pool:
         self._preloads = Preloads()
         self.pids: dict[int, int] = {}
         self.all_pids: dict[int, int] = {}  # of workers that have ended, too
-        # Workers that could not be started: when to say so, which, and why.
-        self.unborn: deque[tuple[float, int, str]] = deque()
+        # Workers that could not be started, and when to say so.
+        self.unborn: deque[tuple[float, NotBorn]] = deque()
         self.inherited: dict[int, int] = {}  # bytes of the zygote that a worker was born with
         self._bare: ZygoteProcess | None = None
         self._environments: Environments | None = None  # most sessions have none
@@ -173,7 +174,7 @@ class Pool:
         """Note that `fork` failed; to be told a little later, so that nobody tries without pause."""
         why = f"it could not be started: {error}. `ulimit -n` says how many there may be"
         self._zygotes.pop(proc, None)
-        self.unborn.append((time.monotonic() + UNBORN_S, proc, why))
+        self.unborn.append((time.monotonic() + UNBORN_S, NotBorn(proc, why)))
 
     def nudge(self, proc: int) -> None:
         """Make a busy worker read its socket now."""

@@ -33,7 +33,6 @@ from heliostat._engines.local.tasks import Lane, Task, WorkerState, run_message
 from heliostat._engines.local.worker_scheduler import SLOW_S, WorkerScheduler
 from heliostat.exceptions import PendingCallsLimitExceeded
 
-MOST_WORKERS = 512
 KEPT = 10_000  # tasks that have ended, for those who ask what was
 
 _ASKED = m.Submitted.several(
@@ -204,7 +203,7 @@ class Scheduler:
                 self.ready.pop(lane, None)
 
     def _start_worker_for(self, queue: deque[Task]) -> bool:
-        if len(self.workers) >= MOST_WORKERS and not self.staff.has_room(queue[0].env):
+        if len(self.workers) >= self.staff.most and not self.staff.has_room(queue[0].env):
             return False
         task = queue[0]
         taken = self.take(task)
@@ -567,7 +566,7 @@ class Scheduler:
         for worker in self.workers.values():
             if len(worker.tasks) > 1 and (due is None or worker.heard + SLOW_S < due):
                 due = worker.heard + SLOW_S
-        if len(self.idle) > self.kept or self.environments.known:
+        if len(self.idle) > self.kept or self.environments.known or self.staff.short:
             idle_until = min(self.staff.idle_until(), self.environments.deadline())
             if idle_until < float("inf"):
                 due = idle_until if due is None else min(due, idle_until)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SLOW_S = 0.02  # a worker that is silent for this long with work ahead gives it back
 STOPPED_S = 2.0  # a stopped worker with work is ended after this, for nothing says it will go on
+MOST_WORKERS = 512
+AGAIN_S = 0.5  # when a worker could not be started, others are tried after this
 IDLE_S = 10.0  # idle workers beyond one per CPU leave after this
 
 
@@ -34,6 +36,9 @@ class WorkerScheduler:
         self.scheduler = scheduler
         self.totals = Totals()
         self.incidents = Incidents()
+        self.most = MOST_WORKERS
+        self.short = False  # whether a worker could not be started a moment ago
+        self._again = float("inf")  # when others are tried
 
     def handlers(self) -> dict[type, Callable[[Any], None]]:
         """The events that are decided here."""
@@ -44,6 +49,7 @@ class WorkerScheduler:
             m.Returned: self._returned,
             m.Tallied: lambda event: self.totals.add(event.proc, event.changes),
             m.WorkerLost: self._worker_lost,
+            m.NotBorn: self._not_born,
             m.Doomed: self._doomed,
             m.Stopped: self._stopped,
             m.Noted: self._noted,
@@ -152,14 +158,18 @@ class WorkerScheduler:
             assert all(task.state == "waiting" for task in tasks)
 
     def _worker_lost(self, event: m.WorkerLost) -> None:
+        self.most = MOST_WORKERS
+        self._lose(event.proc, event.reason)
+
+    def _lose(self, proc: int, reason: str) -> None:
         scheduler = self.scheduler
-        worker = scheduler.workers.pop(event.proc, None)
+        worker = scheduler.workers.pop(proc, None)
         if worker is None:
             return
         if worker in scheduler.idle:
             scheduler.idle.remove(worker)
         if not worker.killed:  # nobody wanted it to end
-            worker.killed = event.reason
+            worker.killed = reason
             self._note_loss(worker)
         tasks, worker.tasks = worker.tasks, deque()
         scheduler.environments.worker_lost(worker)
@@ -169,15 +179,15 @@ class WorkerScheduler:
             task.worker = None
             error = worker.doom or failures.crashed(task.name, worker.killed)
             self._attempt_lost(task, error, begun=position == 0)
-        scheduler.direct.process_lost(event.proc)
+        scheduler.direct.process_lost(proc)
         if worker.actor is not None:
             scheduler.actors.worker_lost(worker)
-        scheduler.owned.forget(event.proc)
+        scheduler.owned.forget(proc)
         if self.totals.gauges:
-            self.totals.forget(event.proc)
-        scheduler.storage.memory.forget(event.proc)
+            self.totals.forget(proc)
+        scheduler.storage.memory.forget(proc)
         scheduler.sweep()
-        self._end_orphans(event.proc)
+        self._end_orphans(proc)
         scheduler.dispatch()
 
     def _note_loss(self, worker: WorkerState) -> None:
@@ -192,6 +202,26 @@ class WorkerScheduler:
             return
         message = f"a worker process died under {what}: {worker.killed}"
         self.incidents.note(scheduler.now, "ERROR", message, worker.proc)
+
+    def _not_born(self, event: m.NotBorn) -> None:
+        """A process could not be started: its task waits for another one, if one may come free.
+
+        An actor dies of it, and a task loses an attempt if all processes there are host idle actors
+        or wait for others.
+        """
+        scheduler = self.scheduler
+        worker = scheduler.workers.get(event.proc)
+        if worker is None:
+            return
+        self.most = len(scheduler.workers) - 1  # until one of them is gone, or a while later
+        self._again, self.short = scheduler.now + AGAIN_S, True
+        others = (other for other in scheduler.workers.values() if other is not worker)
+        if worker.actor is None and any(map(self._goes_on, others)):
+            self._take_back(worker, tuple(t.id for t in worker.tasks if not t.cancelled))
+        elif worker.tasks:
+            worker.doom = failures.no_process(worker.tasks[0].name, event.reason)
+        self.incidents.note(scheduler.now, "WARNING", f"a worker process: {event.reason}", 0)
+        self._lose(event.proc, event.reason)
 
     def _end_orphans(self, proc: int) -> None:
         """What a lost process had asked for, and nobody else waits for, is stopped."""
@@ -232,6 +262,9 @@ class WorkerScheduler:
             if worker.heard + IDLE_S <= scheduler.now:
                 self._dismiss(worker)
         scheduler.environments.tick()
+        if self._again <= scheduler.now:
+            self._again, self.short, self.most = float("inf"), False, MOST_WORKERS
+            scheduler.dispatch()
 
     def _leaving(self) -> list[WorkerState]:
         """Idle workers that leave when they have been idle for long enough, oldest first.
@@ -245,8 +278,9 @@ class WorkerScheduler:
         return plain[: max(0, len(plain) - scheduler.kept)] + others
 
     def idle_until(self) -> float:
-        """When the next idle worker leaves."""
-        return min((w.heard + IDLE_S for w in self._leaving()), default=float("inf"))
+        """When the next idle worker leaves, or workers can be started again."""
+        leaves = min((w.heard + IDLE_S for w in self._leaving()), default=float("inf"))
+        return min(leaves, self._again)
 
     def _dismiss(self, worker: WorkerState) -> None:
         self.scheduler.idle.remove(worker)
@@ -274,6 +308,14 @@ class WorkerScheduler:
         if idle:
             self._dismiss(idle[0])
         return False
+
+    def _goes_on(self, worker: WorkerState) -> bool:
+        """Whether it does something that may end, so that a process is there for others."""
+        if worker.blocked:
+            return False
+        task = self.scheduler.running_in(worker)
+        runs = task is not None and task.state == "running"
+        return bool(worker.killed or runs or self.scheduler.direct.lines.get(worker.proc))
 
     def count_call(self, worker: WorkerState, task: Task) -> None:
         """It calls a function that may not be called without end by one process."""
