@@ -86,13 +86,19 @@ def test_only_actors_set_shared_memory_aside() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [],
+    [("_num_objects_per_yield", 2), ("_num_objects_per_yield", 0)],
 )
 def test_an_option_that_is_not_offered_names_itself_and_the_alternative(
     option: str, value: object
 ) -> None:
     with pytest.raises(NotImplementedError, match=rf"{option}.*; "):
         task_options({option: value})
+
+
+@pytest.mark.parametrize("value", [1, None])
+def test_one_object_per_yield_is_what_there_is(value: object) -> None:
+    assert task_options({"_num_objects_per_yield": value}) == task_options({})
+    assert method_options({"_num_objects_per_yield": value}) == method_options({})
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones() -> None:

@@ -115,6 +115,10 @@ class Caller:
         """The reference of a call that takes a while."""
         return [self.log.slow.remote(seconds)]
 
+    def passes(self, taker: Any, seconds: float) -> list[Any]:
+        """Have a task take the reference of a call that takes a while; the task's reference."""
+        return [taker.remote(self.log.slow.remote(seconds))]
+
     def sleeps(self) -> Any:
         """Wait for a call."""
         return ray.get(self.log.slow.remote(60))
@@ -170,6 +174,49 @@ def test_the_result_of_a_caller_that_died_is_an_error_for_others(tmp_path: Path)
     ray.kill(caller)
     with pytest.raises(OwnerDiedError, match=r"Log\.slow"):
         ray.get(ref, timeout=20)
+
+
+def test_who_waits_for_the_result_of_a_caller_when_that_dies_gets_an_error(tmp_path: Path) -> None:
+    log = Log.remote(str(tmp_path / "log"))
+    caller = Caller.remote(log)
+
+    @ray.remote(num_cpus=0)
+    def waits(refs: list[Any], path: Path) -> Any:
+        path.touch()
+        return ray.get(refs[0])
+
+    refs = ray.get(caller.gives.remote(2.0), timeout=20)
+    waiting = waits.remote(refs, tmp_path / "begun")
+    until((tmp_path / "begun").exists, timeout_s=20)
+    ray.kill(caller)
+    with pytest.raises(OwnerDiedError, match=r"Log\.slow"):
+        ray.get(waiting, timeout=20)
+    ready, _ = ray.wait(refs, timeout=20)
+    assert ready == refs
+    assert ray.get(log.write.remote(1), timeout=20) == 1  # the callee takes no harm
+
+
+def test_a_task_whose_argument_was_to_come_from_a_caller_that_died_gets_an_error(
+    tmp_path: Path,
+) -> None:
+    caller = Caller.remote(Log.remote(str(tmp_path / "log")))
+
+    @ray.remote(num_cpus=0)
+    def taker(value: str) -> str:
+        return value
+
+    (ref,) = ray.get(caller.passes.remote(taker, 1.0), timeout=20)
+    ray.kill(caller)
+    with pytest.raises(OwnerDiedError, match=r"Log\.slow"):
+        ray.get(ref, timeout=20)
+
+
+def test_a_result_that_was_there_before_its_caller_died_stays_good(tmp_path: Path) -> None:
+    caller = Caller.remote(Log.remote(str(tmp_path / "log")))
+    (ref,) = ray.get(caller.gives.remote(0.0), timeout=20)
+    ray.wait([ref], timeout=20)
+    ray.kill(caller)
+    assert ray.get(ref, timeout=20) == "done"
 
 
 def test_calls_of_an_actor_that_restarts_go_on_directly(tmp_path: Path) -> None:

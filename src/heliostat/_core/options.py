@@ -235,10 +235,12 @@ _SCHEDULING = (
 # Options of Ray that mean nothing on one machine; accepted because they change nothing here.
 _NO_EFFECT = {
     "enable_task_events": (True, False),
+    "_num_objects_per_yield": (1, None),
 }
 
 _LATER = {
     "enable_tensor_transport": "leave it out: tensors travel through shared memory",
+    "_num_objects_per_yield": "yield the objects one after the other",
 }
 
 _TASK_PARSERS: dict[str, Callable[[Any], object]] = {
@@ -389,14 +391,14 @@ def _custom(value: object) -> dict[str, int]:
 def _refuse(what: str, option: str, value: object, known: list[str]) -> None:
     if option in _NO_EFFECT and value in _NO_EFFECT[option]:
         return
-    if option in _NO_EFFECT:
-        raise NotImplementedError(
-            f"{option}={value!r} is not offered; use one of {_NO_EFFECT[option]!r}"
-        )
     if option in _LATER:
         if value is None:
             return
         raise NotImplementedError(f"{option}={value!r} is not offered yet; {_LATER[option]}")
+    if option in _NO_EFFECT:
+        raise NotImplementedError(
+            f"{option}={value!r} is not offered; use one of {_NO_EFFECT[option]!r}"
+        )
     raise ValueError(f"unknown {what} option {option!r}; the options are {', '.join(known)}")
 
 

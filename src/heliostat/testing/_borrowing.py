@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,24 @@ class Borrower:
         """Hold on to references."""
         self.refs = refs
 
+    def knot(self) -> None:
+        """Tie what is kept, and this actor, into circles that only a collection frees."""
+        tied(self.refs).append(self)
+        self.refs = []
+
+    def know_itself(self) -> Any:
+        """Keep a handle to itself, and give another one away."""
+        self.me = ray.get_runtime_context().current_actor
+        return self.me
+
+    def pid(self) -> int:
+        """Its process."""
+        return os.getpid()
+
+    def collect(self) -> None:
+        """Have Python look for circles."""
+        gc.collect()
+
     def look(self) -> int:
         """The first of the kept."""
         return len(ray.get(self.refs[0]))
@@ -58,6 +78,30 @@ class Borrower:
         """Be busy."""
         gate.wait()
         return "through"
+
+
+class Node:
+    """Something that others refer to, and that refers to them."""
+
+    def __init__(self, refs: list[Any]) -> None:
+        self.refs = refs
+        self.others: list[Any] = []
+
+
+def tied(refs: list[Any]) -> list[Any]:
+    """Something in a circle that only a collection frees."""
+    node = Node(refs)
+    node.others = [node, lambda: node]
+    return node.others
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def large() -> list[Any]:
@@ -87,6 +131,35 @@ class BorrowTests(SharedSession):
         assert ray.get(borrower.look.remote(), timeout=30) == 300_000
         ray.kill(borrower)
         until(lambda: not large(), "nothing large is kept")
+
+    def test_a_reference_in_a_circle_of_the_driver_is_let_go_by_a_collection(self) -> None:
+        tied([ray.put(bytes(300_000))])
+        assert len(large()) == 1
+        gc.collect()
+        until(lambda: not large(), "nothing large is kept")
+
+    def test_a_reference_in_a_circle_of_an_actor_is_let_go_by_a_collection(self) -> None:
+        borrower, ref = Borrower.remote(), ray.put(bytes(300_000))
+        ray.get(borrower.keep.remote([ref]), timeout=30)
+        ray.get(borrower.knot.remote(), timeout=30)
+        del ref
+        ray.get(borrower.collect.remote(), timeout=30)
+        until(lambda: not large(), "nothing large is kept")
+
+    def test_an_actor_that_knows_itself_ends_when_nobody_else_does(self) -> None:
+        borrower = Borrower.remote()
+        pid = ray.get(borrower.pid.remote(), timeout=30)
+        ray.get(borrower.know_itself.remote(), timeout=30)
+        ray.get(borrower.keep.remote([borrower]), timeout=30)
+        del borrower
+        until(lambda: ended(pid), "the actor has ended")
+
+    def test_an_actor_that_gives_its_last_handle_away_lives_on(self) -> None:
+        handle = ray.get(Borrower.remote().know_itself.remote(), timeout=30)
+        pid = ray.get(handle.pid.remote(), timeout=30)
+        assert ray.get(handle.pid.remote(), timeout=30) == pid
+        del handle
+        until(lambda: ended(pid), "the actor has ended")
 
     def test_a_reference_in_a_closure_keeps_its_object(self) -> None:
         ref = ray.put(bytes(300_000))

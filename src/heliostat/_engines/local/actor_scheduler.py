@@ -121,6 +121,7 @@ class ActorScheduler:
         worker.bundle, gpus = taken
         worker.shape, worker.gpus, worker.actor = maker.shape, gpus, actor.id
         actor.worker, actor.gpus = worker.proc, gpus
+        scheduler.owned.become(worker.proc, actor.id)
         actor.move("starting")
         maker.move("running")
         maker.worker, maker.since = worker, scheduler.now
@@ -282,6 +283,10 @@ class ActorScheduler:
     def perhaps_idle(self, actor: Actor) -> None:
         """End it if nobody can reach it and it has nothing to do."""
         if not actor.ending or actor.pending() or actor.state not in ("alive", "waiting"):
+            return
+        entry = self.scheduler.entry(actor.id)
+        if entry is not None and entry.count > 0:  # it has given its handle to somebody meanwhile
+            actor.ending = False
             return
         if actor.state == "alive" and actor.worker is not None:
             self.scheduler.staff.retire(

@@ -2,7 +2,8 @@
 
 An object is held by the driver's references and views (one each), by what was delivered to
 worker processes (given back with `Dropped`), by tasks that wait for it, by values that contain a
-reference to it, and by streams for items that nobody took yet.
+reference to it, and by streams for items that nobody took yet. What an actor's process has of the
+actor itself does not keep it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Ownership:
     def __init__(self) -> None:
         self.objects: dict[bytes, Entry] = {}
         self._lent: defaultdict[int, dict[bytes, int]] = defaultdict(dict)
+        self._own: dict[int, bytes] = {}  # the actor that a process hosts
         self._ends: deque[tuple[bytes, Entry]] = deque()  # objects whose count came to zero
         self.freed: list[bytes] = []  # objects in the arena or on disk that nobody holds any more
         self.unheld: list[bytes] = []  # entries without holders and value, e.g. actors to end
@@ -63,9 +65,19 @@ class Ownership:
 
     def lend(self, proc: int, id_: bytes) -> None:
         """The process was given the object, or a reference to it."""
-        self.ensure(id_).count += 1
-        if proc != DRIVER:
-            self._lend(proc, id_, 1)
+        if proc == DRIVER:
+            self.ensure(id_).count += 1
+            return
+        if not self._own or self._own.get(proc) != id_:
+            self.ensure(id_).count += 1
+        self._lend(proc, id_, 1)
+
+    def become(self, proc: int, actor: bytes) -> None:
+        """The process hosts this actor from now on."""
+        self._own[proc] = actor
+        already = self._lent[proc].get(actor)
+        if already:
+            self.drop(actor, already)
 
     def _lend(self, proc: int, id_: bytes, times: int) -> None:
         lent = self._lent[proc]
@@ -80,7 +92,8 @@ class Ownership:
             lent[id_] = left
         else:
             del lent[id_]
-        self.drop(id_, times)
+        if not self._own or self._own.get(proc) != id_:
+            self.drop(id_, times)
 
     def has(self, proc: int, id_: bytes) -> bool:
         """Whether a worker process holds what it was lent."""
@@ -88,8 +101,10 @@ class Ownership:
 
     def forget(self, proc: int) -> None:
         """A process is gone, and all that it held."""
+        own = self._own.pop(proc, None)
         for id_, times in self._lent.pop(proc, {}).items():
-            self.drop(id_, times)
+            if id_ != own:
+                self.drop(id_, times)
 
     def drop(self, id_: bytes, times: int) -> None:
         """Lower the count; at zero the value goes, and what only it referred to."""
@@ -148,8 +163,10 @@ class Ownership:
     def check(self) -> None:
         """Assert that counts are sane."""
         all_lent: dict[bytes, int] = {}
-        for held in self._lent.values():
+        for proc, held in self._lent.items():
             for id_, times in held.items():
+                if id_ == self._own.get(proc):
+                    continue
                 all_lent[id_] = all_lent.get(id_, 0) + times
         for id_, entry in self.objects.items():
             lent = all_lent.get(id_, 0)
