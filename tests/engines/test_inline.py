@@ -74,6 +74,8 @@ EXCUSES: dict[str, tuple[str, ...]] = {
     OURS: (
         "test_a_dead_worker_without_retries_is_an_error_that_says_how_it_died",
         "test_a_dead_worker_is_retried",
+        "test_a_worker_that_dies_while_it_reads_its_arguments_is_replaced",
+        "test_a_worker_that_dies_while_it_writes_its_result_is_replaced",
         "test_max_retries_bounds_the_attempts",
         "test_an_actor_that_dies_in_each_construction_is_restarted_so_often_and_no_more",
         "test_a_stopped_worker_is_replaced",

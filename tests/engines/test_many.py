@@ -57,3 +57,16 @@ def test_one_wait_and_one_get_take_many_references(count: int) -> None:
     ready, left = ray.wait(refs, num_returns=count, timeout=120)
     assert (len(ready), left) == (count, [])
     assert sum(ray.get(refs)) == sum(range(count))
+
+
+@pytest.mark.soak
+def test_an_argument_of_more_than_two_gigabytes_arrives() -> None:
+    ray.shutdown()
+    ray.init(num_cpus=2, object_store_memory=5 << 30)
+
+    @ray.remote
+    def ends(value: bytes) -> tuple[int, bytes]:
+        return len(value), value[-3:]
+
+    size = (2 << 30) + 12345
+    assert ray.get(ends.remote(bytes(size - 3) + b"end"), timeout=300) == (size, b"end")

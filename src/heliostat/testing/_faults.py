@@ -52,6 +52,34 @@ DEATHS: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
+def _read_fatally(tally: Tally) -> str:
+    if tally.add() == 1:
+        _kill_self()
+    return "read"
+
+
+class FatalToRead:
+    """Kills the first process that unpickles it."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+
+    def __reduce__(self) -> Any:
+        return _read_fatally, (self.tally,)
+
+
+class FatalToWrite:
+    """Kills the first process that pickles it."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+
+    def __reduce__(self) -> Any:
+        if self.tally.add() == 1:
+            _kill_self()
+        return str, ("written",)
+
+
 class CrashTests(SharedSession):
     """Workers that die under a task."""
 
@@ -80,6 +108,27 @@ class CrashTests(SharedSession):
             return x
 
         assert ray.get(task.remote(5), timeout=30) == 5
+        assert tally.count() == 2
+
+    def test_a_worker_that_dies_while_it_reads_its_arguments_is_replaced(
+        self, tmp_path: Path
+    ) -> None:
+        @ray.remote
+        def task(value: Any) -> Any:
+            return value
+
+        assert ray.get(task.remote(FatalToRead(Tally(tmp_path))), timeout=30) == "read"
+
+    def test_a_worker_that_dies_while_it_writes_its_result_is_replaced(
+        self, tmp_path: Path
+    ) -> None:
+        tally = Tally(tmp_path)
+
+        @ray.remote
+        def task() -> Any:
+            return [bytes(500_000), FatalToWrite(tally)]
+
+        assert ray.get(task.remote(), timeout=30) == [bytes(500_000), "written"]
         assert tally.count() == 2
 
     def test_max_retries_bounds_the_attempts(self, tmp_path: Path) -> None:
