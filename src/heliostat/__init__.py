@@ -85,6 +85,7 @@ _LAZY = (
     "runtime_env",
     "types",
     "placement",
+    "strategies",
 )
 
 

@@ -1,4 +1,4 @@
-"""Public home of placement groups and scheduling strategies; `heliostat.util` has Ray's names for them."""
+"""Public home of placement groups; `heliostat.util.placement_group` is Ray's name for this."""
 
 from heliostat._core.groups import (
     PlacementGroup,
@@ -9,26 +9,10 @@ from heliostat._core.groups import (
     remove_placement_group,
     validate_placement_group,
 )
-from heliostat._core.scheduling import (
-    DoesNotExist,
-    Exists,
-    In,
-    NodeAffinitySchedulingStrategy,
-    NodeLabelSchedulingStrategy,
-    NotIn,
-    PlacementGroupSchedulingStrategy,
-    check_placement_group_index,
-)
+from heliostat._core.scheduling import check_placement_group_index
 
 __all__ = [
-    "DoesNotExist",
-    "Exists",
-    "In",
-    "NodeAffinitySchedulingStrategy",
-    "NodeLabelSchedulingStrategy",
-    "NotIn",
     "PlacementGroup",
-    "PlacementGroupSchedulingStrategy",
     "check_placement_group_index",
     "get_current_placement_group",
     "get_placement_group",

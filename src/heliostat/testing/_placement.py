@@ -23,13 +23,13 @@ from heliostat.exceptions import (
 )
 from heliostat.placement import (
     PlacementGroup,
-    PlacementGroupSchedulingStrategy,
     get_current_placement_group,
     get_placement_group,
     placement_group,
     placement_group_table,
     remove_placement_group,
 )
+from heliostat.strategies import PlacementGroupSchedulingStrategy
 from heliostat.testing._resources import held
 from heliostat.testing._session import Gate, SharedSession, Tally, with_session
 from heliostat.testing.clock import until

@@ -11,15 +11,14 @@ import pytest
 
 import heliostat as ray
 from heliostat.exceptions import ActorUnschedulableError, TaskUnschedulableError
-from heliostat.placement import (
+from heliostat.placement import placement_group, remove_placement_group
+from heliostat.strategies import (
     DoesNotExist,
     Exists,
     In,
     NodeAffinitySchedulingStrategy,
     NodeLabelSchedulingStrategy,
     NotIn,
-    placement_group,
-    remove_placement_group,
 )
 from heliostat.testing._placement import Resident, where
 from heliostat.testing._session import SharedSession, with_session

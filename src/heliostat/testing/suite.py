@@ -11,11 +11,12 @@ from heliostat.testing._asynchrony import AsynchronyTests
 from heliostat.testing._backpressure import BackpressureTests
 from heliostat.testing._borrowing import BorrowTests
 from heliostat.testing._callers import CallerTests
+from heliostat.testing._cancelling import CancelTests
 from heliostat.testing._constructors import ConstructorTests
 from heliostat.testing._dynamic import DynamicTests
 from heliostat.testing._environments import EnvironmentTests
 from heliostat.testing._errors import ErrorTests
-from heliostat.testing._faults import ActorFaultTests, CancelTests, CrashTests
+from heliostat.testing._faults import ActorFaultTests, CrashTests
 from heliostat.testing._graphs import GraphTests
 from heliostat.testing._lifecycle import LifecycleTests
 from heliostat.testing._objects import MemoryTests, ObjectTests

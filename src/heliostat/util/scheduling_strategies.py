@@ -1,21 +1,6 @@
-"""Scheduling strategies, under Ray's `ray.util.scheduling_strategies`. They are in `heliostat.placement`."""
+"""Scheduling strategies, under Ray's `ray.util.scheduling_strategies`: all of `heliostat.strategies`."""
 
-from heliostat.placement import (
-    DoesNotExist,
-    Exists,
-    In,
-    NodeAffinitySchedulingStrategy,
-    NodeLabelSchedulingStrategy,
-    NotIn,
-    PlacementGroupSchedulingStrategy,
-)
+from heliostat import strategies
+from heliostat.strategies import *  # noqa: F403 - one list of names is enough
 
-__all__ = [
-    "DoesNotExist",
-    "Exists",
-    "In",
-    "NodeAffinitySchedulingStrategy",
-    "NodeLabelSchedulingStrategy",
-    "NotIn",
-    "PlacementGroupSchedulingStrategy",
-]
+__all__ = strategies.__all__
