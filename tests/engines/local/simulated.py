@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+import functools
+from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any
 
 from heliostat._core.ids import nth
@@ -10,7 +12,8 @@ from heliostat._engines.local import messages as m
 from heliostat._engines.local import reset
 from heliostat._engines.local.holdings import received_with
 from heliostat._engines.local.streams import Allowance, window
-from tests.engines.local.simulated_world import FAILED, NOTHING, Process, World
+from tests.engines.local.simulated_memory import Full
+from tests.engines.local.simulated_world import FAILED, NOTHING, Process, Script, World
 
 
 class Simulation(World):
@@ -45,6 +48,16 @@ class Simulation(World):
                     process.allowances[task].credit(items, size)
             case m.Stop():
                 process.dead = "exit code 0"
+            case _:
+                self.hear_of_memory(process, message)
+
+    def hear_of_memory(self, process: Process, message: Any) -> None:
+        match message:
+            case m.LetGo(ticket, ids):
+                self.let_go_of(process, ticket, ids)
+            case m.Answered(number, payload, error):
+                if process.asked is not None and process.asked[0].request == number:
+                    self.go_on_asking(process, payload, error)
             case _:  # m.Deadlocked, too: nothing waits in a circle here
                 raise AssertionError(f"unexpected message {message}")
 
@@ -65,7 +78,7 @@ class Simulation(World):
         process.wanted.discard(id_)
         process.lent[id_] += 1
         process.lent.update(value[3])
-        self.check_place(id_, value)
+        self.pages.look(id_, value)
         if process.waits and process.known.keys() >= set(process.waits):
             self.go_on(process)
         elif not process.refs[id_] and id_ not in process.waits:
@@ -73,8 +86,10 @@ class Simulation(World):
 
     def borrow(self, process: Process, id_: bytes | None, value: m.Value) -> None:
         if value[0] == m.STORED and id_ is not None:
-            self.check_place(id_, value)
+            self.pages.look(id_, value)
             process.lent[id_] += 1
+            if id_ in process.known:
+                process.known[id_] = value
         process.lent.update(value[3])
 
     def unbegun(self, process: Process) -> tuple[bytes, ...]:
@@ -95,9 +110,14 @@ class Simulation(World):
             process.cancelled.add(task)
             if process.waits:  # its get() is interrupted
                 self.go_on(process)
+            elif process.asked is not None and process.asked[1] == task and not process.overlaps():
+                event, _, script = process.asked
+                question = type(event).__name__.lower()
+                process.post(m.Withdrawn, event.request, question, event[2], None)
+                self.advance_script(process, task, script, lambda: script.throw(Full))
 
     def begin(self, process: Process) -> None:
-        if process.todo and (not process.running or process.overlaps()) and not process.waits:
+        if process.todo and (not process.running or process.overlaps()) and not process.stands():
             message = process.todo.popleft()
             process.running[message.task] = message
             if isinstance(message, m.Make):
@@ -107,13 +127,14 @@ class Simulation(World):
 
     def work(self, process: Process) -> None:
         """What runs in it does something."""
-        if not process.running or process.waits:
+        if not process.running or process.stands():
             return
         message = self.random.choice(list(process.running.values()))
         if message.task in process.cancelled and self.random.random() < 0.7:
             self.finish(process, message, failure=1)
             return
-        moves = [self.finish, self.finish, self.fork_task, self.wait_for_some, self.keep_or_drop]
+        moves = [self.finish, self.finish, self.fork_task, self.wait_for_some, self.keep_or_drop,
+                 self.look_at]  # fmt: skip
         if isinstance(message, m.Make):
             moves = [self.finish, self.fork_task, self.wait_for_some]
         elif message.num_returns < 0:
@@ -121,21 +142,18 @@ class Simulation(World):
         self.random.choice(moves)(process, message)
 
     def finish(self, process: Process, message: Any, failure: int | None = None) -> None:
+        self.begin_script(process, message, self._finish(process, message, failure))
+
+    def _finish(self, process: Process, message: Any, failure: int | None) -> Script:
         if failure is None:
             failure = self.random.choices([0, 1, 2], [12, 1, 1])[0]
         made = isinstance(message, m.Make)
         if made and failure == 2:
             failure = 1
-        count = 1 if made or message.num_returns < 0 else message.num_returns
-        if failure:
-            values: tuple[m.Value, ...] = (FAILED,)
-        elif made or message.num_returns < 0:
-            values = (NOTHING,)
-        else:
-            values = tuple(
-                self.value(process.proc, self.pick(self.usable(process, message), 1))
-                for _ in range(count)
-            )
+        values: list[m.Value] = [FAILED] if failure else [NOTHING]
+        if not failure and not made and message.num_returns >= 0:
+            values = yield from self._results(process, message)
+            failure = int(values == [FAILED])
         del process.running[message.task]
         process.yielded.pop(message.task, None)
         process.allowances.pop(message.task, None)
@@ -144,17 +162,109 @@ class Simulation(World):
         if process.actor is None and self.random.random() < 0.9:  # else a global keeps them
             touched += self.held(process)
             process.refs.clear()
+            process.views.clear()
         drops = process.touch(touched)
-        process.post(m.Finished, message.task, values, failure, 0.0001, drops)
+        process.post(m.Finished, message.task, tuple(values), failure, 0.0001, drops)
+
+    def _results(self, process: Process, message: Any) -> Script:
+        """The values; or an error, and then no memory is kept for those that were written."""
+        done: list[m.Value] = []
+        try:
+            for index in range(message.num_returns):
+                value = yield from self.value(process, nth(message.task, index))
+                inside = self.pick(self.usable(process, message), 1)
+                done.append((*value[:3], inside))
+        except Full:
+            for value in done:
+                if value[0] == m.STORED:
+                    yield m.Unreserve, value[1]
+            return [FAILED]
+        return done
 
     def yield_item(self, process: Process, message: Any) -> None:
-        allowance = process.allowances[message.task]
-        if not allowance.exhausted():
-            value = self.value(process.proc, self.pick(self.usable(process, message), 1))
-            allowance.sent(value)
-            position = process.yielded[message.task]
-            process.yielded[message.task] += 1
-            process.post(m.Yielded, message.task, position, value)
+        if not process.allowances[message.task].exhausted():
+            self.begin_script(process, message, self._yield_item(process, message))
+
+    def _yield_item(self, process: Process, message: Any) -> Script:
+        allowance, position = process.allowances[message.task], process.yielded[message.task]
+        try:
+            value = yield from self.value(process, nth(message.task, position + 1))
+        except Full:
+            return
+        value = (*value[:3], self.pick(self.usable(process, message), 1))
+        allowance.sent(value)
+        process.yielded[message.task] += 1
+        process.post(m.Yielded, message.task, position, value)
+
+    def _put(self, process: Process, message: Any, id_: bytes) -> Script:
+        try:
+            value = yield from self.value(process, id_)
+        except Full:
+            return
+        value = (*value[:3], self.pick(self.usable(process, message), 1))
+        process.post(m.Put, id_, value)
+        process.own(id_)
+
+    # Looking at values
+
+    def look_at(self, process: Process, message: Any) -> None:
+        """get() of what was delivered."""
+        known = [id_ for id_ in self.held(process) if id_ in process.known]
+        if known:
+            id_ = self.random.choice(known)
+            self.begin_script(process, message, self._look_at(process, id_))
+
+    def _look_at(self, process: Process, id_: bytes) -> Script:
+        process.views[id_] += 1
+        process.refs[id_] += 1
+        value = process.known[id_]
+        if value[0] == m.SPILLED:
+            try:
+                value = yield m.Fetch, id_
+            except Full:
+                value = m.ERROR, b"", (), ()
+            else:
+                process.known[id_] = value
+        if value[0] != m.STORED:
+            process.views -= Counter((id_,))
+            process.drop(id_)
+            return
+        self.pages.look(id_, value)
+
+    def let_go_of(self, process: Process, ticket: int, ids: tuple[bytes, ...]) -> None:
+        """The hub needs memory: forget where these are, but not those that something looks at."""
+        looks = process.brought() | process.views.keys()
+        gone = [id_ for id_ in ids if id_ not in looks]
+        for id_ in gone:
+            value = process.known.get(id_)
+            if value is not None and value[0] == m.STORED:
+                process.known[id_] = m.SPILLED, 0, *value[2:]
+        if gone:
+            process.post(m.Forgotten, ticket, tuple(gone), False)
+
+    # Questions
+
+    def begin_script(self, process: Process, message: Any, script: Script) -> None:
+        """What its main thread does, until it has to ask."""
+        self.advance_script(process, message.task, script, lambda: next(script))
+
+    def advance_script(
+        self, process: Process, task: bytes, script: Script, step: Callable[[], Any]
+    ) -> None:
+        process.asked = None
+        try:
+            kind, *fields = step()
+        except StopIteration:
+            return
+        process.questions += 1
+        process.post(kind, process.questions, *fields)
+        process.asked = process.outbox[-1], task, script
+
+    def go_on_asking(self, process: Process, payload: Any, error: Any) -> None:
+        _, task, script = process.asked
+        go_on = functools.partial(script.send, payload)
+        stop = functools.partial(script.throw, Full)
+        self.advance_script(process, task, script, go_on if error is None else stop)
 
     def fork_task(self, process: Process, message: Any) -> None:
         """It asks for a task, a value or an actor's call of its own."""
@@ -162,10 +272,7 @@ class Simulation(World):
         actors = sorted(self.actors & set(self.held(process)))
         self.roots[id_], self.parents[id_] = self.root(message.task), message.task
         if kind < 0.3:
-            process.post(
-                m.Put, id_, self.value(process.proc, self.pick(self.usable(process, message), 1))
-            )
-            process.own(id_)
+            self.begin_script(process, message, self._put(process, message, id_))
             return
         num_returns = self.random.choice([1, 1, 2])
         args = self.arguments(self.usable(process, message))
@@ -204,7 +311,9 @@ class Simulation(World):
     def keep_or_drop(self, process: Process, message: Any) -> None:
         held = self.held(process)
         if held:
-            process.drop(self.random.choice(held))
+            id_ = self.random.choice(held)
+            process.views -= Counter((id_,))  # what goes is a view, if there is one
+            process.drop(id_)
 
     def die(self, process: Process, how: str) -> None:
         """It ends; the last of what it had to send may not have been sent."""
@@ -227,6 +336,9 @@ class Simulation(World):
 
     def step(self) -> None:
         """Something happens somewhere."""
+        if self.pages.moves and self.random.random() < 0.2:
+            self.move_bytes(0.15 if self.danger else 0.0)
+            return
         draw = self.random.random()
         busy = [p for p in self.processes.values() if p.busy()]
         if draw < 0.25 or not busy:
@@ -234,9 +346,10 @@ class Simulation(World):
                 [
                     self.submit, self.put, self.let_go, self.open, self.take_item, self.await_end,
                     self.cancel, self.create, self.call, self.kill_actor, self.wait_a_little,
-                    self.submit_many, self.group, self.ungroup,
+                    self.submit_many, self.group, self.ungroup, self.look_away,
+                    self.give_up_asking,
                 ],
-                [8, 2, 5, 2, 3, 1, 2, 2, 6, 0.5, 1, 0.7, 0.7, 0.7],
+                [8, 4, 5, 5, 3, 1, 2, 2, 6, 0.5, 1, 0.7, 0.7, 0.7, 4, 0.5],
             )[0]()  # fmt: skip
         elif draw < 1 - self.danger:
             self.move(self.random.choice(busy))
@@ -262,7 +375,7 @@ class Simulation(World):
             process.stopped = draw < 0.9
         elif draw < 0.7 and process.reads():
             self.read(process)
-        elif process.todo and (not process.running or process.overlaps()) and not process.waits:
+        elif process.todo and (not process.running or process.overlaps()) and not process.stands():
             self.begin(process)
         else:
             self.work(process)
@@ -291,9 +404,11 @@ class Simulation(World):
             self.take_item()
             moved = [self.advance(process) for process in list(self.processes.values())]
             due = self.scheduler.deadline()
-            if any(moved):
+            if self.pages.moves:
+                self.move_bytes()
+            elif any(moved):
                 continue
-            if any(p.stopped for p in self.processes.values()):
+            elif any(p.stopped for p in self.processes.values()):
                 self.look()
                 self.tick(3.0)
                 self.look()
@@ -324,12 +439,12 @@ class Simulation(World):
         """Read, work, let go."""
         if process.reads():
             self.read(process)
-        elif process.todo and (not process.running or process.overlaps()) and not process.waits:
+        elif process.todo and (not process.running or process.overlaps()) and not process.stands():
             self.begin(process)
-        elif process.running and not process.waits:
+        elif process.running and not process.stands():
             self.end_one(process)
         elif process.actor is None and not process.running and self.held(process):
-            process.drop(self.held(process)[0])
+            self.keep_or_drop(process, None)
         else:
             return False
         return True
@@ -339,9 +454,13 @@ class Simulation(World):
         self.finish(process, message, failure=1 if message.task in process.cancelled else 0)
 
     def drop_all(self) -> None:
+        while self.questions:
+            self.give_up_asking()
         for id_, times in sorted(self.refs.items()):
             self.tell(m.Dropped(m.DRIVER, ((id_, times),)))
         self.refs.clear()
+        while self.views:
+            self.look_away()
 
     def reset(self) -> None:
         """As the hub does it."""

@@ -8,22 +8,26 @@ reads its mail only when it is nudged. All chance comes from one seed.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
 from random import Random
 from typing import Any
 
 from heliostat._core.ids import nth
 from heliostat._core.options import UNIT
 from heliostat._engines.local import messages as m
+from heliostat._engines.local.arena import ALIGN
 from heliostat._engines.local.holdings import received_with
 from heliostat._engines.local.scheduler import Scheduler
 from heliostat._engines.local.streams import Allowance, num_returns_of
+from tests.engines.local.simulated_memory import Pages
 
 TOTAL = {"CPU": 3 * UNIT, "GPU": UNIT}
 ONE_CPU: m.Shape = (("CPU", UNIT),)
 SHAPES: list[m.Shape] = [ONE_CPU, ONE_CPU, (("CPU", UNIT // 2),), (("CPU", 2 * UNIT),), ()]
 NOTHING: m.Value = (m.INLINE, b"", (), ())
 FAILED: m.Value = (m.ERROR, b"\x80\x05N.", (), ())
+ROOMS = (1 << 14, 6, 10)  # pages of shared memory: as much as anybody wants, or too little
+Script = Generator[Any, tuple[Any, Any], Any]  # what a process does; it asks, and is answered
 _USUAL: dict[str, Any] = {
     "call": NOTHING, "call_id": None, "slots": (), "needs": (), "parent": None, "retry_on": False,
     "group": "", "groups": (), "about": b"", "namespace": "", "call_retries": 0, "concurrency": 0,
@@ -56,6 +60,9 @@ class Process:
         self.wanted: set[bytes] = set()
         self.calls: set[bytes] = set()  # of actors, made here
         self.waits: tuple[bytes, ...] = ()  # blocked until these are there
+        self.views: Counter[bytes] = Counter()  # of its references, those that are views
+        self.asked: Any = None  # its question that was not answered: event, task, script
+        self.questions = 0
         self.cancelled: set[bytes] = set()
         self.nudged = self.stopped = False
         self.dead = ""  # how it ended; the hub does not know yet
@@ -63,8 +70,12 @@ class Process:
 
     def reads(self) -> bool:
         """Whether its main thread looks at its mail now."""
-        busy = self.running and not self.waits and not self.overlaps()
+        busy = self.running and not self.stands() and not self.overlaps()
         return bool(self.inbox) and (self.nudged or not busy)
+
+    def stands(self) -> bool:
+        """Whether its main thread waits for a value or an answer."""
+        return bool(self.waits) or self.asked is not None
 
     def busy(self) -> bool:
         """Whether it, or the hub about it, may do something."""
@@ -77,11 +88,17 @@ class Process:
     def post(self, kind: type[Any], *fields: Any) -> None:
         self.outbox.append(kind(self.proc, *fields))
 
+    def brought(self) -> set[bytes]:
+        """What must stay where it is while the tasks are here that brought it."""
+        messages = (*self.todo, *self.running.values())
+        brought = [pair for each in messages for pair in (*each.needs, (each.call_id, each.call))]
+        return {id_ for id_, value in brought if value[0] == m.STORED}
+
     def touch(self, ids: Iterable[bytes]) -> tuple[tuple[bytes, int], ...]:
         """What goes back to the hub: of these, what nothing here refers to."""
-        gone, touched = [], list(ids)
+        gone, touched, brought = [], list(ids), self.brought()
         for id_ in touched:
-            if self.refs[id_] <= 0:
+            if self.refs[id_] <= 0 and id_ not in brought:
                 touched.extend(self.known.pop(id_, NOTHING)[3])
                 if self.lent[id_]:
                     gone.append((id_, self.lent.pop(id_)))
@@ -108,7 +125,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.danger = self.random.choice([0.0, 0.01, 0.05])  # how often something goes wrong
-        self.scheduler = Scheduler(TOTAL, capacity=64 << 20)
+        self.scheduler = Scheduler(TOTAL, capacity=self.random.choice(ROOMS) * ALIGN)
+        self.pages = Pages(self.scheduler)
         self.now = 0.0
         self.history: list[tuple[float, Any]] = []
         self.processes: dict[int, Process] = {}
@@ -120,7 +138,12 @@ class World:
         self.parents: dict[bytes, bytes] = {}  # what a task asked for -> the task
         self.asked: set[bytes] = set()  # tasks and calls, each of which has to end
         self.resolved: Counter[bytes] = Counter()
-        self._ids = 0
+        self.losses = 0  # of objects that were on disk
+        self.views: Counter[bytes] = Counter()  # the driver's, and those that it waits for
+        # The driver's questions that were not answered: event, and what it does with the answer.
+        self.questions: dict[int, tuple[Any, Callable[[Any, Any], None]]] = {}
+        self._answered: deque[tuple[int, Any, Any]] = deque()
+        self._ids = self._numbers = 0
         self.perform(self.scheduler.prestart())
         self.tell(m.Described(m.DRIVER, b"env", "", b"", True))
 
@@ -132,12 +155,16 @@ class World:
         self.history.append((self.now, event))
         answers = self.perform(self.scheduler.handle(event, self.now))
         self.scheduler.check()
+        while self._answered:
+            number, payload, error = self._answered.popleft()
+            self.questions.pop(number)[1](payload, error)
         return answers
 
     def audit(self) -> None:
         """Every object is held exactly as often as there is somebody who holds it."""
         scheduler = self.scheduler
-        holders = Counter(self.refs)
+        self.check_views()
+        holders = self.refs + self.views
         for lent in scheduler.owned._lent.values():
             holders.update(lent)
         for task in scheduler.tasks.values():
@@ -162,25 +189,40 @@ class World:
                 case m.Spawn(proc, _):
                     assert proc not in self.processes
                     self.processes[proc] = Process(proc)
-                case m.Send(proc, message):
-                    if proc in self.processes:
-                        self.processes[proc].inbox.append(message)
+                case m.Send(proc, message) if proc in self.processes:
+                    self.processes[proc].inbox.append(message)
                 case m.Kill(proc):
                     self.processes[proc].doomed = True
                 case m.Nudge(proc):
                     self.processes[proc].nudged = True
                 case m.Resolve(id_, _):
-                    self.resolved[id_] += 1
-                    # A handle may be made anew (by name) after the last was let go.
-                    assert self.resolved[id_] == 1 or id_ in self.actors, f"{id_.hex()}: twice"
+                    self.resolve(id_)
                 case m.Discard(env):
-                    workers = self.scheduler.workers.values()
-                    assert all(worker.env != env for worker in workers), "it is in use"
+                    in_use = {worker.env for worker in self.scheduler.workers.values()}
+                    assert env not in in_use
+                case m.WriteOut() | m.ReadIn() | m.Truncate():
+                    self.pages.moves.append(command)
                 case m.Answer():
-                    answers.append(command)
+                    answers += self.answer(command)
                 case _:
-                    raise AssertionError(f"unknown command {command}")
+                    assert isinstance(command, m.Send), f"unknown command {command}"
         return answers
+
+    def resolve(self, id_: bytes) -> None:
+        self.resolved[id_] += 1
+        # A handle may be made anew (by name) after the last was let go, and what was lost too.
+        assert self.resolved[id_] == 1 or self.losses or id_ in self.actors, f"{id_.hex()}: twice"
+
+    def answer(self, answer: m.Answer) -> list[Any]:
+        """Tell who asked; an answer that nobody waits for is handed back."""
+        proc, number, payload, error = answer
+        if proc == m.DRIVER and number in self.questions:
+            self._answered.append((number, payload, error))
+        elif proc in self.processes:
+            self.processes[proc].inbox.append(m.Answered(number, payload, error))
+        else:
+            return [answer]
+        return []
 
     def hear(self, process: Process) -> None:
         """The hub reads the next message of a process."""
@@ -197,7 +239,7 @@ class World:
         self.now += seconds
         due = self.scheduler.deadline()
         if due is not None and due <= self.now:
-            self.tell(m.Tick())
+            self.tell(m.Tick(self.growth()))
 
     def look(self) -> None:
         """The hub looks who is stopped."""
@@ -209,17 +251,39 @@ class World:
         self._ids += 1
         return self._ids.to_bytes(12, "big") + bytes(4)
 
-    def value(self, proc: int, inside: tuple[bytes, ...] = ()) -> m.Value:
-        if self.random.random() < 0.5:
-            return (m.INLINE, b"", (), inside)
-        (answer,) = self.tell(m.Reserve(proc, 1, 8, None))
-        return (m.STORED, answer.payload[0], (8,), inside)
+    def pages_of_value(self) -> int:
+        """How large a new value is; 0: it is inline."""
+        return self.random.choice([0, 0, 0, 1, 1, 2, 3])
 
-    def check_place(self, id_: bytes, value: m.Value) -> None:
-        """What is in memory is where a process was told that it is."""
-        if value[0] == m.STORED:
-            held = self.scheduler.storage.memory.objects[id_]
-            assert held.offset == value[1], "freed or moved before it was read"
+    def growth(self) -> int | None:
+        return self.random.choice([None] * 8 + [0, 1 << 30])
+
+    def value(self, process: Process, id_: bytes) -> Script:
+        """A value of a worker's, which will be this object."""
+        size = self.pages_of_value() * ALIGN
+        if not size:
+            return NOTHING
+        offset = (yield m.Reserve, size, self.growth())[0]
+        self.pages.write(offset, size, id_)
+        return (m.STORED, offset, (size,), ())
+
+    def move_bytes(self, danger: float = 0.0) -> None:
+        """The disk does the oldest move that it was asked for."""
+        event = self.pages.move(self.random, danger)
+        if event is not None:
+            self.losses += type(event) is m.Read and event.error is not None
+            self.tell(event)
+
+    def check_views(self) -> None:
+        """What somebody looks at, or knows where it is, is there."""
+        for process in self.processes.values():
+            if process.dead:
+                continue
+            for message in (*process.todo, *process.running.values()):
+                for id_, value in (*message.needs, (message.call_id, message.call)):
+                    self.pages.look(id_, value)
+            for id_, value in process.known.items():
+                self.pages.look(id_, value)
 
     def pick(self, ids: Iterable[bytes], most: int) -> tuple[bytes, ...]:
         """Up to `most` of these that are no actors."""
@@ -282,13 +346,35 @@ class World:
             "call": (m.INLINE, b"", (), inside),
         }
 
+    def large_arguments(self, ids: Iterable[bytes]) -> dict[str, Any]:
+        """Those of a call of the driver's, which are an object themselves if they are large."""
+        arguments = self.arguments(ids)
+        if self.random.random() < 0.2:
+            id_, size = self.fresh(), ALIGN
+            number = self._numbers = self._numbers + 1
+            answers = self.tell(m.Reserve(m.DRIVER, number, size, None))
+            if answers and answers[0].error is None:
+                offset = answers[0].payload[0]
+                self.pages.write(offset, size, id_)
+                call = (m.STORED, offset, (size,), arguments["call"][3])
+                self.tell(m.Put(m.DRIVER, id_, call))
+                return {**arguments, "call": call, "call_id": id_}
+            self.tell(m.Withdrawn(m.DRIVER, number, "reserve", size, None))
+        return arguments
+
+    def sent(self, arguments: dict[str, Any]) -> None:
+        """The driver keeps large arguments only until the call is under way."""
+        if "call_id" in arguments:
+            self.tell(m.Dropped(m.DRIVER, ((arguments["call_id"], 1),)))
+
     # The driver's moves
 
     def submit(self) -> None:
         task, num_returns = self.fresh(), self.num_returns()
         self.roots[task] = task
-        args = self.arguments(self.refs)
+        args = self.large_arguments(self.refs)
         self.tell(self.submitted(m.DRIVER, task, num_returns=num_returns, **args))
+        self.sent(args)
         self.driver_owns(task, num_returns)
 
     def submit_many(self) -> None:
@@ -319,10 +405,58 @@ class World:
         if num_returns == 0:
             self.tell(m.Dropped(m.DRIVER, ((task, 1),)))
 
+    def ask(self, kind: Any, about: Any, *more: Any, then: Callable[[Any, Any], None]) -> None:
+        """A thread of the driver's asks; some are interrupted just when they are answered."""
+        number = self._numbers = self._numbers + 1
+        event = kind(m.DRIVER, number, about, *more)
+        self.questions[number] = event, then
+        if self.random.random() < 0.05:
+            self.questions[number] = event, lambda payload, error: self.undo(event, payload, error)
+        self.tell(event)
+
+    def undo(self, event: Any, payload: Any, error: Any) -> None:
+        answer = m.Answer(m.DRIVER, event.request, payload, error)
+        self.withdraw(event, answer if error is None else None)
+
+    def withdraw(self, event: Any, answer: Any = None) -> None:
+        """Ctrl-C, or a timeout."""
+        question = type(event).__name__.lower()
+        self.tell(m.Withdrawn(m.DRIVER, event.request, question, event[2], answer))
+        if type(event) is m.Fetch:
+            self.unview(event.id, m.Dropped(m.DRIVER, ((event.id, 1),)))
+
+    def give_up_asking(self) -> None:
+        if self.questions:
+            self.withdraw(self.questions.pop(self.random.choice(sorted(self.questions)))[0])
+
     def put(self) -> None:
-        id_ = self.fresh()
-        self.tell(m.Put(m.DRIVER, id_, self.value(m.DRIVER, self.pick(self.refs, 1))))
-        self.refs[id_] += 1
+        id_, size = self.fresh(), self.pages_of_value() * ALIGN
+        inside = self.pick(self.refs, 1)
+        if not size:
+            self.tell(m.Put(m.DRIVER, id_, (m.INLINE, b"", (), inside)))
+            self.refs[id_] += 1
+            return
+
+        def write(payload: Any, error: Any) -> None:
+            if error is None:
+                self.pages.write(payload[0], size, id_)
+                still = tuple(ref for ref in inside if self.refs[ref] > 0)
+                self.tell(m.Put(m.DRIVER, id_, (m.STORED, payload[0], (size,), still)))
+                self.refs[id_] += 1
+
+        self.ask(m.Reserve, size, self.growth(), then=write)
+
+    def unview(self, id_: bytes, event: Any) -> None:
+        self.views -= Counter((id_,))
+        self.tell(event)
+
+    def look_away(self) -> None:
+        """A view of the driver's is gone."""
+        waited_for = [e.id for e, _ in self.questions.values() if type(e) is m.Fetch]
+        views = self.views - Counter(waited_for)
+        if views:
+            id_ = self.random.choice(sorted(views))
+            self.unview(id_, m.Unviewed((id_,)))
 
     def let_go(self) -> None:
         if self.refs:
@@ -331,13 +465,39 @@ class World:
             self.tell(m.Dropped(m.DRIVER, ((id_, 1),)))
 
     def open(self) -> None:
-        """Decode a value: references inside become the driver's."""
-        if self.refs:
-            entry = self.scheduler.entry(self.random.choice(sorted(self.refs)))
-            assert entry is not None, "what the driver holds was forgotten"
-            for inner in entry.value[3] if entry.value is not None else ():
-                self.scheduler.owned.lend(m.DRIVER, inner)
-                self.refs[inner] += 1
+        """Decode a value: the driver looks at it, and references inside become the driver's."""
+        if not self.refs:
+            return
+        id_ = self.random.choice(sorted(self.refs))
+        entry = self.scheduler.entry(id_)
+        assert entry is not None, "what the driver holds was forgotten"
+        if entry.value is None:
+            return
+        if entry.value[0] not in m.OUT_OF_LINE:
+            self.adopt(entry.value)
+            return
+        self.scheduler.owned.lend(m.DRIVER, id_)
+        self.views[id_] += 1
+        if self.scheduler.storage.memory.view(id_):
+            self.pages.look(id_, entry.value)
+            self.adopt(entry.value)
+            return
+
+        def look(value: Any, error: Any) -> None:
+            if error is not None:
+                self.unview(id_, m.Dropped(m.DRIVER, ((id_, 1),)))
+                return
+            self.pages.look(id_, value)
+            self.adopt(value)
+            if value[0] != m.STORED:
+                self.unview(id_, m.Unviewed((id_,)))
+
+        self.ask(m.Fetch, id_, then=look)
+
+    def adopt(self, value: m.Value) -> None:
+        for inner in value[3]:
+            self.scheduler.owned.lend(m.DRIVER, inner)
+            self.refs[inner] += 1
 
     def take_item(self) -> None:
         for stream in sorted(self.streams.keys() & self.refs.keys()):
@@ -391,8 +551,9 @@ class World:
         if actor is not None:
             task, num_returns = self.fresh(), self.num_returns()
             self.roots[task] = task
-            args = self.arguments(self.refs)
+            args = self.large_arguments(self.refs)
             self.tell(self.called(m.DRIVER, task, actor, num_returns=num_returns, **args))
+            self.sent(args)
             self.driver_owns(task, num_returns)
 
     def kill_actor(self) -> None:

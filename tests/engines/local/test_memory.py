@@ -41,6 +41,7 @@ class World:
         self.asked: deque[decided.AskBack] = deque()
         self.errors: list[Exception] = []
         self.busy: set[int] = set()
+        self.unkept: list[Any] = []
         self._count = 0
 
     def look(self) -> None:
@@ -62,6 +63,8 @@ class World:
                     self.fetching.pop(request.number, None)
                     self.reserving.pop(request.number, None)
                     self.errors.append(error)
+                case decided.Unkept(task, ids):
+                    self.unkept.append((task, ids))
                 case decided.Lost(id_, _):
                     self.forget(id_)
         self.memory.check()
@@ -345,6 +348,56 @@ def test_the_machine_may_have_less_memory_than_the_budget() -> None:
     world.look()
     world.settle()
     assert world.state(first) == "away", "its place is used again, rather than fresh memory"
+    assert not world.reserving
+
+
+def test_memory_that_the_machine_has_again_is_for_who_waits() -> None:
+    world = World()
+    world._count += 1
+    world.reserving[world._count] = 2
+    assert world.memory.reserve(Request(DRIVER, world._count, 2 * ALIGN), world.now, 0) is None
+    world.look()
+    assert world.reserving
+    world.memory.grow(4 * ALIGN)
+    world.look()
+    assert not world.reserving
+
+
+def test_what_a_task_keeps_that_cannot_be_sent_makes_room_for_who_holds_its_cpu() -> None:
+    """Else they wait for each other for ever: it for the CPU, and the other for room."""
+    world = World()
+    old, new = world.put(4), world.put(4)
+    assert old is not None
+    assert new is None
+    world.settle()
+    (new,) = [id_ for id_ in world.written if id_ != old]
+    world.fetch(old, task="ready")
+    world.settle()
+    assert world.state(old) == "both"
+    world.busy.add(WORKER)
+    world.put(2, WORKER)
+    world.wait(2 * GRACE_S)
+    world.look()
+    world.settle()
+    assert not world.errors
+    assert not world.reserving
+    assert world.unkept == [("ready", (old,))]
+
+
+def test_no_task_takes_the_room_that_was_made_for_another() -> None:
+    world = World()
+    old, new = world.put(4), world.put(4)
+    assert old is not None
+    assert new is None
+    world.settle()
+    world.fetch(old, task="ready")
+    world.settle()
+    world.put(2, WORKER)
+    first = world.memory.waiting[0]
+    world.memory._unkeep_for(first)
+    world.memory.waiting.append(Request(DRIVER, 0, 4 * ALIGN, old, "ready"))
+    world.look()
+    world.settle()
     assert not world.reserving
 
 

@@ -631,7 +631,7 @@ class Cluster(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.03, 11.0]))
     def tick(self, seconds: float) -> None:
         self.world.now += seconds
-        self.world.tell(m.Tick())
+        self.world.tell(m.Tick(None))
         for worker in list(self.world.workers.values()):
             self.world.answer_mail(worker)
 

@@ -49,8 +49,7 @@ def end(simulation: Simulation) -> None:
 def nothing_is_left(simulation: Simulation) -> None:
     scheduler = simulation.scheduler
     simulation.drop_all()
-    if simulation.processes:
-        simulation.settle()
+    simulation.settle()
     assert not scheduler.tasks, "tasks that never ended"
     assert not scheduler.waiting, "tasks that wait for what will never come"
     assert not any(scheduler.ready.values()), "tasks that wait for resources that are free"
@@ -103,7 +102,7 @@ def test_a_detached_actor_is_forgotten_when_it_is_dead() -> None:
 
 def test_who_asks_for_a_handle_of_an_actor_that_is_gone_gets_an_error() -> None:
     world = Simulation(0)
-    (answer,) = world.tell(m.Asked(1, 1, "actor", ACTOR))
+    (answer,) = world.tell(m.Asked(m.DRIVER, 1, "actor", ACTOR))
     assert "no handle" in str(answer.error)
 
 

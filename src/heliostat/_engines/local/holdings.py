@@ -162,7 +162,8 @@ class Holdings:
                 counts[id_] = counts.get(id_, 0) - 1
                 touched.append(id_)
             for id_ in touched:
-                if counts.get(id_, 0) > 0 or not self._let_go(id_):
+                # What a task brought stays until it ends: it reads it where it was told.
+                if counts.get(id_, 0) > 0 or id_ in self._looks or not self._let_go(id_):
                     continue
                 counts.pop(id_, None)
                 value = self.known.pop(id_, None)

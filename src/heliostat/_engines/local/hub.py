@@ -469,7 +469,8 @@ class Hub:
                 if reader is not None:
                     reader()
             if due is not None and due <= time.monotonic():
-                self._handle(Tick())
+                waiting = self._scheduler.storage.memory.waiting
+                self._handle(Tick(self._storage.growth() if waiting else None))
                 while self._pool.unborn and self._pool.unborn[0][0] <= time.monotonic():
                     self._handle(self._pool.unborn.popleft()[1])
             if self._dropped or self._views.gone:

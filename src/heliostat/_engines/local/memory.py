@@ -68,6 +68,13 @@ class Lost(Message):
     error: Exception
 
 
+class Unkept(Message):
+    """A task that was not sent yet has to have these brought into memory once more."""
+
+    task: Any
+    ids: tuple[bytes, ...]
+
+
 class AskBack(Message):
     """Ask a process to let go of those that it does not look at."""
 
@@ -155,6 +162,7 @@ class Memory:
         self._growth: int | None = None  # memory of the machine that may be used in addition
         self._leaving = self._coming = 0  # bytes that are on their way
         self._ticket = 0
+        self._urgent: Request | None = None  # no task has anything brought in before it
         self._asked = self._changed = 0.0
 
     # Room for new values
@@ -166,7 +174,7 @@ class Memory:
             ObjectStoreFullError: If the value is larger than the whole arena.
         """
         if growth is not None:
-            self._growth = growth
+            self.grow(growth)
         extent = self._grant(request)
         if extent is not None:
             return extent
@@ -174,6 +182,10 @@ class Memory:
             raise self._full(request)
         self.wait(request, now)
         return None
+
+    def grow(self, growth: int) -> None:
+        """So much memory that was never used before may be used now."""
+        self._growth = growth
 
     def _grant(self, request: Request) -> Extent | None:
         extent = self._allocate(request.size)
@@ -341,8 +353,19 @@ class Memory:
             self._asked = now
             self._ask_back()
         if first is not None and now - self._changed >= GRACE_S and not self._may_change(busy):
-            self._refuse(first, self._full(first))
+            if not self._unkeep_for(first):
+                self._refuse(first, self._full(first))
             self._changed = now
+
+    def _unkeep_for(self, first: Request) -> bool:
+        """Let go of what tasks wait with that were not sent yet; whether there was any."""
+        others = [task for task in self.kept if task is not first.task]
+        for task in others:
+            ids = tuple(self.kept[task])
+            self.unkeep(task)
+            self.out.append(Unkept(task, ids))
+        self._urgent = first
+        return bool(others)
 
     def deadline(self) -> float | None:
         """When to look again although nothing happened."""
@@ -350,6 +373,8 @@ class Memory:
 
     def _serve(self, now: float) -> None:
         for request in list(self.waiting):
+            if request.task is not None and self._urgent in self.waiting:
+                return
             if request.id is None:
                 extent = self._grant(request)
                 if extent is not None:
@@ -429,8 +454,7 @@ class Memory:
         if any(by == DRIVER or by not in stuck for by, *_ in self._writing.values()):
             return True
         procs = {proc for held in self.objects.values() for proc in held.readers}
-        tasks = {request.task for request in self.waiting}
-        return bool(self.kept.keys() - tasks) or any(busy(proc) for proc in procs - stuck)
+        return any(busy(proc) for proc in procs - stuck)
 
     def _refuse(self, request: Request, error: Exception) -> None:
         self.waiting.remove(request)

@@ -127,11 +127,13 @@ class MemoryScheduler:
         task.move("waiting")
         for id_ in dict.fromkeys(needs):
             if id_ in objects:
-                task.missing += 1
-                size = objects[id_].size
-                request = Request(DRIVER, 0, size, id_, task)
-                self.memory.wait(request, self.scheduler.now)
+                self._await(task, id_)
         return True
+
+    def _await(self, task: Task, id_: bytes) -> None:
+        task.missing += 1
+        size = self.memory.objects[id_].size
+        self.memory.wait(Request(DRIVER, 0, size, id_, task), self.scheduler.now)
 
     def first_is_here(self, queue: deque[Task]) -> bool:
         """Whether the first task can be sent; those whose arguments are on disk wait for them."""
@@ -190,6 +192,10 @@ class MemoryScheduler:
             case memory.AskBack(proc, ticket, ids):
                 self.scheduler.out.append(m.Send(proc, m.LetGo(ticket, ids)))
                 self.scheduler.out.append(m.Nudge(proc))
+            case memory.Unkept(task, ids):
+                if task.state == "waiting":
+                    for id_ in ids:
+                        self._await(task, id_)
             case memory.Lost(id_, error):
                 self._lost(id_, error)
             case _:

@@ -428,7 +428,9 @@ class Unprepared(Message):
 
 
 class Tick(Message):
-    """Time has passed."""
+    """Time has passed; `growth`: as for `Reserve`, if somebody waits for room."""
+
+    growth: int | None
 
 
 # ---- commands to a worker, all on the wire

@@ -61,10 +61,15 @@ class Storage:
             return Fetch(proc, request, payload)
         if question == "unreserve":
             return Unreserve(proc, request, payload)
-        growth, now = None, time.monotonic()
-        if payload >= _LARGE and now - self._measured >= _MEASURE_S:
-            self._measured, growth = now, machine.spare_bytes()
-        return Reserve(proc, request, payload, growth)
+        return Reserve(proc, request, payload, self.growth() if payload >= _LARGE else None)
+
+    def growth(self) -> int | None:
+        """How much more memory the machine has to spare; None if it was measured just now."""
+        now = time.monotonic()
+        if now - self._measured < _MEASURE_S:
+            return None
+        self._measured = now
+        return machine.spare_bytes()
 
     def move(self, command: WriteOut | ReadIn | Truncate) -> None:
         """Have the spill do it."""

@@ -265,6 +265,8 @@ class WorkerScheduler:
         if self._again <= scheduler.now:
             self._again, self.short, self.most = float("inf"), False, MOST_WORKERS
             scheduler.dispatch()
+        if event.growth is not None:
+            scheduler.storage.memory.grow(event.growth)
 
     def _leaving(self) -> list[WorkerState]:
         """Idle workers that leave when they have been idle for long enough, oldest first.
