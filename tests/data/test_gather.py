@@ -78,3 +78,24 @@ def test_repartition_says_what_contradicts():
     with pytest.raises(KeyError, match="zz"):
         ds.repartition(2, keys=["zz"])
     assert sorted(r["id"] for r in ds.repartition(2, shuffle=True).take_all()) == [0, 1, 2, 3]
+
+
+def test_what_is_larger_than_memory_is_sorted_and_shuffled_by_the_native_engine(monkeypatch):
+    ds = ray.data.range(10_000, override_num_blocks=4).map(
+        lambda r: {"k": r["id"] % 7, "v": r["id"]}
+    )
+    expected = ds.sort(["k", "v"], descending=[True, False]).take_all()
+    context = ray.data.DataContext.get_current()
+    monkeypatch.setattr(context, "memory_budget_bytes", 10_000)
+    large = ds.sort(["k", "v"], descending=[True, False])
+    assert large.take_all() == expected
+    assert "Sort(k, v), 1" in large.stats() or "Sort(k, v)" in large.stats()
+    one = [row["v"] for row in ds.random_shuffle(seed=3).take_all()]
+    assert one == [row["v"] for row in ds.random_shuffle(seed=3).take_all()]
+    assert sorted(one) == list(range(10_000))
+    assert one[:100] != list(range(100))
+
+
+def test_the_first_rows_of_a_sort_are_those_of_the_whole_sort():
+    ds = ray.data.from_items([{"k": i % 5, "v": i} for i in range(1000)]).repartition(4)
+    assert ds.sort("k", descending=True).take(7) == ds.sort("k", descending=True).take_all()[:7]

@@ -32,7 +32,7 @@ from heliostat.data._messages import (
     Wanted,
 )
 from heliostat.data._native.engine import Segment
-from heliostat.data._optimize import Item, Native, Stage, compile_stages, optimize
+from heliostat.data._optimize import Item, Native, Stage, beyond_memory, compile_stages, optimize
 from heliostat.data._pipeline import Pipeline, StageState
 from heliostat.data._plan import Actors, Blocks, Here, Plan, Step, Tasks, schema_of
 from heliostat.data._stage import StageResult, build_functions, run_stage
@@ -117,7 +117,7 @@ class Execution:
             Blocks, in order.
         """
         started = time.perf_counter()
-        best = optimize(self._plan)
+        best = beyond_memory(optimize(self._plan), self._budget() // 3)
         if isinstance(best, Blocks):
             # The rows are there: nothing is run, and there is nothing to tell about it.
             self.schema = best.schema

@@ -133,11 +133,12 @@ def sorted_rows(
         Blocks.
     """
     whole = concat(blocks)
-    blocks.clear()
     require_columns(keys, whole.column_names, "sort")
     order = sort_order([whole.column(key) for key in keys], descending)
+    # A column at a time for all rows: of each only one more copy exists for a moment.
+    taken = take_rows(whole, order)
     for start in range(0, len(order), ROWS_A_BLOCK):
-        yield take_rows(whole, order[start : start + ROWS_A_BLOCK])
+        yield taken.slice(start, ROWS_A_BLOCK)
 
 
 def sort_order(columns: Sequence[Any], descending: Sequence[bool]) -> "np.ndarray[Any, Any]":

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import numpy as np
+
 from heliostat.data._evaluate import is_positional
-from heliostat.data._expr import Unnest, columns_of
+from heliostat.data._expr import Random, Unnest, columns_of
 from heliostat.data._native.engine import is_native
+from heliostat.data._native.queries import Sort
 from heliostat.data._plan import (
     GATHERING,
     ROW_FOR_ROW,
@@ -30,6 +33,7 @@ from heliostat.data._plan import (
     Rename,
     Select,
     Shuffle,
+    SortRows,
     Step,
     Tasks,
     UdfStep,
@@ -58,6 +62,9 @@ Item: TypeAlias = Part | Bundle | Native
 # with each row may be slow. A constant, not the number of CPUs, so that batches do not depend on
 # the machine.
 PIECES = 16
+# Up to this many first rows are found without sorting all of them.
+TOP_ROWS = 100_000
+DRAWN = "__drawn"
 # How many blocks a query may give is not known; a few pieces of each are a middle way.
 STREAMED_BLOCKS = 4
 
@@ -247,6 +254,14 @@ def push_select_into_read(plan: Plan) -> Plan | None:
     return None
 
 
+def sort_only_the_first(plan: Plan) -> Plan | None:
+    """Where only the first rows are wanted, the native engine keeps no others."""
+    match plan:
+        case Apply(Apply(below, SortRows(keys, descending)), Limit(rows)) if rows <= TOP_ROWS:
+            return Apply(Relate((below,), Sort(keys, descending)), plan.step)
+    return None
+
+
 RULES: tuple[Callable[[Plan], Plan | None], ...] = (
     merge_limits,
     push_limit_below_rows,
@@ -256,9 +271,52 @@ RULES: tuple[Callable[[Plan], Plan | None], ...] = (
     push_select_below_rename,
     push_select_below_shuffle,
     push_select_below_where,
+    sort_only_the_first,
     push_select_below_compute,
     push_select_into_read,
 )
+
+
+def beyond_memory(plan: Plan, limit_bytes: int) -> Plan:
+    """Let the native engine sort and shuffle what is too large to be taken at once: it uses disk.
+
+    Args:
+        plan: An optimised plan.
+        limit_bytes: What may be taken at once.
+
+    Returns:
+        The plan.
+    """
+    match plan:
+        case Union(inputs):
+            return Union(tuple(beyond_memory(one, limit_bytes) for one in inputs))
+        case Relate(inputs, query):
+            return Relate(tuple(beyond_memory(one, limit_bytes) for one in inputs), query)
+        case Apply(below, step):
+            below = beyond_memory(below, limit_bytes)
+            if not isinstance(step, SortRows | Shuffle) or _bytes_of(below) <= limit_bytes:
+                return Apply(below, step)
+            if isinstance(step, SortRows):
+                return Relate((below,), Sort(step.keys, step.descending))
+            seed = int(np.random.default_rng(step.seed).integers(1 << 62))
+            drawn = Apply(below, Compute(((DRAWN, Random(seed)),)))
+            return Apply(Relate((drawn,), Sort((DRAWN,), (False,))), Drop((DRAWN,)))
+    return plan
+
+
+def _bytes_of(plan: Plan) -> int:
+    """About how much a plan gives; functions are taken to give as much as they take."""
+    match plan:
+        case Read(source):
+            return sum(part.size_bytes for part in source.read_tasks(1 << 62))
+        case Blocks(bundles):
+            return sum(bundle.size_bytes for bundle in bundles)
+        case Union(inputs) | Relate(inputs):
+            return sum(map(_bytes_of, inputs))
+        case Apply(below, Limit(rows)):
+            return min(_bytes_of(below), rows << 10)
+        case Apply(below, _):
+            return _bytes_of(below)
 
 
 # -- stages -----------------------------------------------------------------------------------

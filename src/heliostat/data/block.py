@@ -8,6 +8,7 @@ either in this process or in the object store. This file knows nothing of plans 
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
@@ -27,6 +28,8 @@ Row: TypeAlias = dict[str, Any]
 BATCH_FORMATS = ("default", "numpy", "pandas", "pyarrow")
 # Below this a block travels inside the message; above it, through shared memory.
 INLINE_BYTES = 64 << 10
+# Above this many values, columns are worked on by several threads.
+MANY_VALUES = 1 << 18
 
 
 def check_batch_format(batch_format: str | None) -> str:
@@ -208,13 +211,22 @@ def take_rows(table: Block, indices: "np.ndarray[Any, Any]") -> Block:
         >>> take_rows(pa.table({"a": [1, 2, 3]}), np.array([2, 0])).column("a").to_pylist()
         [3, 1]
     """
-    columns = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
+    positions = pa.array(indices)
+
+    def taken(name: str) -> Any:
+        column = table.column(name)
         if _is_tensor(column.type):
-            columns[name] = to_arrow(_to_numpy(column, False)[indices], name, "take")
-        else:
-            columns[name] = column.combine_chunks().take(pa.array(indices))
-    return pa.table(columns, schema=None) if columns else table
+            return to_arrow(_to_numpy(column, False)[indices], name, "take")
+        whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        return whole.take(positions)
+
+    if len(indices) * table.num_columns < MANY_VALUES:
+        columns = list(map(taken, table.column_names))
+    else:
+        # Arrow takes with one thread, and waits for memory most of the time.
+        with ThreadPoolExecutor() as threads:
+            columns = list(threads.map(taken, table.column_names))
+    return pa.table(columns, names=table.column_names) if columns else table
 
 
 def compact(table: Block) -> Block:
