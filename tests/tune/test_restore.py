@@ -166,14 +166,35 @@ def test_flags_that_contradict_each_other_are_refused(tmp_path):
         tune.Tuner.restore(tmp_path, report_x, resume_errored=True, restart_errored=True)
 
 
-def test_a_searcher_of_ones_own_keeps_its_results_but_cannot_go_on(run_study):
-    grid = run_study(report_x, search_alg=Ones(), num_samples=2)
+def test_a_searcher_of_ones_own_is_told_everything_again(run_study):
+    grid = run_study(report_x, {"x": tune.randint(0, 9)}, search_alg=Counting(), num_samples=2)
+    again = tune.Tuner.restore(grid.experiment_path, report_x)
+    again._given = replace(
+        again._given, tune_config=replace(again._given.tune_config, num_samples=4)
+    )
+    assert [result.config["x"] for result in again.fit()] == [1, 2, 3, 4]
+
+
+def test_a_searcher_that_proposes_something_else_keeps_its_results_but_cannot_go_on(run_study):
+    space = {"x": tune.randint(0, 9)}
+    grid = run_study(report_x, space, search_alg=Moody(), num_samples=2)
     tuner = tune.Tuner.restore(grid.experiment_path, report_x)
     assert len(tuner.get_results()) == 2
-    with pytest.raises(NotImplementedError, match="Ones cannot be taken up again"):
+    Moody.start = 100
+    with pytest.raises(NotImplementedError, match="Moody cannot be taken up again"):
         tuner.fit()
 
 
-class Ones(Searcher):
+class Counting(Searcher):
+    count = 0
+
     def suggest(self, trial_id):
-        return {"x": 1}
+        self.count += 1
+        return {"x": self.count}
+
+
+class Moody(Searcher):
+    start = 0
+
+    def suggest(self, trial_id):
+        return {"x": Moody.start + int(trial_id[-1])}

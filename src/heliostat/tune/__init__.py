@@ -9,10 +9,12 @@ it back, `result_grid.py` is what comes out.
 
 from heliostat.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig
 from heliostat.tune import schedulers, search
+from heliostat.tune._resources import PlacementGroupFactory
 from heliostat.tune.callback import Callback
 from heliostat.tune.context import TuneContext
 from heliostat.tune.error import TuneError
 from heliostat.tune.result_grid import ResultGrid
+from heliostat.tune.schedulers import create_scheduler
 from heliostat.tune.search.sample import (
     choice,
     grid_search,
@@ -30,12 +32,7 @@ from heliostat.tune.search.sample import (
 )
 from heliostat.tune.session import get_checkpoint, get_context, report
 from heliostat.tune.stopper import Stopper
-from heliostat.tune.trainable import (
-    PlacementGroupFactory,
-    Trainable,
-    with_parameters,
-    with_resources,
-)
+from heliostat.tune.trainable import Trainable, with_parameters, with_resources
 from heliostat.tune.tune_config import TuneConfig
 from heliostat.tune.tuner import Tuner
 
@@ -55,6 +52,7 @@ __all__ = [
     "TuneError",
     "Tuner",
     "choice",
+    "create_scheduler",
     "get_checkpoint",
     "get_context",
     "grid_search",

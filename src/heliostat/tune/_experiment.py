@@ -11,6 +11,7 @@ from typing import Any
 
 from heliostat.tune import _messages as m
 from heliostat.tune import _space
+from heliostat.tune._loans import Loans
 from heliostat.tune._metrics import look_up, user_metrics
 from heliostat.tune._trial import (
     ERROR,
@@ -18,6 +19,7 @@ from heliostat.tune._trial import (
     PAUSING,
     PENDING,
     RUNNING,
+    SAVING,
     STOPPING,
     TERMINATED,
     Trial,
@@ -81,7 +83,8 @@ class Experiment:
         searcher: Proposes configs; knows the space already.
         scheduler: Judges reports.
         stopper: Ends trials, or the study.
-        trials: Trials of an earlier run, for a study that is taken up again.
+        trials: Trials of an earlier run, for a study that is taken up again; searcher, scheduler
+            and stopper know them.
     """
 
     def __init__(
@@ -108,12 +111,13 @@ class Experiment:
         self._stopped = False
         self._deadline: float | None = None
         self._seen_metric: set[str] = set()
+        self._loans = Loans(self._trials)
+        # Commands of the event being handled, for what a scheduler asks for meanwhile.
+        self._out: list[m.Command] = []
         self._counts = dict.fromkeys((TERMINATED, ERROR), 0)
         for trial in self._order:
             if trial.is_finished():
                 self._counts[trial.state] += 1
-            else:
-                scheduler.on_trial_add(self, trial)
         self.lockstep = scheduler.decides or stopper.decides
 
     @property
@@ -159,6 +163,50 @@ class Experiment:
         """Those that may run now, pending ones before paused ones."""
         return sorted(self._waiting, key=lambda trial: trial.state == PAUSED)
 
+    def get_live_trials(self) -> list[Trial]:
+        """Those that have not ended."""
+        return [trial for trial in self._order if not trial.is_finished()]
+
+    def get_capacity(self) -> Mapping[str, float]:
+        """The resources of the cluster."""
+        return self.study.capacity
+
+    def stop_trial(self, trial: Trial) -> None:
+        """End a trial, for a scheduler: one that waits ends at once, one that runs is told to."""
+        if trial in self._waiting:
+            self._waiting.remove(trial)
+            self._complete(trial, self._out)
+        elif trial.state in (RUNNING, SAVING):
+            trial.move(STOPPING, "scheduler")
+            self._out.append(m.Stop(trial.trial_id))
+        elif trial.state == PAUSING:
+            trial.move(STOPPING, "scheduler")
+
+    def exploit(self, trial: Trial, exploit: m.Exploit) -> None:
+        """Let the next attempt of a trial have another configuration, from a donor's checkpoint.
+
+        Args:
+            trial: One that waits, or that is about to be paused.
+            exploit: Its new configuration.
+        """
+        trial.config, trial.experiment_tag = exploit.config, exploit.tag
+        trial.donor = exploit.donor
+        if self._trials[exploit.donor].state not in (SAVING, PAUSING):
+            self._out.extend(map(m.Delete, self._loans.take_over(trial)))
+        loan = trial.loan if trial.donor is None else None
+        self._out.append(m.Snapshot("exploit", trial, checkpoint=loan, exploit=exploit))
+
+    def set_resources(self, trial: Trial, request: Any, total: Mapping[str, float]) -> None:
+        """Let the next attempt of a trial have other resources; for one that is about to be paused.
+
+        Args:
+            trial: The trial.
+            request: The resources in bundles.
+            total: Their sum.
+        """
+        check_fits(total, self.study.capacity, f"trial {trial}")
+        trial.request = request
+
     def handle(self, event: m.Event, now: float) -> list[m.Command]:
         """Take note of an event and say what to do about it.
 
@@ -172,7 +220,7 @@ class Experiment:
         Raises:
             TuneError: A trial can never fit, or the searcher does what it must not.
         """
-        out: list[m.Command] = []
+        out = self._out = []
         match event:
             case m.Interrupted():
                 self._stop_all("interrupted", out)
@@ -182,7 +230,7 @@ class Experiment:
             case m.Reported():
                 self._check_time(now, out)  # before the trial is told to go on
                 self._on_news(event, out)
-            case m.TrialDone() | m.TrialLost():
+            case m.TrialDone() | m.TrialLost() | m.Saved():
                 self._on_news(event, out)
         self._check_time(now, out)
         self._admit(out)
@@ -197,13 +245,17 @@ class Experiment:
         if self._deadline is not None and now >= self._deadline:
             self._stop_all("time budget", out)
 
-    def _on_news(self, event: m.Reported | m.TrialDone | m.TrialLost, out: list[m.Command]) -> None:
+    def _on_news(
+        self, event: m.Reported | m.Saved | m.TrialDone | m.TrialLost, out: list[m.Command]
+    ) -> None:
         trial = self._live.get(event.trial_id)
         if trial is None or trial.attempt != event.attempt:
             return  # late news of an attempt that is over
         match event:
             case m.Reported():
                 self._on_reported(trial, event.reports, out)
+            case m.Saved():
+                self._on_saved(trial, event.path, out)
             case m.TrialDone():
                 self._on_done(trial, event, out)
             case m.TrialLost():
@@ -223,7 +275,10 @@ class Experiment:
                 out.append(m.Stop(trial.trial_id))
             case TrialScheduler.PAUSE:
                 trial.move(PAUSING, "verdict")
-                out.append(m.Pause(trial.trial_id))
+                out.append(m.Pause(trial.trial_id, save=not _is_replaced(trial, out)))
+            case TrialScheduler.SAVE:
+                trial.move(SAVING, "verdict")
+                out.append(m.Save(trial.trial_id))
             case TrialScheduler.CONTINUE | TrialScheduler.NOOP:
                 out.append(m.Continue(trial.trial_id))
             case _:
@@ -247,24 +302,32 @@ class Experiment:
             self._keep(trial, report.checkpoint, result, out)
         out.append(m.Snapshot("result", trial, result))
         stop = self._stopper(trial.trial_id, result)
-        verdict = self._scheduler.on_trial_result(self, trial, result)
+        verdict = TrialScheduler.STOP
+        if not stop and not result.get("done"):  # else it hears of the end alone
+            verdict = self._scheduler.on_trial_result(self, trial, result)
         if self._stopper.decides and self._stopper.stop_all():
             self._stop_all("stopper", out)
         return TrialScheduler.STOP if stop else verdict
 
     def _keep(self, trial: Trial, path: str, result: dict[str, Any], out: list[m.Command]) -> None:
-        trial.checkpoint = path
-        trial.saved += 1
-        trial.checkpoints.append((path, result))
+        trial.keep(path, result)
         out.append(m.Snapshot("checkpoint", trial, result, path))
+        out.extend(map(m.Delete, self._loans.give_back(trial)))
         study = self.study
         if study.keep is None or len(trial.checkpoints) <= study.keep:
             return
         # The newest stays whatever its score: it is what a failed trial goes on from.
         worst = min(trial.checkpoints[:-1] or trial.checkpoints, key=self._worth)
         trial.checkpoints.remove(worst)
-        if worst[0] != trial.checkpoint:
+        if worst[0] != trial.checkpoint and not self._loans.is_lent(worst[0]):
             out.append(m.Delete(worst[0]))
+
+    def _on_saved(self, trial: Trial, path: str | None, out: list[m.Command]) -> None:
+        if path is not None:
+            self._keep(trial, path, trial.last_result, out)
+        if trial.state == SAVING:
+            trial.move(RUNNING, "saved")
+            out.append(m.Continue(trial.trial_id))
 
     def _worth(self, kept: tuple[str, dict[str, Any]]) -> float:
         if self.study.keep_by is None:
@@ -339,9 +402,9 @@ class Experiment:
         self._closed = self._stopped = True
         self._deadline = None
         for trial in self._live.values():
-            if trial.state == RUNNING:
+            if trial.state in (RUNNING, SAVING):
                 out.append(m.Stop(trial.trial_id))
-            if trial.state in (RUNNING, PAUSING):  # the latter is on its way out already
+            if trial.state != STOPPING:  # one that pauses is on its way out already
                 trial.move(STOPPING, why)
         for trial in self._waiting:
             self._scheduler.on_trial_remove(self, trial)
@@ -355,6 +418,7 @@ class Experiment:
             if not self._has_room(trial):
                 return
             self._waiting.remove(trial)
+            out.extend(map(m.Delete, self._loans.take_over(trial)))
             self._live[trial.trial_id] = trial
             for name, amount in trial.resources.items():
                 self._used[name] = self._used.get(name, 0.0) + amount
@@ -451,11 +515,13 @@ class Experiment:
         for name, amount in trial.resources.items():
             left = self._used[name] - amount
             self._used[name] = left if left > _EPSILON else 0.0
+        if trial.request is not None:  # what its next attempt asks for
+            trial.resources = trial.request.required_resources
 
     def check(self) -> None:
         """Assert what is always true."""
         for trial in self._live.values():
-            assert trial.state in (RUNNING, STOPPING, PAUSING), trial.story
+            assert trial.state in (RUNNING, SAVING, STOPPING, PAUSING), trial.story
         for trial in self._waiting:
             assert trial.state in (PENDING, PAUSED), trial.story
         assert len(set(self._waiting)) == len(self._waiting)
@@ -471,7 +537,19 @@ class Experiment:
             assert len(self._live) <= self.study.max_concurrent
         for trial in self._trials.values():
             assert len(trial.checkpoints) <= (self.study.keep or trial.saved)
-            assert trial.checkpoint is None or trial.checkpoint == trial.checkpoints[-1][0]
+            own = trial.checkpoints[-1][0] if trial.checkpoints else None
+            assert trial.checkpoint in (None, own, trial.loan)
+
+
+def _is_replaced(trial: Trial, out: list[m.Command]) -> bool:
+    """Whether a trial was just told to take over another's state: it needs none of its own."""
+    return any(
+        isinstance(command, m.Snapshot)
+        and command.trial is trial
+        and command.exploit is not None
+        and command.exploit.donor != trial.trial_id
+        for command in out
+    )
 
 
 def check_fits(request: Mapping[str, float], capacity: Mapping[str, float], who: str) -> None:

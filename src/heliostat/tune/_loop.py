@@ -17,7 +17,7 @@ from heliostat.exceptions import RayActorError, RayError
 from heliostat.train import Checkpoint
 from heliostat.tune import _messages as m
 from heliostat.tune._experiment import Experiment
-from heliostat.tune._snapshot import Log, encode
+from heliostat.tune._snapshot import Log, encode, write_policy
 from heliostat.tune._trial import Trial
 from heliostat.tune._trial_actor import TrialActor
 from heliostat.tune.callback import Callback
@@ -44,6 +44,7 @@ class _Call(NamedTuple):
 
     trial_id: str
     attempt: int
+    saves: bool = False
 
 
 class Loop:
@@ -148,7 +149,10 @@ class Loop:
             case m.Stop():
                 self._stop(command.trial_id, save=False)
             case m.Pause():
-                self._stop(command.trial_id, save=True)
+                self._stop(command.trial_id, save=command.save)
+            case m.Save():
+                slot = self._slots[command.trial_id]
+                self._call(command.trial_id, slot.actor.save.remote(), saves=True)
             case m.Snapshot():
                 self._record(command)
             case m.Delete():
@@ -157,7 +161,7 @@ class Loop:
                 shutil.rmtree(command.path, ignore_errors=True)
 
     def _start(self, trial: Trial, *, lockstep: bool) -> None:
-        request = self._runnable.request(trial.config)
+        request = trial.request or self._runnable.request(trial.config)
         slot = self._slot(tuple(sorted(request.bundles[0].items())))
         self._slots[trial.trial_id] = slot
         order = m.Order(
@@ -171,7 +175,7 @@ class Loop:
             checkpoint=trial.checkpoint,
             next_checkpoint=trial.saved,
             # Counts go on from what the checkpoint knew, or begin anew without one.
-            last_result=trial.checkpoints[-1][1] if trial.checkpoint else {},
+            last_result=trial.origin if trial.checkpoint else {},
             lockstep=lockstep,
         )
         self._call(trial.trial_id, slot.actor.start.remote(order))
@@ -192,9 +196,9 @@ class Loop:
         ).remote(self._shipped)
         return _Slot(actor, holds)
 
-    def _call(self, trial_id: str, ref: Any) -> None:
+    def _call(self, trial_id: str, ref: Any, *, saves: bool = False) -> None:
         attempt = self._experiment.get_trial(trial_id).attempt
-        self._calls[ref] = _Call(trial_id, attempt)
+        self._calls[ref] = _Call(trial_id, attempt, saves)
 
     def _stop(self, trial_id: str, *, save: bool) -> None:
         waiting = [ref for ref, call in self._calls.items() if call.trial_id == trial_id]
@@ -245,7 +249,7 @@ class Loop:
             self._waiting = False
 
     def _take(self, ref: Any, call: _Call) -> m.Event:
-        trial_id, attempt = call
+        trial_id, attempt, saves = call
         try:
             update: m.Update = heliostat.get(ref)
         except RayActorError as error:
@@ -255,6 +259,8 @@ class Loop:
             # A fresh process for the next trial: what failed may have left anything behind.
             self._drop(trial_id)
             return m.TrialDone(trial_id, attempt, [], error)
+        if saves:
+            return m.Saved(trial_id, attempt, update.saved)
         if not update.done:
             return m.Reported(trial_id, attempt, update.reports)
         self._idle.append(self._slots.pop(trial_id))
@@ -263,7 +269,7 @@ class Loop:
     # Records.
 
     def _record(self, snapshot: m.Snapshot) -> None:
-        what, trial, result, checkpoint, error = snapshot
+        what, trial, result, checkpoint, error, exploit = snapshot
         log = self._log
         match what:
             case "add":
@@ -286,6 +292,18 @@ class Loop:
                     path=self._relative(checkpoint),
                     result=encode(result),
                 )
+            case "exploit":
+                assert exploit is not None
+                log.append(
+                    "exploit",
+                    trial=trial.trial_id,
+                    donor=exploit.donor,
+                    path=None if checkpoint is None else self._relative(checkpoint),
+                    config=encode(exploit.config),
+                    tag=exploit.tag,
+                )
+                if exploit.policy is not None:
+                    write_policy(Path(self._below), exploit.policy)
             case "error" | "retry":
                 assert error is not None
                 self._write_error(trial, error)
@@ -300,7 +318,7 @@ class Loop:
             self._display.saw(trial)
 
     def _tell(self, callback: Callback, snapshot: m.Snapshot) -> None:
-        what, trial, result, checkpoint, _ = snapshot
+        what, trial, result, checkpoint, *_ = snapshot
         trials = self._experiment.get_trials()
         if what == "result":
             assert result is not None

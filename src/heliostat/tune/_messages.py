@@ -70,6 +70,14 @@ class TrialLost(NamedTuple):
     error: BaseException
 
 
+class Saved(NamedTuple):
+    """A trial did what `Save` asked; the path is None if it saves by itself only."""
+
+    trial_id: str
+    attempt: int
+    path: str | None
+
+
 class Start(NamedTuple):
     """Run an attempt, from the trial's checkpoint when it has one."""
 
@@ -83,6 +91,12 @@ class Continue(NamedTuple):
     trial_id: str
 
 
+class Save(NamedTuple):
+    """Let an attempt save itself and wait; its `Saved` is awaited."""
+
+    trial_id: str
+
+
 class Stop(NamedTuple):
     """End an attempt; its `TrialDone` is still awaited."""
 
@@ -90,9 +104,27 @@ class Stop(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Save and end an attempt; its `TrialDone` is still awaited."""
+    """End an attempt that will be taken up again; its `TrialDone` is still awaited."""
 
     trial_id: str
+    save: bool = True
+
+
+class Policy(NamedTuple):
+    """A line for the policy files of population based training."""
+
+    target: str
+    donor: str
+    line: list[Any]
+
+
+class Exploit(NamedTuple):
+    """A trial goes on with another configuration, from a donor's checkpoint (its own, maybe)."""
+
+    donor: str
+    config: dict[str, Any]
+    tag: str
+    policy: Policy | None = None
 
 
 class Snapshot(NamedTuple):
@@ -103,6 +135,7 @@ class Snapshot(NamedTuple):
     result: dict[str, Any] | None = None
     checkpoint: str | None = None
     error: BaseException | None = None
+    exploit: Exploit | None = None
 
 
 class Delete(NamedTuple):
@@ -111,5 +144,5 @@ class Delete(NamedTuple):
     path: str
 
 
-Event = Tick | Interrupted | Reported | TrialDone | TrialLost
-Command = Start | Continue | Stop | Pause | Snapshot | Delete
+Event = Tick | Interrupted | Reported | Saved | TrialDone | TrialLost
+Command = Start | Continue | Save | Stop | Pause | Snapshot | Delete

@@ -19,6 +19,7 @@ from typing import IO, Any
 import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
 from heliostat.train import Checkpoint
+from heliostat.tune._messages import Policy
 
 LOG_PREFIX = "experiment-"
 TUNER_FILE = "tuner.pkl"
@@ -128,6 +129,22 @@ class TrialFiles:
         """No more results."""
         if self._results is not None:
             self._results.close()
+
+
+def write_policy(directory: Path, policy: Policy) -> None:
+    """Add a line to the policies of a population; a trial's own begins with that of its donor.
+
+    Args:
+        directory: The study's.
+        policy: The line, and whose it is.
+    """
+    line = readable(policy.line) + "\n"
+    with (directory / "pbt_global.txt").open("a", encoding="utf-8") as file:
+        file.write(line)
+    own = directory / f"pbt_policy_{policy.target}.txt"
+    donors = directory / f"pbt_policy_{policy.donor}.txt"
+    story = donors.read_text("utf-8") if donors.exists() else ""
+    write_whole(own, (story + line).encode())
 
 
 def read_results(path: str) -> list[dict[str, Any]]:

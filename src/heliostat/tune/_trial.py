@@ -10,13 +10,16 @@ RUNNING = "RUNNING"
 # Internal: told to stop or pause, not quiet yet. People see RUNNING.
 STOPPING = "STOPPING"
 PAUSING = "PAUSING"
+# Internal: asked to save itself before it goes on.
+SAVING = "SAVING"
 PAUSED = "PAUSED"
 TERMINATED = "TERMINATED"
 ERROR = "ERROR"
 
 MOVES = {
     PENDING: {RUNNING, TERMINATED},
-    RUNNING: {STOPPING, PAUSING, TERMINATED, ERROR, PENDING},
+    RUNNING: {STOPPING, PAUSING, SAVING, TERMINATED, ERROR, PENDING},
+    SAVING: {RUNNING, STOPPING, TERMINATED, ERROR, PENDING},
     STOPPING: {TERMINATED, ERROR},
     PAUSING: {PAUSED, STOPPING, TERMINATED, ERROR, PENDING},
     PAUSED: {RUNNING, TERMINATED},
@@ -40,7 +43,12 @@ class Trial:
         state: Where it stands; `status` is what people see.
         attempt: Which try this is; news of older ones is dropped.
         last_result: The last report.
-        checkpoint: Path of the last checkpoint.
+        checkpoint: Path of the checkpoint that the next attempt goes on from.
+        origin: The report that belongs to it: counts go on from there.
+        donor: Id of the trial whose newest checkpoint the next attempt begins at.
+        loan: The checkpoint, if it is another trial's.
+        base: Resources in bundles, as the trainable asks for them.
+        request: Resources in bundles, where a scheduler has given it others.
         checkpoints: Paths of the checkpoints that are kept, each with its report.
         error: Why it failed.
         num_failures: How often it failed.
@@ -57,6 +65,11 @@ class Trial:
     attempt: int = 0
     last_result: dict[str, Any] = field(default_factory=dict)
     checkpoint: str | None = None
+    origin: dict[str, Any] = field(default_factory=dict)
+    donor: str | None = None
+    loan: str | None = None
+    base: Any = None
+    request: Any = None
     checkpoints: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     saved: int = 0
     error: BaseException | None = None
@@ -66,11 +79,24 @@ class Trial:
     @property
     def status(self) -> str:
         """PENDING, RUNNING, PAUSED, TERMINATED or ERROR."""
-        return RUNNING if self.state in (STOPPING, PAUSING) else self.state
+        return RUNNING if self.state in (STOPPING, PAUSING, SAVING) else self.state
 
     def is_finished(self) -> bool:
         """Whether it ended, well or not."""
         return self.state in (TERMINATED, ERROR)
+
+    def keep(self, path: str, result: dict[str, Any]) -> None:
+        """Note a checkpoint of its own: the next attempt goes on from it."""
+        self.checkpoint, self.origin = path, result
+        self.saved += 1
+        self.checkpoints.append((path, result))
+
+    def take_over(self, donor: "Trial") -> None:
+        """Go on from what another trial has saved; from its own when that has saved nothing."""
+        self.donor = None
+        if donor.checkpoint is not None and donor is not self:
+            self.checkpoint = self.loan = donor.checkpoint
+            self.origin = donor.origin
 
     def move(self, state: str, why: str) -> None:
         """Go to another state; an impossible move is a bug and says how it came to it."""

@@ -29,6 +29,11 @@ class TrialActor:
         self._session.go_on()
         return self._wait(self._session)
 
+    def save(self) -> Update:
+        """Let the attempt, which waits for its answer, save itself, and wait until it has."""
+        assert self._session is not None
+        return self._session.ask_to_save()
+
     def stop(self, save: bool) -> Update:
         """End the attempt, and wait until it is quiet."""
         assert self._session is not None

@@ -52,6 +52,9 @@ class Session:
             experiment_name=order.experiment_name,
         )
         self.saving = False
+        # How the trial saves itself when it is asked to; None for one that does so by itself only.
+        self.saver: Callable[[], Checkpoint] | None = None
+        self._asked_to_save = False
         self._files = TrialFiles(order.path)
         self._changed = threading.Condition()
         self._unread: list[Report] = []
@@ -80,6 +83,12 @@ class Session:
             self._stop_here()
             self._say(metrics, checkpoint, name, delete_local, done=False)
             self._changed.wait_for(self._may_go_on)
+            while self._asked_to_save and not self._stopping:
+                if self.saver is not None:
+                    self.save(self.saver())
+                self._asked_to_save = False
+                self._changed.notify_all()
+                self._changed.wait_for(self._may_go_on)
             self._stop_here()
 
     def _say_last(self, metrics: Mapping[str, Any]) -> None:
@@ -89,7 +98,7 @@ class Session:
 
     def _may_go_on(self) -> bool:
         heard = self._answered if self.order.lockstep else len(self._unread) < MOST_UNREAD
-        return heard or self._stopping
+        return heard or self._stopping or self._asked_to_save
 
     def _stop_here(self) -> None:
         if self._stopping:
@@ -209,6 +218,22 @@ class Session:
         with self._changed:
             self._answered = True
             self._changed.notify_all()
+
+    def ask_to_save(self) -> Update:
+        """Let the trial save itself inside `report`, and wait until it has.
+
+        Raises:
+            BaseException: What its saving raised.
+        """
+        with self._changed:
+            self._saved = None
+            self._asked_to_save = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._ended or not self._asked_to_save)
+            if self._error is not None:
+                raise self._error
+            saved, self._saved = self._saved, None
+            return Update([], done=False, saved=saved)
 
     def stop(self, *, save: bool) -> bool:
         """Let `report` end the trial instead of returning.

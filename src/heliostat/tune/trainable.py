@@ -8,7 +8,7 @@ import inspect
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Number
 from pathlib import Path
@@ -16,81 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import heliostat
 from heliostat.train import Checkpoint, RunConfig, UserCallback
+from heliostat.tune._resources import ONE_CPU, PlacementGroupFactory, Request, as_request
 from heliostat.tune.error import TuneError
 
 if TYPE_CHECKING:
     from heliostat.tune.session import Session
 
-Resources = Mapping[str, float]
 _DICT_FILE = "checkpoint_dict.pkl"
-
-
-def parse_resources(resources: Resources) -> dict[str, float]:
-    """Resources as users write them, with the names the cluster has: `cpu` is `CPU`, `gpu` is `GPU`."""
-    parsed: dict[str, float] = {}
-    for name, amount in resources.items():
-        if isinstance(amount, bool) or not isinstance(amount, int | float) or not amount >= 0:
-            raise ValueError(f"resources[{name!r}] must be a number >= 0, got {amount!r}")
-        if amount:
-            parsed[name.upper() if name in ("cpu", "gpu") else name] = amount
-    return parsed
-
-
-@dataclass(frozen=True)
-class PlacementGroupFactory:
-    """Resources of a trial in bundles: the first for the trial itself, the rest for what it starts.
-
-    Args:
-        bundles: One dict of resources a bundle.
-        strategy: "PACK", "SPREAD" or "STRICT_PACK"; one machine meets them all.
-
-    Raises:
-        ValueError: No bundles, or another strategy.
-
-    Example:
-        >>> PlacementGroupFactory([{"CPU": 1}, {"CPU": 2}]).required_resources
-        {'CPU': 3}
-    """
-
-    bundles: Sequence[Resources]
-    strategy: str = "PACK"
-
-    def __post_init__(self) -> None:
-        if not self.bundles:
-            raise ValueError(
-                "PlacementGroupFactory needs at least one bundle; [{}] asks for nothing"
-            )
-        if self.strategy not in ("PACK", "SPREAD", "STRICT_PACK"):
-            raise ValueError(
-                f'strategy must be "PACK", "SPREAD" or "STRICT_PACK" on one machine, '
-                f"got {self.strategy!r}"
-            )
-        object.__setattr__(self, "bundles", [parse_resources(bundle) for bundle in self.bundles])
-
-    @property
-    def required_resources(self) -> dict[str, float]:
-        """The sum of the bundles."""
-        total: dict[str, float] = {}
-        for bundle in self.bundles:
-            for name, amount in bundle.items():
-                total[name] = total.get(name, 0) + amount
-        return total
-
-
-Request = PlacementGroupFactory | Callable[[dict[str, Any]], Any]
-_ONE_CPU = PlacementGroupFactory([{"CPU": 1}])
-
-
-def as_request(resources: Any) -> PlacementGroupFactory:
-    """Resources in any form users may give them, as bundles."""
-    if isinstance(resources, PlacementGroupFactory):
-        return resources
-    if isinstance(resources, Mapping):
-        return PlacementGroupFactory([resources])
-    raise TypeError(
-        f'resources must be a dict such as {{"cpu": 1, "gpu": 0.5}} or a PlacementGroupFactory, '
-        f"got {resources!r}"
-    )
 
 
 class Trainable:
@@ -251,7 +183,7 @@ class FunctionRunnable:
     def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
         """What `with_resources` said; one CPU without."""
         asked = _requested(self.function)
-        return _ONE_CPU if asked is None else _settle(asked, config)
+        return ONE_CPU if asked is None else _settle(asked, config)
 
     def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
         """What `with_resources` said, unless that was a function."""
@@ -284,12 +216,12 @@ class ClassRunnable:
     def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
         """What the class says; one CPU if nothing."""
         asked = self.cls.default_resource_request(config)
-        return _ONE_CPU if asked is None else as_request(asked)
+        return ONE_CPU if asked is None else as_request(asked)
 
     def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
         """One CPU, unless the class has its own way."""
         asks = self.cls.default_resource_request.__func__  # type: ignore[attr-defined]  # a method
-        return _ONE_CPU if asks is Trainable.default_resource_request.__func__ else None  # type: ignore[attr-defined]  # a method
+        return ONE_CPU if asks is Trainable.default_resource_request.__func__ else None  # type: ignore[attr-defined]  # a method
 
     def run(self, session: "Session") -> None:
         """Make steps."""
@@ -300,6 +232,7 @@ class ClassRunnable:
         try:
             if session.order.checkpoint is not None:
                 trainable.restore(session.order.checkpoint)
+            session.saver = trainable.save
             self._steps(trainable, session)
         except BaseException as error:
             # Told to end, not failed: the state is good.

@@ -159,7 +159,7 @@ class Tuner:
         assert log is not None
         tuner._resumed = _restore.read(
             log,
-            resume_unfinished=resume_unfinished,
+            unfinished="resume" if resume_unfinished else "skip",
             errored="restart" if restart_errored else "resume" if resume_errored else "skip",
         )
         return tuner
@@ -205,11 +205,11 @@ class Tuner:
             write_whole(directory / TUNER_FILE, _pickle(kept))
         study = self._study(name, directory, capacity, searcher)
         self._introduce(searcher, scheduler)
-        trials = self._take_up(searcher, directory)
-        experiment = Experiment(
-            study, searcher, scheduler, as_stopper(copy.deepcopy(given.run_config.stop)), trials
-        )
-        self._run(experiment, name, directory)
+        stopper = as_stopper(copy.deepcopy(given.run_config.stop))
+        deciders = _restore.Deciders(study.space, capacity, searcher, scheduler, stopper)
+        trials, ended = self._take_up(deciders, directory)
+        experiment = Experiment(study, searcher, scheduler, stopper, trials)
+        self._run(experiment, name, directory, ended)
         self._results = ResultGrid(
             experiment.get_trials(), str(directory), config.metric, config.mode
         )
@@ -298,6 +298,7 @@ class Tuner:
 
     def _name_trial(self, trial: Trial, directory: Path) -> Trial:
         config = self._given.tune_config
+        trial.base = self._runnable.request(trial.config)
         if config.trial_name_creator is not None:
             trial.name = config.trial_name_creator(trial)
         if config.trial_dirname_creator is None:
@@ -311,18 +312,23 @@ class Tuner:
         trial.path = str(directory / below)
         return trial
 
-    def _take_up(self, searcher: Searcher, directory: Path) -> list[Trial]:
+    def _take_up(
+        self, deciders: _restore.Deciders, directory: Path
+    ) -> tuple[list[Trial], list[Trial]]:
         if self._resumed is None:
-            return []
-        trials = self._resumed.trials(directory, self._runnable.name)
-        _restore.catch_up(searcher, trials)
-        return trials
+            return [], []
+        trials, ended = self._resumed.take_up(directory, self._runnable.name, deciders)
+        for trial in trials:
+            trial.base = self._runnable.request(trial.config)
+        return trials, ended
 
-    def _run(self, experiment: Experiment, name: str, directory: Path) -> None:
+    def _run(self, experiment: Experiment, name: str, directory: Path, ended: list[Trial]) -> None:
         run, config = self._given.run_config, self._given.tune_config
         log = Log(self._resumed.log if self._resumed else _new_log(directory))
         if self._resumed is None:
             log.append("begin", version=1, name=name, id_prefix=experiment.study.id_prefix)
+        for trial in ended:
+            log.append("complete", trial=trial.trial_id)
         callbacks = list(run.callbacks or ())
         for callback in callbacks:
             total = experiment.total

@@ -11,7 +11,6 @@ import numpy as np
 
 from heliostat.tune._metrics import look_up
 from heliostat.tune._trial import Trial
-from heliostat.tune.error import TuneError
 from heliostat.tune.schedulers.trial_scheduler import Trials, TrialScheduler
 from heliostat.tune.search.searcher import check_mode
 
@@ -81,10 +80,7 @@ class AsyncHyperBandScheduler(TrialScheduler):
         Raises:
             TuneError: There is no metric to compare by.
         """
-        if self._metric is None or self._mode is None:
-            raise TuneError(
-                f"{type(self).__name__} needs a metric and a mode: give them to TuneConfig or to it"
-            )
+        self.check_metric()
         self._ladder[trial.trial_id] = len(self._ladder) % len(self.rungs)
 
     def on_trial_result(
@@ -124,6 +120,12 @@ class AsyncHyperBandScheduler(TrialScheduler):
             "linear" if all(map(math.isfinite, scores)) else "lower"
         )
         return float(np.quantile(scores, 1 - 1 / self._factor, method=method))
+
+    def on_trial_complete(
+        self, tune_controller: Trials, trial: Trial, result: Mapping[str, Any]
+    ) -> None:
+        """Later trials are compared with its last report, too."""
+        self.on_trial_result(tune_controller, trial, result)
 
     def debug_string(self) -> str:
         """How many trials have come by each rung."""

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from heliostat.tune._messages import Exploit
 from heliostat.tune._trial import Trial
+from heliostat.tune.error import TuneError
 
 
 class Trials(Protocol):
@@ -12,8 +14,23 @@ class Trials(Protocol):
     def get_trials(self) -> list[Trial]:
         """All trials so far."""
 
+    def get_live_trials(self) -> list[Trial]:
+        """Those that have not ended."""
+
     def get_waiting_trials(self) -> list[Trial]:
         """Those that may run now, pending ones before paused ones."""
+
+    def get_capacity(self) -> Mapping[str, float]:
+        """The resources of the cluster."""
+
+    def stop_trial(self, trial: Trial) -> None:
+        """End a trial: one that waits ends at once, one that runs is told to."""
+
+    def exploit(self, trial: Trial, exploit: Exploit) -> None:
+        """Let the next attempt of a trial have another configuration, from a donor's checkpoint."""
+
+    def set_resources(self, trial: Trial, request: Any, total: Mapping[str, float]) -> None:
+        """Let the next attempt of a trial have other resources."""
 
 
 class TrialScheduler:
@@ -31,6 +48,8 @@ class TrialScheduler:
     PAUSE = "PAUSE"
     STOP = "STOP"
     NOOP = "NOOP"
+    # Save the trial, then let it go on.
+    SAVE = "SAVE"
 
     # Whether results may change anything; if not, trials need not wait for an answer after each report.
     decides = True
@@ -43,6 +62,11 @@ class TrialScheduler:
     def metric(self) -> str | None:
         """The metric it looks at."""
         return self._metric
+
+    @property
+    def mode(self) -> str | None:
+        """Which direction is better, "min" or "max"."""
+        return self._mode
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Hear what the study is about, before the first trial.
@@ -61,6 +85,17 @@ class TrialScheduler:
         self._mode = self._mode or mode
         return True
 
+    def check_metric(self) -> None:
+        """Refuse to judge without a metric.
+
+        Raises:
+            TuneError: There is none to compare by.
+        """
+        if self._metric is None or self._mode is None:
+            raise TuneError(
+                f"{type(self).__name__} needs a metric and a mode: give them to TuneConfig or to it"
+            )
+
     def on_trial_add(self, tune_controller: Trials, trial: Trial) -> None:
         """A trial was proposed."""
 
@@ -73,7 +108,7 @@ class TrialScheduler:
         """Judge a report.
 
         Returns:
-            `CONTINUE`, `PAUSE` or `STOP`.
+            `CONTINUE`, `SAVE`, `PAUSE` or `STOP`.
         """
         return self.CONTINUE
 

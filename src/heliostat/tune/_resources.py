@@ -1,0 +1,75 @@
+"""Resources of a trial in bundles, in every form in which users may give them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Resources = Mapping[str, float]
+
+
+def parse_resources(resources: Resources) -> dict[str, float]:
+    """Resources as users write them, with the names the cluster has: `cpu` is `CPU`, `gpu` is `GPU`."""
+    parsed: dict[str, float] = {}
+    for name, amount in resources.items():
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not amount >= 0:
+            raise ValueError(f"resources[{name!r}] must be a number >= 0, got {amount!r}")
+        if amount:
+            parsed[name.upper() if name in ("cpu", "gpu") else name] = amount
+    return parsed
+
+
+@dataclass(frozen=True)
+class PlacementGroupFactory:
+    """Resources of a trial in bundles: the first for the trial itself, the rest for what it starts.
+
+    Args:
+        bundles: One dict of resources a bundle.
+        strategy: "PACK", "SPREAD" or "STRICT_PACK"; one machine meets them all.
+
+    Raises:
+        ValueError: No bundles, or another strategy.
+
+    Example:
+        >>> PlacementGroupFactory([{"CPU": 1}, {"CPU": 2}]).required_resources
+        {'CPU': 3}
+    """
+
+    bundles: Sequence[Resources]
+    strategy: str = "PACK"
+
+    def __post_init__(self) -> None:
+        if not self.bundles:
+            raise ValueError(
+                "PlacementGroupFactory needs at least one bundle; [{}] asks for nothing"
+            )
+        if self.strategy not in ("PACK", "SPREAD", "STRICT_PACK"):
+            raise ValueError(
+                f'strategy must be "PACK", "SPREAD" or "STRICT_PACK" on one machine, '
+                f"got {self.strategy!r}"
+            )
+        object.__setattr__(self, "bundles", [parse_resources(bundle) for bundle in self.bundles])
+
+    @property
+    def required_resources(self) -> dict[str, float]:
+        """The sum of the bundles."""
+        total: dict[str, float] = {}
+        for bundle in self.bundles:
+            for name, amount in bundle.items():
+                total[name] = total.get(name, 0) + amount
+        return total
+
+
+Request = PlacementGroupFactory | Callable[[dict[str, Any]], Any]
+ONE_CPU = PlacementGroupFactory([{"CPU": 1}])
+
+
+def as_request(resources: Any) -> PlacementGroupFactory:
+    """Resources in any form users may give them, as bundles."""
+    if isinstance(resources, PlacementGroupFactory):
+        return resources
+    if isinstance(resources, Mapping):
+        return PlacementGroupFactory([resources])
+    raise TypeError(
+        f'resources must be a dict such as {{"cpu": 1, "gpu": 0.5}} or a PlacementGroupFactory, '
+        f"got {resources!r}"
+    )
