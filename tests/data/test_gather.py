@@ -1,6 +1,6 @@
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import heliostat as ray
@@ -23,6 +23,7 @@ def rows(tables):
     return [value for table in tables for value in table["a"].to_pylist()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=6), st.integers(1, 12))
 def test_blocks_are_cut_evenly_and_in_order(sizes, number):
     made = list(rearranged(blocks(*sizes), Repartition(number)))

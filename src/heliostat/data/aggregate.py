@@ -95,7 +95,10 @@ class Sum(Native):
         kind = type_of(schema, self._target_col_name)
         whole = kind is not None and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))
         sql = self._unless_null(f"sum({number(self, schema)})")
-        return self._made(f"({sql})::BIGINT", pa.int64()) if whole else self._made(sql)
+        if whole:
+            return self._made(f"({sql})::BIGINT", pa.int64())
+        floating = kind is not None and pa.types.is_floating(kind)
+        return self._made(sql, pa.float64() if floating else None)
 
 
 class Min(Native):
