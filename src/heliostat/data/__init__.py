@@ -19,6 +19,15 @@ from heliostat.data.datasource.datasink import (
     RowBasedFileDatasink,
 )
 from heliostat.data.datasource.files import FileShuffleConfig
+from heliostat.data.from_api import (
+    from_arrow_refs,
+    from_huggingface,
+    from_numpy_refs,
+    from_pandas_refs,
+    from_polars,
+    from_tf,
+    from_torch,
+)
 from heliostat.data.iterator import DataIterator
 from heliostat.data.read_api import (
     from_arrow,
@@ -27,17 +36,23 @@ from heliostat.data.read_api import (
     from_numpy,
     from_pandas,
     range,
+    range_tensor,
     read_datasource,
     read_parquet,
 )
 from heliostat.data.read_files import (
+    read_avro,
     read_binary_files,
     read_csv,
     read_images,
     read_json,
     read_numpy,
+    read_orc,
     read_text,
+    read_tfrecords,
+    read_webdataset,
 )
+from heliostat.data.read_tables import read_sql
 
 __all__ = [
     "ActorPoolStrategy",
@@ -56,18 +71,31 @@ __all__ = [
     "Schema",
     "TaskPoolStrategy",
     "from_arrow",
+    "from_arrow_refs",
     "from_blocks",
+    "from_huggingface",
     "from_items",
     "from_numpy",
+    "from_numpy_refs",
     "from_pandas",
+    "from_pandas_refs",
+    "from_polars",
+    "from_tf",
+    "from_torch",
     "range",
+    "range_tensor",
+    "read_avro",
     "read_binary_files",
     "read_csv",
     "read_datasource",
     "read_images",
     "read_json",
     "read_numpy",
+    "read_orc",
     "read_parquet",
+    "read_sql",
     "read_text",
+    "read_tfrecords",
+    "read_webdataset",
     "sql",
 ]

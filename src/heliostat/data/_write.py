@@ -74,7 +74,7 @@ def run_write(
         return
     try:
         sink.on_write_start(schema)
-        write = _in_tasks if _uses_tasks(sink, options) else _in_threads
+        write = _way(sink, options)
         results = list(write(parts(bundles, options), sink, options))
         sink.on_write_complete(
             WriteResult(
@@ -97,10 +97,12 @@ def _tell(sink: Datasink[Any], error: BaseException) -> None:
         logger.exception("%s.on_write_failed raised", type(sink).__name__)
 
 
-def _uses_tasks(sink: Datasink[Any], options: WriteOptions) -> bool:
+def _way(sink: Datasink[Any], options: WriteOptions) -> Any:
+    """How parts are written: by tasks, by threads, or one after the other where they were made."""
+    in_driver = isinstance(sink, FileDatasink) and (sink.in_driver or not sink.is_local)
     if not sink.supports_distributed_writes:
-        return False
-    return bool(options.remote) or not (isinstance(sink, FileDatasink) and sink.in_driver)
+        return _in_threads if in_driver else _in_place
+    return _in_threads if in_driver and not options.remote else _in_tasks
 
 
 def parts(bundles: Iterable[Bundle], options: WriteOptions) -> Iterator[list[Bundle]]:
@@ -142,11 +144,17 @@ def _full(rows: int, size: int, at_end: bool, options: WriteOptions) -> bool:
     return at_end and size >= (options.min_bytes or 0)
 
 
+def _in_place(
+    groups: Iterator[list[Bundle]], sink: Datasink[Any], options: WriteOptions
+) -> Iterator[tuple[int, int, Any]]:
+    for number, group in enumerate(groups):
+        yield _write(sink, number, [bundle.table() for bundle in group])
+
+
 def _in_threads(
     groups: Iterator[list[Bundle]], sink: Datasink[Any], options: WriteOptions
 ) -> Iterator[tuple[int, int, Any]]:
-    alone = not sink.supports_distributed_writes and not isinstance(sink, FileDatasink)
-    size = 1 if alone else options.concurrency or os.cpu_count() or 1
+    size = options.concurrency or os.cpu_count() or 1
     flying: deque[Any] = deque()
     with ThreadPoolExecutor(size, thread_name_prefix="heliostat-data-write") as threads:
         for number, group in enumerate(groups):

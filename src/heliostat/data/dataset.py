@@ -13,6 +13,7 @@ from heliostat.data._stats import Stats
 from heliostat.data.block import Bundle, iter_rows
 from heliostat.data.consumption import Consumption
 from heliostat.data.context import DataContext
+from heliostat.data.exporting import Exporting
 from heliostat.data.reductions import Reductions
 from heliostat.data.relations import Relations
 from heliostat.data.transforms import Transforms
@@ -68,7 +69,7 @@ class Schema:
         return "\n".join(lines)
 
 
-class Dataset(Transforms, Relations, Reductions, Consumption, Writing):
+class Dataset(Transforms, Relations, Reductions, Consumption, Writing, Exporting):
     """Rows to come: immutable and lazy.
 
     Made by `heliostat.data.read_parquet`, `range`, `from_items` and their like. Verbs that build

@@ -15,7 +15,7 @@ from heliostat.data.dataset import Dataset, MaterializedDataset
 from heliostat.data.datasource.custom import CustomSource, Datasource
 from heliostat.data.datasource.parquet import EXTENSIONS, HIVE, open_parquet
 from heliostat.data.datasource.paths import Paths
-from heliostat.data.datasource.range import RangeSource
+from heliostat.data.datasource.range import RangeSource, TensorRangeSource
 from heliostat.data.read_options import (
     ReadOptions,
     check_names,
@@ -35,6 +35,7 @@ __all__ = [
     "from_numpy",
     "from_pandas",
     "range",
+    "range_tensor",
     "read_datasource",
     "read_parquet",
 ]
@@ -171,6 +172,42 @@ def range(  # Ray's name for it
     return Dataset(Read(RangeSource(n, pieces)))
 
 
+def range_tensor(
+    n: int,
+    *,
+    shape: tuple[int, ...] = (1,),
+    parallelism: int = -1,
+    concurrency: int | None = None,
+    override_num_blocks: int | None = None,
+) -> Dataset:
+    """Tensors filled with the integers from 0 to `n - 1`, in a column `data`.
+
+    Args:
+        n: How many.
+        shape: Of each.
+        parallelism: Older name of `override_num_blocks`.
+        concurrency: Not needed: filling memory needs no task.
+        override_num_blocks: In how many blocks.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        ValueError: if `n` is negative, or the shape is empty or has a dimension below 1.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.data.range_tensor(2, shape=(2, 2)).take_all()[1]["data"].tolist()
+        [[1, 1], [1, 1]]
+    """
+    if n < 0:
+        raise ValueError(f"range_tensor needs n >= 0, got {n}")
+    if not shape or min(shape) < 1:
+        raise ValueError(f"range_tensor needs a shape of dimensions >= 1, got {shape!r}")
+    pieces = override_num_blocks or (parallelism if parallelism > 0 else None)
+    return Dataset(Read(TensorRangeSource(n, tuple(shape), pieces)))
+
+
 def from_items(
     items: Sequence[Any], *, parallelism: int = -1, override_num_blocks: int | None = None
 ) -> MaterializedDataset:
@@ -228,13 +265,11 @@ def from_pandas(
     return _of([from_batch(frame, "from_pandas") for frame in frames], override_num_blocks)
 
 
-def from_arrow(
-    tables: pa.Table | list[pa.Table], *, override_num_blocks: int | None = None
-) -> MaterializedDataset:
-    """A dataset of Arrow tables; nothing is copied.
+def from_arrow(tables: Any, *, override_num_blocks: int | None = None) -> MaterializedDataset:
+    """A dataset of Arrow tables, or of whatever speaks Arrow's C stream; nothing is copied.
 
     Args:
-        tables: One or more.
+        tables: One or more; also polars DataFrames, DuckDB relations, other datasets.
         override_num_blocks: In how many blocks.
 
     Returns:
@@ -248,11 +283,19 @@ def from_arrow(
         >>> ray.data.from_arrow(pa.table({"a": [1, 2]})).count()
         2
     """
-    listed = [tables] if isinstance(tables, pa.Table) else list(tables)
-    for table in listed:
-        if not isinstance(table, pa.Table):
-            raise TypeError(f"from_arrow needs pyarrow Tables, got {type(table).__name__}")
-    return _of(listed, override_num_blocks)
+    listed = list(tables) if isinstance(tables, list | tuple) else [tables]
+    return _of([_arrow(table) for table in listed], override_num_blocks)
+
+
+def _arrow(table: Any) -> pa.Table:
+    if isinstance(table, pa.Table):
+        return table
+    if hasattr(table, "__arrow_c_stream__") or hasattr(table, "__arrow_c_array__"):
+        return pa.table(table)
+    raise TypeError(
+        "from_arrow needs pyarrow Tables or what has __arrow_c_stream__, "
+        f"got {type(table).__name__}"
+    )
 
 
 def from_numpy(ndarrays: Any) -> MaterializedDataset:

@@ -4,20 +4,27 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from heliostat.data.dataset import Dataset
-from heliostat.data.datasource import csv, images, json
+from heliostat.data.datasource import csv, images, json, orc
+from heliostat.data.datasource.avro import AvroFormat, fastavro
 from heliostat.data.datasource.numpy import NumpyFormat
 from heliostat.data.datasource.partitioning import Partitioning
 from heliostat.data.datasource.paths import Paths
 from heliostat.data.datasource.text import BinaryFormat, TextFormat
+from heliostat.data.datasource.tfrecords import TfrecordsFormat
+from heliostat.data.datasource.webdataset import WebDatasetFormat
 from heliostat.data.read_options import FileOptions, own_options, read_files
 
 __all__ = [
+    "read_avro",
     "read_binary_files",
     "read_csv",
     "read_images",
     "read_json",
     "read_numpy",
+    "read_orc",
     "read_text",
+    "read_tfrecords",
+    "read_webdataset",
 ]
 
 _HIVE = Partitioning("hive")
@@ -218,3 +225,126 @@ def read_numpy(paths: Paths, *, allow_pickle: bool = False, **options: Any) -> D
     own, common = own_options("read_numpy", options, ("fix_imports", "encoding", "max_header_size"))
     form = NumpyFormat(tuple(own.items()))
     return read_files("read_numpy", paths, form, common, extensions=("npy",))
+
+
+def read_webdataset(
+    paths: Paths,
+    *,
+    decoder: Any = True,
+    fileselect: Any = None,
+    filerename: Any = None,
+    suffixes: Any = None,
+    verbose_open: bool = False,
+    expand_json: bool = False,
+    **options: Unpack[FileOptions],
+) -> Dataset:
+    """Read tar files of samples: neighbours with one name before the first dot are a row.
+
+    Columns are `__key__`, `__url__` and what comes after the dots.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        decoder: True decodes txt, cls, json, npy, mp and pictures by the ends of their names;
+            None leaves bytes; or a function from a sample to a sample; or a list of these.
+        fileselect: Which members to read: patterns, or a function of their names.
+        filerename: New names for members: pairs `(old, new)`, or a function.
+        suffixes: Which members to keep, by what comes after the first dot.
+        verbose_open: Print each file's path when it is listed.
+        expand_json: Give each key of the member `json` a column.
+        **options: See `FileOptions`.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: when it is read, if a file is no such archive, or a member is a pickle, which
+            is never loaded.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.data.from_items([{"__key__": "a", "txt": "x"}]).write_webdataset("samples")
+        >>> ray.data.read_webdataset("samples").select_columns(["__key__", "txt"]).take_all()
+        [{'__key__': 'a', 'txt': 'x'}]
+    """
+    form = WebDatasetFormat(decoder, fileselect, filerename, suffixes, expand_json)
+    ds = read_files("read_webdataset", paths, form, options)
+    if verbose_open:
+        print("\n".join(ds.input_files()))  # noqa: T201 - what it is for
+    return ds
+
+
+def read_tfrecords(
+    paths: Paths, *, tf_schema: Any = None, **options: Unpack[FileOptions]
+) -> Dataset:
+    """Read TFRecords of `tf.train.Example`; TensorFlow is not needed.
+
+    A feature that has one value at most in all rows of a part is that value, or null; others are
+    lists.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        tf_schema: Not offered.
+        **options: See `FileOptions`.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: when it is read, if a file is damaged; tells at which byte.
+        NotImplementedError: if `tf_schema` is given.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.data.from_items([{"id": 1, "name": "x"}]).write_tfrecords("records")
+        >>> ray.data.read_tfrecords("records").take_all()
+        [{'id': 1, 'name': b'x'}]
+    """
+    if tf_schema is not None:
+        raise NotImplementedError(
+            "read_tfrecords(tf_schema=...) is not offered; leave it out and cast columns afterwards"
+        )
+    return read_files("read_tfrecords", paths, TfrecordsFormat(), options)
+
+
+def read_avro(paths: Paths, **options: Unpack[FileOptions]) -> Dataset:
+    """Read Avro files. Needs fastavro: `pip install 'heliostat[avro]'`.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        **options: See `FileOptions`.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ImportError: if fastavro is not installed.
+        ValueError: when it is read, if a file is no Avro.
+    """
+    fastavro()
+    return read_files("read_avro", paths, AvroFormat(), options)
+
+
+def read_orc(paths: Paths, **options: Unpack[FileOptions]) -> Dataset:
+    """Read ORC files.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        **options: See `FileOptions`.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: when it is read, if a file is no ORC.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.data.range(2).write_orc("stripes")
+        >>> ray.data.read_orc("stripes").take_all()
+        [{'id': 0}, {'id': 1}]
+    """
+    return read_files("read_orc", paths, orc.OrcFormat(), options, extensions=orc.EXTENSIONS)

@@ -208,6 +208,136 @@ class Writing:
         _known("write_images", options)
         self._write(ImageDatasink(path, column, file_format, **_file(options)), options)
 
+    def write_webdataset(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        encoder: Any = True,
+        **options: Unpack[WriteFileOptions],
+    ) -> None:
+        """Write rows as samples of tar files: all of them, or none.
+
+        A column `__key__` names samples; without one they get random names.
+
+        Args:
+            path: The directory, or a URI.
+            encoder: True encodes columns by the ends of their names (txt, cls, json, npy, mp,
+                pictures); None takes bytes and text only; or a function from a sample to a
+                sample; or a list of these.
+            **options: See `WriteFileOptions`.
+
+        Raises:
+            FileExistsError: if the mode does not allow what is there.
+            ValueError: if a column cannot be encoded.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.from_items([{"__key__": "a", "cls": 3}]).write_webdataset("shards")
+            >>> ray.data.read_webdataset("shards").take(1)[0]["cls"]
+            3
+        """
+        from heliostat.data.datasource.webdataset import (  # noqa: PLC0415 - see above
+            WebDatasetDatasink,
+        )
+
+        _known("write_webdataset", options)
+        self._write(WebDatasetDatasink(path, encoder, **_file(options)), options)
+
+    def write_tfrecords(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        tf_schema: Any = None,
+        **options: Unpack[WriteFileOptions],
+    ) -> None:
+        """Write rows as TFRecords of `tf.train.Example`: all files, or none.
+
+        Args:
+            path: The directory, or a URI.
+            tf_schema: Not offered.
+            **options: See `WriteFileOptions`.
+
+        Raises:
+            FileExistsError: if the mode does not allow what is there.
+            ValueError: if a value is no number, text or bytes, nor a list of one of them.
+            NotImplementedError: if `tf_schema` is given.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(2).write_tfrecords("numbers")
+            >>> ray.data.read_tfrecords("numbers").take_all()
+            [{'id': 0}, {'id': 1}]
+        """
+        from heliostat.data.datasource.tfrecords import TfrecordsDatasink  # noqa: PLC0415 - above
+
+        if tf_schema is not None:
+            raise NotImplementedError("write_tfrecords(tf_schema=...) is not offered; leave it out")
+        _known("write_tfrecords", options)
+        self._write(TfrecordsDatasink(path, **_file(options)), options)
+
+    def write_orc(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        arrow_orc_args_fn: Callable[[], Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """Write ORC files into a directory: all of them, or none.
+
+        Args:
+            path: The directory, or a URI.
+            arrow_orc_args_fn: Called once; what it returns is added to the arguments.
+            **options: See `WriteFileOptions`; others go to `pyarrow.orc.write_table`.
+
+        Raises:
+            FileExistsError: if the mode does not allow what is there.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(2).write_orc("numbers")
+            >>> ray.data.read_orc("numbers").count()
+            2
+        """
+        from heliostat.data.datasource.orc import OrcDatasink  # noqa: PLC0415 - see above
+
+        common, own = _split("write_orc", options)
+        own.update(arrow_orc_args_fn() if arrow_orc_args_fn else {})
+        self._write(OrcDatasink(path, own, **_file(common)), common)
+
+    def write_sql(
+        self,
+        sql: str,
+        connection_factory: Callable[[], Any],
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Execute a statement for each row, all in one transaction.
+
+        Args:
+            sql: The statement, with a placeholder for each column in the driver's notation.
+            connection_factory: Makes a DBAPI connection.
+            ray_remote_args: Not needed: a transaction is one connection's, in this process.
+            concurrency: The same.
+
+        Raises:
+            TypeError: if the factory makes no connection.
+            Exception: what the driver raises; then nothing is written.
+
+        Example:
+            >>> import sqlite3
+            >>> import heliostat as ray
+            >>> connection = sqlite3.connect("numbers.db")
+            >>> _ = connection.execute("CREATE TABLE numbers (id INTEGER)")
+            >>> connection.close()
+            >>> factory = lambda: sqlite3.connect("numbers.db")
+            >>> ray.data.range(2).write_sql("INSERT INTO numbers VALUES (?)", factory)
+            >>> ray.data.read_sql("SELECT id FROM numbers", factory).take_all()
+            [{'id': 0}, {'id': 1}]
+        """
+        from heliostat.data.datasource.sql import SqlDatasink  # noqa: PLC0415 - see above
+
+        self._write(SqlDatasink(sql, connection_factory), {})
+
     def write_datasink(
         self,
         datasink: Datasink[Any],

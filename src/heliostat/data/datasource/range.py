@@ -1,15 +1,17 @@
 """The integers below a number, as a column or as tensors."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from heliostat.data.datasource.source import Part
 
-__all__ = ["RangeSource"]
+__all__ = ["RangeSource", "TensorRangeSource"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,79 @@ class RangeSource:
         return replace(self, columns=columns)
 
     def head(self, rows: int) -> "RangeSource":
+        """A shorter range."""
+        return replace(self, rows=min(rows, self.rows))
+
+    def input_files(self) -> list[str]:
+        """None."""
+        return []
+
+
+@dataclass(frozen=True)
+class TensorRangeTask:
+    """Tensors of some consecutive integers."""
+
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self.stop - self.start
+
+    @property
+    def size_bytes(self) -> int:
+        """Eight bytes for each element."""
+        return 8 * self.rows * math.prod(self.shape)
+
+    def read(self) -> Iterator[pa.Table]:
+        """One table of them."""
+        numbers = np.arange(self.start, self.stop, dtype=np.int64)
+        wide = numbers.reshape(-1, *(1 for _ in self.shape))
+        tensors = np.broadcast_to(wide, (len(numbers), *self.shape))
+        array: Any = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(tensors))
+        yield pa.table({"data": array})
+
+
+@dataclass(frozen=True)
+class TensorRangeSource:
+    """Tensors filled with the integers below a number, in a column `data`."""
+
+    rows: int
+    shape: tuple[int, ...]
+    pieces: int | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """One column of tensors."""
+        return pa.schema([("data", pa.fixed_shape_tensor(pa.int64(), self.shape))])
+
+    @property
+    def reads_in_driver(self) -> bool:
+        """Filling memory is what takes the time."""
+        return True
+
+    def describe(self) -> str:
+        """Its name."""
+        return f"RangeTensor({self.rows})"
+
+    def read_tasks(self, target_bytes: int) -> Sequence[Part]:
+        """Equal parts."""
+        whole = TensorRangeTask(0, self.rows, self.shape)
+        pieces = self.pieces or max(16, -(-whole.size_bytes // target_bytes))
+        pieces = max(1, min(pieces, self.rows))
+        cuts = [self.rows * part // pieces for part in range(pieces + 1)]
+        return [
+            TensorRangeTask(start, stop, self.shape)
+            for start, stop in itertools.pairwise(cuts)
+            if stop > start
+        ]
+
+    def select(self, columns: tuple[str, ...]) -> None:
+        """It has one column."""
+
+    def head(self, rows: int) -> "TensorRangeSource":
         """A shorter range."""
         return replace(self, rows=min(rows, self.rows))
 
