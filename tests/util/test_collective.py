@@ -8,6 +8,7 @@ import pytest
 import heliostat as ray
 from heliostat.exceptions import RayError
 from heliostat.util import collective
+from heliostat.util.collective._rendezvous import Rendezvous
 from heliostat.util.collective.types import ReduceOp
 
 pytestmark = pytest.mark.timeout(300)
@@ -130,6 +131,53 @@ def test_a_group_of_one_takes_what_gloo_takes(local):
             collective.allgather([], np.zeros(1), "one")
     finally:
         collective.destroy_collective_group("one")
+
+
+def test_a_group_of_one_in_the_driver_does_every_call(local):
+    collective.init_collective_group(1, 0, backend="gloo", group_name="alone")
+    try:
+        assert collective.is_group_initialized("alone")
+        assert collective.get_rank("alone") == 0
+        assert collective.get_collective_group_size("alone") == 1
+        matrix, gathered, scattered = np.arange(6.0).reshape(2, 3), [np.zeros(2)], np.zeros(2)
+        collective.allreduce(matrix.T, "alone")
+        collective.reduce(matrix, 0, "alone", ReduceOp.MAX)
+        collective.broadcast(matrix, 0, "alone")
+        collective.allgather(gathered, np.ones(2), "alone")
+        collective.reducescatter(scattered, [np.full(2, 3.0)], "alone")
+        collective.barrier("alone")
+        assert matrix.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+        assert (gathered[0].tolist(), scattered.tolist()) == ([1.0, 1.0], [3.0, 3.0])
+        with pytest.raises(ValueError, match="rank"):
+            collective.send(np.zeros(1), 1, "alone")
+        with pytest.raises(ValueError, match="rank"):
+            collective.broadcast(np.zeros(1), 1, "alone")
+    finally:
+        collective.destroy_collective_group("alone")
+    assert not collective.is_group_initialized("alone")
+
+
+def test_a_driver_that_waits_in_vain_is_told_for_whom(local):
+    with pytest.raises(
+        RayError, match=r"waited 300 ms for the others; ranks that did not come: \[1"
+    ):
+        collective.init_collective_group(3, 0, "gloo", "in vain", gloo_timeout=300)
+    assert not collective.is_group_initialized("in vain")
+
+
+def test_a_meeting_takes_each_rank_once_and_one_size():
+    meeting = Rendezvous()
+    meeting.declare({"actor": 1}, 2, 500)
+    assert (meeting.declared("actor"), meeting.declared("stranger")) == ((1, 2, 500), None)
+    path = meeting.join(0, 2, 11)
+    assert os.path.exists(path)
+    assert meeting.join(1, 2, 12) == path
+    assert meeting.pids() == {0: 11, 1: 12}
+    with pytest.raises(ValueError, match="rank 1 is taken by the process 12"):
+        meeting.join(1, 2, 13)
+    with pytest.raises(ValueError, match="world_size=3, but other ranks said 2"):
+        meeting.join(2, 3, 13)
+    os.close(meeting._file)
 
 
 def test_a_rank_that_dies_is_named(pair):

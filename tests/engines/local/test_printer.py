@@ -1,5 +1,6 @@
 """Output is written in order, by a thread that alone waits for a slow reader."""
 
+import _thread
 import io
 import sys
 import threading
@@ -24,6 +25,16 @@ class Slow(io.StringIO):
         self.asked.set()
         self.goes.wait(20)
         return super().write(text)
+
+
+@pytest.fixture(autouse=True)
+def _threads(monkeypatch):
+    """Threads of `threading`, because coverage measures no others."""
+
+    def start(function, args):
+        threading.Thread(target=function, args=args).start()
+
+    monkeypatch.setattr(_thread, "start_new_thread", start)
 
 
 @pytest.fixture
