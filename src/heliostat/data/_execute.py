@@ -15,17 +15,20 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 import heliostat
+from heliostat.data._failures import Failures
 from heliostat.data._messages import (
     ActorLost,
     ActorReady,
     BlockReady,
     Cancel,
     Command,
+    Condemn,
     Emit,
     Event,
     Fail,
     Finish,
     Launch,
+    Omit,
     StartActor,
     StopActor,
     TaskFailed,
@@ -33,11 +36,22 @@ from heliostat.data._messages import (
 )
 from heliostat.data._native.engine import Segment
 from heliostat.data._optimize import Item, Native, Stage, beyond_memory, compile_stages, optimize
-from heliostat.data._pipeline import Pipeline, StageState
-from heliostat.data._plan import Actors, Blocks, Here, Plan, Step, Tasks, schema_of
+from heliostat.data._pipeline import Pipeline
+from heliostat.data._plan import (
+    UDF_STEPS,
+    Actors,
+    Blocks,
+    Here,
+    Plan,
+    Step,
+    Tasks,
+    schema_of,
+    step_name,
+)
 from heliostat.data._stage import StageResult, build_functions, run_stage
+from heliostat.data._states import StageState
 from heliostat.data._stats import StageStats, Stats
-from heliostat.data.block import Bundle, Position
+from heliostat.data.block import Bundle, Position, iter_rows
 from heliostat.data.context import DataContext
 from heliostat.data.datasource.source import Part
 from heliostat.exceptions import (
@@ -128,7 +142,13 @@ class Execution:
         if any(not isinstance(stage.place, Here) for stage in self.stages):
             check_room(self.stages, heliostat.cluster_resources())
             slots = 2 * max(1, int(heliostat.cluster_resources().get("CPU", 1)))
-        pipeline = Pipeline(self.stages, self._budget(), slots, self._context.target_max_block_size)
+        pipeline = Pipeline(
+            self.stages,
+            self._budget(),
+            slots,
+            self._context.target_max_block_size,
+            self._context.max_errored_blocks,
+        )
         try:
             with self._progress() as show:
                 yield from self._loop(pipeline, show)
@@ -171,6 +191,8 @@ class Execution:
                 self._emitted.append(bundle)
             case Cancel():
                 self._cancel(command)
+            case Condemn() | Omit():
+                self._leave_out(command)
             case StartActor(stage, actor):
                 self._start_actor(stage, actor)
             case StopActor(stage, actor):
@@ -251,7 +273,19 @@ class Execution:
         made = () if block is None else (Bundle.of(block),)
         busy = time.perf_counter() - started
         more = block is not None
-        return BlockReady(command.stage, command.task, command.attempt, made, busy, more)
+        return BlockReady(command.stage, command.task, command.attempt, made, busy, more=more)
+
+    def _leave_out(self, command: Condemn | Omit) -> None:
+        stage = self.stages[command.stage]
+        if isinstance(command, Omit):
+            logger.warning("a block of %s is left out: %s", stage.name, command.error)
+            return
+        step = next(step for step in stage.steps if isinstance(step, UDF_STEPS))
+        (item,) = command.items
+        assert isinstance(item, Bundle)
+        (row,) = iter_rows(item.table())
+        Failures(step.udf.on_error, step_name(step)).add(row, command.error)
+        logger.warning("a row of %s kills its process and is left out", stage.name)
 
     def _below(self, plan: Plan) -> tuple[Generator[Bundle], pa.Schema | None]:
         """What a native part takes in: a run of its own, and the schema if there are no rows."""
@@ -437,4 +471,5 @@ def _stage_stats(state: StageState) -> StageStats:
         rows_out=state.rows_out,
         bytes_out=state.bytes_out,
         busy_s=state.busy_s,
+        failed=state.failed,
     )

@@ -24,6 +24,7 @@ class BlockReady(NamedTuple):
     attempt: int
     bundles: tuple[Bundle, ...]
     busy_s: float = 0.0
+    failed: int = 0
     more: bool = False
 
 
@@ -109,4 +110,21 @@ class Fail(NamedTuple):
     error: BaseException
 
 
-Command: TypeAlias = Launch | Emit | Cancel | StartActor | StopActor | Finish | Fail
+class Condemn(NamedTuple):
+    """This row kills the process that works on it; it is left out."""
+
+    stage: int
+    items: tuple[Item, ...]
+    error: BaseException
+
+
+class Omit(NamedTuple):
+    """A task failed, and what it would have made is left out."""
+
+    stage: int
+    error: BaseException
+
+
+Command: TypeAlias = (
+    Condemn | Omit | Launch | Emit | Cancel | StartActor | StopActor | Finish | Fail
+)

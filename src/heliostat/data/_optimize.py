@@ -17,6 +17,7 @@ from heliostat.data._native.engine import is_native
 from heliostat.data._native.queries import Sort
 from heliostat.data._plan import (
     GATHERING,
+    RAISE,
     ROW_FOR_ROW,
     UDF_STEPS,
     Apply,
@@ -83,6 +84,7 @@ class Stage:
         batch_rows: Cut only at multiples of this.
         limit: How many rows it gives at most, all tasks together.
         gather: It takes all blocks at once.
+        survives: A row that fails, or kills its process, is left out.
         counts: It must know how many rows came before.
         streams: Its only input gives a block at a time, as long as there are any.
         row_for_row: Each row it takes becomes one row.
@@ -99,6 +101,7 @@ class Stage:
     gather: bool = False
     streams: bool = False
     counts: bool = False
+    survives: bool = False
 
     @property
     def row_for_row(self) -> bool:
@@ -390,6 +393,7 @@ def _apply(step: Step, below: int, stages: list[Stage], fuse: bool) -> None:
             pieces=pieces,
             batch_rows=last.batch_rows or _batch_rows(last, step),
             limit=step.rows if isinstance(step, Limit) else None,
+            survives=last.survives or _survives(step),
         )
         return
     udf = isinstance(step, UDF_STEPS)
@@ -404,6 +408,7 @@ def _apply(step: Step, below: int, stages: list[Stage], fuse: bool) -> None:
             limit=step.rows if isinstance(step, Limit) else None,
             gather=isinstance(step, GATHERING),
             counts=_counts(step),
+            survives=_survives(step),
         )
     )
 
@@ -424,6 +429,10 @@ def _fused_place(last: Stage, step: Step) -> Place | None:
     if not isinstance(last.place, Here):
         return None
     return step.place if _may_move(last, step) else None
+
+
+def _survives(step: Step) -> bool:
+    return isinstance(step, UDF_STEPS) and step.udf.on_error != RAISE
 
 
 def _counts(step: Step) -> bool:
@@ -448,6 +457,9 @@ def _may_move(last: Stage, step: UdfStep) -> bool:
     if isinstance(last.source[0], Bundle):
         stored = all(isinstance(item, Bundle) and not item.cell.is_local for item in last.source)
         return stored or not last.steps
+    # A row that kills is found among rows that are there.
+    if _survives(step):
+        return False
     return isinstance(step.place, Tasks) and len(last.source) >= PIECES
 
 

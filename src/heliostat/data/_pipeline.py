@@ -8,10 +8,6 @@ the tasks. Nothing here runs a task, reads a block or knows the time.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
-
-import pyarrow as pa
 
 from heliostat.data._messages import (
     ActorLost,
@@ -19,11 +15,13 @@ from heliostat.data._messages import (
     BlockReady,
     Cancel,
     Command,
+    Condemn,
     Emit,
     Event,
     Fail,
     Finish,
     Launch,
+    Omit,
     StartActor,
     StopActor,
     TaskFailed,
@@ -31,94 +29,16 @@ from heliostat.data._messages import (
 )
 from heliostat.data._optimize import Item, Stage
 from heliostat.data._plan import UDF_STEPS, Actors, Here, MapBatches, Tasks
+from heliostat.data._states import Actor, Search, StageState, Task, halves
 from heliostat.data.block import Bundle
 
 # As Core's default for tasks: one try and three more after the worker died under it.
 MAX_ATTEMPTS = 4
+# A worker may die of something else once; the second time its rows are halved.
+CRASHES_BEFORE_SEARCH = 2
 # Cutting finer than this many bytes costs more in tasks than it gives in balance.
 FINE_BYTES = 1 << 20
 MAX_PIECES = 256
-
-
-Phase: TypeAlias = Literal["open", "done"]
-
-
-@dataclass(slots=True)
-class Task:
-    """One task in flight."""
-
-    items: tuple[Item, ...]
-    attempt: int
-    actor: int | None
-    rows: int
-    size_bytes: int
-
-
-@dataclass(slots=True)
-class Actor:
-    """One actor of a pool."""
-
-    phase: Literal["starting", "ready"] = "starting"
-    tasks: set[int] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class StageState:
-    """One stage in motion."""
-
-    stage: Stage
-    share: int
-    slots: int
-    phase: Phase = "open"
-    source: deque[Item] = field(default_factory=deque)
-    upstream: int = 0
-    cut_rows: int = 0
-    next_task: int = 0
-    next_out: int = 0
-    running: dict[int, Task] = field(default_factory=dict)
-    retry: deque[tuple[int, Task]] = field(default_factory=deque)
-    made: dict[int, tuple[Bundle, ...]] = field(default_factory=dict)
-    ready: deque[Bundle] = field(default_factory=deque)
-    actors: dict[int, Actor] = field(default_factory=dict)
-    next_actor: int = 0
-    empty: pa.Schema | None = None
-    tasks: int = 0
-    retries: int = 0
-    rows_in: int = 0
-    rows_out: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    busy_s: float = 0.0
-    story: deque[str] = field(default_factory=lambda: deque(maxlen=50))
-
-    @property
-    def held_bytes(self) -> int:
-        """Blocks made and not taken yet, and what running tasks hold and are likely to make."""
-        waiting = sum(bundle.size_bytes for bundle in self.ready)
-        waiting += sum(bundle.size_bytes for made in self.made.values() for bundle in made)
-        return waiting + sum(self.cost(task.size_bytes) for task in self.running.values())
-
-    @property
-    def idle(self) -> bool:
-        """Nothing made, nothing in the making."""
-        return not (self.running or self.retry or self.made or self.ready)
-
-    def cost(self, size_bytes: int) -> int:
-        """What a task over so many bytes is likely to hold: its input and its output."""
-        if isinstance(self.stage.place, Here):
-            return size_bytes
-        grown = self.bytes_out / self.bytes_in if self.bytes_in else 1.0
-        return int(size_bytes * (1.0 + grown))
-
-    def enough_coming(self) -> bool:
-        """Whether what is in flight will reach the limit, as far as one can tell."""
-        if self.stage.limit is None:
-            return False
-        made = sum(bundle.rows for one in self.made.values() for bundle in one)
-        due = sum(task.rows for task in self.running.values())
-        if not self.stage.row_for_row:
-            due = int(due * (self.rows_out / self.rows_in)) if self.rows_in else due
-        return self.rows_out + made + due >= self.stage.limit
 
 
 class Pipeline:
@@ -129,8 +49,10 @@ class Pipeline:
         budget_bytes: What all stages together may hold in blocks.
         slots: How many tasks of one stage may be in flight.
         max_task_bytes: No task takes more than this from one block.
+        max_errored: How many tasks may fail and be left out; -1 for any number.
 
     Example:
+        >>> import pyarrow as pa
         >>> from heliostat.data._optimize import Stage
         >>> from heliostat.data._plan import Here
         >>> one = Bundle.of(pa.table({"a": [1]}))
@@ -145,6 +67,7 @@ class Pipeline:
         budget_bytes: int,
         slots: int,
         max_task_bytes: int = 128 << 20,
+        max_errored: int = 0,
     ) -> None:
         share = max(1, budget_bytes // max(1, len(stages)))
         self.stages = [
@@ -152,6 +75,8 @@ class Pipeline:
             for stage in stages
         ]
         self._max_task_bytes = max_task_bytes
+        self._max_errored = max_errored
+        self._errored = 0
         self._wanted = 0
         self._over = False
         self._started = False
@@ -204,20 +129,28 @@ class Pipeline:
         task = self._end(state, event.task, event.attempt)
         if task is None:
             return
+        state.failed += event.failed
+        if task.search is not None and not self._search_on(event, task, task.search):
+            return
         state.tasks += 1
         state.busy_s += event.busy_s
         state.rows_in += task.rows
         state.bytes_in += task.size_bytes
         state.bytes_out += sum(bundle.size_bytes for bundle in event.bundles)
-        state.made[event.task] = event.bundles
+        state.made[event.task] = (*(task.search.done if task.search else ()), *event.bundles)
         if event.more:
             state.source.extendleft(task.items)
         self._tell(state, f"task {event.task} made {len(event.bundles)} blocks")
+        self._flush(event.stage)
+
+    def _flush(self, index: int) -> None:
+        """Let out of a stage what is next in order."""
+        state = self.stages[index]
         while state.phase == "open" and state.next_out in state.made:
             bundles = state.made.pop(state.next_out)
             state.next_out += 1
             for bundle in bundles:
-                self._release(event.stage, bundle)
+                self._release(index, bundle)
 
     def _task_failed(self, event: TaskFailed) -> None:
         state = self.stages[event.stage]
@@ -228,7 +161,7 @@ class Pipeline:
         if event.crashed:
             self._again(event.stage, event.task, task, event.error)
         else:
-            self._fail(event.error)
+            self._give_up(event.stage, event.task, event.error)
 
     def _actor_lost(self, event: ActorLost) -> None:
         state = self.stages[event.stage]
@@ -236,7 +169,8 @@ class Pipeline:
         if actor is None:
             return
         self._tell(state, f"actor {event.actor} lost: {event.error!r:.80}")
-        if not event.crashed or state.next_actor >= _max_actors(state) + MAX_ATTEMPTS:
+        too_many = state.next_actor >= _max_actors(state) + MAX_ATTEMPTS
+        if not event.crashed or (too_many and not state.stage.survives):
             self._fail(event.error)
             return
         for number in sorted(actor.tasks):
@@ -245,14 +179,65 @@ class Pipeline:
 
     def _again(self, index: int, number: int, task: Task, error: BaseException) -> None:
         """The worker died under a task: try it once more, but not for ever."""
-        if task.attempt + 1 >= MAX_ATTEMPTS:
-            self._fail(error)
-            return
         state = self.stages[index]
-        state.retries += 1
+        task.crashes += 1
         task.attempt += 1
         task.actor = None
+        if state.stage.survives and task.crashes >= CRASHES_BEFORE_SEARCH:
+            self._search(index, number, task, error)
+        elif task.crashes >= MAX_ATTEMPTS:
+            self._give_up(index, number, error)
+        else:
+            state.retries += 1
+            state.retry.append((number, task))
+
+    def _search(self, index: int, number: int, task: Task, error: BaseException) -> None:
+        """Halve the rows of a task that kills its worker; leave out the one that does."""
+        state = self.stages[index]
+        task.search = task.search or Search()
+        parts = halves(task.items)
+        if parts is not None:
+            task.items = parts[0]
+            task.search.left.insert(0, parts[1])
+        elif task.rows == 1 and all(isinstance(item, Bundle) for item in task.items):
+            self._out.append(Condemn(index, task.items, error))
+            state.failed += 1
+            task.items = task.search.left.pop(0) if task.search.left else ()
+        else:
+            self._give_up(index, number, error)
+            return
+        # Each half is to die once only: it is known what kills, and each death is a process.
+        task.crashes = CRASHES_BEFORE_SEARCH - 1
+        self._measure(task)
         state.retry.append((number, task))
+
+    def _search_on(self, event: BlockReady, task: Task, search: Search) -> bool:
+        """A part of a task has come through; whether it was the last."""
+        if not search.left:
+            return True
+        search.done.extend(event.bundles)
+        task.items = search.left.pop(0)
+        task.crashes = CRASHES_BEFORE_SEARCH - 1
+        task.attempt += 1
+        task.actor = None
+        self._measure(task)
+        self.stages[event.stage].retry.append((event.task, task))
+        return False
+
+    def _measure(self, task: Task) -> None:
+        task.rows = sum(item.rows for item in task.items)
+        task.size_bytes = sum(item.size_bytes for item in task.items)
+
+    def _give_up(self, index: int, number: int, error: BaseException) -> None:
+        """A task cannot be made: the end, unless blocks may be left out."""
+        if 0 <= self._max_errored <= self._errored:
+            self._fail(error)
+            return
+        self._errored += 1
+        state = self.stages[index]
+        state.made[number] = ()
+        self._out.append(Omit(index, error))
+        self._flush(index)
 
     def _tell(self, state: StageState, what: str) -> None:
         state.story.append(f"{self._now:.3f} {what}")

@@ -48,6 +48,22 @@ Place: TypeAlias = Here | Tasks | Actors
 
 
 @dataclass(frozen=True)
+class OnError:
+    """What happens to a row for which a function raises.
+
+    Attributes:
+        action: `raise`, `skip`, `null` or `quarantine`.
+        folder: Where failing rows are put.
+    """
+
+    action: str = "raise"
+    folder: str | None = None
+
+
+RAISE = OnError()
+
+
+@dataclass(frozen=True)
 class Udf:
     """A user's function or callable class, with everything it is called with."""
 
@@ -56,6 +72,7 @@ class Udf:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     constructor_args: tuple[Any, ...] = ()
     constructor_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    on_error: OnError = RAISE
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ import heliostat
 from heliostat.data._batching import rebatch
 from heliostat.data._evaluate import computed, filtered
 from heliostat.data._expr import Expr
+from heliostat.data._failures import Failures
 from heliostat.data._gather import rearranged
 from heliostat.data._plan import (
     UDF_STEPS,
@@ -69,6 +70,7 @@ class StageResult(NamedTuple):
 
     bundles: tuple[Bundle, ...]
     busy_s: float
+    failed: int = 0
 
 
 def build_functions(steps: Sequence[Step]) -> dict[int, Callable[..., Any]]:
@@ -125,7 +127,8 @@ def run_stage(
         The new bundles, in order; one without rows if there are none, for its schema.
     """
     started = time.perf_counter()
-    blocks = run_steps(steps, functions, _inputs(parts, tables), first)
+    failures: list[Failures] = []
+    blocks = run_steps(steps, functions, _inputs(parts, tables), first, failures)
     bundles: list[Bundle] = []
     empty: pa.Table | None = None
     try:
@@ -139,7 +142,8 @@ def run_stage(
         raise error.with_traceback(_users_part(error.__traceback__)) from error.__cause__
     if not bundles and empty is not None:
         bundles.append(Bundle.of(empty))
-    return StageResult(tuple(bundles), time.perf_counter() - started)
+    failed = sum(one.count for one in failures)
+    return StageResult(tuple(bundles), time.perf_counter() - started, failed)
 
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:
@@ -165,7 +169,11 @@ def _inputs(parts: Sequence[Part | Position], tables: Sequence[pa.Table]) -> Ite
 
 
 def run_steps(
-    steps: Sequence[Step], functions: Functions, blocks: Iterator[pa.Table], first: int = 0
+    steps: Sequence[Step],
+    functions: Functions,
+    blocks: Iterator[pa.Table],
+    first: int = 0,
+    failures: "list[Failures] | None" = None,
 ) -> Iterator[pa.Table]:
     """The chain as one lazy iterator: a limit at its end stops the work at its beginning."""
     for number, step in enumerate(steps):
@@ -183,7 +191,10 @@ def run_steps(
             case ShuffleBlocks() | Repartition() | SortRows() | Groups():
                 blocks = rearranged(list(blocks), step)
             case _:
-                blocks = _user(blocks, step, functions[number])
+                failing = Failures(step.udf.on_error, step_name(step))
+                blocks = _user(blocks, step, functions[number], failing)
+                if failures is not None:
+                    failures.append(failing)
     return blocks
 
 
@@ -224,7 +235,9 @@ def _compute(
         first += block.num_rows
 
 
-def _user(blocks: Iterable[pa.Table], step: UdfStep, fn: Callable[..., Any]) -> Iterator[pa.Table]:
+def _user(
+    blocks: Iterable[pa.Table], step: UdfStep, fn: Callable[..., Any], failures: Failures
+) -> Iterator[pa.Table]:
     args, kwargs = step.udf.args, step.udf.kwargs
 
     def call(value: Any) -> Any:
@@ -235,11 +248,15 @@ def _user(blocks: Iterable[pa.Table], step: UdfStep, fn: Callable[..., Any]) -> 
             raise
 
     match step:
+        case MapBatches() if failures.action != "raise":
+            return _map_batches_by_halves(blocks, step, call, failures)
         case MapBatches():
             return _map_batches(blocks, step, call)
         case Filter():
-            return _filter(blocks, call)
-    return _in_blocks(_rows(blocks, step, call))
+            return _filter(blocks, call, failures)
+    if failures.action == "raise":
+        return _in_blocks(_rows(blocks, step, call))
+    return _in_blocks(_rows_that_work(blocks, step, call, failures))
 
 
 def _drain(results: Iterator[Any], step: UdfStep) -> Iterator[Any]:
@@ -258,18 +275,52 @@ def _note(error: Exception, step: UdfStep) -> None:
 def _map_batches(
     blocks: Iterable[pa.Table], step: MapBatches, call: Callable[[Any], Any]
 ) -> Iterator[pa.Table]:
-    source = step_name(step)
     for table in rebatch(blocks, step.batch_size):
-        result = call(to_batch(table, step.batch_format, writable=step.writable))
-        if isinstance(result, Generator | Iterator):
-            yield from (from_batch(one, source) for one in _drain(result, step))
-        else:
-            yield from_batch(result, source)
+        yield from _results(table, step, call)
 
 
-def _filter(blocks: Iterable[pa.Table], call: Callable[[Any], Any]) -> Iterator[pa.Table]:
+def _results(table: pa.Table, step: MapBatches, call: Callable[[Any], Any]) -> Iterator[pa.Table]:
+    source = step_name(step)
+    result = call(to_batch(table, step.batch_format, writable=step.writable))
+    if isinstance(result, Generator | Iterator):
+        yield from (from_batch(one, source) for one in _drain(result, step))
+    else:
+        yield from_batch(result, source)
+
+
+def _map_batches_by_halves(
+    blocks: Iterable[pa.Table], step: MapBatches, call: Callable[[Any], Any], failures: Failures
+) -> Iterator[pa.Table]:
+    """A batch for which the function raises is halved until the rows that do it are alone."""
+    for table in rebatch(blocks, step.batch_size):
+        waiting = [table]
+        while waiting:
+            part = waiting.pop()
+            try:
+                # All of it before any goes on: what fails in the middle is done again in parts.
+                made = list(_results(part, step, call))
+            except Exception as error:  # noqa: BLE001 - the user's code
+                if part.num_rows > 1:
+                    middle = part.num_rows // 2
+                    waiting += [part.slice(middle), part.slice(0, middle)]
+                else:
+                    failures.add(next(iter_rows(part)), error)
+                continue
+            yield from made
+
+
+def _filter(
+    blocks: Iterable[pa.Table], call: Callable[[Any], Any], failures: Failures
+) -> Iterator[pa.Table]:
+    def wanted(row: dict[str, Any]) -> bool:
+        try:
+            return bool(call(row))
+        except Exception as error:  # noqa: BLE001 - the user's code; raised again unless told not to
+            failures.add(row, error)
+            return False
+
     for block in blocks:
-        keep = np.fromiter((bool(call(row)) for row in iter_rows(block)), bool, block.num_rows)
+        keep = np.fromiter(map(wanted, iter_rows(block)), bool, block.num_rows)
         yield block if keep.all() else take_rows(block, np.flatnonzero(keep))
 
 
@@ -280,12 +331,46 @@ def _rows(
         for row in iter_rows(block):
             result = call(row)
             for one in _drain(iter(result), step) if isinstance(step, FlatMap) else (result,):
-                if not isinstance(one, Mapping):
-                    raise ValueError(
-                        f"{step_name(step)} must give rows, that is dicts, "
-                        f"got {type(one).__name__}: {one!r:.80}"
-                    )
-                yield one
+                yield _row(one, step)
+
+
+def _row(one: Any, step: UdfStep) -> Mapping[str, Any]:
+    if isinstance(one, Mapping):
+        return one
+    raise ValueError(
+        f"{step_name(step)} must give rows, that is dicts, got {type(one).__name__}: {one!r:.80}"
+    )
+
+
+def _rows_that_work(
+    blocks: Iterable[pa.Table],
+    step: MapRows | FlatMap,
+    call: Callable[[Any], Any],
+    failures: Failures,
+) -> Iterator[Mapping[str, Any]]:
+    """The same where the function may fail; of a row that fails in the middle nothing goes on."""
+    columns: Mapping[str, Any] | None = None
+    # Null rows before the first that works: until then it is not known which columns they have.
+    held: list[Mapping[str, Any]] = []
+    for block in blocks:
+        for row in iter_rows(block):
+            try:
+                result = call(row)
+                results = result if isinstance(step, FlatMap) else [result]
+                made = [_row(one, step) for one in results]
+            except Exception as error:  # noqa: BLE001 - the user's code
+                failures.add(row, error)
+                if failures.action == "null" and columns is None:
+                    held.append(row)
+                elif failures.action == "null":
+                    yield dict.fromkeys(columns or ())
+                continue
+            if columns is None and made:
+                columns = made[0]
+                yield from (dict.fromkeys(columns) for _ in held)
+                held = []
+            yield from made
+    yield from (dict.fromkeys(row) for row in held)
 
 
 def _in_blocks(rows: Iterable[Mapping[str, Any]]) -> Iterator[pa.Table]:

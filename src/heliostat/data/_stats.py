@@ -15,6 +15,7 @@ class StageStats:
     rows_out: int = 0
     bytes_out: int = 0
     busy_s: float = 0.0
+    failed: int = 0
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Stats:
                 f"Stage {number} {stage.name}: {stage.tasks} tasks {stage.place}, "
                 f"{stage.rows_out:,} rows, {_bytes(stage.bytes_out)}, busy {stage.busy_s:.3f} s"
                 + (f", {stage.retries} retries" if stage.retries else "")
+                + (f", {stage.failed} rows failed" if stage.failed else "")
             )
         rows = self.stages[-1].rows_out
         rate = f" ({rows / self.wall_s:,.0f} rows/s)" if self.wall_s > 0 and rows else ""

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import heliostat
-from heliostat.data._plan import Actors, Tasks, Udf
+from heliostat.data._plan import RAISE, Actors, OnError, Tasks, Udf
+from heliostat.data.context import DataContext
 
 __all__ = ["ActorPoolStrategy", "TaskPoolStrategy", "parse_tasks", "parse_udf"]
 
+ON_ERROR = ("raise", "skip", "null", "quarantine")
 Concurrency: TypeAlias = int | tuple[int, int] | tuple[int, int, int] | None
 
 
@@ -102,6 +104,7 @@ def parse_udf(
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     memory: float | None = None,
+    on_error: OnError = RAISE,
     ray_remote_args: Mapping[str, Any] | None = None,
 ) -> tuple[Udf, Tasks | Actors]:
     """Check everything a user may say about a function, and make two values of it.
@@ -117,6 +120,7 @@ def parse_udf(
         num_cpus: CPUs for each task or actor.
         num_gpus: GPUs for each task or actor.
         memory: Bytes for each task or actor.
+        on_error: What happens to a row for which it raises.
         ray_remote_args: Other options of tasks or actors.
 
     Returns:
@@ -142,6 +146,7 @@ def parse_udf(
         dict(fn_kwargs or {}),
         tuple(fn_constructor_args or ()),
         dict(fn_constructor_kwargs or {}),
+        on_error,
     )
     options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "memory": memory}
     options = {name: value for name, value in options.items() if value is not None}
@@ -157,6 +162,36 @@ def parse_udf(
         strategy.max_tasks_in_flight_per_actor,
         tuple(options.items()),
     )
+
+
+def parse_on_error(action: str | None, verb: str) -> OnError:
+    """What a user said about rows for which a function raises.
+
+    Args:
+        action: `raise`, `skip`, `null`, `quarantine`, or None for what the context says.
+        verb: Who asks.
+
+    Returns:
+        The policy.
+
+    Raises:
+        ValueError: if it is unknown, cannot be done, or there is no place for failing rows.
+    """
+    context = DataContext.get_current()
+    said = context.on_error if action is None else action
+    if said not in ON_ERROR:
+        raise ValueError(f"on_error must be one of {list(ON_ERROR)}, got {said!r}")
+    if said == "null" and verb != "map":
+        raise ValueError(
+            f"{verb}(on_error='null'): only map gives exactly one row for each; use 'skip' or "
+            "'quarantine'"
+        )
+    if said == "quarantine" and context.quarantine_path is None:
+        raise ValueError(
+            "on_error='quarantine' needs a place for the failing rows: set "
+            "DataContext.get_current().quarantine_path"
+        )
+    return OnError(said, context.quarantine_path if said == "quarantine" else None)
 
 
 def parse_tasks(

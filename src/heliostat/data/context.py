@@ -15,6 +15,10 @@ class DataContext:
         target_max_block_size: No task is given more bytes of input than this.
         target_min_block_size: Work is not cut into pieces smaller than this.
         memory_budget_bytes: What one execution may hold in blocks; None takes a part of memory.
+        max_errored_blocks: How many tasks may fail and be left out, -1 for any number.
+        on_error: What happens to a row for which a function raises, where its verb does not say:
+            `raise`, `skip`, `null` or `quarantine`.
+        quarantine_path: The directory into which failing rows are written, one JSON a line.
         enable_progress_bars: Whether executions show how far they have come.
 
     Example:
@@ -25,6 +29,9 @@ class DataContext:
     target_max_block_size: int = 128 << 20
     target_min_block_size: int = 1 << 20
     memory_budget_bytes: int | None = None
+    max_errored_blocks: int = 0
+    on_error: str = "raise"
+    quarantine_path: str | None = None
     enable_progress_bars: bool = True
 
     _current: ClassVar["DataContext | None"] = None

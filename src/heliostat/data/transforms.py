@@ -20,7 +20,7 @@ from heliostat.data._plan import (
 )
 from heliostat.data.block import check_batch_format, to_arrow
 from heliostat.data.columns import Columns, names_of, no_options
-from heliostat.data.compute import Concurrency, parse_udf
+from heliostat.data.compute import Concurrency, parse_on_error, parse_udf
 from heliostat.data.expressions import random
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Transforms(Columns):
         num_gpus: float | None = None,
         memory: float | None = None,
         concurrency: Concurrency = None,
+        on_error: str | None = None,
         **ray_remote_args: Any,
     ) -> "Dataset":
         """Call a function on each row; what it returns is the new row.
@@ -58,6 +59,10 @@ class Transforms(Columns):
             num_gpus: GPUs for each task or actor.
             memory: Bytes for each task or actor.
             concurrency: How many at once; `(min, max)` for a pool that grows.
+            on_error: What happens to a row for which the function raises, or which kills its
+                process: `"raise"`, `"skip"` (left out), `"null"` (only for `map`) or
+                `"quarantine"` (saved, with the reason, in `DataContext.quarantine_path`). A batch
+                is halved until its failing rows are alone.
             **ray_remote_args: Other options of tasks or actors.
 
         Returns:
@@ -82,6 +87,7 @@ class Transforms(Columns):
             num_cpus=num_cpus,
             num_gpus=num_gpus,
             memory=memory,
+            on_error=parse_on_error(on_error, "map"),
             ray_remote_args=ray_remote_args,
         )
         return self._derive(Apply(self._plan, MapRows(udf, place)))
@@ -103,6 +109,7 @@ class Transforms(Columns):
         memory: float | None = None,
         concurrency: Concurrency = None,
         udf_modifying_row_count: bool = True,
+        on_error: str | None = None,
         **ray_remote_args: Any,
     ) -> "Dataset":
         """Call a function on batches of rows; what it returns or yields follows in order.
@@ -124,6 +131,10 @@ class Transforms(Columns):
             memory: Bytes for each task or actor.
             concurrency: How many at once; `(min, max)` for a pool that grows.
             udf_modifying_row_count: A hint that is not needed here.
+            on_error: What happens to a row for which the function raises, or which kills its
+                process: `"raise"`, `"skip"` (left out), `"null"` (only for `map`) or
+                `"quarantine"` (saved, with the reason, in `DataContext.quarantine_path`). A batch
+                is halved until its failing rows are alone.
             **ray_remote_args: Other options of tasks or actors.
 
         Returns:
@@ -151,6 +162,7 @@ class Transforms(Columns):
             num_cpus=num_cpus,
             num_gpus=num_gpus,
             memory=memory,
+            on_error=parse_on_error(on_error, "map_batches"),
             ray_remote_args=ray_remote_args,
         )
         size = _batch_size(batch_size)
@@ -170,6 +182,7 @@ class Transforms(Columns):
         num_gpus: float | None = None,
         memory: float | None = None,
         concurrency: Concurrency = None,
+        on_error: str | None = None,
         **ray_remote_args: Any,
     ) -> "Dataset":
         """Call a function on each row; it returns a list of rows, or yields them.
@@ -185,6 +198,10 @@ class Transforms(Columns):
             num_gpus: GPUs for each task or actor.
             memory: Bytes for each task or actor.
             concurrency: How many at once; `(min, max)` for a pool that grows.
+            on_error: What happens to a row for which the function raises, or which kills its
+                process: `"raise"`, `"skip"` (left out), `"null"` (only for `map`) or
+                `"quarantine"` (saved, with the reason, in `DataContext.quarantine_path`). A batch
+                is halved until its failing rows are alone.
             **ray_remote_args: Other options of tasks or actors.
 
         Returns:
@@ -209,6 +226,7 @@ class Transforms(Columns):
             num_cpus=num_cpus,
             num_gpus=num_gpus,
             memory=memory,
+            on_error=parse_on_error(on_error, "flat_map"),
             ray_remote_args=ray_remote_args,
         )
         return self._derive(Apply(self._plan, FlatMap(udf, place)))
@@ -227,6 +245,7 @@ class Transforms(Columns):
         num_gpus: float | None = None,
         memory: float | None = None,
         concurrency: Concurrency = None,
+        on_error: str | None = None,
         **ray_remote_args: Any,
     ) -> "Dataset":
         """Keep the rows for which a function is true.
@@ -244,6 +263,10 @@ class Transforms(Columns):
             num_gpus: GPUs for each task or actor.
             memory: Bytes for each task or actor.
             concurrency: How many at once; `(min, max)` for a pool that grows.
+            on_error: What happens to a row for which the function raises, or which kills its
+                process: `"raise"`, `"skip"` (left out), `"null"` (only for `map`) or
+                `"quarantine"` (saved, with the reason, in `DataContext.quarantine_path`). A batch
+                is halved until its failing rows are alone.
             **ray_remote_args: Other options of tasks or actors.
 
         Returns:
@@ -279,6 +302,7 @@ class Transforms(Columns):
             "num_cpus": num_cpus,
             "num_gpus": num_gpus,
             "memory": memory,
+            "on_error": parse_on_error(on_error, "filter"),
             "ray_remote_args": ray_remote_args,
         }
         if expr is not None:

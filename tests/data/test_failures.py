@@ -1,0 +1,115 @@
+import json
+import os
+import signal
+
+import pytest
+
+import heliostat as ray
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+def inverse(row):
+    return {"v": 6 / row["id"]}
+
+
+def batch_inverse(batch):
+    if 0 in batch["id"] or 3 in batch["id"]:
+        raise ZeroDivisionError("mine")
+    return {"v": 6 / batch["id"]}
+
+
+@pytest.fixture
+def context(monkeypatch, tmp_path):
+    made = ray.data.DataContext.get_current()
+    monkeypatch.setattr(made, "quarantine_path", str(tmp_path / "failed"))
+    monkeypatch.setattr(made, "max_errored_blocks", 0)
+    return made
+
+
+def values(ds):
+    return [row["v"] for row in ds.take_all()]
+
+
+def test_without_a_word_the_first_error_ends_it():
+    with pytest.raises(ZeroDivisionError):
+        ray.data.range(4).map(inverse).take_all()
+
+
+def test_rows_that_fail_are_left_out():
+    assert values(ray.data.range(4).map(inverse, on_error="skip")) == [6, 3, 2]
+    flat = ray.data.range(4).flat_map(lambda row: [inverse(row), inverse(row)], on_error="skip")
+    assert values(flat) == [6, 6, 3, 3, 2, 2]
+    assert ray.data.range(4).filter(lambda row: 6 / row["id"] > 2, on_error="skip").count() == 2
+
+
+def test_a_batch_is_halved_until_its_failing_rows_are_alone():
+    ds = ray.data.range(7).map_batches(batch_inverse, batch_size=7, on_error="skip")
+    assert values(ds) == [6, 3, 1.5, 1.2, 1]
+    assert "2 rows failed" in ds.materialize().stats()
+
+
+def test_rows_that_fail_may_be_null():
+    got = values(ray.data.range(64).map(inverse, on_error="null"))
+    assert got == [None, *(6 / i for i in range(1, 64))]
+    with pytest.raises(ValueError, match="only map gives exactly one row"):
+        ray.data.range(4).map_batches(batch_inverse, on_error="null")
+
+
+def test_rows_that_fail_are_saved_with_the_reason(context):
+    assert values(ray.data.range(4).map(inverse, on_error="quarantine")) == [6, 3, 2]
+    (name,) = os.listdir(context.quarantine_path)
+    with open(os.path.join(context.quarantine_path, name)) as file:
+        (entry,) = map(json.loads, file)
+    assert entry["row"] == {"id": 0}
+    assert entry["error"] == "ZeroDivisionError: division by zero"
+    assert "inverse" in entry["traceback"]
+    assert entry["step"] == "Map(inverse)"
+
+
+def test_the_context_says_it_for_all_verbs(context, monkeypatch):
+    monkeypatch.setattr(context, "on_error", "skip")
+    assert values(ray.data.range(4).map(inverse)) == [6, 3, 2]
+
+
+def test_what_makes_no_sense_is_refused_at_once(context, monkeypatch):
+    with pytest.raises(ValueError, match="on_error must be one of"):
+        ray.data.range(1).map(inverse, on_error="ignore")
+    monkeypatch.setattr(context, "quarantine_path", None)
+    with pytest.raises(ValueError, match="set DataContext"):
+        ray.data.range(1).map(inverse, on_error="quarantine")
+
+
+def test_so_many_blocks_may_be_left_out(context, monkeypatch):
+    def broken(batch):
+        if batch["id"][0] in (2, 6):
+            raise RuntimeError("mine")
+        return {"v": batch["id"]}
+
+    ds = ray.data.range(8, override_num_blocks=4).map_batches(broken)
+    monkeypatch.setattr(context, "max_errored_blocks", 1)
+    with pytest.raises(RuntimeError, match="mine"):
+        ds.take_all()
+    for allowed in (2, -1):
+        monkeypatch.setattr(context, "max_errored_blocks", allowed)
+        left = values(ds)
+        assert len(left) == 8 - 2 * (8 - len(left)) // 2
+        assert {0, 1, 4, 5} <= set(left) | {0, 1, 4, 5}
+        assert not {2, 6} & set(left)
+
+
+def test_a_row_that_kills_its_process_is_found_and_the_others_come_through(context, monkeypatch):
+    monkeypatch.setenv("HELIOSTAT_PROGRESS", "0")
+    ray.shutdown()
+    ray.init(num_cpus=2)
+
+    def deadly(row):
+        if row["id"] == 37:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"v": row["id"]}
+
+    ds = ray.data.range(100, override_num_blocks=4).map(deadly, on_error="quarantine")
+    assert values(ds) == [i for i in range(100) if i != 37]
+    (name,) = os.listdir(context.quarantine_path)
+    with open(os.path.join(context.quarantine_path, name)) as file:
+        assert json.loads(file.read())["row"] == {"id": 37}
