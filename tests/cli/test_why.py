@@ -72,6 +72,7 @@ def test_nothing_is_left_of_a_driver_that_was_killed(driver, capsys):
 def test_a_quiet_session_says_so_and_names_cannot_move_the_cursor():
     report = {
         "pid": 7, "program": "a.py", "seconds": 3, "resources": [], "waits": [], "actors": [],
+        "memory": {"capacity": 4_000_000, "used": 1_500_000, "on_disk": 2_000_000},
         "tasks": [], "workers": [{"pid": 8, "rss": 1e6, "actor": None, "runs": None}], "objects": [],
     }  # fmt: skip
     text = _why.describe(report)

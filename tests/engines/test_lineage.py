@@ -9,7 +9,7 @@ import pytest
 import heliostat as ray
 from heliostat import _faults
 from heliostat.exceptions import ObjectLostError, ObjectReconstructionFailedError
-from heliostat.testing._session import Tally
+from heliostat.testing._session import Gate, Tally
 from heliostat.testing.clock import until
 from heliostat.util.state import list_objects
 
@@ -208,3 +208,26 @@ def test_waiting_for_a_lost_value_may_time_out_while_it_is_made(tmp_path: Path):
     ref = make.remote(tally, 5)
     lose(ref)
     assert ray.get(ref, timeout=60)[0] == 5
+
+
+def test_an_item_of_a_stream_that_runs_is_lost_and_nobody_waits_for_it(tmp_path: Path):
+    gate = Gate(tmp_path)
+
+    @ray.remote(num_returns="streaming")
+    def stream():
+        yield ramp(1)
+        gate.wait()
+
+    @ray.remote
+    def first(array):
+        return int(array[0])
+
+    items = stream.remote()
+    item = next(items)
+    lose(item)
+    needed = first.remote(item)
+    with pytest.raises(ObjectLostError, match="a generator made it"):
+        ray.get(needed, timeout=30)
+    with pytest.raises(ObjectLostError):
+        ray.get(item, timeout=30)
+    gate.open()

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from heliostat import _faults
 from heliostat._engines.local.memory import GRACE_S
 from heliostat.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
 from heliostat.testing.clock import until
-from heliostat.util.state import list_objects, summarize_objects
+from heliostat.util.state import list_objects, list_tasks, summarize_objects
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -89,6 +90,62 @@ def test_rows_say_which_values_are_on_disk(directory):
     assert all(row["reason"].startswith("on disk") for row in rows)
     assert summarize_objects()["cluster"]["spilled_size_mb"] >= 4 * 16
     assert refs[0].hex() in {row["object_id"] for row in rows}
+
+
+def reason_of(name):
+    """Why a task has not ended."""
+    return next(
+        (row["reason"] for row in list_tasks(detail=True) if row["name"].endswith(name)), ""
+    )
+
+
+def test_it_is_said_what_waits_for_room_and_what_for_the_disk(directory):
+    @ray.remote
+    def give():
+        return ramp(40)
+
+    @ray.remote
+    def take(array):
+        return int(array[0])
+
+    gone = ray.put(ramp(40, 7))
+    held = ray.put(ramp(40))
+    looked = look_long.remote([held], directory)
+    until((directory / "begun").exists, "it looks")
+    made, taken = give.remote(), take.remote(gone)
+    until(lambda: "room in shared memory for a value of 41.9 MB" in reason_of("give"))
+    until(lambda: f"object {gone.hex()} of 41.9 MB to come back from disk" in reason_of("take"))
+    assert "waits for its arguments" in reason_of("take")
+    (directory / "end").touch()
+    assert ray.get([looked, taken]) == [0, 7]
+    assert ray.get(made)[1] == 1
+
+
+@ray.remote(num_cpus=0)
+def look_long(refs, directory):
+    array = ray.get(refs[0])
+    (directory / "begun").touch()
+    until((directory / "end").exists, "the end of the look", timeout_s=60)
+    return int(array[0])
+
+
+def test_tasks_run_on_while_a_value_is_written_and_read(directory):
+    @ray.remote
+    def small():
+        return 1
+
+    ray.get(small.remote())
+    refs = [ray.put(ramp(16, number)) for number in range(4)]
+    for point, move in (("write", lambda: ray.put(ramp(16))), ("read", lambda: ray.get(refs[0]))):
+        with _faults.inject(f"spill.{point}", "delay=1") as fault:
+            thread = threading.Thread(target=move)
+            thread.start()
+            until(lambda fault=fault: fault.strikes, "it is under way")
+            begin = time.monotonic()
+            assert ray.get([small.remote() for _ in range(20)]) == [1] * 20
+            assert thread.is_alive()
+            assert time.monotonic() - begin < 0.9
+            thread.join()
 
 
 def test_the_directory_for_temporary_files_is_the_default(tmp_path):

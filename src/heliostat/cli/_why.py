@@ -60,12 +60,14 @@ def describe(report: dict[str, Any]) -> str:
 
     Example:
         >>> print(describe({"pid": 7, "program": "a.py", "seconds": 3, "resources": [],
-        ...     "waits": [], "tasks": [], "actors": [], "workers": [], "objects": []}))
+        ...     "memory": {"used": 0, "on_disk": 0}, "waits": [], "tasks": [], "actors": [],
+        ...     "workers": [], "objects": []}))
         process 7, a.py, for 3 s
           nothing runs and nothing waits
     """
     lines = [f"process {report['pid']}, {report['program']}, for {report['seconds']:.0f} s"]
     lines += [f"  {r['name']}: {r['free']:g} of {r['total']:g} free" for r in report["resources"]]
+    lines += _memory(report["memory"])
     lines += _section("the driver waits, because", report["waits"])
     lines += _section("tasks", [f"{t['name']} {t['reason']}" for t in report["tasks"]])
     lines += _section("actors", map(_actor, report["actors"]))
@@ -74,6 +76,14 @@ def describe(report: dict[str, Any]) -> str:
     if not (report["waits"] or report["tasks"]):
         lines.append("  nothing runs and nothing waits")
     return "\n".join(lines)
+
+
+def _memory(row: dict[str, int]) -> list[str]:
+    """How full shared memory is, if anything is in it or was."""
+    if not row["used"] and not row["on_disk"]:
+        return []
+    text = f"  shared memory: {row['used'] / 1e6:,.1f} of {row['capacity'] / 1e6:,.1f} MB in use"
+    return [f"{text}, {row['on_disk'] / 1e6:,.1f} MB on disk" if row["on_disk"] else text]
 
 
 def _section(title: str, rows: Any) -> list[str]:

@@ -468,6 +468,7 @@ class Simulation(World):
             if reset.at_rest(self.scheduler):
                 break
             self.perform(reset.stop(self.scheduler, self.now))
+            self.take_answers()
             for process in list(self.processes.values()):
                 if process.doomed and not process.dead:
                     self.die(process, "signal 9")
@@ -475,4 +476,5 @@ class Simulation(World):
                     self.advance(process)
             self.scheduler.check()
         self.perform(reset.forget(self.scheduler, self.now))
+        self.take_answers()
         self.scheduler.check()

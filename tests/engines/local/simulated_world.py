@@ -155,10 +155,14 @@ class World:
         self.history.append((self.now, event))
         answers = self.perform(self.scheduler.handle(event, self.now))
         self.scheduler.check()
+        self.take_answers()
+        return answers
+
+    def take_answers(self) -> None:
+        """Threads of the driver's go on with their answers."""
         while self._answered:
             number, payload, error = self._answered.popleft()
             self.questions.pop(number)[1](payload, error)
-        return answers
 
     def audit(self) -> None:
         """Every object is held exactly as often as there is somebody who holds it."""

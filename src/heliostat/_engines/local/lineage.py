@@ -104,14 +104,15 @@ class Lineage:
         while looks:
             wanted, whose = looks.pop()
             task = nth(wanted, 0)
-            if task in seen or task in self._scheduler.tasks:
+            if task in seen or self._makes_again(task):
                 continue
             seen.add(task)
             origin = self.origins.get(task)
             if origin is None:
                 if not whose:
                     return (
-                        "It cannot be made again: put() made it, or what made it is forgotten",
+                        "It cannot be made again: put() or a generator made it, or what made it is "
+                        "forgotten",
                         False,
                     )
                 return f"{whose} cannot run again: its argument {wanted.hex()} is gone", True
@@ -125,6 +126,11 @@ class Lineage:
             needs = (*origin.task.event.needs, *origin.task.event.call[3])
             looks.extend((need, origin.task.name) for need in needs if self._gone(need))
         return None
+
+    def _makes_again(self, task: bytes) -> bool:
+        """Whether it is under way, and has not made what was lost; a stream has."""
+        running = self._scheduler.tasks.get(task)
+        return running is not None and running.num_returns >= 0
 
     def _gone(self, id_: bytes) -> bool:
         entry = self._scheduler.owned.objects.get(id_)

@@ -99,7 +99,8 @@ class Records:
                 for name, units in resources.total.items()
                 if name not in ("memory", "object_store_memory", *THIS_NODE)
             ],
-            "waits": waits,
+            "memory": self._memory()[0],
+            "waits": [*waits, *self._why.driver()],
             "tasks": self._live_tasks(),
             "actors": self._actors(),
             "workers": [{**row, "rss": _rss(row["pid"])} for row in self._workers()],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from heliostat._core.ids import nth
 from heliostat._core.options import UNIT
+from heliostat._engines.local.messages import DRIVER
 
 if TYPE_CHECKING:
     from heliostat._core.resources import Supply
@@ -65,8 +66,8 @@ class Why:
     def state(self, task: Task) -> str:
         """What a task does, or waits for."""
         if task.state == "waiting":
-            needs = [need for need in task.event.needs if self.absent(need)]
-            return "waits for its arguments: " + _list(self.reason(need) for need in needs)
+            needs = [self.reason(need) for need in task.event.needs if self.absent(need)]
+            return "waits for its arguments: " + _list([*needs, *self._memory(DRIVER, task)])
         actor = actor_of(self._scheduler, task)
         if task.state == "running":
             return self._running(task, actor)
@@ -83,9 +84,27 @@ class Why:
         seconds = self._now - task.since
         what = "is being constructed" if actor is not None and task is actor.maker else "runs"
         text = f"{what} for {seconds:.0f} s in {where}"
-        if worker.waits:
-            text += ", where it waits for " + _list(self._name(id_) for id_ in worker.waits)
-        return text
+        waits = [*map(self._name, worker.waits), *self._memory(worker.proc, None)]
+        return f"{text}, where it waits for {_list(waits)}" if waits else text
+
+    def driver(self) -> list[str]:
+        """What the driver's threads wait for in shared memory."""
+        return [f"the driver waits for {what}" for what in self._memory(DRIVER, None)]
+
+    def _memory(self, proc: int, task: Task | None) -> Iterator[str]:
+        """What a process, or a task that was not sent yet, waits for in shared memory."""
+        storage = self._scheduler.storage
+        for request in storage.memory.waiting:
+            size = f"{request.size / 1e6:,.1f} MB"
+            if request.task is not task or (task is None and request.proc != proc):
+                continue
+            if request.id is None:
+                yield f"room in shared memory for a value of {size}"
+            else:
+                yield f"object {request.id.hex()} of {size} to come back from disk"
+        for id_, seekers in storage.sought.items():
+            if task is None and any(seeker == proc for seeker, _ in seekers):
+                yield f"object {id_.hex()}, which was lost and is made again"
 
     def _queued(self, task: Task, actor: Actor) -> str:
         if actor.state != "alive":
