@@ -215,3 +215,16 @@ def test_ddp_over_gloo_runs_in_forked_workers_that_share_torch(tmp_path: Path) -
         "[1, 2]",
     ]
     assert "not shared" not in err
+
+
+def test_what_pytorch_imports_at_its_first_use_is_there_for_who_trains() -> None:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    code = """
+        import {}
+        ray.init(num_cpus=1)
+        print(ray.get(ray.remote(lambda: "torch._dynamo" in sys.modules).remote()))
+        print("torch._dynamo" in sys.modules)
+        """
+    assert run(code.format("torch"))[0].splitlines() == ["False", "False"]
+    assert run(code.format("heliostat.train.torch"))[0].splitlines() == ["True", "False"]

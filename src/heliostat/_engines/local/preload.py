@@ -44,6 +44,9 @@ UNSAFE = {
     "pytest": "tests the driver",
     "setuptools": "installs packages",
 }
+# What a library imports at its first use, which is as slow as the library itself: PyTorch compiles
+# parts of each optimizer, whether asked to or not.
+LATE = {"heliostat.train.torch": ("torch._dynamo",)}
 _STANDARD = ("asyncio",)  # of the standard library: what is slow to import
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
@@ -66,6 +69,13 @@ class Preloads:
                 name
                 for name, module in list(sys.modules.items())
                 if self._is_wanted(name) and (_is_ours(name) or _is_installed(name, module))
+            ]
+            self._wanted += [
+                late
+                for name, more in LATE.items()
+                for late in more
+                if name in sys.modules and late.partition(".")[0] in self._wanted
+                if late not in self._banned
             ]
         return self._wanted
 
