@@ -66,3 +66,23 @@ def test_rows_may_be_shuffled_and_go_to_a_device_by_name():
         )
     )
     assert sorted(torch.cat([batch["id"] for batch in batches]).tolist()) == list(range(50))
+
+
+@pytest.mark.parametrize("given", [0, 3, 33])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_small_batches_are_views_of_larger_ones_and_can_be_gone_on_with(
+    given, drop_last, monkeypatch
+):
+    monkeypatch.setattr("heliostat.data.iterator.SLAB_ROWS", 40)
+    ds = ray.data.range(253, override_num_blocks=5)
+    iterator = ds.iterator()
+    batches = iterator.iter_torch_batches(batch_size=7, drop_last=drop_last)
+    first = [next(batches)["id"].tolist() for _ in range(given)]
+    again = ds.iterator()
+    again.load_state(iterator.state())
+    rest = [b["id"].tolist() for b in batches]
+    assert rest == [
+        b["id"].tolist() for b in again.iter_torch_batches(batch_size=7, drop_last=drop_last)
+    ]
+    assert [i for one in first + rest for i in one] == list(range(252 if drop_last else 253))
+    assert {len(one) for one in (first + rest)[:-1]} == {7}

@@ -100,12 +100,13 @@ class Pass:
         return self
 
 
-def cut_tables(blocks: Iterable[pa.Table], cut: Cut) -> Iterator[pa.Table]:
-    """The rows of each batch.
+def cut_tables(blocks: Iterable[pa.Table], cut: Cut, slab: int = 1) -> Iterator[pa.Table]:
+    """The rows of each batch, or of so many batches together.
 
     Args:
         blocks: In order.
         cut: How to cut.
+        slab: How many batches are together in a table.
 
     Returns:
         Tables.
@@ -113,4 +114,36 @@ def cut_tables(blocks: Iterable[pa.Table], cut: Cut) -> Iterator[pa.Table]:
     if cut.shuffle_rows:
         assert cut.batch_size is not None
         blocks = shuffled(blocks, cut.shuffle_rows, cut.batch_size, cut.seed)
+    if slab > 1:
+        assert cut.batch_size is not None
+        tables = rebatch(blocks, cut.batch_size * slab)
+        return _without_rest(tables, cut.batch_size) if cut.drop_last else tables
     return rebatch(blocks, cut.batch_size, drop_last=cut.drop_last)
+
+
+def _without_rest(tables: Iterable[pa.Table], batch_size: int) -> Iterator[pa.Table]:
+    """Whole batches only: the last table may hold some, and a rest."""
+    for table in tables:
+        rows = table.num_rows // batch_size * batch_size
+        if rows:
+            yield table.slice(0, rows)
+
+
+def sliced(slabs: Iterable[dict[str, Any]], batch_size: int) -> Iterator[dict[str, Any]]:
+    """Batches as views of larger ones.
+
+    Args:
+        slabs: Dicts of columns that can be sliced.
+        batch_size: Rows a batch.
+
+    Yields:
+        Dicts.
+
+    Example:
+        >>> [batch["a"] for batch in sliced([{"a": "abcde"}], 2)]
+        ['ab', 'cd', 'e']
+    """
+    for slab in slabs:
+        rows = min((len(column) for column in slab.values()), default=0)
+        for start in range(0, rows, batch_size):
+            yield {name: column[start : start + batch_size] for name, column in slab.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from heliostat.data._batching import prefetch
-from heliostat.data._pass import Cut, Pass, cut_tables
+from heliostat.data._pass import Cut, Pass, cut_tables, sliced
 from heliostat.data._plan import Blocks
 from heliostat.data._torch import torch_converter
 from heliostat.data.block import Row, check_batch_format, iter_rows, to_batch
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset, MaterializedDataset, Schema
 
 __all__ = ["DataIterator"]
+
+# So many rows are made tensors at once, where batches are smaller.
+SLAB_ROWS = 1 << 16
 
 
 class DataIterator:
@@ -82,29 +85,41 @@ class DataIterator:
         return self._iterate(cut, prefetch_batches, lambda table: to_batch(table, form))
 
     def _iterate(
-        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any]
+        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any], slab: int = 1
     ) -> Iterator[Any]:
-        """Batches by the way they are cut and what is made of each."""
+        """Batches by the way they are cut and what is made of each.
+
+        With a slab above 1 so many batches are converted at once, and are views of one dict.
+        """
         if prefetch_batches < 0:
             raise ValueError(f"prefetch_batches must be >= 0, got {prefetch_batches!r}")
         resumed, self._resumed = self._resumed, None
         this_pass = Pass(cut) if resumed is None else resumed.of(cut)
         self._pass = this_pass
-        tables = cut_tables((bundle.table() for bundle in self._dataset._bundles()), this_pass.cut)
-        made = map(convert, itertools.islice(tables, this_pass.batches, None))
+        blocks = (bundle.table() for bundle in self._dataset._bundles())
+        slabs, skip = divmod(this_pass.batches, slab)
+        tables = itertools.islice(cut_tables(blocks, this_pass.cut, slab), slabs, None)
+        made: Iterator[Any] = map(convert, tables)
         # Rows that are there already need nobody to run ahead.
-        there = isinstance(self._dataset._plan, Blocks) or not prefetch_batches
-        return self._counted(made if there else prefetch(made, prefetch_batches), this_pass)
+        if not isinstance(self._dataset._plan, Blocks) and prefetch_batches:
+            made = prefetch(made, -(-prefetch_batches // slab))
+        source = made
+        if slab > 1:
+            assert cut.batch_size is not None
+            made = itertools.islice(sliced(made, cut.batch_size), skip, None)
+        return self._counted(made, source, this_pass)
 
-    def _counted(self, made: Iterator[Any], this_pass: Pass) -> Generator[Any]:
+    def _counted(
+        self, made: Iterator[Any], source: Iterator[Any], this_pass: Pass
+    ) -> Generator[Any]:
         # Counted as they are given, not as they are made: what was made ahead is made again.
         try:
             for batch in made:
                 this_pass.batches += 1
                 yield batch
         finally:
-            if isinstance(made, Generator):
-                made.close()
+            if isinstance(source, Generator):
+                source.close()
 
     def state(self) -> dict[str, Any]:
         """Where the last pass over the rows is: how many batches it has given, and how it was cut.
@@ -181,7 +196,10 @@ class DataIterator:
         """
         cut = Cut(batch_size, drop_last, local_shuffle_buffer_size, local_shuffle_seed)
         convert = torch_converter(dtypes, device, collate_fn, pin_memory)
-        return self._iterate(cut, prefetch_batches, convert)
+        # Many small batches are made of one conversion; a shuffle has batches of its own.
+        alone = collate_fn is not None or pin_memory or batch_size is None
+        slab = 1 if alone else max(1, SLAB_ROWS // (batch_size or 1))
+        return self._iterate(cut, prefetch_batches, convert, slab)
 
     def iter_rows(self) -> Iterator[Row]:
         """Iterate over rows.
