@@ -7,6 +7,7 @@ runs it; a task runs a chain of steps (`_stage`) over blocks (`block`).
 """
 
 from heliostat.data._commit import SaveMode
+from heliostat.data._mix import MixStoppingCondition
 from heliostat.data._sql import sql
 from heliostat.data.block import Block
 from heliostat.data.compute import ActorPoolStrategy, TaskPoolStrategy
@@ -53,6 +54,7 @@ from heliostat.data.read_files import (
     read_webdataset,
 )
 from heliostat.data.read_tables import read_sql
+from heliostat.data.summary import DatasetSummary
 
 __all__ = [
     "ActorPoolStrategy",
@@ -61,10 +63,12 @@ __all__ = [
     "DataContext",
     "DataIterator",
     "Dataset",
+    "DatasetSummary",
     "Datasink",
     "Datasource",
     "FileShuffleConfig",
     "MaterializedDataset",
+    "MixStoppingCondition",
     "ReadTask",
     "RowBasedFileDatasink",
     "SaveMode",

@@ -3,6 +3,7 @@
 Also says what type an expression has, by computing it over no rows. It does not know plans.
 """
 
+import hashlib
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -220,6 +221,18 @@ def _cast(value: Any, target_type: Any, safe: bool) -> Any:
     return pc.cast(value, arrow_type(target_type), safe=safe)
 
 
+def _hash_share(value: Any) -> Any:
+    """A number from 0 to 1 for each value: the same for the same value, in any process."""
+    if isinstance(value, pa.ChunkedArray):
+        value = value.combine_chunks()
+    encoded = value.dictionary_encode()
+    words = (repr(one).encode() for one in [*encoded.dictionary.to_pylist(), None])
+    hashes = [int.from_bytes(hashlib.blake2b(word, digest_size=8).digest()) for word in words]
+    shares = np.array(hashes, np.uint64) / 2.0**64
+    codes = pc.fill_null(encoded.indices, len(encoded.dictionary))
+    return pa.array(shares[codes.to_numpy(zero_copy_only=False)])
+
+
 KERNELS: dict[str, Callable[..., Any]] = {
     "add": _add,
     "floor_divide": _floor_divide,
@@ -231,6 +244,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "list_slice": _list_slice,
     "list_flatten_once": _list_flatten,
     "array_to_list": _array_to_list,
+    "hash_share": _hash_share,
     "map_keys": _map_part("keys"),
     "map_values": _map_part("values"),
 }

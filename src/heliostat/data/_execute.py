@@ -34,6 +34,7 @@ from heliostat.data._messages import (
     TaskFailed,
     Wanted,
 )
+from heliostat.data._mix import Mix, mixed
 from heliostat.data._native.engine import Segment
 from heliostat.data._optimize import Item, Native, Stage, beyond_memory, compile_stages, optimize
 from heliostat.data._pipeline import Pipeline
@@ -266,7 +267,7 @@ class Execution:
         started = time.perf_counter()
         try:
             if command.stage not in self._streams:
-                self._streams[command.stage] = Segment(part.plan, self._below).blocks()
+                self._streams[command.stage] = self._stream(part.plan)
             block = next(self._streams[command.stage], None)
         except Exception as error:  # noqa: BLE001 - goes to the consumer through Fail
             return TaskFailed(command.stage, command.task, command.attempt, error, False)
@@ -286,6 +287,18 @@ class Execution:
         (row,) = iter_rows(item.table())
         Failures(step.udf.on_error, step_name(step)).add(row, command.error)
         logger.warning("a row of %s kills its process and is left out", stage.name)
+
+    def _stream(self, plan: Plan) -> Generator[pa.Table]:
+        if not isinstance(plan, Mix):
+            yield from Segment(plan, self._below).blocks()
+            return
+        inputs = [self._below(one)[0] for one in plan.inputs]
+        tables = [(bundle.table() for bundle in one) for one in inputs]
+        try:
+            yield from mixed(tables, plan.weights, plan.until)
+        finally:
+            for one in inputs:
+                one.close()
 
     def _below(self, plan: Plan) -> tuple[Generator[Bundle], pa.Schema | None]:
         """What a native part takes in: a run of its own, and the schema if there are no rows."""

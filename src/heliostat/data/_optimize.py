@@ -13,6 +13,7 @@ import numpy as np
 
 from heliostat.data._evaluate import is_positional
 from heliostat.data._expr import Random, Unnest, columns_of
+from heliostat.data._mix import Mix
 from heliostat.data._native.engine import is_native
 from heliostat.data._native.queries import Sort
 from heliostat.data._plan import (
@@ -50,7 +51,7 @@ from heliostat.data.datasource.source import Part
 
 @dataclass(frozen=True)
 class Native:
-    """A part of a plan that the native engine runs as one query; gives a block at a time."""
+    """A part of a plan that gives a block at a time: a query of the native engine, or a mix."""
 
     plan: Plan
     rows: int = 0
@@ -126,6 +127,8 @@ def optimize(plan: Plan) -> Plan:
             plan = Union(tuple(optimize(one) for one in inputs))
         case Relate(inputs, query):
             plan = Relate(tuple(optimize(one) for one in inputs), query)
+        case Mix(inputs):
+            plan = replace(plan, inputs=tuple(optimize(one) for one in inputs))
         case Apply(below, step):
             plan = Apply(optimize(below), step)
     for rule in RULES:
@@ -314,7 +317,7 @@ def _bytes_of(plan: Plan) -> int:
             return sum(part.size_bytes for part in source.read_tasks(1 << 62))
         case Blocks(bundles):
             return sum(bundle.size_bytes for bundle in bundles)
-        case Union(inputs) | Relate(inputs):
+        case Union(inputs) | Relate(inputs) | Mix(inputs):
             return sum(map(_bytes_of, inputs))
         case Apply(below, Limit(rows)):
             return min(_bytes_of(below), rows << 10)
@@ -343,6 +346,9 @@ def compile_stages(plan: Plan, target_bytes: int, *, fuse: bool = True) -> tuple
 
 def _add(plan: Plan, stages: list[Stage], target_bytes: int, fuse: bool) -> int:
     """Append the stages of a plan; the index of the one that gives its blocks."""
+    if isinstance(plan, Mix):
+        stages.append(Stage("Mix", Here(), source=(Native(plan),), streams=True))
+        return len(stages) - 1
     if is_native(plan):
         part = Native(plan)
         stages.append(Stage(" -> ".join(_names(plan)), Here(), source=(part,), streams=True))

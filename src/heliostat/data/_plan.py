@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from heliostat.data._evaluate import check_predicate, computed_schema
 from heliostat.data._expr import Expr
+from heliostat.data._mix import Mix
 from heliostat.data._native.binding import query_schema
 from heliostat.data._native.queries import Query
 from heliostat.data.block import Bundle, require_columns
@@ -256,7 +257,7 @@ class Relate:
     query: Query
 
 
-Plan: TypeAlias = Read | Blocks | Apply | Union | Relate
+Plan: TypeAlias = Read | Blocks | Apply | Union | Relate | Mix
 
 
 def step_name(step: Step) -> str:
@@ -313,7 +314,7 @@ def schema_of(plan: Plan) -> pa.Schema | None:
             return source.schema
         case Blocks(_, schema):
             return schema
-        case Union(inputs):
+        case Union(inputs) | Mix(inputs):
             return _union_schema([schema_of(one) for one in inputs])
         case Relate(inputs, query):
             schemas = [schema_of(one) for one in inputs]
@@ -394,8 +395,8 @@ def render(plan: Plan, depth: int = 0) -> Iterator[str]:
             yield f"{lead}{query.name}"
             for one in inputs:
                 yield from render(one, depth + 1)
-        case Union(inputs):
-            yield f"{lead}Union"
+        case Union(inputs) | Mix(inputs):
+            yield f"{lead}{type(plan).__name__}"
             for one in inputs:
                 yield from render(one, depth + 1)
         case Apply(below, step):
@@ -407,7 +408,7 @@ def walk(plan: Plan) -> Iterator[Plan]:
     """Every plan in the tree, the outermost first."""
     yield plan
     match plan:
-        case Union(inputs) | Relate(inputs):
+        case Union(inputs) | Relate(inputs) | Mix(inputs):
             for one in inputs:
                 yield from walk(one)
         case Apply(below, _):

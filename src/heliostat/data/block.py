@@ -173,12 +173,10 @@ def _values(column: Any) -> list[Any]:
     if _is_tensor(kind):
         return list(_to_numpy(column, False))
     plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    text = pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind)
+    text = pa.types.is_string(kind) or pa.types.is_binary(kind)
     if text or (plain and not column.null_count):
-        values: list[Any] = _to_numpy(column, False).tolist()
-        return values
-    slow: list[Any] = column.to_pylist()
-    return slow
+        return list(_to_numpy(column, False).tolist())
+    return list(column.to_pylist())
 
 
 def concat(tables: Sequence[Block]) -> Block:

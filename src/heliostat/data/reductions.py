@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 
 from heliostat.data._plan import Apply, Plan, Select
 from heliostat.data.aggregate import AggregateFn, AggregateFnV2, Max, Mean, Min, Std, Sum
-from heliostat.data.block import Bundle, Row
+from heliostat.data.block import Bundle, Row, require_columns
 from heliostat.data.grouped_data import GroupedData, On
+from heliostat.data.summary import DatasetSummary, aggregates_for
 
 if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
@@ -159,6 +160,52 @@ class Reductions:
             return None
         values = self.aggregate(*(kind(name, **options) for name in names))
         return next(iter(values.values())) if len(values) == 1 else values
+
+    def summary(
+        self, columns: list[str] | None = None, override_dtype_agg_mapping: Any = None
+    ) -> DatasetSummary:
+        """Statistics of each column, by its type.
+
+        Of numbers mean, least, greatest, deviation, median and zeros; of texts the most frequent;
+        of all how many there are and how many are missing.
+
+        Args:
+            columns: Of which columns; None for all.
+            override_dtype_agg_mapping: For a DataType, a function from a column's name to the
+                aggregates to compute instead.
+
+        Returns:
+            The summary.
+
+        Raises:
+            KeyError: if a column does not exist.
+            ValueError: if there are no columns.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(5).summary().get_column_stats("id")["mean"]
+            2.0
+        """
+        known = self._self().schema()
+        if known is None:
+            raise ValueError("the dataset is empty: it has no columns to summarise")
+        schema = known.base_schema
+        names = schema.names if columns is None else columns
+        require_columns(names, schema.names, "summary")
+        wanted = [
+            (name, one)
+            for name in names
+            for one in aggregates_for(name, schema.field(name).type, override_dtype_agg_mapping)
+        ]
+        found = self.aggregate(*(one for _, one in wanted))
+        stats: dict[str, dict[str, Any]] = {name: {} for name in names}
+        for name, one in wanted:
+            value, kind = found[one.name], one.name.removesuffix(f"({name})")
+            if isinstance(value, list) and kind.startswith("approx"):
+                stats[name].update({f"{kind}[{n}]": part for n, part in enumerate(value)})
+            else:
+                stats[name][kind] = value
+        return DatasetSummary(schema, stats)
 
     def unique(self, column: str, ignore_nulls: bool = False) -> list[Any]:
         """The different values of a column, in the order in which they first occur.

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from heliostat.data._expr import Expr
+import numpy as np
+
+from heliostat.data._expr import Call, Column, Expr
+from heliostat.data._mix import Mix, MixStoppingCondition
 from heliostat.data._plan import (
     Apply,
     Filter,
@@ -393,6 +396,86 @@ class Transforms(Columns):
             [{'id': 0}, {'id': 0}, {'id': 1}]
         """
         return self._derive(Union((self._plan, *(one._plan for one in other))))
+
+    def mix(
+        self,
+        *other: "Dataset",
+        weights: Sequence[float] | None = None,
+        stopping_condition: MixStoppingCondition = MixStoppingCondition.STOP_ON_LONGEST_DROP,
+    ) -> "Dataset":
+        """Take blocks of several datasets in turn, so that their rows keep to the weights.
+
+        Args:
+            *other: Further datasets.
+            weights: For this one, then for each of the others; None makes them equal.
+            stopping_condition: End with the shortest, or go on to the end of the longest.
+
+        Returns:
+            A new Dataset.
+
+        Raises:
+            ValueError: if there are not as many weights as datasets, or one is not above 0.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ones, twos = (ray.data.from_items([n] * 2).repartition(2) for n in (1, 2))
+            >>> [row["item"] for row in ones.mix(twos).take_all()]
+            [1, 2, 1, 2]
+        """
+        given = tuple(weights) if weights is not None else (1.0,) * (1 + len(other))
+        if len(given) != 1 + len(other) or min(given) <= 0:
+            raise ValueError(
+                f"mix needs a weight above 0 for each of {1 + len(other)} datasets, got {given}"
+            )
+        inputs = (self._plan, *(one._plan for one in other))
+        return self._derive(Mix(inputs, given, MixStoppingCondition(stopping_condition)))
+
+    def streaming_train_test_split(
+        self,
+        test_size: float,
+        *,
+        split_type: str = "random",
+        hash_column: str | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> "tuple[Dataset, Dataset]":
+        """Two datasets, neither of which is run now: each row is in one of them.
+
+        Args:
+            test_size: A share between 0 and 1.
+            split_type: `random`, by the number of the row; or `hash`, by the value of a column.
+            hash_column: Rows that are equal in it come into the same dataset.
+            seed: For the same rows again.
+            **options: Ray's scheduling options; not needed, since nothing is scheduled for it.
+
+        Returns:
+            Train and test.
+
+        Raises:
+            KeyError: if the column does not exist.
+            ValueError: if the size or the type makes no sense.
+
+        Example:
+            >>> import heliostat as ray
+            >>> train, test = ray.data.range(100).streaming_train_test_split(0.2, seed=1)
+            >>> train.count() + test.count()
+            100
+        """
+        no_options("streaming_train_test_split", options)
+        if not 0 < test_size < 1:
+            raise ValueError(f"test_size must be between 0 and 1, got {test_size!r}")
+        if split_type not in ("random", "hash") or (split_type == "hash") != bool(hash_column):
+            raise ValueError(
+                "split_type must be 'random', or 'hash' with a hash_column, got "
+                f"{split_type!r} with {hash_column!r}"
+            )
+        if hash_column is not None:
+            place: Expr = Call("hash_share", (Column(hash_column),))
+        else:
+            drawn = int(np.random.default_rng().integers(1 << 62)) if seed is None else seed
+            place = random(seed=drawn)
+        train = self._derive(Apply(self._plan, Where(place >= float(test_size))))
+        return train, self._derive(Apply(self._plan, Where(place < float(test_size))))
 
     def random_shuffle(
         self, *, seed: int | None = None, num_blocks: int | None = None, **options: Any
