@@ -15,6 +15,7 @@ from heliostat.tune.context import TuneContext
 from heliostat.tune.error import TuneError
 from heliostat.tune.result_grid import ResultGrid
 from heliostat.tune.schedulers import create_scheduler
+from heliostat.tune.search import create_searcher
 from heliostat.tune.search.sample import (
     choice,
     grid_search,
@@ -53,6 +54,7 @@ __all__ = [
     "Tuner",
     "choice",
     "create_scheduler",
+    "create_searcher",
     "get_checkpoint",
     "get_context",
     "grid_search",

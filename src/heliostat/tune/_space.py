@@ -78,7 +78,7 @@ def _variants(
     for point in product(*(values for _, values in reversed(grids))):
         config = copy_containers(space)
         for (path, _), value in zip(grids, reversed(point), strict=True):
-            _assign(config, path, copy_containers(value))
+            assign(config, path, copy_containers(value))
         _draw_all(config, rng, constants)
         if any(True for _ in open_values(config)):
             # A drawn value was itself a space, as in choice([{"a": uniform(0, 1)}, ...]).
@@ -164,7 +164,7 @@ def _draw_all(config: dict[str, Any], rng: Rng, constants: dict[Path, Any] | Non
             except _WaitsError:
                 left.append((path, domain))
                 continue
-            _assign(config, path, copy_containers(value))
+            assign(config, path, copy_containers(value))
         if len(left) == len(waiting):
             names = ", ".join("/".join(map(str, path)) for path, _ in left)
             raise UnresolvableError(
@@ -199,13 +199,14 @@ def _call(domain: Function, config: dict[str, Any]) -> Any:
             raise error from None
 
 
-def _assign(config: Any, path: Path, value: Any) -> None:
+def assign(config: Any, path: Path, value: Any) -> None:
+    """Write a value into a config of dicts, lists and tuples, in place."""
     holder = config
     for depth, step in enumerate(path[:-1]):
         if isinstance(holder[step], tuple):
             # Tuples cannot be written to: make the rest of the way a list, and a tuple again after.
             inner = list(holder[step])
-            _assign(inner, path[depth + 1 :], value)
+            assign(inner, path[depth + 1 :], value)
             holder[step] = tuple(inner)
             return
         holder = holder[step]

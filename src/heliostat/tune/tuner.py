@@ -26,7 +26,12 @@ from heliostat.tune.error import TuneError
 from heliostat.tune.progress_reporter import Display
 from heliostat.tune.result_grid import ResultGrid
 from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
-from heliostat.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
+from heliostat.tune.search import (
+    BasicVariantGenerator,
+    ConcurrencyLimiter,
+    Searcher,
+    SearchGenerator,
+)
 from heliostat.tune.stopper import as_stopper
 from heliostat.tune.trainable import Runnable, as_runnable
 from heliostat.tune.tune_config import TuneConfig
@@ -355,8 +360,9 @@ class Tuner:
 
 
 def _knows_end(searcher: Searcher) -> bool:
-    inner = searcher.searcher if isinstance(searcher, ConcurrencyLimiter) else searcher
-    return isinstance(inner, BasicVariantGenerator)
+    while isinstance(searcher, ConcurrencyLimiter | SearchGenerator):
+        searcher = searcher.searcher
+    return isinstance(searcher, BasicVariantGenerator)
 
 
 def _local(path: str | os.PathLike[str]) -> Path:

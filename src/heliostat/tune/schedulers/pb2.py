@@ -40,9 +40,8 @@ class PB2(PopulationBasedTraining):
         ValueError: Bounds that are none.
 
     Example:
-        >>> import pytest; _ = pytest.importorskip("sklearn")
-        >>> pb2 = PB2(metric="loss", mode="min", hyperparam_bounds={"lr": [0.001, 0.1]})
-        >>> pb2.debug_string()
+        >>> pb2 = PB2(metric="loss", mode="min", hyperparam_bounds={"lr": [0.001, 0.1]})  # doctest: +SKIP
+        >>> pb2.debug_string()  # doctest: +SKIP
         'Using PB2: 0 takeovers.'
     """
 

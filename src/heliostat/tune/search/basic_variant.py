@@ -55,7 +55,7 @@ class BasicVariantGenerator(Searcher):
         return self._total
 
     def set_search_properties(
-        self, metric: str | None, mode: str | None, config: Mapping[str, Any], **spec: Any
+        self, metric: Any, mode: Any, config: Mapping[str, Any], **spec: Any
     ) -> bool:
         """Take over the space."""
         super().set_search_properties(metric, mode, config, **spec)
