@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -66,6 +67,20 @@ def test_values_go_to_a_file_without_a_name_in_the_directory(directory):
     assert os.stat(spilled_file(directory)).st_blocks * 512 >= 4 * 16 * MIB
     assert os.stat(spilled_file(directory)).st_mode & 0o077 == 0
     assert ray.get(refs[0])[0] == 0
+
+
+def test_shared_memory_never_takes_more_than_its_budget(directory):
+    @ray.remote
+    def make(number):
+        return ramp(16, number)
+
+    links = {fd: _link(fd) for fd in os.listdir("/proc/self/fd")}
+    segment = next(fd for fd, link in links.items() if link.startswith("/memfd:heliostat ("))
+    refs = [ray.put(ramp(16, number)) for number in range(10)]
+    refs += [make.remote(number) for number in range(10, 20)]
+    for number, ref in enumerate(refs):
+        assert ray.get(ref)[0] == number
+        assert os.stat(f"/proc/self/fd/{segment}").st_blocks * 512 <= 64 * MIB
 
 
 def test_one_descriptor_serves_all_values(directory):
@@ -165,6 +180,23 @@ def test_the_directory_for_temporary_files_is_the_default(tmp_path):
     )
     assert done.stdout.strip() == "True", done.stderr
     assert list(tmp_path.iterdir()) == [], "nothing stays, however the session ends"
+
+
+@pytest.mark.parametrize("moment", ["spill.write:SIGKILL:nth=2", "spill.read:SIGKILL"])
+def test_a_driver_that_is_killed_while_it_moves_values_leaves_nothing(tmp_path, moment):
+    program = (
+        "import heliostat as ray\n"
+        f"ray.init(num_cpus=1, object_store_memory=4 << 20, object_spilling_directory={str(tmp_path)!r})\n"
+        "refs = [ray.put(bytes(1 << 20)) for _ in range(8)]\n"
+        "[ray.get(ref) for ref in refs]\n"
+        "print('it lives')\n"
+    )
+    environ = {**os.environ, "HELIOSTAT_FAULTS": moment}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, ""), done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("point", ["spill.allocate", "spill.write"])
@@ -337,7 +369,32 @@ def big(number):
     return array
 
 
-@pytest.mark.slow
+@pytest.mark.soak
+def test_a_value_of_four_gigabytes_takes_four_times_as_long_as_one():
+    ray.init(num_cpus=1, object_store_memory=5 * GIB)
+    try:
+        seconds = {}
+        for gib in (1, 4, 1, 4):  # the first of each touches memory for the first time
+            array = np.ones(gib * GIB, "u1")
+            array[-1] = gib
+            begin = time.monotonic()
+            ref = ray.put(array)
+            put = time.monotonic() - begin
+            del array
+            found = ray.get(ref)
+            got = time.monotonic() - begin - put
+            assert len(found) == gib * GIB
+            assert found[-1] == gib
+            assert found[:: 1 << 20].sum() == gib * 1024
+            seconds[gib] = put, got
+            del ref, found
+        assert seconds[4][0] < 8 * seconds[1][0], "linear, give or take what else runs here"
+        assert seconds[4][1] < 0.5, "a view is no copy"
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.soak
 def test_ten_values_of_a_gigabyte_under_four(tmp_path):
     ray.init(num_cpus=2, object_store_memory=4 * GIB)
     try:
