@@ -106,7 +106,7 @@ def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
         task_options({"num_cpu": 1})
     with pytest.raises(ValueError, match="max_restarts"):
         task_options({"max_restarts": 1})
-    with pytest.raises(ValueError, match="num_cpus"):
+    with pytest.raises(TypeError, match="num_cpus"):
         method_options({"num_cpus": 1})
 
 

@@ -57,10 +57,14 @@ def test_map_unordered_ends_with_its_items():
     assert list(map_unordered(double, [])) == []
 
 
+def test_less_may_run_at_once_than_makes_a_chunk():
+    assert sorted(map_unordered(double, range(7), backpressure_size=2)) == list(range(0, 14, 2))
+
+
 def test_bad_sizes_are_refused_at_once():
     with pytest.raises(ValueError, match="chunk_size must be >= 1"):
         as_completed([], chunk_size=0)
     with pytest.raises(ValueError, match="pass chunk_size="):
         as_completed([], num_returns=2)
-    with pytest.raises(ValueError, match="backpressure_size=5 must be at least chunk_size=10"):
-        map_unordered(double, [], backpressure_size=5)
+    with pytest.raises(ValueError, match="backpressure_size must be >= 1, or None, got 0"):
+        map_unordered(double, [], backpressure_size=0)

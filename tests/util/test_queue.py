@@ -97,3 +97,19 @@ def test_options_reach_its_actor_and_shutdown_ends_it():
     with pytest.raises(RayActorError):
         ray.get(actor.qsize.remote())
     shared.shutdown(force=True)
+
+
+def test_a_full_or_empty_queue_is_no_error_of_a_task():
+    shared = Queue(maxsize=1)
+    shared.put(1)
+    for action in (lambda: shared.put_nowait(2), lambda: shared.put(2, timeout=0.05)):
+        with pytest.raises(Full) as caught:
+            action()
+        assert type(caught.value) is Full
+    assert shared.get_nowait() == 1
+    for action in (shared.get_nowait, lambda: shared.get(timeout=0.05)):
+        with pytest.raises(Empty) as caught:
+            action()
+        assert type(caught.value) is Empty
+    with pytest.raises(TypeError, match="num_items must be an int, got 'x'"):
+        shared.get_nowait_batch("x")

@@ -210,6 +210,7 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
 
     Raises:
         ValueError: When there is none; lists the names there are.
+        TypeError: If the name is no string.
 
     Example:
         >>> import heliostat as ray
@@ -220,7 +221,8 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
         True
     """
     if not isinstance(name, str) or not name:
-        raise ValueError(f"an actor's name is a string that is not empty, got {name!r}")
+        kind = ValueError if name == "" else TypeError
+        raise kind(f"an actor's name is a string that is not empty, got {name!r}")
     return ActorHandle(*current_engine().find_actor(name, namespace))
 
 

@@ -65,8 +65,8 @@ class RuntimeContext:
         return self._running().task_name or None
 
     def get_task_function_name(self) -> str | None:
-        """The running function's name, or None in the driver."""
-        return self._running().task_name or None
+        """The running function, with its module; None in the driver."""
+        return current_engine().function_name()
 
     def get_actor_id(self) -> str | None:
         """The actor's id in hex, or None outside actors."""
@@ -303,6 +303,7 @@ def nodes() -> list[dict[str, Any]]:
             "Alive": True,
             "NodeManagerAddress": "127.0.0.1",
             "NodeManagerHostname": os.uname().nodename,
+            "NodeName": "127.0.0.1",
             "Resources": dict(state.total),
             "Labels": dict(state.labels),
         }

@@ -22,6 +22,12 @@ NAMES = {
 }
 
 
+def qualified(function: Any) -> str:
+    """The name of a function or class, with its module."""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{getattr(function, '__module__', None)}.{name}"
+
+
 class Running(NamedTuple):
     """The task or actor that the calling thread runs for, as far as there is one."""
 
@@ -33,6 +39,7 @@ class Running(NamedTuple):
     resources: Resources
     restarted: bool
     place: Place | None = None
+    function: Any = None  # the function itself, its name, or what the engine finds it by
 
 
 class ClusterState(NamedTuple):
@@ -119,6 +126,9 @@ class Engine(Protocol):
 
     def running(self) -> Running:
         """What the calling thread runs."""
+
+    def function_name(self) -> str | None:
+        """The module and name of the function that runs; None in the driver."""
 
     def environment(self) -> str:
         """The `runtime_env` that the calling code runs in, as JSON."""

@@ -144,6 +144,8 @@ def _actor_name(value: object) -> str:
 
 
 def _namespace(value: object) -> str | None:
+    if value == "":
+        raise ValueError("namespace='' is none; use None for that of the session")
     return _text("namespace")(value) or None
 
 
@@ -399,7 +401,8 @@ def _refuse(what: str, option: str, value: object, known: list[str]) -> None:
         raise NotImplementedError(
             f"{option}={value!r} is not offered; use one of {_NO_EFFECT[option]!r}"
         )
-    raise ValueError(f"unknown {what} option {option!r}; the options are {', '.join(known)}")
+    kind = TypeError if what == "method" else ValueError  # as Ray
+    raise kind(f"unknown {what} option {option!r}; the options are {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)

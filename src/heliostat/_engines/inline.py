@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from heliostat._core.actors import ActorExit, find_method
-from heliostat._core.engine import ClusterState, Running
+from heliostat._core.engine import ClusterState, Running, qualified
 from heliostat._core.gpus import VISIBLE, gpu_count, ids
 from heliostat._core.ids import ActorID, NodeID, ObjectID, fresh, nth
 from heliostat._core.options import (
@@ -114,7 +114,10 @@ class InlineEngine:
         if error is not None:
             return self._store(name, _Failure(error), options)
         gpu_ids = ids(self._visible_gpus, gpus)
-        running = Running(fresh(), name, None, "", gpu_ids, options.resources, False, place)
+        function = qualified(spec.code.value)
+        running = Running(
+            fresh(), name, None, "", gpu_ids, options.resources, False, place, function
+        )  # fmt: skip
         with self._in_environment(options.runtime_env):
             return self._call(spec.code.value, spec.args, spec.kwargs, options, running, None)
 
@@ -175,7 +178,7 @@ class InlineEngine:
 
     def _construct(self, actor: _Actor) -> None:
         spec, grant = actor.spec, self._actors_grant(actor)
-        running = self._within(actor, spec.code.name, grant.gpus)
+        running = self._within(actor, spec.code.name, "__init__", grant.gpus)
         outcome: Any = _Failure(grant.error) if grant.error is not None else None
         if outcome is None:
             name = f"{spec.code.name}.__init__"
@@ -193,12 +196,12 @@ class InlineEngine:
         name, shape = f"actor {actor.info.class_name}", actor.options.resources
         return self._groups.take(name, shape, actor.place)
 
-    def _within(self, actor: _Actor, name: str, gpus: tuple[int, ...]) -> Running:
+    def _within(self, actor: _Actor, name: str, method: str, gpus: tuple[int, ...]) -> Running:
         """What a constructor or call of the actor sees of itself."""
-        options = actor.options
+        options, class_ = actor.options, qualified(actor.spec.code.value)
         return Running(
             fresh(), name, actor.info.actor, options.name, ids(self._visible_gpus, gpus),
-            options.resources, actor.restarts > 0, actor.place,
+            options.resources, actor.restarts > 0, actor.place, f"{class_}.{method}",
         )  # fmt: skip
 
     def call_actor(self, spec: CallSpec) -> list[ObjectRef[Any]]:
@@ -207,11 +210,11 @@ class InlineEngine:
         if actor is None:
             gone = ActorDiedError("the actor belongs to a session that has ended", spec.actor.hex())
             return self._store(spec.method, _Failure(gone), spec.options)
-        name = f"{actor.info.class_name}.{spec.method}"
+        name = spec.options.name or f"{actor.info.class_name}.{spec.method}"
         if actor.dead is not None:
             return self._store(name, _Failure(actor.dead), spec.options)
         bound = find_method(actor.instance, spec.method)
-        running = self._within(actor, name, self._actors_grant(actor).gpus)
+        running = self._within(actor, name, spec.method, self._actors_grant(actor).gpus)
         with self._in_environment(actor.options.runtime_env):
             return self._call(bound, spec.args, spec.kwargs, spec.options, running, actor)
 
@@ -485,6 +488,11 @@ class InlineEngine:
     def running(self) -> Running:
         """What runs now."""
         return self._running
+
+    def function_name(self) -> str | None:
+        """The function that runs now."""
+        name: str | None = self._running.function
+        return name
 
     def describe(self) -> ClusterState:
         """The resources asked for; free but for placement groups, since nothing runs meanwhile."""

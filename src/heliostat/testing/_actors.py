@@ -16,6 +16,7 @@ import heliostat as ray
 from heliostat.exceptions import ActorDiedError, RayActorError, RayTaskError
 from heliostat.testing._session import Gate, SharedSession
 from heliostat.testing.clock import until
+from heliostat.util import state
 
 
 class Base:
@@ -248,6 +249,37 @@ class ActorTests(SharedSession):
         assert ray.get([first.add.remote(), same.add.remote()]) == [1, 2]
         assert same == first
         ray.kill(first)
+
+    @pytest.mark.parametrize("kind", ["plain", "threaded", "asyncio"])
+    def test_a_call_has_the_name_that_its_options_give_it(self, kind: str) -> None:
+        class Named:
+            def __init__(self) -> None:
+                self.made_in = ray.get_runtime_context().get_task_function_name()
+
+            def names(self) -> list[Any]:
+                context = ray.get_runtime_context()
+                return [context.get_task_name(), context.get_task_function_name(), self.made_in]
+
+        class Asynchronous(Named):
+            async def look(self) -> list[Any]:
+                return self.names()
+
+        @ray.remote
+        def call(actor: Any) -> list[Any]:
+            methods = [actor.names.options(name=f"by line {n}") for n in range(5)]
+            return [ray.get(method.remote())[0] for method in methods]
+
+        class_ = ray.remote(Asynchronous if kind == "asyncio" else Named)
+        actor = class_.options(max_concurrency=3 if kind == "threaded" else None).remote()
+        name, function, made_in = ray.get(actor.names.remote())
+        assert name.endswith(".names")
+        assert function.startswith(f"{__name__}.")
+        assert function.endswith(f"{name.rpartition('.')[0].rpartition('.')[2]}.names")
+        assert made_in == function.replace(".names", ".__init__")
+        renamed = ray.get(actor.names.options(name="my own name").remote())
+        assert renamed == ["my own name", function, made_in]
+        assert "my own name" in [row.name for row in state.list_tasks()]
+        assert ray.get(call.remote(actor)) == [f"by line {n}" for n in range(5)]
 
     def test_namespaces_keep_names_apart(self) -> None:
         counter = counter_class()

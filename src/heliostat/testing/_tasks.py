@@ -354,6 +354,7 @@ class TaskTests(SharedSession):
                 "node": context.get_node_id(),
                 "worker": context.get_worker_id(),
                 "name": context.get_task_name(),
+                "function": context.get_task_function_name(),
                 "resources": context.get_assigned_resources(),
             }
 
@@ -367,6 +368,10 @@ class TaskTests(SharedSession):
         assert first["worker"]
         assert "look" in first["name"]
         assert second["name"] == "lookout"
+        assert first["function"] == second["function"]
+        assert first["function"].startswith(f"{__name__}.")
+        assert first["function"].endswith(".look")
+        assert driver.get_task_function_name() is None
         assert first["resources"]["CPU"] == 1.0
 
     def test_the_runtime_context_of_the_driver(self) -> None:

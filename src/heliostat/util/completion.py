@@ -63,7 +63,7 @@ def map_unordered(
         chunk_size, yield_obj_refs, kwargs: As for `as_completed`.
 
     Raises:
-        ValueError: For a chunk_size below 1, or a backpressure_size below it.
+        ValueError: For a chunk_size or backpressure_size below 1.
 
     Example:
         >>> import heliostat as ray
@@ -73,11 +73,8 @@ def map_unordered(
         [0, 2, 4, 6]
     """
     _check(chunk_size, kwargs)
-    if backpressure_size is not None and backpressure_size < chunk_size:
-        raise ValueError(
-            f"backpressure_size={backpressure_size} must be at least chunk_size={chunk_size}: a "
-            "chunk would never be full"
-        )
+    if backpressure_size is not None and backpressure_size < 1:
+        raise ValueError(f"backpressure_size must be >= 1, or None, got {backpressure_size}")
     return _mapped(fn, iter(items), backpressure_size, chunk_size, yield_obj_refs, kwargs)
 
 

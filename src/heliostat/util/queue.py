@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import heliostat as ray
+from heliostat.exceptions import RayTaskError
 
 __all__ = ["Empty", "Full", "Queue"]
 
@@ -73,7 +74,7 @@ class Queue:
             Full: If there was no room (in time).
             ValueError: If timeout is negative.
         """
-        ray.get(self._put(item, block, timeout))
+        _plainly(self._put(item, block, timeout))
 
     async def put_async(
         self,
@@ -98,7 +99,7 @@ class Queue:
             Empty: If there was none (in time).
             ValueError: If timeout is negative.
         """
-        return ray.get(self.actor.get.remote(*_waiting(block, timeout)))
+        return _plainly(self.actor.get.remote(*_waiting(block, timeout)))
 
     async def get_async(
         self,
@@ -119,7 +120,7 @@ class Queue:
             Full: If there is not room for all.
             TypeError: If items is not iterable.
         """
-        ray.get(self.actor.put.remote(list(items), 0.0))
+        _plainly(self.actor.put.remote(list(items), 0.0))
 
     def get_nowait(self) -> Any:
         """`get(block=False)`."""
@@ -130,11 +131,14 @@ class Queue:
 
         Raises:
             Empty: If there are fewer.
+            TypeError: If num_items is no int.
             ValueError: If num_items is negative.
         """
-        if not isinstance(num_items, int) or num_items < 0:
-            raise ValueError(f"num_items must be an int >= 0, got {num_items!r}")
-        taken: list[Any] = ray.get(self.actor.get_batch.remote(num_items))
+        if not isinstance(num_items, int):
+            raise TypeError(f"num_items must be an int, got {num_items!r}")
+        if num_items < 0:
+            raise ValueError(f"num_items must be >= 0, got {num_items!r}")
+        taken: list[Any] = _plainly(self.actor.get_batch.remote(num_items))
         return taken
 
     def shutdown(self, force: bool = False, grace_period_s: int = 5) -> None:
@@ -158,6 +162,16 @@ def _waiting(block: bool, timeout: float | None) -> tuple[float | None]:
     if timeout is not None and timeout < 0:
         raise ValueError(f"timeout must be >= 0 seconds, got {timeout!r}")
     return (timeout,)
+
+
+def _plainly(ref: Any) -> Any:
+    """The value; that the queue is full or empty is an error of it, and of no task."""
+    try:
+        return ray.get(ref)
+    except RayTaskError as error:
+        if isinstance(error.cause, (Empty, Full)):
+            raise error.cause from None
+        raise
 
 
 class _Keeper:

@@ -14,9 +14,9 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from heliostat import _faults
-from heliostat._core.actors import ActorExit, find_method
+from heliostat._core.actors import ActorExit
 from heliostat._engines.local.link import REPORT_S
-from heliostat._engines.local.messages import MAIL, Call, Finished
+from heliostat._engines.local.messages import MAIL, Call, Finished, method_of
 from heliostat._engines.local.waiting import SPIN_S
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class _Async:
         if task.cancelled():
             worker = self._worker
             self._calls.pop(message.task, None)
-            worker.report(worker.cancelled(message, message.method), message)
+            worker.report(worker.cancelled(message, method_of(message.method)), message)
             self._flush_soon()
 
     def _cancel(self) -> None:
@@ -132,7 +132,7 @@ class _Async:
         _faults.point("worker.call")
         args, kwargs = worker.arguments(message)
         _faults.point("worker.code")
-        outcome = find_method(worker.actor, message.method)(*args, **kwargs)
+        outcome = worker.method(message)(*args, **kwargs)
         if type(outcome) is CoroutineType or inspect.isawaitable(outcome):
             outcome = await outcome
         _faults.point("worker.result")

@@ -24,6 +24,8 @@ from heliostat._engines.local.messages import (
     Make,
     Send,
     Value,
+    method_of,
+    title,
 )
 from heliostat._engines.local.tasks import Task, WorkerState
 from heliostat.exceptions import ActorAlreadyExistsError, PendingCallsLimitExceeded
@@ -143,7 +145,7 @@ class ActorScheduler:
 
     def _called(self, event: Called) -> None:
         actor = self.actors.get(event.actor)
-        name = f"{actor.created.name if actor else 'unknown'}.{event.method}"
+        name = title(actor.created.name if actor else "unknown", event.method)
         task = Task(event, name, event.num_returns)
         task.actor = event.actor
         self.scheduler.admit(task, event.proc)
@@ -468,7 +470,7 @@ class ActorScheduler:
         count = sum(task.event.proc == called.proc for task in waiting)
         if count >= most:
             raise PendingCallsLimitExceeded(
-                f"{called.method}() was not called: {count} calls of this actor have not ended, and "
+                f"{method_of(called.method)}() was not called: {count} calls of this actor have not ended, and "
                 f"max_pending_calls={most}; get() some of their results first"
             )
         self._called(called)

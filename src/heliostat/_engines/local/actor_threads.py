@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn
 
-from heliostat._core.actors import ActorExit, find_method
+from heliostat._core.actors import ActorExit
 from heliostat._engines.local.messages import Call
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ def serve(worker: Worker, concurrency: int, groups: dict[str, int]) -> NoReturn:
             worker.reply(worker.cancelled(message, name), message, more=False)
             return
         try:
-            report = worker.attempt(
-                message, name, lambda: find_method(worker.actor, message.method)
-            )
+            report = worker.attempt(message, name, lambda: worker.method(message))
         except ActorExit:
             worker.exit_actor()
         link.cancelled.discard(message.task)

@@ -31,6 +31,7 @@ from heliostat._engines.local.messages import (
     Finished,
     Message,
     Send,
+    title,
 )
 from heliostat._engines.local.tasks import Task, WorkerState
 
@@ -150,7 +151,7 @@ class DirectScheduler:
         """A direct call becomes known: it runs, as far as anybody here can tell."""
         scheduler = self.scheduler
         actor = scheduler.actors.actors.get(called.actor)
-        name = f"{actor.created.name if actor else 'unknown'}.{called.method}"
+        name = title(actor.created.name if actor else "unknown", called.method)
         task = Task(called, name, called.num_returns)
         task.actor, task.retries = called.actor, called.retries
         scheduler.admit(task, proc)
@@ -242,7 +243,7 @@ class DirectScheduler:
         actor = scheduler.actors.actors.get(worker.actor)
         class_name = actor.created.name if actor is not None else "unknown"
         for id_, method, parent, seconds, end, failure in event.rows:
-            name, began = f"{class_name}.{method}", end - seconds
+            name, began = title(class_name, method), end - seconds
             row = id_, name, worker.actor, parent, began, proc, seconds, end, failure
             scheduler.ended.append(row)
             task = scheduler.tasks.get(id_)

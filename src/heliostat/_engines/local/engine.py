@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from heliostat._core import codec
 from heliostat._core.arguments import pack
 from heliostat._core.codec import Encoded
-from heliostat._core.engine import ClusterState, Running
+from heliostat._core.engine import ClusterState, Running, qualified
 from heliostat._core.ids import ActorID, ObjectID, fresh, nth
 from heliostat._core.options import (
     UNIT,
@@ -53,6 +53,7 @@ from heliostat._engines.local.messages import (
     Tallied,
     Ungrouped,
     Value,
+    called_as,
 )
 from heliostat._engines.local.store import Store, extent
 from heliostat._engines.local.streams import num_returns_of
@@ -175,6 +176,7 @@ class LocalEngine:
             port = Hub(options, *totals(options))
         self._port = port
         self._defined: set[bytes] = set()
+        self.functions: dict[bytes, Any] = {}  # those that this process has run
         self.environments = Environments(port)
         if options.runtime_env is not None:
             self._begin_at_home(options.runtime_env)
@@ -266,7 +268,7 @@ class LocalEngine:
         num_returns = self._num_returns(options)
         retries = AS_THE_ACTOR if options.max_task_retries is None else options.max_task_retries
         called = Called.of((
-            port.proc, task, spec.actor, spec.method, num_returns, retries,
+            port.proc, task, spec.actor, called_as(spec.method, options.name), num_returns, retries,
             self._retry_on(options.retry_exceptions), call,
             keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
             options.concurrency_group, 0, 0,
@@ -534,6 +536,12 @@ class LocalEngine:
     def running(self) -> Running:
         """What the calling thread runs."""
         return RUNNING.get()
+
+    def function_name(self) -> str | None:
+        """The function that runs in the calling thread."""
+        found = RUNNING.get().function
+        name: str | None = qualified(self.functions[found]) if type(found) is bytes else found
+        return name
 
     def environment(self) -> str:
         """What this process runs in, as JSON."""

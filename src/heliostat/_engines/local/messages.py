@@ -121,6 +121,27 @@ class Created(Message):
     env: bytes
 
 
+def called_as(method: str, name: str) -> str:
+    """The field `method` of a call that its options give a name."""
+    return f"{method} {name}" if name else method
+
+
+def method_of(method: str) -> str:
+    """The method's own name, of the field `method` of a call."""
+    return method.partition(" ")[0]
+
+
+def title(class_name: str, method: str) -> str:
+    """What a call is called, of the field `method`: as its options say, or after class and method.
+
+    Example:
+        >>> title("A", "f"), title("A", called_as("f", "my call"))
+        ('A.f', 'my call')
+    """
+    method, _, name = method.partition(" ")
+    return name or f"{class_name}.{method}"
+
+
 class Called(Message):
     """A process calls a method of an actor."""
 

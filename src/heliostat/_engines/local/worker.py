@@ -20,7 +20,7 @@ from heliostat import _faults
 from heliostat._core import session
 from heliostat._core.actors import ActorExit, find_method, is_async
 from heliostat._core.arguments import fill
-from heliostat._core.engine import Running
+from heliostat._core.engine import Running, qualified
 from heliostat._core.gpus import VISIBLE, ids
 from heliostat._core.options import UNIT, InitOptions
 from heliostat._core.outcomes import retries, spread, task_error
@@ -42,6 +42,8 @@ from heliostat._engines.local.messages import (
     Unfit,
     Value,
     Yielded,
+    method_of,
+    title,
 )
 from heliostat._engines.local.store import Store
 from heliostat._engines.local.streams import Allowance
@@ -66,7 +68,7 @@ class Worker:
         self._prepared: tuple[tuple[int, ...], Shape] = (), (("CPU", UNIT),)
         self._visible_gpus = os.environ.get(VISIBLE)
         self._gpu_ids: tuple[int | str, ...] = ()
-        self.functions: dict[bytes, Any] = {}
+        self.functions: dict[bytes, Any] = self.engine.functions
         self.actor: Any = None
         self.actor_id: bytes | None = None
         self.running = Running(None, "", None, "", (), (), False)
@@ -106,7 +108,7 @@ class Worker:
         RUNNING.set(
             Running(
                 message.task, message.name, None, "", gpu_ids, message.shape, False,
-                message.place,
+                message.place, message.key,
             )
         )  # fmt: skip
         report = self.attempt(message, message.name, lambda: self.function(message.key))
@@ -274,7 +276,7 @@ class Worker:
         name = f"{message.name}.__init__"
         self.running = Running(
             message.task, message.name, message.task, message.public_name, gpu_ids,
-            message.shape, message.restarted, message.place,
+            message.shape, message.restarted, message.place, None,
         )  # fmt: skip
         RUNNING.set(self.running)
         stamps.becomes(message.name)
@@ -283,6 +285,8 @@ class Worker:
         try:
             args, kwargs = self.arguments(message)
             class_ = self.function(message.key)
+            self.running = self.running._replace(function=qualified(class_))
+            RUNNING.set(self.running._replace(function=f"{qualified(class_)}.__init__"))
             self.actor = class_(*args, **kwargs)
             values = (self.engine.to_value(None),)
             del args, kwargs
@@ -311,16 +315,21 @@ class Worker:
 
     def enter_call(self, message: Call) -> str:
         """Tell what runs in this thread or asyncio task; the name of the call."""
-        name = f"{type(self.actor).__name__}.{message.method}"
-        RUNNING.set(Running(message.task, name, *self.running[2:]))
+        name, running = title(type(self.actor).__name__, message.method), self.running
+        function = f"{running.function}.{method_of(message.method)}"
+        RUNNING.set(Running(message.task, name, *running[2:-1], function))
         return name
+
+    def method(self, message: Call) -> Any:
+        """The method that a call is of."""
+        return find_method(self.actor, method_of(message.method))
 
     def call(self, message: Call) -> None:
         """Run a method and reply."""
         name = self.enter_call(message)
         self._task = message.task
         try:
-            report = self.attempt(message, name, lambda: find_method(self.actor, message.method))
+            report = self.attempt(message, name, lambda: self.method(message))
         except ActorExit:
             self.exit_actor()
         self._ended(message.task)
