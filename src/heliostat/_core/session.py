@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -20,6 +21,7 @@ from heliostat._core import refs
 from heliostat._core.engine import NAMES, Engine
 from heliostat._core.options import InitOptions, custom_resources
 from heliostat._core.options import runtime_env as parse_runtime_env
+from heliostat._version import __version__
 
 _lock = threading.RLock()
 _engine: Engine | None = None
@@ -47,6 +49,9 @@ class RayContext(Mapping[str, Any]):
             "namespace": state.namespace,
         }
         self.dashboard_url = ""
+        self.python_version = "{}.{}.{}".format(*sys.version_info)
+        self.ray_version = __version__
+        self.ray_commit = ""
 
     def __getitem__(self, key: str) -> Any:
         return self.address_info[key]
@@ -162,7 +167,7 @@ def init(
         resources=custom_resources(resources),
         object_store_memory=_store_memory(object_store_memory),
         object_spilling_directory=_directory(object_spilling_directory),
-        namespace=namespace or "",
+        namespace=_namespace(namespace),
         log_to_driver=log_to_driver is not False,
         fold_logs_s=_fold_logs_s(),
         logging=_logging(logging_config, logging_level, logging_format, configure_logging),
@@ -308,6 +313,12 @@ def _whole(name: str, value: object, variable: str) -> int | None:
     return int(value)
 
 
+def _namespace(value: object) -> str:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"namespace must be a string, got {value!r}")
+    return value or ""
+
+
 def _gpus(value: object) -> int | None:
     count = _whole("num_gpus", value, "HELIOSTAT_NUM_GPUS")
     if count and (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
@@ -374,7 +385,8 @@ _HARMLESS = {
     "_node_ip_address", "_temp_dir",
 }  # fmt: skip
 _NOT_YET = (
-    "job_config", "enable_resource_isolation",
+    "job_config", "enable_resource_isolation", "cgroup_path", "system_reserved_cpu",
+    "system_reserved_memory", "proxy_server_url",
     "_metrics_export_port", "_system_config",
 )  # fmt: skip
 
