@@ -843,6 +843,212 @@ def a_second_init(ray):
     ]
 
 
+# Names, groups, environments, small tools
+
+
+def library(ray, name):
+    return importlib.import_module(f"{ray.__name__}.{name}")
+
+
+@program
+def names_of_tasks_and_functions(ray):
+    def look():
+        context = ray.get_runtime_context()
+        return [context.get_task_name(), context.get_task_function_name()]
+
+    class Looker:
+        def look(self):
+            return look()
+
+    looker = ray.remote(Looker).remote()
+    return ray.get(
+        [
+            ray.remote(look).options(name="my task").remote(),
+            looker.look.options(name="my call").remote(),
+        ]
+    )
+
+
+@program
+def defaults_and_keywords(ray):
+    f = ray.remote(lambda a, *args, b=2, **more: [a, list(args), b, sorted(more.items())])
+    return [
+        ray.get(f.remote(1, 2, 3, b=4, z=5)),
+        ray.get(f.remote(ray.put(1), b=ray.put(2))),
+        raised(lambda: f.remote()),
+    ]
+
+
+@program
+def methods_of_all_kinds(ray):
+    class Base:
+        def plain(self):
+            return "base"
+
+        @staticmethod
+        def static():
+            return "static"
+
+        @classmethod
+        def of_class(cls):
+            return cls.__name__
+
+        def __call__(self):
+            return "call"
+
+    class Derived(Base):
+        def over(self):
+            return super().plain() + "+"
+
+    actor = ray.remote(Derived).remote()
+    names = ["over", "plain", "static", "of_class", "__call__"]
+    return [raised(lambda name=name: ray.get(getattr(actor, name).remote())) for name in names]
+
+
+@program
+def a_group_of_calls_at_once(ray):
+    @ray.remote(concurrency_groups={"io": 2})
+    class Grouped:
+        @ray.method(concurrency_group="io")
+        async def one(self):
+            return 1
+
+        async def two(self):
+            return 2
+
+    actor = Grouped.remote()
+    calls = [actor.one, actor.two, actor.two.options(concurrency_group="io")]
+    return ray.get([call.remote() for call in calls])
+
+
+@program
+def an_empty_namespace(ray):
+    return raised(lambda: ray.remote(Counter).options(namespace="").remote())
+
+
+@program
+def an_actor_s_name_that_is_no_string(ray):
+    return [raised(lambda: ray.get_actor(5)), raised(lambda: ray.get_actor(""))]
+
+
+@program
+def options_that_a_method_has_not(ray):
+    actor = ray.remote(Counter).remote()
+    return [
+        raised(lambda: actor.add.options(num_cpus=1).remote()),
+        raised(lambda: actor.add.options(nonsense=1).remote()),
+    ]
+
+
+@program
+def a_placement_group(ray):
+    strategies = library(ray, "util.scheduling_strategies")
+    group = ray.util.placement_group([{"CPU": 1}, {"CPU": 1}], name="theirs and ours")
+    inside = strategies.PlacementGroupSchedulingStrategy(group)
+    look = ray.remote(lambda: ray.util.get_current_placement_group() is not None)
+    wide = look.options(num_cpus=3, scheduling_strategy=inside)
+    outcome = [
+        group.wait(10),
+        group.bundle_count,
+        group.bundle_specs,
+        ray.get(look.options(scheduling_strategy=inside).remote()),
+        ray.util.get_placement_group("theirs and ours").id == group.id,
+        raised(lambda: wide.remote()),
+        raised(lambda: ray.util.get_placement_group("nobody's")),
+    ]
+    ray.util.remove_placement_group(group)
+    return outcome
+
+
+@program
+def placement_groups_that_make_no_sense(ray):
+    bad = [[], [{}], [{"CPU": 0}], {"CPU": 1}]
+    make = ray.util.placement_group
+    return [
+        *(raised(lambda bundles=bundles: make(bundles)) for bundles in bad),
+        raised(lambda: make([{"CPU": 1}], strategy="NEAR")),
+        raised(lambda: make([{"CPU": 1}], lifetime="long")),
+    ]
+
+
+@program
+def an_environment(ray):
+    look = ray.remote(lambda: os.environ.get("COLOUR"))
+    bad = [5, {"env_vars": {"COLOUR": 1}}, {"env_vars": 5}, {"working_dir": "/not/there"}]
+    return [
+        ray.get(look.options(runtime_env={"env_vars": {"COLOUR": "red"}}).remote()),
+        *(raised(lambda env=env: look.options(runtime_env=env).remote()) for env in bad),
+    ]
+
+
+@program
+def a_queue_that_is_full_or_empty(ray):
+    shared = library(ray, "util.queue").Queue(maxsize=1)
+    shared.put(1)
+    return [
+        raised(lambda: shared.put_nowait(2)),
+        shared.get(),
+        raised(lambda: shared.get_nowait()),
+        raised(lambda: shared.get(timeout=-1)),
+        raised(lambda: shared.put_nowait_batch([1, 2])),
+        raised(lambda: shared.get_nowait_batch("x")),
+    ]
+
+
+@program
+def a_pool_of_processes(ray):
+    pool = library(ray, "util.multiprocessing").Pool(2)
+    outcome = [
+        pool.map(abs, [-1, 2]),
+        pool.starmap(pow, [(2, 3)]),
+        sorted(pool.imap_unordered(abs, [-1, -2])),
+        pool.apply_async(abs, (-3,)).get(20),
+        raised(lambda: pool.map(len, [5])),
+    ]
+    pool.close()
+    outcome.append(raised(lambda: pool.map(abs, [1])))
+    pool.terminate()
+    return outcome
+
+
+@program
+def metrics_that_make_no_sense(ray):
+    metrics = library(ray, "util.metrics")
+    counter = metrics.Counter("counted", tag_keys=("of",))
+    return [
+        raised(lambda: counter.inc(-1, tags={"of": "x"})),
+        raised(lambda: counter.inc(1, tags={"unknown": "x"})),
+        raised(lambda: metrics.Histogram("spread", boundaries=[-1, 2])),
+        raised(lambda: metrics.Counter("")),
+        raised(lambda: metrics.Counter("other", tag_keys="abc")),
+    ]
+
+
+@program
+def less_at_once_than_a_chunk(ray):
+    square = ray.remote(lambda x: x * x)
+    return sorted(ray.util.map_unordered(square, range(4), backpressure_size=2))
+
+
+@program
+def cancel_of_a_waiting_task_and_by_force(ray):
+    slow = ray.remote(num_cpus=4)(lambda: time.sleep(20))
+    running, waiting = slow.remote(), slow.remote()
+    ray.cancel(waiting)
+    outcome = [raised(lambda: ray.get(waiting, timeout=20))]
+    ray.cancel(running, force=True)
+    return [*outcome, raised(lambda: ray.get(running, timeout=20))]
+
+
+@program
+def an_actor_ready_and_called_by_hand(ray):
+    actor = ray.remote(Counter).remote()
+    return [
+        ray.get(actor.__ray_ready__.remote()),
+        ray.get(actor.__ray_call__.remote(lambda self, more: self.add() + more, 5)),
+    ]
+
+
 def give_up(number, frame):
     raise TimeoutError("the program took too long")
 

@@ -24,7 +24,7 @@ NAMES = {
 
 def qualified(function: Any) -> str:
     """The name of a function or class, with its module."""
-    name = getattr(function, "__qualname__", type(function).__qualname__)
+    name = getattr(function, "__name__", type(function).__name__)
     return f"{getattr(function, '__module__', None)}.{name}"
 
 
