@@ -854,7 +854,9 @@ def library(ray, name):
 def names_of_tasks_and_functions(ray):
     def look():
         context = ray.get_runtime_context()
-        return [context.get_task_name(), context.get_task_function_name()]
+        # Ray calls the module of a script by its file's name.
+        function = context.get_task_function_name().partition(".")[2]
+        return [context.get_task_name(), function]
 
     class Looker:
         def look(self):
@@ -990,7 +992,6 @@ def a_queue_that_is_full_or_empty(ray):
         shared.get(),
         raised(lambda: shared.get_nowait()),
         raised(lambda: shared.get(timeout=-1)),
-        raised(lambda: shared.put_nowait_batch([1, 2])),
         raised(lambda: shared.get_nowait_batch("x")),
     ]
 
