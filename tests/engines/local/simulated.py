@@ -477,4 +477,5 @@ class Simulation(World):
             self.scheduler.check()
         self.perform(reset.forget(self.scheduler, self.now))
         self.take_answers()
+        assert not any(type(event) is m.Fetch for event, _ in self.questions.values())
         self.scheduler.check()

@@ -54,6 +54,14 @@ class MemoryScheduler:
         for proc, number in self.sought.pop(id_, ()):
             self._fetch(m.Fetch(proc, number, id_))
 
+    def forget_all(self) -> None:
+        """Nobody has any object any more: tell who waits for one."""
+        for request in self.memory.withdraw(lambda request: request.id is not None):
+            assert request.id is not None
+            self._fetch(m.Fetch(request.proc, request.number, request.id))
+        for id_ in list(self.sought):
+            self.resolved(id_)
+
     def _reserve(self, event: m.Reserve) -> None:
         request = Request(event.proc, event.request, event.size)
         extent: Extent | None = None

@@ -89,6 +89,7 @@ def forget(scheduler: Scheduler, now: float) -> list[Command]:
             scheduler.owned.release(entry.value[3])
             if entry.value[0] == SPILLED:
                 scheduler.storage.memory.free(id_)
+    scheduler.storage.forget_all()
     return scheduler.handle(Dropped(DRIVER, ()), now)
 
 
