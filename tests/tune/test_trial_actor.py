@@ -5,8 +5,8 @@ import pytest
 from heliostat import tune
 from heliostat.tune import session
 from heliostat.tune._messages import Order
+from heliostat.tune._runnable import FunctionRunnable
 from heliostat.tune._trial_actor import TrialActor
-from heliostat.tune.trainable import FunctionRunnable
 
 ENGINE = None
 

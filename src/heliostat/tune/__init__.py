@@ -10,9 +10,11 @@ it back, `result_grid.py` is what comes out.
 from heliostat.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig
 from heliostat.tune import schedulers, search
 from heliostat.tune._resources import PlacementGroupFactory
+from heliostat.tune._runnable import with_parameters, with_resources
 from heliostat.tune.callback import Callback
 from heliostat.tune.context import TuneContext
 from heliostat.tune.error import TuneError
+from heliostat.tune.registry import register_env, register_trainable
 from heliostat.tune.result_grid import ResultGrid
 from heliostat.tune.schedulers import create_scheduler
 from heliostat.tune.search import create_searcher
@@ -33,7 +35,7 @@ from heliostat.tune.search.sample import (
 )
 from heliostat.tune.session import get_checkpoint, get_context, report
 from heliostat.tune.stopper import Stopper
-from heliostat.tune.trainable import Trainable, with_parameters, with_resources
+from heliostat.tune.trainable import Trainable
 from heliostat.tune.tune_config import TuneConfig
 from heliostat.tune.tuner import Tuner
 
@@ -67,6 +69,8 @@ __all__ = [
     "quniform",
     "randint",
     "randn",
+    "register_env",
+    "register_trainable",
     "report",
     "sample_from",
     "schedulers",

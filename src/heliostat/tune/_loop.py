@@ -17,13 +17,15 @@ from heliostat.exceptions import RayActorError, RayError
 from heliostat.train import Checkpoint
 from heliostat.tune import _messages as m
 from heliostat.tune._experiment import Experiment
+from heliostat.tune._runnable import Runnable
 from heliostat.tune._snapshot import Log, encode, write_policy
 from heliostat.tune._trial import Trial
 from heliostat.tune._trial_actor import TrialActor
 from heliostat.tune.callback import Callback
 from heliostat.tune.progress_reporter import Display
-from heliostat.tune.trainable import Runnable
 
+# How long what was kept for a next trial may take to clean up.
+_CLOSE_S = 10.0
 _HOOKS = {
     "start": "on_trial_start",
     "complete": "on_trial_complete",
@@ -343,6 +345,9 @@ class Loop:
         return path.removeprefix(self._below)
 
     def _end(self) -> None:
+        if getattr(self._runnable, "reuse", False):  # what they kept may have something to clean up
+            closing = [slot.actor.close.remote() for slot in self._idle]
+            heliostat.wait(closing, num_returns=len(closing), timeout=_CLOSE_S) if closing else None
         for slot in (*self._slots.values(), *self._idle):
             heliostat.kill(slot.actor)
         self._slots.clear()

@@ -67,6 +67,8 @@ def as_request(resources: Any) -> PlacementGroupFactory:
     """Resources in any form users may give them, as bundles."""
     if isinstance(resources, PlacementGroupFactory):
         return resources
+    if hasattr(resources, "total_resources"):  # a ScalingConfig: the trial's own, then its workers'
+        return PlacementGroupFactory([{}, resources.total_resources])
     if isinstance(resources, Mapping):
         return PlacementGroupFactory([resources])
     raise TypeError(

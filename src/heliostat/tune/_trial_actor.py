@@ -3,9 +3,9 @@
 import threading
 
 from heliostat.tune._messages import Order, Update
+from heliostat.tune._runnable import Runnable
 from heliostat.tune.error import TuneError
 from heliostat.tune.session import Session
-from heliostat.tune.trainable import Runnable
 
 
 class TrialActor:
@@ -40,6 +40,10 @@ class TrialActor:
         if not self._session.stop(save=save):
             raise TuneError("the trial did not end when it was told to")
         return self._wait(self._session)
+
+    def close(self) -> None:
+        """There are no more trials for this process."""
+        self._runnable.close()
 
     def _wait(self, session: Session) -> Update:
         try:

@@ -1,28 +1,26 @@
-"""What can be tuned: functions, Trainable classes and trainers, all as one `Runnable`.
+"""Trainable: what is trained step by step. Subclass it; a trial makes one and calls its steps.
 
-`with_parameters` and `with_resources` wrap functions and classes. Nothing here knows of other trials.
+It knows the trial it is in, if it is in one, and nothing of others.
 """
 
 import copy
-import inspect
+import json
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from numbers import Number
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import heliostat
-from heliostat.train import Checkpoint, RunConfig, UserCallback
-from heliostat.tune._resources import ONE_CPU, PlacementGroupFactory, Request, as_request
-from heliostat.tune.error import TuneError
+from heliostat.train import Checkpoint
+from heliostat.tune._resources import PlacementGroupFactory
 
 if TYPE_CHECKING:
     from heliostat.tune.session import Session
 
 _DICT_FILE = "checkpoint_dict.pkl"
+_LOCALHOST = "127.0.0.1"
 
 
 class Trainable:
@@ -30,6 +28,10 @@ class Trainable:
 
     Args:
         config: The configuration of the trial.
+        storage: Not offered: a trial's directory is the study's business.
+
+    Raises:
+        NotImplementedError: `storage` is given.
 
     Attributes:
         config: The configuration of the trial.
@@ -46,13 +48,21 @@ class Trainable:
         4
     """
 
+    iteration: int
     # Set before setup() in a trial.
     _session: "Session | None" = None
 
-    def __init__(self, config: dict[str, Any] | None = None) -> None:
+    def __init__(self, config: dict[str, Any] | None = None, storage: Any = None) -> None:
+        _refuse(storage)
         self.config = config or {}
-        self.iteration = 0
+        self._begin()
         self.setup(copy.deepcopy(self.config))
+
+    def _begin(self) -> None:
+        self.iteration = 0
+        self._time_total_s = 0.0
+        self._iterations_here = 0
+        self._started = self._last = time.monotonic()
 
     def setup(self, config: dict[str, Any]) -> None:
         """Get ready; called once, before the first step."""
@@ -77,6 +87,54 @@ class Trainable:
             f"{type(self).__name__} must override load_checkpoint() to be restored"
         )
 
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become another trial without being made anew, for `TuneConfig(reuse_actors=True)`.
+
+        Args:
+            new_config: The configuration of the next trial.
+
+        Returns:
+            Whether it has; False makes a new one.
+        """
+        return False
+
+    def reset(self, new_config: dict[str, Any], storage: Any = None) -> bool:
+        """Begin anew with another configuration, if `reset_config` can.
+
+        Args:
+            new_config: The configuration of the next trial.
+            storage: Not offered.
+
+        Returns:
+            Whether it has.
+
+        Raises:
+            NotImplementedError: `storage` is given.
+        """
+        _refuse(storage)
+        if not self.reset_config(new_config):
+            return False
+        self.config = new_config
+        self._begin()
+        return True
+
+    def log_result(self, result: dict[str, Any]) -> None:
+        """Called with each result, for loggers of one's own."""
+
+    def export_model(
+        self, export_formats: list[str] | str, export_dir: str | None = None
+    ) -> dict[str, str]:
+        """Export the model.
+
+        Args:
+            export_formats: The formats wanted.
+            export_dir: Where to; the trial's directory if None.
+
+        Returns:
+            A path for each format that was exported.
+        """
+        return {}
+
     def cleanup(self) -> None:
         """Let go of what `setup` took; called once, at the end."""
 
@@ -84,6 +142,18 @@ class Trainable:
     def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory | None:
         """What a trial with this config needs; None for one CPU."""
         return None
+
+    @classmethod
+    def resource_help(cls, config: dict[str, Any]) -> str:
+        """A hint for people, when a trial with this config cannot get its resources."""
+        return ""
+
+    @property
+    def trial_resources(self) -> PlacementGroupFactory | None:
+        """What the trial was admitted for, in bundles; None outside a trial."""
+        if self._session is None:
+            return None
+        return PlacementGroupFactory([dict(self._session.order.resources)])
 
     @property
     def training_iteration(self) -> int:
@@ -118,7 +188,88 @@ class Trainable:
         if not isinstance(result, Mapping):
             raise TypeError(f"{type(self).__name__}.step() must return a dict, got {result!r}")
         self.iteration += 1
+        self._iterations_here += 1
+        self.log_result(dict(result))
         return {"training_iteration": self.iteration, **result}
+
+    def train_buffered(
+        self, buffer_time_s: float, max_buffer_length: int = 1000
+    ) -> list[dict[str, Any]]:
+        """Make steps for a while.
+
+        Args:
+            buffer_time_s: For so long; one step at least.
+            max_buffer_length: At most so many.
+
+        Returns:
+            The results; it ends early with one that is done or asks for a checkpoint.
+        """
+        results: list[dict[str, Any]] = []
+        until = time.monotonic() + buffer_time_s
+        while True:
+            results.append(self.train())
+            last = results[-1]
+            full = len(results) >= max_buffer_length or time.monotonic() >= until
+            if full or last.get("done") or last.get("should_checkpoint"):
+                return results
+
+    def get_auto_filled_metrics(
+        self,
+        now: Any = None,
+        time_this_iter: float | None = None,
+        timestamp: int | None = None,
+        debug_metrics_only: bool = False,
+    ) -> dict[str, Any]:
+        """What every report carries besides the step's own metrics.
+
+        Args:
+            now: A datetime to take instead of the present.
+            time_this_iter: How long the last step took.
+            timestamp: Seconds since the epoch to take instead of the present.
+            debug_metrics_only: Only what does not change from step to step.
+
+        Returns:
+            Names and values.
+        """
+        moment = time.time() if now is None else now.timestamp()
+        metrics: dict[str, Any] = {
+            "trial_id": self.trial_id,
+            "date": time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(moment)),
+            "timestamp": int(moment) if timestamp is None else timestamp,
+            "pid": os.getpid(),
+            "hostname": os.uname().nodename,
+            "node_ip": _LOCALHOST,
+            "config": self.config,
+        }
+        if time_this_iter is not None:
+            metrics["time_this_iter_s"] = time_this_iter
+        if debug_metrics_only:
+            return metrics
+        here = time.monotonic() - self._started
+        return {
+            **metrics,
+            "training_iteration": self.iteration,
+            "time_since_restore": here,
+            "time_total_s": self._time_total_s + here,
+            "iterations_since_restore": self._iterations_here,
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration."""
+        return self.config
+
+    def get_state(self) -> dict[str, Any]:
+        """How far it is; saved beside each checkpoint."""
+        here = time.monotonic() - self._started
+        return {"iteration": self.iteration, "time_total_s": self._time_total_s + here}
+
+    def get_current_ip_pid(self) -> tuple[str, int]:
+        """The address of the machine and the process."""
+        return _LOCALHOST, os.getpid()
+
+    def is_actor(self) -> bool:
+        """Whether it runs in a trial's process."""
+        return self._session is not None
 
     def save(self, checkpoint_dir: str | None = None) -> Checkpoint:
         """Save the state.
@@ -133,7 +284,7 @@ class Trainable:
         state = self.save_checkpoint(path)
         if isinstance(state, dict):
             Path(path, _DICT_FILE).write_bytes(pickle.dumps(state))
-        Path(path, ".iteration").write_text(str(self.iteration))
+        Path(path, ".iteration").write_text(json.dumps(self.get_state()))
         return Checkpoint(path)
 
     def restore(self, checkpoint_path: str | os.PathLike[str] | Checkpoint) -> None:
@@ -143,7 +294,9 @@ class Trainable:
             checkpoint_path: The checkpoint, or its directory.
         """
         path = Path(checkpoint_path)
-        self.iteration = int(Path(path, ".iteration").read_text())
+        state = json.loads(Path(path, ".iteration").read_text())
+        self.iteration, self._time_total_s = state["iteration"], state["time_total_s"]
+        self._started, self._iterations_here = time.monotonic(), 0
         saved = Path(path, _DICT_FILE)
         self.load_checkpoint(pickle.loads(saved.read_bytes()) if saved.exists() else str(path))
 
@@ -152,335 +305,8 @@ class Trainable:
         self.cleanup()
 
 
-class Runnable(Protocol):
-    """What a trial actor runs."""
-
-    @property
-    def name(self) -> str:
-        """For people and directories."""
-
-    def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
-        """What a trial with this config is admitted for."""
-
-    def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
-        """What every trial of this space asks for; None when it depends on the config."""
-
-    def run(self, session: "Session") -> Mapping[str, Any] | None:
-        """Run a trial to its end; what is returned is its last report."""
-
-
-@dataclass(frozen=True)
-class FunctionRunnable:
-    """A function of the config that reports by itself, or returns or yields its metrics."""
-
-    function: Callable[..., Any]
-
-    @property
-    def name(self) -> str:
-        """The function's name."""
-        return _name(self.function)
-
-    def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
-        """What `with_resources` said; one CPU without."""
-        asked = _requested(self.function)
-        return ONE_CPU if asked is None else _settle(asked, config)
-
-    def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
-        """What `with_resources` said, unless that was a function."""
-        asked = _requested(self.function)
-        return None if _is_function(asked) else self.request({})
-
-    def run(self, session: "Session") -> Mapping[str, Any] | None:
-        """Call the function."""
-        outcome = self.function(session.order.config)
-        if inspect.isgenerator(outcome):
-            for value in outcome:
-                session.report(_as_metrics(value))
-            return None
-        return None if outcome is None else _as_metrics(outcome)
-
-
-@dataclass(frozen=True)
-class ClassRunnable:
-    """A Trainable class, stepped until it is done or told to end."""
-
-    cls: type[Trainable]
-    save_every: int = 0
-    save_at_end: bool = False
-
-    @property
-    def name(self) -> str:
-        """The class's name."""
-        return self.cls.__name__
-
-    def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
-        """What the class says; one CPU if nothing."""
-        asked = self.cls.default_resource_request(config)
-        return ONE_CPU if asked is None else as_request(asked)
-
-    def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
-        """One CPU, unless the class has its own way."""
-        asks = self.cls.default_resource_request.__func__  # type: ignore[attr-defined]  # a method
-        return ONE_CPU if asks is Trainable.default_resource_request.__func__ else None  # type: ignore[attr-defined]  # a method
-
-    def run(self, session: "Session") -> None:
-        """Make steps."""
-        # A subclass of its own, so that setup() may ask for trial_id and logdir.
-        trainable = type(self.cls.__name__, (self.cls,), {"_session": session})(
-            session.order.config
+def _refuse(storage: Any) -> None:
+    if storage is not None:
+        raise NotImplementedError(
+            f"storage={storage!r} is not offered: where a trial writes is said by RunConfig"
         )
-        try:
-            if session.order.checkpoint is not None:
-                trainable.restore(session.order.checkpoint)
-            session.saver = trainable.save
-            self._steps(trainable, session)
-        except BaseException as error:
-            # Told to end, not failed: the state is good.
-            if not isinstance(error, Exception) and (self.save_at_end or session.saving):
-                session.save(trainable.save())
-            raise
-        finally:
-            trainable.stop()
-
-    def _steps(self, trainable: Trainable, session: "Session") -> None:
-        done = False
-        while not done:
-            result = trainable.train()
-            done = bool(result.pop("done", False))
-            wanted = bool(result.pop("should_checkpoint", False))
-            due = bool(self.save_every) and trainable.iteration % self.save_every == 0
-            save = wanted or due or (done and self.save_at_end)
-            session.report(result, trainable.save() if save else None, delete_local=True)
-
-
-@dataclass(frozen=True)
-class TrainerRunnable:
-    """A trainer: its own arguments are what is tuned, its reports are the trial's."""
-
-    trainer: Any
-    run_config: RunConfig = field(default_factory=RunConfig)
-
-    @property
-    def name(self) -> str:
-        """The trainer's class."""
-        return type(self.trainer).__name__
-
-    def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
-        """What all ranks need together; the trial's own process needs nothing."""
-        trainer = self.trainer.replace(**config) if "scaling_config" in config else self.trainer
-        return PlacementGroupFactory([{}, trainer.scaling_config.total_resources])
-
-    def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
-        """What its ranks need, unless their number is tuned."""
-        return None if "scaling_config" in space else self.request({})
-
-    def run(self, session: "Session") -> None:
-        """Fit a copy of the trainer that has the trial's config."""
-        inside = replace(
-            self.run_config,
-            name="train",
-            storage_path=session.order.path,
-            callbacks=[*(self.run_config.callbacks or ()), _Forward(session)],
-            verbose=0,
-            stop=None,
-        )
-        self.trainer.replace(**session.order.config, run_config=inside).fit()
-
-
-class _Forward(UserCallback):
-    """Passes a trainer's reports on as the trial's."""
-
-    def __init__(self, session: "Session") -> None:
-        self._session = session
-
-    def after_report(
-        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
-    ) -> None:
-        self._session.report(metrics[0], checkpoint)
-
-
-@dataclass(frozen=True)
-class _Resourced:
-    """A function with the resources it needs."""
-
-    inner: Callable[..., Any]
-    resources: Request
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.inner(*args, **kwargs)
-
-
-@dataclass(frozen=True)
-class _Parametrized:
-    """A function with large arguments that are stored once, not with each trial."""
-
-    inner: Callable[..., Any]
-    refs: dict[str, Any]
-
-    def __call__(self, config: dict[str, Any]) -> Any:
-        return self.inner(config, **_fetch(self.refs))
-
-
-def with_resources(trainable: Any, resources: Any) -> Any:
-    """Say what each trial of a trainable needs.
-
-    Args:
-        trainable: A function of the config, or a Trainable class.
-        resources: A dict such as `{"cpu": 2, "gpu": 1}`, a PlacementGroupFactory, or a function from
-            the config to one of these.
-
-    Returns:
-        The trainable, for `Tuner`.
-
-    Raises:
-        TypeError: It is neither; a trainer says what it needs in its ScalingConfig.
-
-    Example:
-        >>> from heliostat import tune
-        >>> def trial(config):
-        ...     return {"loss": config["x"]}
-        >>> two_cpus = tune.with_resources(trial, {"cpu": 2})
-    """
-    request: Request = resources if _is_function(resources) else as_request(resources)
-    if inspect.isclass(trainable) and issubclass(trainable, Trainable):
-
-        def default_resource_request(cls: type, config: dict[str, Any]) -> PlacementGroupFactory:
-            return _settle(request, config)
-
-        body: dict[str, Any] = {"default_resource_request": classmethod(default_resource_request)}
-        return type(trainable.__name__, (trainable,), body)
-    if not _is_function(trainable):
-        raise TypeError(
-            f"with_resources() takes a function or a Trainable class, got {trainable!r}; what a "
-            "trainer needs is said by its ScalingConfig"
-        )
-    return _Resourced(trainable, request)
-
-
-def with_parameters(trainable: Any, **kwargs: Any) -> Any:
-    """Give large objects to a trainable: stored once, shared by all trials.
-
-    Args:
-        trainable: A function `f(config, name=...)`, or a Trainable class whose
-            `setup(config, name=...)` takes them.
-        kwargs: The objects by name.
-
-    Returns:
-        The trainable, for `Tuner`.
-
-    Raises:
-        TypeError: It is neither.
-
-    Example:
-        >>> from heliostat import tune
-        >>> def trial(config, data):
-        ...     return {"loss": config["x"] * len(data)}
-        >>> shared = tune.with_parameters(trial, data=list(range(1000)))
-    """
-    if inspect.isclass(trainable) and issubclass(trainable, Trainable):
-        refs = {name: heliostat.put(value) for name, value in kwargs.items()}
-        inner = trainable.setup
-
-        def setup(self: Trainable, config: dict[str, Any]) -> None:
-            inner(self, config, **_fetch(refs))
-
-        return type(trainable.__name__, (trainable,), {"setup": setup})
-    if not _is_function(trainable):
-        raise TypeError(
-            f"with_parameters() takes a function or a Trainable class, got {trainable!r}"
-        )
-    return _Parametrized(trainable, {name: heliostat.put(value) for name, value in kwargs.items()})
-
-
-def as_runnable(trainable: Any, run_config: RunConfig) -> Runnable:
-    """Whatever `Tuner` was given, as something a trial actor can run.
-
-    Args:
-        trainable: A function of the config, a Trainable class, or a trainer.
-        run_config: The study's; the checkpoint settings in it are the trials'.
-
-    Returns:
-        The runnable.
-
-    Raises:
-        TypeError: It is none of these.
-        ValueError: Checkpoint settings that this kind of trainable cannot follow.
-    """
-    keep = run_config.checkpoint_config
-    if inspect.isclass(trainable) and issubclass(trainable, Trainable):
-        return ClassRunnable(
-            trainable, keep.checkpoint_frequency or 0, bool(keep.checkpoint_at_end)
-        )
-    if hasattr(trainable, "fit") and hasattr(trainable, "replace"):
-        own = trainable.run_config or RunConfig()
-        if own.checkpoint_config == RunConfig().checkpoint_config:
-            own = replace(own, checkpoint_config=keep)
-        return TrainerRunnable(trainable, own)
-    if not _is_function(trainable):
-        raise TypeError(
-            f"Tuner takes a function of the config, a Trainable class or a trainer, got "
-            f"{trainable!r}"
-        )
-    _check_takes_config(trainable)
-    if keep.checkpoint_frequency or keep.checkpoint_at_end:
-        raise ValueError(
-            "checkpoint_frequency and checkpoint_at_end are for Trainable classes; a function saves "
-            "when it calls tune.report(metrics, checkpoint=...)"
-        )
-    return FunctionRunnable(trainable)
-
-
-def _check_takes_config(function: Callable[..., Any]) -> None:
-    inner = function
-    while isinstance(inner, _Resourced | _Parametrized):
-        inner = inner.inner
-    try:
-        signature = inspect.signature(inner)
-    except ValueError:  # a builtin without a signature
-        return
-    try:
-        signature.bind_partial({})
-    except TypeError as error:
-        raise TypeError(
-            f"the function to tune must take the config: def {_name(inner)}(config): ..., "
-            f"but its arguments are {signature}"
-        ) from error
-
-
-def _is_function(value: Any) -> bool:
-    return callable(value) and not inspect.isclass(value)
-
-
-def _name(function: Any) -> str:
-    while isinstance(function, _Resourced | _Parametrized):
-        function = function.inner
-    name = getattr(function, "__name__", None) or type(getattr(function, "func", function)).__name__
-    return "lambda" if name == "<lambda>" else name
-
-
-def _requested(function: Any) -> Request | None:
-    while isinstance(function, _Resourced | _Parametrized):
-        if isinstance(function, _Resourced):
-            return function.resources
-        function = function.inner
-    return None
-
-
-def _settle(request: Request, config: dict[str, Any]) -> PlacementGroupFactory:
-    return request if isinstance(request, PlacementGroupFactory) else as_request(request(config))
-
-
-def _as_metrics(value: Any) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, Number):
-        return {"_metric": value}
-    raise TuneError(
-        f"the function that is tuned must return or yield a dict of metrics, a number or None, "
-        f"got {value!r}"
-    )
-
-
-def _fetch(refs: dict[str, Any]) -> dict[str, Any]:
-    values: Iterator[Any] = iter(heliostat.get(list(refs.values())))
-    return dict(zip(refs, values, strict=True))

@@ -22,7 +22,8 @@ class TuneConfig:
         num_samples: How many times to draw from the space, its whole grid each time; -1 without end.
         max_concurrent_trials: At most so many trials at a time; as many as fit if None or 0.
         time_budget_s: Stop all trials after so many seconds.
-        reuse_actors: Has no effect: warm processes are always reused for trials of the same size.
+        reuse_actors: Let an object of a Trainable class serve one trial after another, if its
+            `reset_config` can; warm processes are reused in any case.
         trial_name_creator: A function from a Trial to its name.
         trial_dirname_creator: A function from a Trial to the name of its directory.
 

@@ -18,6 +18,7 @@ from heliostat.train import RunConfig
 from heliostat.tune import _restore
 from heliostat.tune._experiment import Experiment, Study, check_fits
 from heliostat.tune._loop import Loop
+from heliostat.tune._runnable import Runnable, as_runnable
 from heliostat.tune._snapshot import LOG_PREFIX, TUNER_FILE, Log, newest_log, write_whole
 from heliostat.tune._space import copy_containers
 from heliostat.tune._trial import Trial
@@ -33,7 +34,6 @@ from heliostat.tune.search import (
     SearchGenerator,
 )
 from heliostat.tune.stopper import as_stopper
-from heliostat.tune.trainable import Runnable, as_runnable
 from heliostat.tune.tune_config import TuneConfig
 from heliostat.util import progress
 
@@ -101,8 +101,9 @@ class Tuner:
                     "callbacks of a trainer go into the trainer's own run_config"
                 )
         as_stopper(run.stop)
-        self._runnable: Runnable = as_runnable(trainable, run)
-        self._given = _Given(copy_containers(param_space or {}), tune_config or TuneConfig(), run)
+        config = tune_config or TuneConfig()
+        self._runnable: Runnable = as_runnable(trainable, run, reuse=bool(config.reuse_actors))
+        self._given = _Given(copy_containers(param_space or {}), config, run)
         self._resumed: _restore.Resumed | None = None
         self._results: ResultGrid | None = None
 

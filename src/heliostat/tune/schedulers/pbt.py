@@ -206,7 +206,8 @@ class PopulationBasedTraining(TrialScheduler):
         """The one that has trained least; in step, only who has not come to the turn yet."""
         waiting = tune_controller.get_waiting_trials()
         live = tune_controller.get_live_trials()
-        if self._synch and all(trial.status == PAUSED for trial in live):
+        # Pending, and yet at the turn, is one that a kill kept from being paused.
+        if self._synch and all(trial.status in (PAUSED, PENDING) for trial in live):
             while live and not any(map(self._may_run, live)):
                 self._take_turn(tune_controller, live)
         # Whose donor is about to save itself waits for that.
