@@ -156,3 +156,11 @@ def test_with_a_session_a_large_block_travels_through_the_store_once(inline):
     assert cell.share() is cell.share()
     assert not cell.is_local
     assert pickle.loads(sent).table().equals(cell.table())
+
+
+def test_lists_stay_lists_whatever_their_lengths_in_a_batch():
+    like = pa.schema([("l", pa.list_(pa.int64()))])
+    for batch in ({"l": [np.arange(2), np.arange(2)]}, {"l": [np.arange(1), np.arange(2)]}):
+        assert from_batch(batch, "a test", like).schema.field("l").type == pa.list_(pa.int64())
+    texts = from_batch({"l": [np.array(["a"], object), np.array(["b"], object)]})
+    assert texts.column("l").to_pylist() == [["a"], ["b"]]

@@ -30,6 +30,7 @@ from heliostat.data.from_api import (
     from_torch,
 )
 from heliostat.data.iterator import DataIterator
+from heliostat.data.preprocessor import Preprocessor
 from heliostat.data.read_api import (
     from_arrow,
     from_blocks,
@@ -69,6 +70,7 @@ __all__ = [
     "FileShuffleConfig",
     "MaterializedDataset",
     "MixStoppingCondition",
+    "Preprocessor",
     "ReadTask",
     "RowBasedFileDatasink",
     "SaveMode",

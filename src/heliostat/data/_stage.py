@@ -283,9 +283,9 @@ def _results(table: pa.Table, step: MapBatches, call: Callable[[Any], Any]) -> I
     source = step_name(step)
     result = call(to_batch(table, step.batch_format, writable=step.writable))
     if isinstance(result, Generator | Iterator):
-        yield from (from_batch(one, source) for one in _drain(result, step))
+        yield from (from_batch(one, source, table.schema) for one in _drain(result, step))
     else:
-        yield from_batch(result, source)
+        yield from_batch(result, source, table.schema)
 
 
 def _map_batches_by_halves(

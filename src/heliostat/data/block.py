@@ -5,7 +5,6 @@ DataFrame or a Table. A `Bundle` is a view (first row, number of rows) of a bloc
 either in this process or in the object store. This file knows nothing of plans or stages.
 """
 
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 import heliostat
+from heliostat.data.arrays import is_frame as is_frame
+from heliostat.data.arrays import is_tensor, one_type, to_numpy
+from heliostat.data.arrays import to_arrow as to_arrow
 from heliostat.exceptions import ObjectLostError
 
 if TYPE_CHECKING:
@@ -79,17 +81,19 @@ def to_batch(table: Block, batch_format: str, *, writable: bool = False) -> Any:
     if batch_format == "pandas":
         return _to_pandas(table)
     return {
-        name: _to_numpy(column, writable)
+        name: to_numpy(column, writable)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
 
 
-def from_batch(batch: Any, source: str = "the function") -> Block:
+def from_batch(batch: Any, source: str = "the function", like: pa.Schema | None = None) -> Block:
     """Turn what a user's function returned into a block.
 
     Args:
         batch: A dict of columns, a DataFrame, a Table or a RecordBatch.
         source: Who returned it, for errors.
+        like: What the function was given: lists stay lists where a batch of equally long ones
+            looks like tensors.
 
     Returns:
         The block.
@@ -120,7 +124,20 @@ def from_batch(batch: Any, source: str = "the function") -> Block:
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{source} returned columns of different lengths: {lengths}")
+    if like is not None:
+        arrays = {name: _as_before(array, name, like) for name, array in arrays.items()}
     return pa.table(arrays)
+
+
+def _as_before(array: Any, name: str, like: pa.Schema) -> Any:
+    index = like.get_field_index(name)
+    fixed = isinstance(array.type, pa.FixedShapeTensorType)
+    if index < 0 or not fixed or len(array.type.shape) != 1:
+        return array
+    kind = like.field(index).type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return array
+    return array.storage.cast(pa.list_(array.type.value_type))
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]]) -> Block:
@@ -170,12 +187,12 @@ def iter_rows(table: Block) -> Iterator[Row]:
 def _values(column: Any) -> list[Any]:
     """The values of a column in Python; through numpy where it gives the same many times faster."""
     kind = column.type
-    if _is_tensor(kind):
-        return list(_to_numpy(column, False))
+    if is_tensor(kind):
+        return list(to_numpy(column, False))
     plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
     text = pa.types.is_string(kind) or pa.types.is_binary(kind)
     if text or (plain and not column.null_count):
-        return list(_to_numpy(column, False).tolist())
+        return list(to_numpy(column, False).tolist())
     return list(column.to_pylist())
 
 
@@ -200,10 +217,27 @@ def concat(tables: Sequence[Block]) -> Block:
         return full[0]
     if not full:
         return tables[0] if tables else pa.table({})
+    if any(is_tensor(kind) for kind in full[0].schema.types):
+        full = _with_one_tensor_type(full)
     try:
         return pa.concat_tables(full, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"blocks whose columns do not fit together: {error}") from error
+
+
+def _with_one_tensor_type(tables: list[Block]) -> list[Block]:
+    """The tables, whose tensors may have several shapes if those of one table differ from another's."""
+    for name in tables[0].column_names:
+        if not all(name in table.column_names for table in tables):
+            continue
+        columns = [table.column(name) for table in tables]
+        fitted = one_type(columns)
+        if fitted is not columns:
+            tables = [
+                table.set_column(table.column_names.index(name), name, column)
+                for table, column in zip(tables, fitted, strict=True)
+            ]
+    return tables
 
 
 def take_rows(table: Block, indices: "np.ndarray[Any, Any]") -> Block:
@@ -224,8 +258,8 @@ def take_rows(table: Block, indices: "np.ndarray[Any, Any]") -> Block:
 
     def taken(name: str) -> Any:
         column = table.column(name)
-        if _is_tensor(column.type):
-            return to_arrow(_to_numpy(column, False)[indices], name, "take")
+        if isinstance(column.type, pa.FixedShapeTensorType):
+            return to_arrow(to_numpy(column, False)[indices], name, "take")
         whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         return whole.take(positions)
 
@@ -274,111 +308,20 @@ def require_columns(names: Sequence[str], known: Sequence[str], verb: str) -> No
         )
 
 
-def to_arrow(column: Any, name: str, source: str) -> Any:
-    """One column as an Arrow array; arrays of more than one dimension become tensors."""
-    if isinstance(column, pa.Array | pa.ChunkedArray):
-        return column
-    scalar = isinstance(column, np.ndarray) and column.ndim == 0
-    if scalar or isinstance(column, str | bytes) or not hasattr(column, "__len__"):
-        raise ValueError(
-            f"{source} returned {type(column).__name__} for column {name!r}; a column is a list "
-            "or an array with one value for each row"
-        )
-    try:
-        if _is_pandas(column, "Series"):
-            if column.dtype != object or not _holds_arrays(column):
-                return pa.Array.from_pandas(column)
-            column = list(column)
-        if not isinstance(column, np.ndarray) and _holds_arrays(column):
-            column = _stack(column)
-        if isinstance(column, np.ndarray) and column.dtype != object:
-            return _from_numpy(column)
-        return pa.array(column)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise ValueError(
-            f"column {name!r} from {source} cannot be stored: {error}. Give all its values one "
-            "type that Arrow knows"
-        ) from error
-
-
-def _from_numpy(array: "np.ndarray[Any, Any]") -> Any:
-    # Arrow would keep a view, and the user's function may write into the same array next time.
-    array = array.astype(array.dtype.newbyteorder("="))
-    if array.ndim > 1:
-        return pa.FixedShapeTensorArray.from_numpy_ndarray(array)
-    if array.dtype.kind in "iuf":
-        # What pa.array would give, without the half second in which it loads pandas.
-        kind = pa.from_numpy_dtype(array.dtype)
-        return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array.data)])
-    return pa.array(array)
-
-
-def _holds_arrays(column: Any) -> bool:
-    for value in column:
-        if value is not None:
-            return isinstance(value, np.ndarray) and value.ndim > 0
-    return False
-
-
-def _stack(values: Any) -> Any:
-    shapes = {getattr(value, "shape", None) for value in values}
-    if len(shapes) == 1:
-        return np.stack(list(values))
-    return [None if value is None else value.tolist() for value in values]
-
-
-def _is_tensor(kind: pa.DataType) -> bool:
-    return isinstance(kind, pa.FixedShapeTensorType)
-
-
-def _to_numpy(column: Any, writable: bool) -> Any:
-    if _is_tensor(column.type):
-        parts = [chunk.to_numpy_ndarray() for chunk in column.chunks if len(chunk)]
-        if not parts:
-            return np.empty((0, *column.type.shape), column.type.value_type.to_pandas_dtype())
-        array = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    elif column.num_chunks == 1:
-        array = column.chunk(0).to_numpy(zero_copy_only=False)
-    else:
-        array = column.to_numpy()
-    return array.copy() if writable and not array.flags.writeable else array
-
-
-def is_frame(value: Any) -> bool:
-    """Whether it is a pandas DataFrame. Does not load pandas: it takes longer than all else here.
-
-    Args:
-        value: Anything.
-
-    Returns:
-        True for a DataFrame.
-
-    Example:
-        >>> is_frame({"a": [1]})
-        False
-    """
-    return _is_pandas(value, "DataFrame")
-
-
-def _is_pandas(value: Any, kind: str) -> bool:
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(value, getattr(pandas, kind))
-
-
 def _to_pandas(table: Block) -> "pd.DataFrame":
     import pandas as pd  # noqa: PLC0415 - see is_frame
 
     tensors = [
         name
         for name, kind in zip(table.column_names, table.schema.types, strict=True)
-        if _is_tensor(kind)
+        if is_tensor(kind)
     ]
     frame = table.drop_columns(tensors).to_pandas(ignore_metadata=True)
     if not tensors:
         return frame
     frame.index = pd.RangeIndex(table.num_rows)
     for name in tensors:
-        frame[name] = pd.Series(list(_to_numpy(table.column(name), True)), dtype=object)
+        frame[name] = pd.Series(list(to_numpy(table.column(name), True)), dtype=object)
     return frame[table.column_names]
 
 
@@ -548,7 +491,7 @@ class BlockAccessor:
     def to_numpy(self, columns: str | Sequence[str] | None = None) -> Any:
         """As an array of one column, or a dict of arrays."""
         if isinstance(columns, str):
-            return _to_numpy(self._table.column(columns), False)
+            return to_numpy(self._table.column(columns), False)
         table = self._table if columns is None else self._table.select(list(columns))
         return to_batch(table, "numpy")
 

@@ -1,0 +1,251 @@
+"""One column between Arrow, numpy and pandas; arrays of more than one dimension are tensors.
+
+Tensors of one shape are Arrow's own; where shapes differ, each value keeps its own shape beside its
+elements. Nothing is pickled.
+"""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+__all__ = ["RaggedTensorType", "is_frame", "is_tensor", "one_type", "to_arrow", "to_numpy"]
+
+
+class RaggedTensorType(pa.ExtensionType):
+    """Tensors of different shapes.
+
+    Args:
+        value_type: Of their elements.
+
+    Example:
+        >>> RaggedTensorType(pa.uint8()).value_type
+        DataType(uint8)
+    """
+
+    def __init__(self, value_type: pa.DataType) -> None:
+        parts = [("data", pa.large_list(value_type)), ("shape", pa.list_(pa.int32()))]
+        super().__init__(pa.struct(parts), "heliostat.ragged_tensor")
+
+    @property
+    def value_type(self) -> pa.DataType:
+        """The type of the elements."""
+        storage: Any = self.storage_type
+        value_type: pa.DataType = storage.field("data").type.value_type
+        return value_type
+
+    def __hash__(self) -> int:
+        return hash((self.extension_name, self.storage_type))
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(
+        cls, storage_type: pa.DataType, serialized: bytes
+    ) -> "RaggedTensorType":
+        kind: Any = storage_type
+        return cls(kind.field("data").type.value_type)
+
+
+# The stubs know the older class only.
+_REGISTER: Any = pa.register_extension_type
+with contextlib.suppress(pa.ArrowKeyError):  # this module may be loaded twice
+    _REGISTER(RaggedTensorType(pa.uint8()))
+
+
+def to_arrow(column: Any, name: str, source: str) -> Any:
+    """One column as an Arrow array; arrays of more than one dimension become tensors."""
+    if isinstance(column, pa.Array | pa.ChunkedArray):
+        return column
+    scalar = isinstance(column, np.ndarray) and column.ndim == 0
+    if scalar or isinstance(column, str | bytes) or not hasattr(column, "__len__"):
+        raise ValueError(
+            f"{source} returned {type(column).__name__} for column {name!r}; a column is a list "
+            "or an array with one value for each row"
+        )
+    try:
+        if is_pandas(column, "Series"):
+            if column.dtype != object or not _holds_arrays(column):
+                return pa.Array.from_pandas(column)
+            column = list(column)
+        if _holds_arrays(column) and not (
+            isinstance(column, np.ndarray) and column.dtype != object
+        ):
+            column = _stack(column)
+            if isinstance(column, pa.Array):
+                return column
+        if isinstance(column, np.ndarray) and column.dtype != object:
+            return _from_numpy(column)
+        return pa.array(column)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise ValueError(
+            f"column {name!r} from {source} cannot be stored: {error}. Give all its values one "
+            "type that Arrow knows"
+        ) from error
+
+
+def _from_numpy(array: "np.ndarray[Any, Any]") -> Any:
+    # Arrow would keep a view, and the user's function may write into the same array next time.
+    array = array.astype(array.dtype.newbyteorder("="))
+    if array.ndim > 1:
+        return pa.FixedShapeTensorArray.from_numpy_ndarray(array)
+    if array.dtype.kind in "iuf":
+        # What pa.array would give, without the half second in which it loads pandas.
+        kind = pa.from_numpy_dtype(array.dtype)
+        return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array.data)])
+    return pa.array(array)
+
+
+def _holds_arrays(column: Any) -> bool:
+    for value in column:
+        if value is not None:
+            return isinstance(value, np.ndarray) and value.ndim > 0
+    return False
+
+
+def _stack(values: Any) -> Any:
+    shapes = {getattr(value, "shape", None) for value in values}
+    kinds: set[Any] = {value.dtype for value in values if hasattr(value, "dtype")}
+    if len(shapes) == 1 and len(kinds) == 1 and kinds != {np.dtype(object)}:
+        return np.stack(list(values))
+    deep = any(shape is not None and len(shape) > 1 for shape in shapes)
+    if deep and len(kinds) == 1 and next(iter(kinds)).kind in "biuf":
+        return ragged(values)
+    return [None if value is None else value.tolist() for value in values]
+
+
+def ragged(values: Sequence[Any]) -> Any:
+    """Tensors of different shapes as one column.
+
+    Args:
+        values: Arrays of one type, or None.
+
+    Returns:
+        The column.
+
+    Example:
+        >>> ragged([np.zeros((1, 2)), np.zeros((2, 2))]).type.value_type
+        DataType(double)
+    """
+    there = [value for value in values if value is not None]
+    flat = pa.array(np.concatenate([np.ravel(value) for value in there]))
+    sizes = [0 if value is None else value.size for value in values]
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    data: Any = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), flat)
+    shapes = pa.array([None if value is None else value.shape for value in values])
+    shapes = shapes.cast(pa.list_(pa.int32()))
+    kind = RaggedTensorType(flat.type)
+    missing = pa.array([value is None for value in values])
+    storage: Any = pa.StructArray.from_arrays([data, shapes], fields=_fields(kind), mask=missing)
+    return pa.ExtensionArray.from_storage(kind, storage)
+
+
+def _fields(kind: Any) -> list[Any]:
+    return list(kind.storage_type)
+
+
+def is_tensor(kind: pa.DataType) -> bool:
+    """Whether a column holds tensors, of one shape or of several.
+
+    Args:
+        kind: The column's type.
+
+    Returns:
+        True for tensors.
+    """
+    return isinstance(kind, pa.FixedShapeTensorType | RaggedTensorType)
+
+
+def to_numpy(column: Any, writable: bool) -> Any:
+    """One column as an array; tensors of several shapes as an array of arrays.
+
+    Args:
+        column: A chunked array.
+        writable: Copy what would be a read-only view.
+
+    Returns:
+        The array.
+    """
+    if isinstance(column.type, RaggedTensorType):
+        values = np.empty(len(column), object)
+        for position, value in enumerate(_shaped(column)):
+            values[position] = value.copy() if writable and value is not None else value
+        return values
+    if is_tensor(column.type):
+        parts = [chunk.to_numpy_ndarray() for chunk in column.chunks if len(chunk)]
+        if not parts:
+            return np.empty((0, *column.type.shape), column.type.value_type.to_pandas_dtype())
+        array = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    elif column.num_chunks == 1:
+        array = column.chunk(0).to_numpy(zero_copy_only=False)
+    else:
+        array = column.to_numpy()
+    return array.copy() if writable and not array.flags.writeable else array
+
+
+def _shaped(column: Any) -> Iterator[Any]:
+    for chunk in column.chunks:
+        storage = chunk.storage
+        data, shapes = storage.field("data"), storage.field("shape").to_pylist()
+        flat = data.values.to_numpy(zero_copy_only=False)
+        starts = data.offsets.to_numpy()
+        there = storage.is_valid().to_pylist()
+        for number, (shape, valid) in enumerate(zip(shapes, there, strict=True)):
+            value = flat[starts[number] : starts[number + 1]]
+            yield value.reshape(shape) if valid and shape is not None else None
+
+
+def one_type(columns: Sequence[Any]) -> Sequence[Any]:
+    """The parts of a column; if they are tensors of several shapes, all as such.
+
+    Args:
+        columns: Chunked arrays.
+
+    Returns:
+        The same values, whose types fit together if they were tensors of one kind.
+    """
+    kinds = {column.type for column in columns}
+    if len(kinds) == 1 or not all(is_tensor(kind) for kind in kinds):
+        return columns
+    if len({kind.value_type for kind in kinds}) > 1:
+        return columns
+    return [
+        column
+        if isinstance(column.type, RaggedTensorType) or not len(column)
+        else pa.chunked_array([ragged(list(to_numpy(column, False)))])
+        for column in columns
+    ]
+
+
+def is_frame(value: Any) -> bool:
+    """Whether it is a pandas DataFrame. Does not load pandas: it takes longer than all else here.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        True for a DataFrame.
+
+    Example:
+        >>> is_frame({"a": [1]})
+        False
+    """
+    return is_pandas(value, "DataFrame")
+
+
+def is_pandas(value: Any, kind: str) -> bool:
+    """Whether it is an object of pandas of this class.
+
+    Args:
+        value: Anything.
+        kind: `DataFrame` or `Series`.
+
+    Returns:
+        True if it is.
+    """
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, getattr(pandas, kind))
