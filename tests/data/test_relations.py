@@ -273,3 +273,20 @@ def test_a_filter_of_files_keeps_the_rows_that_arrow_keeps(tmp_path_factory, row
         there = ray.data.read_parquet(folder).filter(expr=predicate)
         assert plain(there.take_all()) == plain(ds.filter(expr=predicate).take_all())
         assert there.count() == ds.filter(expr=predicate).count()
+
+
+def test_a_plan_says_what_runs_natively_and_what_below_it(parquet, capsys):
+    ds = ray.data.read_parquet(parquet).filter(expr=col("id") > 5).groupby("zone").mean("fare")
+    ds.map(lambda row: row).explain()
+    stages = capsys.readouterr().out.split("Stages --------\n")[1].splitlines()
+    assert stages == [
+        "0: ReadParquet -> Filter((col('id') > 5)) -> Aggregate(zone; mean(fare)), 0 inputs, natively",
+        "1: Map(<lambda>), from 0, in workers",
+    ]
+    mapped = ray.data.range(4).map(lambda row: row).sql("SELECT sum(id) AS s FROM ds")
+    mapped.explain()
+    stages = capsys.readouterr().out.split("Stages --------\n")[1].splitlines()
+    assert stages[0] == "   0: Range(4), 4 inputs, in place"
+    assert stages[1] == "   1: Map(<lambda>), from 0, in workers"
+    assert stages[2].startswith("0: SQL(SELECT sum(id)")
+    assert mapped.materialize().stats().count("Stage ") == 3

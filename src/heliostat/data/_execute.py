@@ -122,6 +122,7 @@ class Execution:
         self._failure: BaseException | None = None
         self._finished = False
         self._said = False
+        self._executions: list[Execution] = []
         self._counted: Counter[int] = Counter()
         self._streams: dict[int, Generator[pa.Table]] = {}
 
@@ -155,9 +156,10 @@ class Execution:
                 yield from self._loop(pipeline, show)
         finally:
             self._clean_up()
-            self.stats = Stats(
-                [_stage_stats(state) for state in pipeline.stages], time.perf_counter() - started
-            )
+            # What ran below native parts comes first, as it did.
+            below = [stage for one in self._executions if one.stats for stage in one.stats.stages]
+            own = [_stage_stats(state) for state in pipeline.stages]
+            self.stats = Stats([*below, *own], time.perf_counter() - started)
 
     def _loop(self, pipeline: Pipeline, show: Callable[[Pipeline], None]) -> Generator[Bundle]:
         self._tell(pipeline, Wanted(1 << 60 if self._unbounded else 1))
@@ -290,7 +292,7 @@ class Execution:
 
     def _stream(self, plan: Plan) -> Generator[pa.Table]:
         if not isinstance(plan, Mix):
-            yield from Segment(plan, self._below).blocks()
+            yield from Segment(plan, self._below, self._budget()).blocks()
             return
         inputs = [self._below(one)[0] for one in plan.inputs]
         tables = [(bundle.table() for bundle in one) for one in inputs]
@@ -303,6 +305,7 @@ class Execution:
     def _below(self, plan: Plan) -> tuple[Generator[Bundle], pa.Schema | None]:
         """What a native part takes in: a run of its own, and the schema if there are no rows."""
         execution = Execution(plan, self._context)
+        self._executions.append(execution)
         bundles = execution.run()
         first = next(bundles, None)
         if first is None:
@@ -474,10 +477,9 @@ def check_room(stages: Sequence[Stage], total: dict[str, float]) -> None:
 
 
 def _stage_stats(state: StageState) -> StageStats:
-    place = {Here: "in place", Tasks: "in workers", Actors: "in actors"}
     return StageStats(
         name=state.stage.name,
-        place=place[type(state.stage.place)],
+        place=state.stage.where,
         tasks=state.tasks,
         retries=state.retries,
         rows_in=state.rows_in,

@@ -14,13 +14,14 @@ import numpy as np
 from heliostat.data._evaluate import is_positional
 from heliostat.data._expr import Random, Unnest, columns_of
 from heliostat.data._mix import Mix
-from heliostat.data._native.engine import is_native
+from heliostat.data._native.engine import is_native, is_sql
 from heliostat.data._native.queries import Sort
 from heliostat.data._plan import (
     GATHERING,
     RAISE,
     ROW_FOR_ROW,
     UDF_STEPS,
+    Actors,
     Apply,
     Blocks,
     Compute,
@@ -103,6 +104,13 @@ class Stage:
     streams: bool = False
     counts: bool = False
     survives: bool = False
+
+    @property
+    def where(self) -> str:
+        """Where it runs, for people."""
+        if self.streams:
+            return "natively"
+        return {Here: "in place", Tasks: "in workers", Actors: "in actors"}[type(self.place)]
 
     @property
     def row_for_row(self) -> bool:
@@ -371,6 +379,9 @@ def _add(plan: Plan, stages: list[Stage], target_bytes: int, fuse: bool) -> int:
 
 def _names(plan: Plan) -> list[str]:
     """The parts of a native plan, in the order in which they work."""
+    if not is_sql(plan):
+        # Runs before, and has stages of its own.
+        return []
     match plan:
         case Read(source):
             return [source.describe()]

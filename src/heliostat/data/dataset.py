@@ -7,7 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from heliostat.data._execute import Execution
-from heliostat.data._optimize import compile_stages, optimize
+from heliostat.data._mix import Mix
+from heliostat.data._native.engine import leaves
+from heliostat.data._optimize import Native, compile_stages, optimize
 from heliostat.data._plan import Apply, Blocks, Limit, Plan, Read, count_of, render, schema_of, walk
 from heliostat.data._stats import Stats
 from heliostat.data.block import Bundle, iter_rows
@@ -232,18 +234,11 @@ class Dataset(Transforms, Relations, Reductions, Consumption, Writing, Exporting
             -------- Stages --------
             0: Range(2), 2 inputs, in place
         """
+        size = DataContext.get_current().target_max_block_size
         best = optimize(self._plan)
-        stages = compile_stages(best, DataContext.get_current().target_max_block_size)
         lines = ["-------- Logical Plan --------", *render(self._plan)]
         lines += ["-------- Logical Plan (Optimized) --------", *render(best)]
-        lines.append("-------- Stages --------")
-        for number, stage in enumerate(stages):
-            place = {"Here": "in place", "Tasks": "in workers", "Actors": "in actors"}
-            takes = f"{len(stage.source)} inputs"
-            if stage.inputs:
-                takes = f"from {', '.join(map(str, stage.inputs))}"
-            where = place[type(stage.place).__name__]
-            lines.append(f"{number}: {stage.name}, {takes}, {where}")
+        lines += ["-------- Stages --------", *_stage_lines(best, size)]
         print("\n".join(lines))  # noqa: T201 - what it is for
 
     @property
@@ -322,3 +317,19 @@ class MaterializedDataset(Dataset):
 
 def _escape(value: object) -> str:
     return str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _stage_lines(plan: Plan, size: int, lead: str = "") -> Iterator[str]:
+    """A line for each stage; before a native one, what runs below it."""
+    for number, stage in enumerate(compile_stages(plan, size)):
+        takes = f"{len(stage.source)} inputs"
+        if stage.inputs:
+            takes = f"from {', '.join(map(str, stage.inputs))}"
+        elif isinstance(stage.source[0], Native) if stage.source else False:
+            part = stage.source[0]
+            assert isinstance(part, Native)
+            below = part.plan.inputs if isinstance(part.plan, Mix) else leaves(part.plan)
+            takes = f"{len(below)} inputs"
+            for one in below:
+                yield from _stage_lines(one, size, lead + "   ")
+        yield f"{lead}{number}: {stage.name}, {takes}, {stage.where}"

@@ -17,8 +17,6 @@ from heliostat.data._native.queries import Query
 from heliostat.data._native.relation import Relation, clash
 from heliostat.data._native.types import plain, storage_schema
 
-MEMORY_SHARE = 0.25
-
 
 @functools.cache
 def database(pid: int) -> Any:
@@ -40,14 +38,12 @@ def database(pid: int) -> Any:
             "sort, join, groupby and other relational verbs need DuckDB: "
             "pip install 'heliostat[data]'"
         ) from error
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     folder = os.path.join(tempfile.gettempdir(), f"heliostat-{os.getuid()}-{pid}-duckdb")
     _remove_stale_folders()
     connection = duckdb.connect(":memory:")
     for name, value in (
         ("TimeZone", "UTC"),
         ("temp_directory", folder),
-        ("memory_limit", f"{int(total * MEMORY_SHARE) >> 20}MiB"),
         ("threads", str(len(os.sched_getaffinity(0)))),
         # Dividing by zero gives what it gives in Arrow and numpy, not null.
         ("ieee_floating_point_ops", "true"),
@@ -144,12 +140,15 @@ def refused(error: Exception, name: str) -> Exception:
     Returns:
         An exception to raise.
     """
+    said = str(error)
+    if said.startswith("Out of Memory"):
+        remedy = "raise DataContext.memory_budget_bytes, or free memory"
+        return MemoryError(f"{name} needs more memory than it may have; {remedy}: {said}")
     if not type(error).__module__.endswith("duckdb"):
         return error
-    kind = type(error).__name__
-    if kind in ("OutOfMemoryException", "IOException"):
-        return MemoryError(f"{name}: {error}") if kind[0] == "O" else OSError(f"{name}: {error}")
-    return ValueError(f"{name}: {error}")
+    if type(error).__name__ == "IOException":
+        return OSError(f"{name}: {said}")
+    return ValueError(f"{name}: {said}")
 
 
 def query_schema(query: Query, schemas: Sequence[pa.Schema]) -> pa.Schema:

@@ -38,6 +38,8 @@ from heliostat.data.block import Bundle, concat
 # An input up to this size is a table, which DuckDB scans with all threads; above it, a stream.
 TABLE_BYTES = 256 << 20
 ROWS_A_BLOCK = 122_880
+# Below this the engine cannot do much, not even with disk.
+LEAST_MEMORY = 256 << 20
 
 Run = Callable[[Plan], "tuple[Iterator[Bundle], pa.Schema | None]"]
 
@@ -52,7 +54,7 @@ def is_native(plan: Plan) -> bool:
         True if it is a relational verb or a filter of files, perhaps under steps that say the same
         in SQL.
     """
-    return _is_sql(plan) and _worthwhile(plan)
+    return is_sql(plan) and _worthwhile(plan)
 
 
 def _worthwhile(plan: Plan) -> bool:
@@ -66,8 +68,15 @@ def _worthwhile(plan: Plan) -> bool:
     return False
 
 
-def _is_sql(plan: Plan) -> bool:
-    """Whether the whole plan, down to a query or to files, can be said in SQL."""
+def is_sql(plan: Plan) -> bool:
+    """Whether the whole plan, down to a query or to files, can be said in SQL.
+
+    Args:
+        plan: An optimised plan.
+
+    Returns:
+        True if so.
+    """
     match plan:
         case Relate():
             return True
@@ -76,9 +85,9 @@ def _is_sql(plan: Plan) -> bool:
         case Union(inputs):
             schemas = [schema_of(one) for one in inputs]
             alike = all(one is not None and one == schemas[0] for one in schemas)
-            return alike and all(map(_is_sql, inputs))
+            return alike and all(map(is_sql, inputs))
         case Apply(below, step):
-            return _is_sql(below) and _is_sql_step(step, schema_of(below))
+            return is_sql(below) and _is_sql_step(step, schema_of(below))
     return False
 
 
@@ -99,6 +108,27 @@ def _is_sql_step(step: Step, schema: pa.Schema | None) -> bool:
     return False
 
 
+def leaves(plan: Plan) -> list[Plan]:
+    """What a native plan takes in that is not native itself.
+
+    Args:
+        plan: A native plan.
+
+    Returns:
+        Plans, in order; files that the engine reads itself are none.
+    """
+    match plan:
+        case Relate(inputs):
+            return [leaf for one in inputs for leaf in leaves(one)]
+        case _ if not is_sql(plan):
+            return [plan]
+        case Union(inputs):
+            return [leaf for one in inputs for leaf in leaves(one)]
+        case Apply(below, _):
+            return leaves(below)
+    return []
+
+
 @dataclass
 class Segment:
     """A native part of a plan, ready to be run.
@@ -106,10 +136,12 @@ class Segment:
     Args:
         plan: The part, from its top.
         run: Runs a plan that is not native.
+        memory_bytes: What the engine may hold; above it, it uses disk.
     """
 
     plan: Plan
     run: Run
+    memory_bytes: int
     tables: dict[str, pa.Schema] = field(default_factory=dict)
     inputs: dict[str, pa.Table | pa.RecordBatchReader] = field(default_factory=dict)
     errors: list[BaseException] = field(default_factory=list)
@@ -123,6 +155,9 @@ class Segment:
         relation = self._relation(self.plan)
         empty = True
         with cursor() as duck:
+            # One setting for the process: executions at the same time share what is left.
+            limit = max(self.memory_bytes, LEAST_MEMORY) >> 20
+            duck.execute(f"SET memory_limit = '{limit}MiB'")
             for name, source in self.inputs.items():
                 duck.register(name, source)
             try:
@@ -143,7 +178,7 @@ class Segment:
         match plan:
             case Relate(inputs, query):
                 return bind(query, [self._relation(one) for one in inputs], self.tables)
-            case _ if not _is_sql(plan):
+            case _ if not is_sql(plan):
                 return self._leaf(plan)
             case Read(source):
                 scan = scan_of(source)
@@ -176,7 +211,7 @@ class Segment:
         for bundle in bundles:
             tables.append(bundle.table())
             size += bundle.size_bytes
-            if size > TABLE_BYTES:
+            if size > min(TABLE_BYTES, self.memory_bytes // 4):
                 break
         else:
             whole = concat(tables) if tables else (schema or pa.schema([])).empty_table()
