@@ -204,6 +204,20 @@ def test_a_query_that_is_not_understood_is_told_at_its_line():
         ray.data.from_items([{"a": 1, "A": 2}]).distinct()
 
 
+def test_a_query_sees_no_variables_of_the_program():
+    relation = pa.table({"a": [1]})
+    with pytest.raises(ValueError, match="relation does not exist"):
+        ray.data.range(1).sql("SELECT * FROM relation")
+    assert relation.num_rows == 1
+
+
+def test_what_is_no_dataset_is_refused():
+    with pytest.raises(TypeError, match="5 is not a Dataset"):
+        ray.data.range(1).join(5, "inner", 1, on="id")
+    with pytest.raises(TypeError, match="is not a Dataset"):
+        ray.data.range(1).sql("SELECT * FROM x", x=[1])
+
+
 def test_an_error_below_a_query_is_the_users_own():
     def broken(row):
         raise KeyError("mine")

@@ -34,6 +34,11 @@ class Relations:
         raise NotImplementedError
 
     def _relate(self, query: Query, *others: "Dataset") -> "Dataset":
+        for one in others:
+            if not isinstance(one, Relations):
+                raise TypeError(
+                    f"{query.name}: {one!r:.80} is not a Dataset; use ray.data.from_...() first"
+                )
         return self._derive(Relate((self._plan, *(one._plan for one in others)), query))
 
     def sort(

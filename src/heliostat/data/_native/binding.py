@@ -49,6 +49,8 @@ def database(pid: int) -> Any:
         ("ieee_floating_point_ops", "true"),
         ("autoinstall_known_extensions", "false"),
         ("enable_progress_bar", "false"),
+        # A query sees the datasets that are named for it, not variables that happen to be near.
+        ("python_enable_replacements", "false"),
     ):
         connection.execute(f"SET {name} = '{value}'")
     return connection
