@@ -53,6 +53,7 @@ from heliostat.exceptions import UnserializableException
 TALLY_S = 1.0
 _POST_MORTEM = "HELIOSTAT_DEBUG_POST_MORTEM"
 _DEBUGGER = "heliostat.util.rpdb"  # loaded by name when a breakpoint is met
+_MOST_NAMES = 256
 FLUSH_S = 0.001  # results of short tasks are sent together, but not later than this
 
 
@@ -68,6 +69,7 @@ class Worker:
         self._prepared: tuple[tuple[int, ...], Shape] = (), (("CPU", UNIT),)
         self._visible_gpus = os.environ.get(VISIBLE)
         self._gpu_ids: tuple[int | str, ...] = ()
+        self._named: dict[str, tuple[str, tuple[Any, ...]]] = {}  # calls of the actor, by method
         self.functions: dict[bytes, Any] = self.engine.functions
         self.actor: Any = None
         self.actor_id: bytes | None = None
@@ -315,10 +317,21 @@ class Worker:
 
     def enter_call(self, message: Call) -> str:
         """Tell what runs in this thread or asyncio task; the name of the call."""
-        name, running = title(type(self.actor).__name__, message.method), self.running
-        function = f"{running.function}.{method_of(message.method)}"
-        RUNNING.set(Running(message.task, name, *running[2:-1], function))
+        named = self._named.get(message.method)
+        if named is None:
+            named = self._name(message.method)
+        name, fields = named
+        RUNNING.set(Running(message.task, *fields))
         return name
+
+    def _name(self, method: str) -> tuple[str, tuple[Any, ...]]:
+        """The name of a call, and what it is told of itself but its identifier."""
+        name = title(type(self.actor).__name__, method)
+        function = f"{self.running.function}.{method_of(method)}"
+        if len(self._named) >= _MOST_NAMES:  # names may be given to single calls
+            self._named.clear()
+        found = self._named[method] = name, (name, *self.running[2:-1], function)
+        return found
 
     def method(self, message: Call) -> Any:
         """The method that a call is of."""
