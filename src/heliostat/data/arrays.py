@@ -48,7 +48,12 @@ class RaggedTensorType(pa.ExtensionType):
         cls, storage_type: pa.DataType, serialized: bytes
     ) -> "RaggedTensorType":
         kind: Any = storage_type
-        return cls(kind.field("data").type.value_type)
+        if not pa.types.is_struct(kind) or [part.name for part in kind] != ["data", "shape"]:
+            raise pa.ArrowInvalid(f"a column of type {kind} says that it holds tensors")
+        found = cls(kind.field("data").type.value_type)
+        if found.storage_type != kind:
+            raise pa.ArrowInvalid(f"a column of type {kind} says that it holds tensors")
+        return found
 
 
 # The stubs know the older class only.

@@ -1,5 +1,6 @@
 """From what a user writes as paths to files: URIs, directories, globs, lists."""
 
+import contextlib
 import fnmatch
 import glob
 import os
@@ -15,6 +16,10 @@ from heliostat.data.datasource.retry import retrying
 __all__ = ["Found", "Paths", "find", "resolve", "to_filesystem"]
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+# What Arrow itself tries, for each request.
+S3_ATTEMPTS = 10
 
 
 class Found(NamedTuple):
@@ -68,8 +73,8 @@ def resolve(path: str | os.PathLike[str], filesystem: Any = None) -> tuple[fs.Fi
     path = path.removeprefix("local://")
     if "://" not in path:
         return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(path))
-    if path.startswith("s3://anonymous@"):
-        return _anonymous_s3(path)
+    if path.startswith("s3://"):
+        return _s3(path)
     if _is_http(path):
         return _by_fsspec(path)
     try:
@@ -108,9 +113,10 @@ def _wrapped(filesystem: Any) -> fs.FileSystem:
     return fs.PyFileSystem(handler(filesystem))
 
 
-def _anonymous_s3(uri: str) -> tuple[fs.FileSystem, str]:
+def _s3(uri: str) -> tuple[fs.FileSystem, str]:
+    """A client that is patient with its store; `anonymous@` before the bucket needs no credentials."""
     parts = urlsplit(uri)
-    bucket = parts.netloc.split("@", 1)[1]
+    who, at, bucket = parts.netloc.rpartition("@")
     query: dict[str, Any] = dict(parse_qsl(parts.query))
     known = {"region", "endpoint_override", "scheme"}
     if set(query) - known:
@@ -118,8 +124,15 @@ def _anonymous_s3(uri: str) -> tuple[fs.FileSystem, str]:
             f"{uri!r}: unknown {sorted(set(query) - known)}; known are {sorted(known)}"
         )
     if "region" not in query and "endpoint_override" not in query:
-        query["region"] = fs.resolve_s3_region(bucket)
-    return fs.S3FileSystem(anonymous=True, **query), unquote(bucket + parts.path)
+        with contextlib.suppress(OSError):
+            query["region"] = fs.resolve_s3_region(bucket)
+    if who == "anonymous":
+        query["anonymous"] = True
+    elif at:
+        key, _, secret = who.partition(":")
+        query.update(access_key=unquote(key), secret_key=unquote(secret))
+    retries: Any = fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS)
+    return fs.S3FileSystem(retry_strategy=retries, **query), unquote(bucket + parts.path)
 
 
 def find(
