@@ -10,7 +10,7 @@ from heliostat.data._commit import SaveMode
 from heliostat.data._plan import Plan, schema_of
 from heliostat.data._write import WriteOptions, run_write
 from heliostat.data.block import Bundle
-from heliostat.data.datasource.datasink import Datasink, FilenameProvider
+from heliostat.data.datasource.datasink import Datasink, FileDatasink, FilenameProvider
 
 # Sinks are loaded when they are called: a program that writes Parquet needs no pictures.
 
@@ -32,6 +32,9 @@ class WriteFileOptions(TypedDict, total=False):
         concurrency: How many files are written at once.
         mode: What to do if something is there: `"append"` (the default), `"overwrite"`,
             `"ignore"`, `"error"` or `"create"`. Readers see all of a write, or nothing.
+        checkpoint: A directory that keeps what is finished: the same write, run again after its
+            process was killed, goes on from there. For a read followed by functions of rows or
+            batches; batches then end where a part that is read ends.
     """
 
     filesystem: Any
@@ -45,6 +48,7 @@ class WriteFileOptions(TypedDict, total=False):
     ray_remote_args: Mapping[str, Any] | None
     concurrency: int | None
     mode: SaveMode | str
+    checkpoint: str | os.PathLike[str] | None
 
 
 class Writing:
@@ -384,7 +388,14 @@ class Writing:
             max_rows=options.get("max_rows_per_file"),
             min_bytes=options.get("min_bytes_per_file") or sink.min_bytes_per_write,
         )
-        run_write(self._bundles(), schema, sink, asked)
+        checkpoint = options.get("checkpoint")
+        if checkpoint is None:
+            run_write(self._bundles(), schema, sink, asked)
+            return
+        from heliostat.data._resume import resumable_write  # noqa: PLC0415 - seldom asked for
+
+        assert isinstance(sink, FileDatasink)
+        resumable_write(self._plan, sink, asked, os.fspath(checkpoint), self._bundles)
 
 
 _NAMES = tuple(WriteFileOptions.__annotations__)

@@ -176,8 +176,8 @@ class MultiHotEncoder(OneHotEncoder):
     Example:
         >>> import heliostat as ray
         >>> ds = ray.data.from_items([{"a": ["x", "y"]}, {"a": ["y"]}])
-        >>> [row["a"].tolist() for row in MultiHotEncoder(["a"]).fit_transform(ds).take_all()]
-        [[1, 1], [0, 1]]
+        >>> MultiHotEncoder(["a"]).fit_transform(ds).take_all()
+        [{'a': [1, 1]}, {'a': [0, 1]}]
     """
 
     def _pieces(self) -> Any:

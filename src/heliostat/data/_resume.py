@@ -1,0 +1,218 @@
+"""Writes that go on where a killed run stopped: each part that is read is written by itself.
+
+A directory beside the target keeps the files of finished parts and a line about each. A run with
+the same parts leaves those out; when all are there, the files become the target's in one step.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from heliostat.data._commit import SaveMode, Staging
+from heliostat.data._plan import UDF_STEPS, Apply, Drop, Plan, Read, Rename, Select, step_name
+from heliostat.data._write import WriteOptions, run_write
+from heliostat.data.datasource.datasink import FileDatasink, WriteResult
+from heliostat.data.datasource.source import Part
+
+__all__ = ["resumable_write"]
+
+# A part is what one task reads; small enough that little is lost, large enough to pay.
+PART_BYTES = 64 << 20
+_STATE = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class OnePart:
+    """A source that is one part of another."""
+
+    source: Any
+    part: Part
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """That of the whole."""
+        schema: pa.Schema | None = self.source.schema
+        return schema
+
+    @property
+    def rows(self) -> int | None:
+        """As the part says."""
+        return self.part.rows or None
+
+    @property
+    def reads_in_driver(self) -> bool:
+        """As the whole."""
+        return bool(self.source.reads_in_driver)
+
+    def describe(self) -> str:
+        """As the whole."""
+        return str(self.source.describe())
+
+    def read_tasks(self, target_bytes: int) -> list[Part]:
+        """The part."""
+        return [self.part]
+
+    def select(self, columns: tuple[str, ...]) -> None:
+        """Parts are cut with their columns."""
+
+    def head(self, rows: int) -> None:
+        """Parts are read whole."""
+
+    def input_files(self) -> list[str]:
+        """Those of the whole."""
+        return list(self.source.input_files())
+
+
+def resumable_write(
+    plan: Plan, sink: FileDatasink, options: WriteOptions, checkpoint: str, bundles: Any
+) -> None:
+    """Write part by part; parts that an earlier run has finished are left out.
+
+    Args:
+        plan: A read, with steps above it that take each row by itself.
+        sink: Where to, on this machine.
+        options: How each part is written.
+        checkpoint: A directory of this machine that outlives the run; it goes when all is done.
+        bundles: Runs a plan.
+
+    Raises:
+        ValueError: if the plan is of another kind, or the checkpoint belongs to another write.
+    """
+    read, steps = _split(plan)
+    if not sink.is_local:
+        raise ValueError("checkpoint=... needs a target on this machine; copy it there afterwards")
+    parts = list(read.source.read_tasks(PART_BYTES))
+    names = [f"{number:06d}-{_digest(part)}" for number, part in enumerate(parts)]
+    told = {"target": sink.path, "parts": names, "steps": [step_name(step) for step in steps]}
+    checkpoint = os.path.abspath(checkpoint)
+    done = _open(checkpoint, told)
+    if not sink.begin():
+        shutil.rmtree(checkpoint)
+        return
+    final, sink._staging = sink._staging, None
+    assert final is not None
+    try:
+        for number, (name, part) in enumerate(zip(names, parts, strict=True)):
+            if name not in done:
+                whole: Plan = Read(OnePart(read.source, part), read.place)
+                for step in steps:
+                    whole = Apply(whole, step)
+                _write_part(whole, sink, options, checkpoint, name, number, bundles)
+        stage = final.directory
+        for name in names:
+            for file in sorted(os.listdir(os.path.join(checkpoint, name))):
+                os.link(os.path.join(checkpoint, name, file), os.path.join(stage, file))
+        final.commit()
+    finally:
+        final.abort()
+    shutil.rmtree(checkpoint)
+
+
+def _split(plan: Plan) -> tuple[Read, list[Any]]:
+    steps: list[Any] = []
+    while isinstance(plan, Apply):
+        if not isinstance(plan.step, (*UDF_STEPS, Select, Drop, Rename)):
+            raise ValueError(
+                f"checkpoint=... cannot continue {step_name(plan.step)}, which needs all rows; "
+                "it is for a read followed by map, map_batches, flat_map, filter and columns"
+            )
+        steps.insert(0, plan.step)
+        plan = plan.input
+    if not isinstance(plan, Read):
+        raise ValueError(
+            f"checkpoint=... needs a dataset that reads from a source, not {type(plan).__name__}"
+        )
+    return plan, steps
+
+
+def _digest(part: Part) -> str:
+    """What tells a part from others: what it reads, and of files their size."""
+    return hashlib.blake2b(_said(part).encode(), digest_size=8).hexdigest()
+
+
+def _said(value: Any) -> str:
+    """A value as text that is the same in every process; of what has no such text, its class."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = (f"{one.name}={_said(getattr(value, one.name))}" for one in _fields(value))
+        return f"{type(value).__name__}({','.join(fields)})"
+    if isinstance(value, tuple | list):
+        return f"[{','.join(map(_said, value))}]"
+    if value is None or isinstance(value, str | int | float | bytes | pa.Schema):
+        return str(value)
+    return type(value).__name__
+
+
+def _fields(value: Any) -> Iterable[Any]:
+    return dataclasses.fields(value)
+
+
+def _open(checkpoint: str, told: Mapping[str, Any]) -> set[str]:
+    """The parts that are done; a checkpoint is begun if there is none."""
+    path = os.path.join(checkpoint, _STATE)
+    os.makedirs(checkpoint, exist_ok=True)
+    try:
+        with open(path) as file:
+            before = json.load(file)
+    except FileNotFoundError:
+        with open(f"{path}.new", "w") as file:
+            json.dump(told, file)
+        os.replace(f"{path}.new", path)
+        return set()
+    for name, value in told.items():
+        if before.get(name) != value:
+            raise ValueError(
+                f"the checkpoint {checkpoint!r} was begun with other {name}; give another "
+                "directory, or remove it to start again"
+            )
+    return {name for name in told["parts"] if os.path.isdir(os.path.join(checkpoint, name))}
+
+
+def _write_part(
+    plan: Plan,
+    sink: FileDatasink,
+    options: WriteOptions,
+    checkpoint: str,
+    name: str,
+    number: int,
+    bundles: Any,
+) -> None:
+    """The files of one part, in a directory that appears when all of them are complete."""
+    staging = Staging(os.path.join(checkpoint, name), SaveMode.OVERWRITE)
+    sink.directory = staging.begin()
+    sink.write_uuid = f"{os.path.basename(checkpoint)}_{number:06d}"
+    try:
+        run_write(bundles(plan), None, _Within(sink), options)
+        staging.commit()
+    finally:
+        staging.abort()
+
+
+class _Within(FileDatasink):
+    """A sink whose files are committed by somebody else."""
+
+    def __init__(self, sink: FileDatasink) -> None:
+        self.__dict__.update(sink.__dict__)
+        self._sink = sink
+        self.in_driver = sink.in_driver
+
+    def begin(self) -> bool:
+        """The directory is there."""
+        return True
+
+    def write(self, blocks: Iterator[pa.Table], ctx: Any) -> list[str]:  # type: ignore[override]  # an iterator is what comes
+        """As the sink does it."""
+        written: list[str] = self._sink.write(blocks, ctx)
+        return written
+
+    def on_write_complete(self, write_result: WriteResult[list[str]]) -> None:
+        """Nothing to do."""
+
+    def on_write_failed(self, error: Exception) -> None:
+        """Nothing to do."""

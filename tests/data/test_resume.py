@@ -1,0 +1,115 @@
+"""Writes that go on where a killed run stopped."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import heliostat as ray
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = str(tmp_path / "in")
+    ray.data.range(100, override_num_blocks=10).write_parquet(path)
+    return path
+
+
+class Once:
+    """Fails at one row, until it is told not to; says which rows it saw."""
+
+    def __init__(self, log, fail):
+        self.log = log
+        self.fail = fail
+
+    def __call__(self, row):
+        if row["id"] == self.fail:
+            raise RuntimeError("killed here")
+        with open(self.log, "a") as file:
+            file.write(f"{row['id']}\n")
+        return {"id": row["id"], "twice": 2 * row["id"]}
+
+
+def seen(log):
+    with open(log) as file:
+        return [int(line) for line in file]
+
+
+def write(source, tmp_path, fail=None, **options):
+    once = Once(str(tmp_path / "log"), fail)
+
+    def step(row):
+        return once(row)
+
+    ds = ray.data.read_parquet(source, override_num_blocks=10).map(step)
+    ds.write_parquet(str(tmp_path / "out"), checkpoint=str(tmp_path / "state"), **options)
+
+
+def test_what_is_finished_is_not_done_again(source, tmp_path):
+    with pytest.raises(RuntimeError, match="killed here"):
+        write(source, tmp_path, fail=57)
+    assert not (tmp_path / "out").exists()
+    first = seen(tmp_path / "log")
+    assert set(first) >= set(range(50))
+    write(source, tmp_path)
+    again = seen(tmp_path / "log")[len(first) :]
+    assert again == list(range(50, 100))
+    rows = ray.data.read_parquet(str(tmp_path / "out")).take_all()
+    assert [row["id"] for row in rows] == list(range(100))
+    assert sorted(os.listdir(tmp_path)) == ["in", "log", "out"]
+
+
+PROGRAM = """
+import os, sys
+import heliostat as ray
+
+source, out, state, fail = sys.argv[1:]
+
+
+def step(row):
+    if row["id"] == int(fail):
+        os.kill(os.getpid(), 9)
+    return row
+
+
+ray.init(engine="inline")
+ds = ray.data.read_parquet(source, override_num_blocks=10).map(step)
+ds.write_csv(out, checkpoint=state)
+"""
+
+
+def test_a_killed_program_goes_on(source, tmp_path):
+    def run(fail):
+        places = [source, str(tmp_path / "out"), str(tmp_path / "state")]
+        program = [sys.executable, "-c", PROGRAM, *places, str(fail)]
+        return subprocess.run(program, capture_output=True, text=True, timeout=60)
+
+    for fail in (31, 77):
+        assert run(fail).returncode == -9
+        assert not (tmp_path / "out").exists()
+    assert len(os.listdir(tmp_path / "state")) >= 7
+    done = run(-1)
+    assert done.returncode == 0, done.stderr
+    rows = ray.data.read_csv(str(tmp_path / "out")).take_all()
+    assert [row["id"] for row in rows] == list(range(100))
+    assert sorted(os.listdir(tmp_path)) == ["in", "out"]
+
+
+def test_another_write_does_not_take_a_checkpoint_over(source, tmp_path):
+    with pytest.raises(RuntimeError):
+        write(source, tmp_path, fail=57)
+    with pytest.raises(ValueError, match="begun with other steps"):
+        ray.data.read_parquet(source, override_num_blocks=10).write_parquet(
+            str(tmp_path / "out"), checkpoint=str(tmp_path / "state")
+        )
+
+
+def test_what_needs_all_rows_cannot_be_continued(source, tmp_path):
+    state = str(tmp_path / "state")
+    with pytest.raises(ValueError, match="Limit"):
+        ray.data.read_parquet(source).limit(3).write_csv(str(tmp_path / "out"), checkpoint=state)
+    with pytest.raises(ValueError, match="reads from a source"):
+        ray.data.from_items([1]).write_csv(str(tmp_path / "out"), checkpoint=state)
