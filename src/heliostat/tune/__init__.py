@@ -11,11 +11,13 @@ from heliostat.train import Checkpoint, CheckpointConfig, FailureConfig, Result,
 from heliostat.tune import schedulers, search
 from heliostat.tune._resources import PlacementGroupFactory
 from heliostat.tune._runnable import with_parameters, with_resources
+from heliostat.tune.analysis import ExperimentAnalysis
 from heliostat.tune.callback import Callback
 from heliostat.tune.context import TuneContext
 from heliostat.tune.error import TuneError
 from heliostat.tune.registry import register_env, register_trainable
 from heliostat.tune.result_grid import ResultGrid
+from heliostat.tune.resume_config import ResumeConfig, SyncConfig
 from heliostat.tune.schedulers import create_scheduler
 from heliostat.tune.search import create_searcher
 from heliostat.tune.search.sample import (
@@ -36,6 +38,7 @@ from heliostat.tune.search.sample import (
 from heliostat.tune.session import get_checkpoint, get_context, report
 from heliostat.tune.stopper import Stopper
 from heliostat.tune.trainable import Trainable
+from heliostat.tune.tune import Experiment, run, run_experiments
 from heliostat.tune.tune_config import TuneConfig
 from heliostat.tune.tuner import Tuner
 
@@ -43,12 +46,16 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointConfig",
+    "Experiment",
+    "ExperimentAnalysis",
     "FailureConfig",
     "PlacementGroupFactory",
     "Result",
     "ResultGrid",
+    "ResumeConfig",
     "RunConfig",
     "Stopper",
+    "SyncConfig",
     "Trainable",
     "TuneConfig",
     "TuneContext",
@@ -72,6 +79,8 @@ __all__ = [
     "register_env",
     "register_trainable",
     "report",
+    "run",
+    "run_experiments",
     "sample_from",
     "schedulers",
     "search",

@@ -12,13 +12,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
+
 import heliostat
 from heliostat.exceptions import RayActorError, RayError
 from heliostat.train import Checkpoint
 from heliostat.tune import _messages as m
 from heliostat.tune._experiment import Experiment
 from heliostat.tune._runnable import Runnable
-from heliostat.tune._snapshot import Log, encode, write_policy
+from heliostat.tune._snapshot import CALLBACKS_FILE, Log, encode, write_policy, write_whole
 from heliostat.tune._trial import Trial
 from heliostat.tune._trial_actor import TrialActor
 from heliostat.tune.callback import Callback
@@ -157,6 +159,7 @@ class Loop:
                 self._call(command.trial_id, slot.actor.save.remote(), saves=True)
             case m.Snapshot():
                 self._record(command)
+                self._announce(command)
             case m.Delete():
                 self._log.append("delete", path=self._relative(command.path))
                 self._log.flush()  # nothing refers to it any more, and the disk knows
@@ -312,12 +315,22 @@ class Loop:
                 log.append(what, trial=trial.trial_id, error=_encode_error(error))
             case _:
                 log.append(what, trial=trial.trial_id)
+
+    def _announce(self, snapshot: m.Snapshot) -> None:
+        what, trial = snapshot.what, snapshot.trial
         for callback in self._callbacks:
             self._tell(callback, snapshot)
+        if what in ("complete", "error"):
+            self._keep_states()
         if what == "error":
             self._display.failed(trial)
         elif what == "complete":
             self._display.saw(trial)
+
+    def _keep_states(self) -> None:
+        states = [callback.get_state() for callback in self._callbacks]
+        if any(state is not None for state in states):
+            write_whole(Path(self._below, CALLBACKS_FILE), cloudpickle.dumps(states))
 
     def _tell(self, callback: Callback, snapshot: m.Snapshot) -> None:
         what, trial, result, checkpoint, *_ = snapshot

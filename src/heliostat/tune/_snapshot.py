@@ -23,6 +23,7 @@ from heliostat.tune._messages import Policy
 
 LOG_PREFIX = "experiment-"
 TUNER_FILE = "tuner.pkl"
+CALLBACKS_FILE = "callback_states.pkl"
 _PICKLED = "__pickle__"
 
 

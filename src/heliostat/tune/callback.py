@@ -26,6 +26,17 @@ class Callback:
     ) -> None:
         """The study begins."""
 
+    def get_state(self) -> dict[str, Any] | None:
+        """What it wants to remember; kept with the study whenever a trial ends.
+
+        Returns:
+            The state, or None for nothing.
+        """
+        return None
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """The study is taken up again: here is what `get_state` gave. Called before `setup`."""
+
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """News has come and is about to be handled."""
 

@@ -19,7 +19,14 @@ from heliostat.tune import _restore
 from heliostat.tune._experiment import Experiment, Study, check_fits
 from heliostat.tune._loop import Loop
 from heliostat.tune._runnable import Runnable, as_runnable
-from heliostat.tune._snapshot import LOG_PREFIX, TUNER_FILE, Log, newest_log, write_whole
+from heliostat.tune._snapshot import (
+    CALLBACKS_FILE,
+    LOG_PREFIX,
+    TUNER_FILE,
+    Log,
+    newest_log,
+    write_whole,
+)
 from heliostat.tune._space import copy_containers
 from heliostat.tune._trial import Trial
 from heliostat.tune.callback import Callback
@@ -336,6 +343,7 @@ class Tuner:
         for trial in ended:
             log.append("complete", trial=trial.trial_id)
         callbacks = list(run.callbacks or ())
+        _give_states(callbacks, directory / CALLBACKS_FILE)
         for callback in callbacks:
             total = experiment.total
             callback.setup(stop=run.stop, num_samples=config.num_samples, total_num_samples=total)
@@ -358,6 +366,15 @@ class Tuner:
             for trial in experiment.get_trials():
                 if trial.error is not None:
                     raise trial.error
+
+
+def _give_states(callbacks: list[Callback], path: Path) -> None:
+    """What callbacks remembered, back to them, if they are as many as they were."""
+    states = cloudpickle.loads(path.read_bytes()) if path.is_file() else []
+    if len(states) == len(callbacks):
+        for callback, state in zip(callbacks, states, strict=True):
+            if state is not None:
+                callback.set_state(state)
 
 
 def _knows_end(searcher: Searcher) -> bool:
