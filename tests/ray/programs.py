@@ -2,7 +2,8 @@
 
 Run as a script, `python programs.py ray` or `python programs.py heliostat`, so that workers need
 no module of ours; further arguments name the programs to run. Each takes the library and returns
-what JSON can say; what it raises is its outcome too. A line `["program", outcome]` tells of each.
+what JSON can say; what it raises is its outcome too. A line `["program", outcome]` tells of each, on
+standard output or in the file that OUTCOMES names: Ray writes into the middle of lines of the former.
 """
 
 import asyncio
@@ -1068,7 +1069,8 @@ def main(library, names):
         signal.alarm(MOST_S)
         outcome = raised(lambda function=function: json.dumps(function(ray)))
         signal.alarm(0)
-        print(json.dumps([name, outcome]), flush=True)
+        with open(os.environ.get("OUTCOMES", "/dev/stdout"), "a") as file:
+            file.write(json.dumps([name, outcome]) + "\n")
     ray.shutdown()
 
 
