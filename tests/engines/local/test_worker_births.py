@@ -49,7 +49,7 @@ def test_no_other_is_started_until_one_is_gone_or_a_while_later(scheduler: Sched
     assert submit(scheduler, 3) == []
     due = scheduler.deadline()
     assert due == pytest.approx(0.1 + AGAIN_S)
-    assert kinds(handle(scheduler, m.Tick(), due)).count("Spawn") == 2
+    assert kinds(handle(scheduler, m.Tick(None), due)).count("Spawn") == 2
     assert scheduler.deadline() is None
 
 
@@ -59,7 +59,7 @@ def test_a_lost_worker_makes_room_at_once(scheduler: Scheduler) -> None:
 
 def test_its_task_fails_when_all_others_wait(scheduler: Scheduler) -> None:
     handle(scheduler, m.Blocked(1, ()), 0.2)
-    handle(scheduler, m.Tick(), 0.1 + AGAIN_S)
+    handle(scheduler, m.Tick(None), 0.1 + AGAIN_S)
     commands = handle(scheduler, m.NotBorn(3, WHY), 0.8)
     assert "Resolve" in kinds(commands)
     kind, head, _, _ = scheduler.owned.objects[b"\2" * 16].value
