@@ -54,7 +54,7 @@ from heliostat.data.read_files import (
     read_tfrecords,
     read_webdataset,
 )
-from heliostat.data.read_tables import read_sql
+from heliostat.data.read_tables import read_delta, read_lance, read_sql
 from heliostat.data.summary import DatasetSummary
 
 __all__ = [
@@ -94,8 +94,10 @@ __all__ = [
     "read_binary_files",
     "read_csv",
     "read_datasource",
+    "read_delta",
     "read_images",
     "read_json",
+    "read_lance",
     "read_numpy",
     "read_orc",
     "read_parquet",

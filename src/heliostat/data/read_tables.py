@@ -1,14 +1,15 @@
 """Readers of databases and tables that keep a log; each needs its own package."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 from heliostat.data._plan import Read
 from heliostat.data.dataset import Dataset
 from heliostat.data.datasource.sql import SqlSource
+from heliostat.data.datasource.tables import TableSource, library
 from heliostat.data.read_options import ReadOptions, check_names, parse_place, pieces
 
-__all__ = ["read_sql"]
+__all__ = ["read_delta", "read_lance", "read_sql"]
 
 
 def read_sql(
@@ -54,3 +55,88 @@ def read_sql(
         sql, connection_factory, sql_params, keys, shard_hash_fn, pieces(options) or 16
     )
     return Dataset(Read(source, parse_place(options)))
+
+
+def read_delta(
+    path: str,
+    version: int | None = None,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    columns: Sequence[str] | None = None,
+    **options: Any,
+) -> Dataset:
+    """Read a Delta table. Needs deltalake: `pip install 'heliostat[delta]'`.
+
+    Such a table has no order of its own: rows come in that of its files.
+
+    Args:
+        path: The table's directory or URI.
+        version: Which version; None for the latest.
+        storage_options: Credentials and the like, for deltalake.
+        columns: Which columns to read.
+        **options: See `ReadOptions`.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        ImportError: if deltalake is not installed.
+        FileNotFoundError: if there is no such table.
+        KeyError: if a column does not exist.
+    """
+    check_names("read_delta", options, ReadOptions)
+    delta = library("deltalake", "delta", "read_delta")
+    try:
+        found = delta.DeltaTable(path, version=version, storage_options=storage_options)
+    except delta.exceptions.TableNotFoundError as error:
+        raise FileNotFoundError(f"no Delta table at {path!r}") from error
+    table = found.to_pyarrow_dataset()
+    source = TableSource("Delta", lambda names: table.to_batches(columns=names), table.schema)
+    return _selected(source, columns, options)
+
+
+def read_lance(
+    uri: str,
+    *,
+    version: int | str | None = None,
+    columns: Sequence[str] | None = None,
+    filter: str | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    scanner_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Dataset:
+    """Read a Lance dataset. Needs pylance: `pip install 'heliostat[lance]'`.
+
+    Args:
+        uri: The dataset's directory or URI.
+        version: Which version; None for the latest.
+        columns: Which columns to read.
+        filter: Which rows, as SQL.
+        storage_options: Credentials and the like, for Lance.
+        scanner_options: Others of `lance.LanceDataset.scanner`.
+        **options: See `ReadOptions`.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        ImportError: if pylance is not installed.
+        ValueError: if there is no such dataset.
+        KeyError: if a column does not exist.
+    """
+    check_names("read_lance", options, ReadOptions)
+    lance = library("lance", "lance", "read_lance")
+    found = lance.dataset(uri, version=version, storage_options=storage_options)
+    more = dict(scanner_options or {})
+
+    def batches(names: list[str] | None) -> Any:
+        return found.scanner(columns=names, filter=filter, **more).to_batches()
+
+    return _selected(TableSource("Lance", batches, found.schema), columns, options)
+
+
+def _selected(
+    source: TableSource, columns: Sequence[str] | None, options: Mapping[str, Any]
+) -> Dataset:
+    narrow = source if columns is None else source.select(tuple(columns))
+    return Dataset(Read(narrow, parse_place(options)))

@@ -342,6 +342,84 @@ class Writing:
 
         self._write(SqlDatasink(sql, connection_factory), {})
 
+    def write_delta(
+        self,
+        path: str,
+        *,
+        mode: SaveMode | str = SaveMode.APPEND,
+        partition_by: list[str] | None = None,
+        storage_options: Mapping[str, str] | None = None,
+        schema_mode: str = "merge",
+        **options: Any,
+    ) -> None:
+        """Write a Delta table, in one transaction. Needs deltalake.
+
+        Args:
+            path: The table's directory or URI.
+            mode: `"append"`, `"overwrite"`, `"error"` (or `"create"`) or `"ignore"`.
+            partition_by: Columns whose values become directories.
+            storage_options: Credentials and the like, for deltalake.
+            schema_mode: `"merge"` or `"overwrite"`: what columns the table gets.
+            **options: `name`, `description` and others of `deltalake.write_deltalake`.
+
+        Raises:
+            ImportError: if deltalake is not installed.
+            NotImplementedError: for `mode="upsert"`.
+            Exception: what deltalake raises; then nothing is written.
+        """
+        from heliostat.data.datasource.tables import library, stream  # noqa: PLC0415 - see above
+
+        mode = SaveMode(mode)
+        if mode is SaveMode.UPSERT:
+            raise NotImplementedError(
+                "write_delta(mode='upsert') is not offered; use DeltaTable.merge of deltalake"
+            )
+        delta = library("deltalake", "delta", "write_delta")
+        rows = stream(self._bundles())
+        if rows is None:
+            return
+        arguments: dict[str, Any] = {"partition_by": partition_by, **options}
+        if mode in (SaveMode.APPEND, SaveMode.OVERWRITE):
+            arguments["schema_mode"] = schema_mode
+        delta.write_deltalake(
+            path,
+            rows,
+            mode="error" if mode is SaveMode.CREATE else mode.value,
+            storage_options=storage_options,
+            **arguments,
+        )
+
+    def write_lance(
+        self,
+        path: str,
+        *,
+        schema: pa.Schema | None = None,
+        mode: SaveMode | str = SaveMode.CREATE,
+        **options: Any,
+    ) -> None:
+        """Write a Lance dataset, in one transaction. Needs pylance.
+
+        Args:
+            path: The dataset's directory or URI.
+            schema: The columns, if they are not those of the rows.
+            mode: `"create"`, `"append"` or `"overwrite"`.
+            **options: `max_rows_per_file` and others of `lance.write_dataset`.
+
+        Raises:
+            ImportError: if pylance is not installed.
+            ValueError: for another mode.
+            Exception: what Lance raises; then nothing is written.
+        """
+        from heliostat.data.datasource.tables import library, stream  # noqa: PLC0415 - see above
+
+        mode = SaveMode(mode)
+        if mode not in (SaveMode.CREATE, SaveMode.APPEND, SaveMode.OVERWRITE):
+            raise ValueError(f"write_lance(mode={mode.value!r}): use create, append or overwrite")
+        lance = library("lance", "lance", "write_lance")
+        rows = stream(self._bundles())
+        if rows is not None:
+            lance.write_dataset(rows, path, schema=schema, mode=mode.value, **options)
+
     def write_datasink(
         self,
         datasink: Datasink[Any],
