@@ -37,7 +37,7 @@ def test_the_story_is_bounded():
     for _ in range(100):
         trial.move("RUNNING", "again")
         trial.move("PENDING", "again")
-    assert len(trial.story) == trial.story.maxlen
+    assert len(trial.story) == 20
 
 
 def test_it_is_called_by_its_name():

@@ -106,6 +106,7 @@ class Experiment:
         self._waiting = deque(t for t in self._trials.values() if t.state in (PENDING, PAUSED))
         self._live: dict[str, Trial] = {}
         self._used: dict[str, float] = {}
+        self._last_request: dict[str, float] = {}
         # No more proposals; and, when stopped, no more attempts either.
         self._closed = False
         self._stopped = False
@@ -364,6 +365,7 @@ class Experiment:
         trial.move(TERMINATED, "done")
         if trial.last_result:
             trial.last_result["done"] = True
+            trial.share()
         self._counts[TERMINATED] += 1
         self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
         self._scheduler.on_trial_complete(self, trial, trial.last_result)
@@ -500,9 +502,15 @@ class Experiment:
                 config=config,
                 experiment_tag=f"{index}_{chosen}" if chosen else str(index),
                 path="",
-                resources=dict(request),
+                resources=self._shared(request),
             )
         )
+
+    def _shared(self, request: Mapping[str, float]) -> Mapping[str, float]:
+        """The last request again, if this one is the same: most trials ask for the same."""
+        if request != self._last_request:
+            self._last_request = dict(request)
+        return self._last_request
 
     def _has_room(self, trial: Trial) -> bool:
         return all(

@@ -1,6 +1,6 @@
 """Trial: one configuration and what became of it. Changed by `Experiment` alone."""
 
-from collections import deque
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,8 @@ MOVES = {
     ERROR: {PENDING},
 }
 _STORY = 20
+# Values of a report that many reports have.
+_SAME = ("hostname", "node_ip", "date")
 
 
 @dataclass(eq=False, slots=True)
@@ -74,7 +76,7 @@ class Trial:
     saved: int = 0
     error: BaseException | None = None
     num_failures: int = 0
-    story: deque[str] = field(default_factory=lambda: deque(maxlen=_STORY))
+    story: list[str] = field(default_factory=list)
 
     @property
     def status(self) -> str:
@@ -98,12 +100,24 @@ class Trial:
             self.checkpoint = self.loan = donor.checkpoint
             self.origin = donor.origin
 
+    def share(self) -> None:
+        """Let go of copies of what other trials have, too: there may be a hundred thousand."""
+        result = self.last_result
+        for name in _SAME:
+            if isinstance(value := result.get(name), str):
+                result[name] = sys.intern(value)
+        for name, own in (("trial_id", self.trial_id), ("experiment_tag", self.experiment_tag)):
+            if result.get(name) == own:
+                result[name] = own
+
     def move(self, state: str, why: str) -> None:
         """Go to another state; an impossible move is a bug and says how it came to it."""
         assert state in MOVES[self.state], (
-            f"trial {self.trial_id}: {self.state} -> {state} ({why}) after {list(self.story)}"
+            f"trial {self.trial_id}: {self.state} -> {state} ({why}) after {self.story}"
         )
-        self.story.append(f"{self.state} -> {state} ({why})")
+        # Interned: a hundred thousand trials have the same story.
+        self.story.append(sys.intern(f"{self.state} -> {state} ({why})"))
+        del self.story[:-_STORY]
         self.state = state
 
     def __str__(self) -> str:
