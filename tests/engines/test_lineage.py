@@ -210,6 +210,20 @@ def test_waiting_for_a_lost_value_may_time_out_while_it_is_made(tmp_path: Path):
     assert ray.get(ref, timeout=60)[0] == 5
 
 
+def test_references_in_the_other_result_are_counted_once():
+    @ray.remote(num_returns=2)
+    def two_of(refs):
+        return ramp(1), refs
+
+    inner = ray.put("inner")
+    one, other = two_of.remote([inner])
+    ray.wait([other])
+    lose(one)
+    assert ray.get(one)[0] == 1
+    del one, other, inner
+    until(lambda: not list_objects(), "nothing is left")
+
+
 def test_an_item_of_a_stream_that_runs_is_lost_and_nobody_waits_for_it(tmp_path: Path):
     gate = Gate(tmp_path)
 

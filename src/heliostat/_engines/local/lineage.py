@@ -43,6 +43,7 @@ class Lineage:
 
     def __init__(self, scheduler: Scheduler, most: int = MOST_BYTES) -> None:
         self.origins: dict[bytes, Origin] = {}  # by task; the oldest first
+        self.again: set[bytes] = set()  # tasks that run once more
         self.size = 0
         self._scheduler = scheduler
         self._most = most
@@ -64,6 +65,17 @@ class Lineage:
         self.size += origin.size
         while self.size > self._most:
             self._forget(next(iter(self.origins)))
+
+    def has(self, id_: bytes) -> bool:
+        """Whether a result is there already, from an earlier run of its task."""
+        entry = self._scheduler.owned.objects.get(id_)
+        return entry is not None and entry.value is not None
+
+    def ran_again(self, task: bytes) -> bool:
+        """Whether a task that has ended had run before, and its results were lost."""
+        ran = task in self.again
+        self.again.discard(task)
+        return ran
 
     def freed(self, id_: bytes) -> None:
         """Nobody refers to an object any more."""
@@ -93,6 +105,7 @@ class Lineage:
     def clear(self) -> None:
         """Forget all."""
         self.origins.clear()
+        self.again.clear()
         self.size = 0
 
     # Making an object again
@@ -160,6 +173,7 @@ class Lineage:
         scheduler = self._scheduler
         owned = scheduler.owned
         scheduler.tasks[task.id] = task
+        self.again.add(task.id)
         for index in range(task.num_returns):
             entry = owned.ensure(nth(task.id, index))
             if entry.value is None:

@@ -361,14 +361,15 @@ class Scheduler:
         if task.stream is not None:
             self.streams.item(task, nth(task.id, task.stream.yielded + 1), (END, b"", (), ()))
         large: set[bytes] = set()
+        again = self.lineage.again and self.lineage.ran_again(task.id)
         for index, value in enumerate(values):
             id_ = nth(task.id, index) if index else task.id
+            if again and self.lineage.has(id_):  # another result was lost, and this one was not
+                self.free_unused((value,))
+                continue
             if value[0] == STORED:
-                if id_ in self._memory.objects:  # another result was lost, and this one was not
-                    self._memory.discard(value[1])
-                    continue
                 large.add(id_)
-            elif task.id in self.lineage.origins:  # it was large before, and lost
+            elif again:  # it was large before, and lost
                 self.lineage.freed(id_)
             self.resolve(id_, value)
         if large:
