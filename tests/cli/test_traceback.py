@@ -71,7 +71,7 @@ def test_the_whole_traceback_leaves_nothing_out():
 REMOTE = f"""\
 RayTaskError(KeyError): KeyError in f() (pid=7): 'x'
 Traceback (most recent call last):
-  File "{HELIOSTAT}/_engines/local/worker.py", line 1, in attempt
+  File "{HELIOSTAT}/_engines/local/worker/worker.py", line 1, in attempt
     outcome = function(*args)
               ^^^^^^^^^^^^^^^
   File "{LIBRARY}/pyarrow/table.py", line 2, in read

@@ -15,7 +15,7 @@ import pytest
 
 import heliostat as ray
 from heliostat import _faults
-from heliostat._engines.local.memory import GRACE_S
+from heliostat._engines.local.scheduling.memory import GRACE_S
 from heliostat.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
 from heliostat.testing.clock import until
 from heliostat.util.state import list_objects, list_tasks, summarize_objects

@@ -1,6 +1,6 @@
 """`heliostat why`: look into the sessions of this user that run now, from another shell.
 
-Each session answers on an abstract Unix socket (see `_engines/local/window.py`) with one JSON
+Each session answers on an abstract Unix socket (see `_engines/local/output/window.py`) with one JSON
 document; here it becomes text. Knows nothing else of sessions.
 """
 

@@ -33,7 +33,6 @@ from heliostat._core.refs import ObjectRef
 from heliostat._core.resources import missing, remedy
 from heliostat._core.specs import About, ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
 from heliostat._core.tally import Change
-from heliostat._engines.local.described import Environments
 from heliostat._engines.local.messages import (
     END,
     ERROR,
@@ -55,9 +54,10 @@ from heliostat._engines.local.messages import (
     Value,
     called_as,
 )
-from heliostat._engines.local.store import Store, extent
-from heliostat._engines.local.streams import num_returns_of
-from heliostat._engines.local.waiting import Some, Waiter
+from heliostat._engines.local.objects.store import Store, extent
+from heliostat._engines.local.processes.described import Environments
+from heliostat._engines.local.scheduling.streams import num_returns_of
+from heliostat._engines.local.transport.waiting import Some, Waiter
 from heliostat.exceptions import (
     ActorUnschedulableError,
     GetTimeoutError,
@@ -171,7 +171,7 @@ class LocalEngine:
     def __init__(self, options: InitOptions, port: Port | None = None) -> None:
         if port is None:
             from heliostat._engines.local.hub import Hub  # noqa: PLC0415 - workers have none
-            from heliostat._engines.local.machine import totals  # noqa: PLC0415 - as above
+            from heliostat._engines.local.processes.machine import totals  # noqa: PLC0415 - as above
 
             port = Hub(options, *totals(options))
         self._port = port

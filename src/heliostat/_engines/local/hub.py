@@ -22,14 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from heliostat._core.ids import fresh
 from heliostat._core.options import NODE_ID, InitOptions
-from heliostat._engines.local import failures, notices, oom, storage
-from heliostat._engines.local.asking import Asking
-from heliostat._engines.local.attendant import Attendant
-from heliostat._engines.local.conn import Conn, Outbox
-from heliostat._engines.local.forks import LIVE
-from heliostat._engines.local.guard import Guard
-from heliostat._engines.local.launch import Exit
-from heliostat._engines.local.logs import Label, Output
+from heliostat._engines.local import failures
 from heliostat._engines.local.messages import (
     DRIVER,
     Answer,
@@ -58,20 +51,31 @@ from heliostat._engines.local.messages import (
     WorkerLost,
     WriteOut,
 )
-from heliostat._engines.local.pool import Pool, Reports
-from heliostat._engines.local.scheduler import Scheduler
-from heliostat._engines.local.storage import Storage
-from heliostat._engines.local.store import Store, create_segment
-from heliostat._engines.local.views import Views
-from heliostat._engines.local.waiting import Lead, Some, Waiter
-from heliostat._engines.local.window import Window
+from heliostat._engines.local.objects import storage
+from heliostat._engines.local.objects.storage import Storage
+from heliostat._engines.local.objects.store import Store, create_segment
+from heliostat._engines.local.objects.views import Views
+from heliostat._engines.local.output import notices
+from heliostat._engines.local.output.logs import Label, Output
+from heliostat._engines.local.output.window import Window
+from heliostat._engines.local.processes import oom
+from heliostat._engines.local.processes.forks import LIVE
+from heliostat._engines.local.processes.launch import Exit
+from heliostat._engines.local.processes.pool import Pool, Reports
+from heliostat._engines.local.scheduling.scheduler import Scheduler
+from heliostat._engines.local.scheduling.worker_scheduler import Usage
+from heliostat._engines.local.transport.asking import Asking
+from heliostat._engines.local.transport.attendant import Attendant
+from heliostat._engines.local.transport.conn import Conn, Outbox
+from heliostat._engines.local.transport.guard import Guard
+from heliostat._engines.local.transport.waiting import Lead, Some, Waiter
 from heliostat.exceptions import RaySystemError
 
 _QUESTIONS = ("describe", "records")
 
 
 if TYPE_CHECKING:
-    from heliostat._engines.local.records import Records
+    from heliostat._engines.local.output.records import Records
 
 
 class Hub:
@@ -260,13 +264,13 @@ class Hub:
 
     def records(self) -> Records:
         """What there is now; the caller is in the tables."""
-        from heliostat._engines.local.records import Records  # noqa: PLC0415 - seldom asked for
+        from heliostat._engines.local.output.records import Records  # noqa: PLC0415 - seldom asked for
 
         now = time.monotonic()
         pids, epoch = self._pool.all_pids, time.time() - now
         return Records(self._scheduler, pids, now, epoch, self.node_id)
 
-    def _busy(self) -> list[oom.Usage]:
+    def _busy(self) -> list[Usage]:
         """Workers that run something, and the memory that each has taken."""
         with self._guard:
             busy = self._scheduler.staff.busy()
@@ -301,7 +305,7 @@ class Hub:
 
     def explain(self, ids: Collection[bytes]) -> list[str]:
         """Why objects are not there yet, in words."""
-        from heliostat._engines.local.waits import Why  # noqa: PLC0415 - seldom asked for
+        from heliostat._engines.local.scheduling.waits import Why  # noqa: PLC0415 - seldom asked for
 
         with self._guard:
             why = Why(self._scheduler, self._pool.pids, time.monotonic())
@@ -530,7 +534,7 @@ class Hub:
 
     def reset(self) -> None:
         """End all work and forget all values; workers without work live on."""
-        from heliostat._engines.local import reset  # noqa: PLC0415 - for tests only
+        from heliostat._engines.local.scheduling import reset  # noqa: PLC0415 - for tests only
 
         deadline, done = time.monotonic() + reset.PATIENCE_S, False
         while not done:

@@ -1,0 +1,1 @@
+"""Values out of line: in shared memory, and on disk behind it."""

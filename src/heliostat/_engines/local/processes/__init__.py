@@ -1,0 +1,1 @@
+"""Zygotes, workers and what they are born into: environments, limits, the machine."""
