@@ -4,11 +4,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 import heliostat
 from heliostat.testing import leaks
 
 leaks.mark()
+settings.register_profile("any machine", deadline=None)  # a busy one takes a second for anything
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -16,6 +16,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "digits_ddp.py"
 
 def test_two_workers_learn_to_read_digits(tmp_path):
     environment = {**os.environ, "STORAGE": str(tmp_path), "HELIOSTAT_NUM_CPUS": "2"}
+    environment["HELIOSTAT_PRELOAD"] = "1"  # as people have it
     done = subprocess.run(
         [sys.executable, EXAMPLE], env=environment, capture_output=True, text=True, timeout=170
     )

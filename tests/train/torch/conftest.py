@@ -14,10 +14,12 @@ def store_was_used():
 
 @pytest.fixture(scope="module")
 def local():
-    """One session with worker processes for all tests of a file."""
-    heliostat.init(num_cpus=2, num_gpus=0)
-    yield
-    heliostat.shutdown()
+    """One session with worker processes, which have torch from birth, for all tests of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HELIOSTAT_PRELOAD", "asyncio,numpy,torch,heliostat")
+        heliostat.init(num_cpus=2, num_gpus=0)
+        yield
+        heliostat.shutdown()
 
 
 @pytest.fixture
