@@ -1,12 +1,12 @@
 """What it means that a worker process could not be started: decisions, without processes."""
 
 import pytest
-from tests.engines.local.test_scheduler import NOTHING
 
 from heliostat._core.options import UNIT
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.scheduling.scheduler import Scheduler
 from heliostat._engines.local.scheduling.worker_scheduler import AGAIN_S
+from tests.engines.local.scheduling.test_scheduler import NOTHING
 
 WHY = "Too many open files"
 

@@ -1,13 +1,13 @@
 """What it means that a worker or a zygote is stopped, as by SIGSTOP: a decision, without processes."""
 
 import pytest
-from tests.engines.local.test_scheduler import NOTHING, SHAPES
 
 from heliostat._core.options import UNIT
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.processes.zygote_stops import PATIENCE_S, ZygoteStops
 from heliostat._engines.local.scheduling.scheduler import Scheduler
 from heliostat._engines.local.scheduling.worker_scheduler import STOPPED_S
+from tests.engines.local.scheduling.test_scheduler import NOTHING, SHAPES
 
 TASK = b"task" + bytes(12)
 
