@@ -22,6 +22,7 @@ UNSAFE = {
     "grpc": "has threads that a fork does not survive",
     "jax": "has threads that a fork does not survive",
     "jaxlib": "has threads that a fork does not survive",
+    "lance": "has threads that a fork does not survive, and warns of it at every fork",
     "mpi4py": "initialises MPI, once a process",
     "pycuda": "initialises CUDA",
     "pyspark": "talks to a Java process",
