@@ -304,3 +304,8 @@ def test_a_plan_says_what_runs_natively_and_what_below_it(parquet, capsys):
     assert stages[1] == "   1: Map(<lambda>), from 0, in workers"
     assert stages[2].startswith("0: SQL(SELECT sum(id)")
     assert mapped.materialize().stats().count("Stage ") == 3
+
+
+def test_where_sorted_blocks_are_cut_cannot_be_said():
+    with pytest.raises(NotImplementedError, match="repartition"):
+        ray.data.range(3).sort("id", boundaries=[1])

@@ -52,13 +52,14 @@ class Relations:
         Args:
             key: A column, or several: the first decides, then the second, ...
             descending: From the greatest to the least; one for all, or one for each.
-            boundaries: Where Ray would cut blocks; not needed.
+            boundaries: Only None; where blocks are cut follows from their size.
 
         Returns:
             A new Dataset.
 
         Raises:
             KeyError: if a column does not exist.
+            NotImplementedError: if `boundaries` are given.
             ValueError: if the numbers of keys and directions differ.
 
         Example:
@@ -66,7 +67,11 @@ class Relations:
             >>> ray.data.from_items([2, 3, 1]).sort("item", descending=True).take_all()
             [{'item': 3}, {'item': 2}, {'item': 1}]
         """
-        del boundaries
+        if boundaries is not None:
+            raise NotImplementedError(
+                f"sort(boundaries={boundaries!r}) is not offered: it says where blocks are cut, and "
+                "no row depends on it; leave it out, or repartition() what is sorted"
+            )
         keys = names_of(key, "sort")
         down = (descending,) * len(keys) if isinstance(descending, bool) else tuple(descending)
         if len(down) != len(keys):
