@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -14,12 +15,19 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI, WebSocket
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 import heliostat as ray
 from heliostat import serve
-from heliostat.serve.exceptions import DeploymentUnavailableError, RayServeException
+from heliostat.serve.exceptions import (
+    DeploymentUnavailableError,
+    RayServeException,
+    RequestCancelledError,
+)
 from heliostat.serve.schema import ApplicationStatus, DeploymentStatus, ReplicaState
 
 
@@ -304,3 +312,204 @@ def test_a_taken_port_is_told_at_once_and_leaves_nothing(tmp_path: Path):
     last = errors.strip().splitlines()[-1]
     assert f"port {port} on 127.0.0.1 is taken by process {os.getpid()} (" in last
     assert "PortTakenError" in last
+
+
+def test_generators_stream_items_as_they_come(client: httpx.Client):
+    @serve.deployment(max_ongoing_requests=2)
+    class Stream:
+        def count(self, n: int) -> Any:
+            yield from range(n)
+
+        async def until_told(self) -> Any:
+            self.told = asyncio.Event()
+            yield "first"
+            await self.told.wait()
+            yield "second"
+
+        def tell(self) -> None:
+            self.told.set()
+
+        async def fail(self) -> Any:
+            yield 1
+            raise KeyError("half-way")
+
+    handle = serve.run(Stream.bind())
+    stream = handle.options(stream=True)
+    assert list(stream.count.remote(500)) == list(range(500))
+    items = stream.until_told.remote()
+    assert next(items) == "first"
+    handle.tell.remote().result()
+    assert list(items) == ["second"]
+    broken = stream.fail.remote()
+    assert next(broken) == 1
+    with pytest.raises(KeyError, match="half-way"):
+        next(broken)
+    with pytest.raises(TypeError, match=r"options\(stream=True\)"):
+        handle.count.remote(1).result()
+
+
+def test_an_ingress_with_an_app_answers_over_http(client: httpx.Client):
+    app = FastAPI()
+
+    @serve.deployment
+    @serve.ingress(app)
+    class Api:
+        def __init__(self, inner: serve.DeploymentHandle) -> None:
+            self.inner = inner
+
+        @app.post("/double")
+        async def double(self, body: dict[str, int]) -> dict[str, int]:
+            return {"x": await self.inner.double.remote(body["x"])}
+
+        @app.get("/stream")
+        def stream(self, n: int) -> StreamingResponse:
+            return StreamingResponse((f"{i}\n" for i in range(n)), media_type="text/plain")
+
+        @app.websocket("/echo")
+        async def echo(self, socket: WebSocket) -> None:
+            await socket.accept()
+            while True:
+                await socket.send_text(await socket.receive_text() + "!")
+
+    @serve.deployment
+    class Inner:
+        async def double(self, x: int) -> int:
+            return 2 * x
+
+    serve.run(Api.bind(Inner.bind()), route_prefix="/api")
+    assert client.post("/api/double", json={"x": 4}).json() == {"x": 8}
+    assert client.post("/api/double", json=[1]).status_code == 422
+    assert client.get("/api/stream?n=3").text == "0\n1\n2\n"
+    assert client.get("/api/docs").status_code == 200
+    with connect(f"ws://{client.base_url.host}:{client.base_url.port}/api/echo") as socket:
+        for word in ("a", "b"):
+            socket.send(word)
+            assert socket.recv() == f"{word}!"
+    with pytest.raises(InvalidStatus):
+        connect(f"ws://{client.base_url.host}:{client.base_url.port}/nowhere")
+
+
+def test_who_goes_away_cancels_what_it_began_all_the_way_down(
+    client: httpx.Client, until: Callable[..., None]
+):
+    @serve.deployment
+    class Deep:
+        def __init__(self) -> None:
+            self.states: list[str] = []
+
+        async def forever(self) -> None:
+            self.states.append("began")
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.states.append("cancelled")
+                raise
+
+        async def seen(self) -> list[str]:
+            return self.states
+
+    @serve.deployment
+    class Middle:
+        def __init__(self, deep: serve.DeploymentHandle) -> None:
+            self.deep = deep
+
+        async def forever(self) -> None:
+            await self.deep.forever.remote()
+
+    @serve.deployment
+    class Front:
+        def __init__(self, middle: serve.DeploymentHandle) -> None:
+            self.middle = middle
+
+        async def __call__(self, request: Request) -> None:
+            await self.middle.forever.remote()
+
+    serve.run(Front.bind(Middle.bind(Deep.bind())))
+    deep = serve.get_deployment_handle("Deep", "default")
+    with pytest.raises(httpx.ReadTimeout):
+        client.get("/", timeout=0.5)
+    until(lambda: deep.seen.remote().result() == ["began", "cancelled"])
+    response = serve.get_deployment_handle("Middle", "default").forever.remote()
+    until(lambda: len(deep.seen.remote().result()) == 3)
+    response.cancel()
+    until(lambda: deep.seen.remote().result()[2:] == ["began", "cancelled"])
+    with pytest.raises(RequestCancelledError):
+        response.result()
+
+
+def test_models_go_to_the_replica_that_has_them(client: httpx.Client):
+    @serve.deployment(num_replicas=2, ray_actor_options={"num_cpus": 0})
+    class Models:
+        @serve.multiplexed(max_num_models_per_replica=2)
+        async def model(self, model_id: str) -> str:
+            return f"{model_id} on {os.getpid()}"
+
+        async def __call__(self, request: Any = None) -> str:
+            return await self.model(serve.get_multiplexed_model_id())
+
+    handle = serve.run(Models.bind())
+    seen = {
+        handle.options(multiplexed_model_id=model_id).remote().result()
+        for _ in range(10)
+        for model_id in "abcd"
+    }
+    assert len(seen) == 4
+    assert len({line.split()[-1] for line in seen}) == 2
+    answer = client.get("/", headers={"serve_multiplexed_model_id": "a"})
+    assert answer.text.startswith("a on")
+
+
+def test_many_applications_run_at_a_time(client: httpx.Client):
+    @serve.deployment
+    class Word:
+        def __init__(self, word: str) -> None:
+            self.word = word
+
+        def __call__(self) -> str:
+            return self.word
+
+    targets = [serve.RunTarget(Word.bind(word), word, f"/{word}") for word in ("a", "b")]
+    handles = serve.run_many(targets)
+    assert [handle.remote().result() for handle in handles] == ["a", "b"]
+    assert [client.get(f"/{word}").text for word in ("a", "b")] == ["a", "b"]
+    with pytest.raises(ValueError, match="two applications have one name"):
+        serve.run_many([targets[0], targets[0]])
+    with pytest.raises(ValueError, match="no applications"):
+        serve.run_many([])
+
+
+def test_requests_beyond_the_queue_are_refused_with_a_time_to_come_back(
+    client: httpx.Client, port: int, until: Callable[..., None], tmp_path: Path
+):
+    @serve.deployment(
+        max_ongoing_requests=1,
+        max_queued_requests=1,
+        backpressure_config={"status_code": 429, "retry_after_s": 1.5},
+    )
+    class Gate:
+        def __init__(self, gate: str) -> None:
+            self.gates = iter([f"{gate}0", f"{gate}1"])
+
+        def __call__(self, request: Request) -> str:
+            return Path(next(self.gates)).read_text()  # a pipe: waits for who writes
+
+    gates = [tmp_path / "gate0", tmp_path / "gate1"]
+    for gate in gates:
+        os.mkfifo(gate)
+    serve.run(Gate.bind(str(tmp_path / "gate")))
+    answers: list[httpx.Response] = []
+
+    def ask() -> None:
+        answers.append(httpx.get(f"http://127.0.0.1:{port}/", timeout=20))
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(answers) == 2)
+    assert {answer.status_code for answer in answers} == {429}
+    assert answers[0].headers["retry-after"] == "2"
+    for gate in gates:
+        gate.write_text("through")
+    for thread in threads:
+        thread.join()
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429]

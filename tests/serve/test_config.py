@@ -1,4 +1,4 @@
-"""HTTPOptions and AutoscalingConfig."""
+"""HTTPOptions and the options of deployments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from heliostat.serve import AutoscalingConfig, HTTPOptions
+from heliostat.serve import HTTPOptions
+from heliostat.serve.config import DeploymentConfig
 
 
 def test_http_options_come_as_themselves_as_a_dict_or_not_at_all():
@@ -31,9 +32,29 @@ def test_bad_http_options_are_named(options: dict[str, Any], error: type[Excepti
         HTTPOptions.parse(options)
 
 
-def test_autoscaling_bounds_must_agree():
-    assert AutoscalingConfig(0, 3, 1).max_replicas == 3
-    with pytest.raises(ValueError, match=r"max_replicas \(1\) must be >= min_replicas \(2\)"):
-        AutoscalingConfig(min_replicas=2)
-    with pytest.raises(ValueError, match=r"initial_replicas \(5\)"):
-        AutoscalingConfig(1, 3, initial_replicas=5)
+def config(**options: Any) -> DeploymentConfig:
+    return DeploymentConfig().with_options(options)
+
+
+def test_a_number_of_replicas_and_bounds_exclude_each_other():
+    with pytest.raises(ValueError, match="exclude each other"):
+        config(num_replicas=2, autoscaling_config={"max_replicas": 3})
+    scaled = config(autoscaling_config={"min_replicas": 0, "max_replicas": 3})
+    assert scaled.first_replicas == 0
+    assert scaled.with_options({"num_replicas": 2}).first_replicas == 2
+
+
+def test_auto_is_from_one_to_a_hundred():
+    auto = config(num_replicas="auto").autoscaling_config
+    assert auto is not None
+    assert (auto.min_replicas, auto.max_replicas) == (1, 100)
+    more = config(num_replicas="auto", autoscaling_config={"min_replicas": 2}).autoscaling_config
+    assert more is not None
+    assert (more.min_replicas, more.max_replicas) == (2, 100)
+
+
+def test_what_a_refused_client_gets_is_503_or_429():
+    assert config(backpressure_config={"status_code": 429}).backpressure_config is not None
+    for bad in ({"status_code": 500}, {"retry_after_s": -1}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            config(backpressure_config=bad)

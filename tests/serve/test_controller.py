@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -167,3 +168,116 @@ def test_a_deployment_that_the_new_version_has_not_ends_when_that_is_up(
     serve.run(scaler.options(name="Alone").bind(3))
     until(lambda: set(serve.status().applications["default"].deployments) == {"Alone"})
     assert client.post("/", json=[1]).json() == {"predictions": [3]}
+
+
+QUICK = {
+    "metrics_interval_s": 0.05,
+    "look_back_period_s": 0.1,
+    "upscale_delay_s": 0,
+    "downscale_delay_s": 0.3,
+}
+
+
+def running() -> int:
+    overview = serve.status().applications["default"].deployments["Slow"]
+    return overview.replica_states.get(ReplicaState.RUNNING, 0)
+
+
+def slow(**options: Any) -> serve.Deployment:
+    @serve.deployment(
+        max_ongoing_requests=2,
+        ray_actor_options={"num_cpus": 0},
+        autoscaling_config={**QUICK, "target_ongoing_requests": 1, **options},
+    )
+    class Slow:
+        async def __call__(self, request: Any = None) -> int:
+            await asyncio.sleep(0.2)
+            return os.getpid()
+
+    return Slow
+
+
+def test_a_burst_wakes_a_sleeping_deployment_and_no_request_is_lost(
+    client: httpx.Client, port: int, until: Callable[..., None]
+):
+    handle = serve.run(slow(min_replicas=0, max_replicas=2).bind())
+    assert running() == 0
+
+    async def burst() -> list[int]:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as mine:
+            answers = await asyncio.gather(*(mine.get("/") for _ in range(20)))
+        return [answer.status_code for answer in answers]
+
+    assert asyncio.run(burst()) == [200] * 20
+    until(lambda: running() == 0)
+    assert len({response.result() for response in [handle.remote() for _ in range(12)]}) == 2
+    until(lambda: running() == 0)
+
+
+def test_replicas_follow_the_load_up_and_down(
+    client: httpx.Client, port: int, until: Callable[..., None]
+):
+    handle = serve.run(slow(min_replicas=1, max_replicas=3).bind())
+    assert running() == 1
+    stop = threading.Event()
+    failures: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as mine:
+                while not stop.is_set():
+                    assert mine.get("/").status_code == 200
+                    handle.remote().result()
+        except Exception as error:  # noqa: BLE001 - told by the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    until(lambda: running() == 3)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    until(lambda: running() == 1)
+    assert failures == []
+
+
+def test_other_options_of_the_same_version_go_to_the_living_replicas(client: httpx.Client):
+    @serve.deployment(version="1", user_config={"word": "a"}, max_ongoing_requests=1)
+    class Word:
+        def reconfigure(self, config: dict[str, str]) -> None:
+            if config["word"] == "bad":
+                raise ValueError("not this one")
+            self.word = config["word"]
+
+        def both(self) -> tuple[str, int]:
+            return self.word, os.getpid()
+
+    handle = serve.run(Word.bind())
+    word, pid = handle.both.remote().result()
+    assert word == "a"
+    serve.run(Word.options(user_config={"word": "b"}, max_ongoing_requests=5).bind())
+    assert handle.both.remote().result() == ("b", pid)
+
+
+def test_handle_calls_wait_for_a_free_replica_and_not_for_a_busy_one(
+    client: httpx.Client, until: Callable[..., None]
+):
+    @serve.deployment(num_replicas=1, max_ongoing_requests=1, ray_actor_options={"num_cpus": 0})
+    class One:
+        def __init__(self) -> None:
+            self.open = asyncio.Event()
+
+        async def block(self) -> int:
+            await asyncio.Event().wait()
+            return 0
+
+        async def quick(self) -> int:
+            return os.getpid()
+
+    handle = serve.run(One.options(version="1").bind())
+    blocked = handle.block.remote()
+    waiting = [handle.quick.remote() for _ in range(5)]
+    serve.run(One.options(version="1", num_replicas=2).bind())
+    assert len({response.result(timeout_s=20) for response in waiting}) == 1
+    blocked.cancel()

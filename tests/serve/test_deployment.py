@@ -34,10 +34,9 @@ def test_options_make_a_copy():
     ("options", "error", "text"),
     [
         ({"num_replicas": 0}, ValueError, "num_replicas must be >= 1, got 0"),
-        ({"num_replicas": "auto"}, NotImplementedError, "give a number of replicas"),
         ({"num_replicas": "2"}, TypeError, "num_replicas must be an int"),
         ({"max_ongoing_requests": 0}, ValueError, "max_ongoing_requests"),
-        ({"autoscaling_config": {}}, NotImplementedError, "use num_replicas"),
+        ({"autoscaling_config": {"min": 1}}, TypeError, "autoscaling_config has no 'min'"),
         ({"replicas": 2}, TypeError, "no option 'replicas'; it takes .*num_replicas"),
         ({"ray_actor_options": {"cpus": 1}}, ValueError, "no 'cpus'; it takes num_cpus"),
         ({"name": "a#b"}, ValueError, "without '#'"),

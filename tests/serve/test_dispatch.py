@@ -10,7 +10,8 @@ import pytest
 import heliostat as ray
 from heliostat import serve
 from heliostat.exceptions import ActorDiedError
-from heliostat.serve._dispatch import Dispatch, Table
+from heliostat.serve._call import Table
+from heliostat.serve._dispatch import Dispatch
 from heliostat.serve.exceptions import (
     BackPressureError,
     DeploymentUnavailableError,

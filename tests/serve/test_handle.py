@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import heliostat as ray
-from heliostat.serve._dispatch import Dispatch, Table
+from heliostat.serve._call import Table
+from heliostat.serve._dispatch import Dispatch
 from heliostat.serve.exceptions import (
     RayServeException,
     ReplicaClosedError,
@@ -74,5 +76,25 @@ def test_handles_keep_private_names_and_equality():
     assert one.method != one
     with pytest.raises(AttributeError):
         _ = one._secret
-    with pytest.raises(NotImplementedError, match="stream=True"):
-        one.options(stream=True)
+    with pytest.raises(NotImplementedError, match="session_id"):
+        one.options(session_id="x")
+    with pytest.raises(TypeError, match="must be a string"):
+        one.options(multiplexed_model_id=3)  # type: ignore[arg-type]
+
+
+def test_a_handle_in_a_pickle_keeps_its_options():
+    one = DeploymentHandle("d", "a").options(stream=True, multiplexed_model_id="m").items
+    copy = pickle.loads(pickle.dumps(one))
+    assert copy == one
+    assert copy != one.options(stream=False)
+
+
+def test_a_stream_is_no_argument_and_has_no_one_result():
+    dispatch = Dispatch("a", "d")
+    stream = handle(dispatch).options(stream=True).remote()
+    with pytest.raises(TypeError, match="cannot be an argument"):
+        handle(dispatch).remote(stream)
+    with pytest.raises(TypeError, match="no one result"):
+        stream.result()
+    with pytest.raises(TypeError, match="not awaited"):
+        stream.__await__()

@@ -54,14 +54,43 @@ def test_what_json_has_not_is_named():
         to_response(float("nan"))
 
 
-def test_a_whole_request_runs_through_an_app_and_streams_are_collected():
+SCOPE = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+
+
+def test_a_whole_request_runs_through_an_app_and_its_messages_come_as_they_are_sent():
     async def app(scope, receive, send):
         body = await Request(scope, receive).body()
         await StreamingResponse(iter([body, b"!"]), 202)(scope, receive, send)
 
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
-    answer = asyncio.run(run_app(app, HttpRequest(scope, b"hi")))
-    assert (answer.status, answer.body) == (202, b"hi!")
+    async def go():
+        return [message async for message in run_app(app, HttpRequest(SCOPE, b"hi"))]
+
+    start, *rest = asyncio.run(go())
+    assert (start["status"], b"".join(part["body"] for part in rest)) == (202, b"hi!")
+
+
+def test_who_stops_reading_ends_the_app_and_an_error_is_raised():
+    ended = []
+
+    async def endless(scope, receive, send):
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        finally:
+            ended.append(True)
+
+    async def broken(scope, receive, send):
+        raise KeyError("no")
+
+    async def go():
+        messages = run_app(endless, HttpRequest(SCOPE, b""))
+        await anext(messages)
+        await messages.aclose()
+        assert ended == [True]
+        with pytest.raises(KeyError):
+            await anext(run_app(broken, HttpRequest(SCOPE, b"")))
+
+    asyncio.run(go())
 
 
 def test_a_problem_carries_its_request_id():

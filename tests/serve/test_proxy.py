@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heliostat.exceptions import ActorDiedError
-from heliostat.serve._http import HttpRequest, HttpResponse, to_response
+from heliostat.serve._http import HttpRequest, to_response
 from heliostat.serve._proxy import Proxy, Route, by_length, match
 from heliostat.serve.config import HTTPOptions
-from heliostat.serve.context import current_request
+from heliostat.serve.context import RequestContext, current_request
 from heliostat.serve.exceptions import BackPressureError
 
 ROUTES = [Route("/", "root", "R"), Route("/a", "a", "A"), Route("/a/b", "b", "B")]
@@ -32,8 +32,11 @@ def test_the_longest_prefix_that_ends_with_a_segment_wins(path: str, app: str):
     assert found.app_name == app
 
 
-async def _nowhere(route: Route, request_id: str, request: HttpRequest) -> HttpResponse:
+async def _nowhere(
+    route: Route, context: RequestContext, request: HttpRequest
+) -> AsyncIterator[Any]:
     raise ActorDiedError("gone")
+    yield
 
 
 def proxy(call: Callable[[Request], Awaitable[Any]], **options: Any) -> Proxy:

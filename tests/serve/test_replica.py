@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from heliostat.serve import context
-from heliostat.serve._replica import Replica
+from heliostat.serve._replica import Replica, Up
 from heliostat.serve.config import DeploymentConfig
 from heliostat.serve.exceptions import ReplicaClosedError
 
@@ -25,7 +25,7 @@ def run(target: Any, test: Callable[[Replica], Awaitable[None]], **options: Any)
         replica = Replica("app", "D", "D#1", DeploymentConfig().with_options(options), None)
         payload: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         payload.set_result((target, (), {}))
-        assert await replica.start([payload], []) == ""  # type: ignore[list-item]
+        assert await replica.start([payload], []) == Up("", False)  # type: ignore[list-item]
         await test(replica)
 
     asyncio.run(asyncio.wait_for(go(), 20))
@@ -86,8 +86,8 @@ def test_no_more_than_max_ongoing_requests_run():
         calls = [asyncio.create_task(call(replica)) for _ in range(5)]
         for _ in range(10):
             await asyncio.sleep(0)
-        assert replica._object.running == 2
-        replica._object.open.set()
+        assert replica._code._object.running == 2
+        replica._code._object.open.set()
         await asyncio.gather(*calls)
 
     run(Gate, test, max_ongoing_requests=2)
@@ -113,7 +113,7 @@ def test_draining_waits_for_what_runs_then_refuses_and_lets_the_object_go():
         draining = asyncio.create_task(replica.drain())
         await asyncio.sleep(0)
         assert not draining.done()
-        replica._object.open.set()
+        replica._code._object.open.set()
         assert await running == "done"
         await draining
         with pytest.raises(ReplicaClosedError):

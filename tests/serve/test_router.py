@@ -30,7 +30,7 @@ def test_of_two_replicas_the_less_busy_one_is_chosen():
 def test_a_dead_replica_is_not_chosen_again_until_it_is_published_anew():
     one = router("a", "b")
     one.lost("a")
-    assert {one.assign(Random(seed)) for seed in range(20)} == {"b"}
+    assert [one.assign(Random(seed)) for seed in range(3)] == ["b", "b", None]
     one.publish(["a"], 2, -1)
     assert one.assign(Random(0)) == "a"
 
@@ -43,19 +43,52 @@ def test_news_of_a_replica_that_is_gone_is_ignored():
 
 def test_requests_beyond_capacity_and_queue_are_refused():
     one = router("a", queued=1)
-    for _ in range(3):
+    for chosen in ("a", "a", None):
         assert one.admits(waiting=0)
-        one.assign(Random(0))
-    assert not one.admits(waiting=0)
-    one.finished("a")
-    assert one.admits(waiting=0)
+        assert one.assign(Random(0)) == chosen
     assert not one.admits(waiting=1)
+    one.finished("a")
+    assert one.admits(waiting=1)
+    assert not one.admits(waiting=2)
 
 
 @given(st.integers(2, 8), st.integers(0, 2**32))
 def test_power_of_two_keeps_replicas_almost_level(replicas: int, seed: int):
-    rng, one = Random(seed), router(*(str(i) for i in range(replicas)))
+    rng, one = Random(seed), Router()
+    one.publish([str(i) for i in range(replicas)], 1000, -1)
     for _ in range(50 * replicas):
         one.assign(rng)
         one.check()
     assert max(one.loads.values()) - min(one.loads.values()) <= 12
+
+
+def test_a_model_is_asked_of_those_that_have_it_as_long_as_one_is_free():
+    one = Router()
+    one.publish(["a", "b", "c"], 2, -1, {"b": ["m"]})
+    assert [one.assign(Random(0), "m") for _ in range(2)] == ["b", "b"]
+    third = one.assign(Random(0), "m")
+    assert third in ("a", "c")
+    one.finished("b")
+    assert {one.assign(Random(seed), "m") for seed in range(2)} <= {"b", third}
+
+
+def test_a_new_model_goes_where_the_fewest_are():
+    one = Router()
+    one.publish(["a", "b"], 100, -1)
+    first = one.assign(Random(0), "m1")
+    second = one.assign(Random(0), "m2")
+    assert {first, second} == {"a", "b"}
+    assert {one.assign(Random(seed), "m1") for seed in range(9)} == {first}
+
+
+def test_a_model_that_was_sent_somewhere_stays_there_until_the_replica_says_otherwise():
+    one = Router()
+    one.publish(["a", "b"], 100, -1)
+    home = one.assign(Random(0), "m")
+    assert home is not None
+    one.publish(["a", "b"], 100, -1)  # a table from before
+    assert one.assign(Random(1), "m") == home
+    one.publish(["a", "b"], 100, -1, {home: ["m"]})
+    one.publish(["a", "b"], 100, -1, {home: ["other"]})  # it had to go
+    assert one.assign(Random(1), "m") != home
+    one.check()

@@ -1,34 +1,52 @@
 """Serve: replicas of user code behind HTTP and Python handles.
 
 The map: `deployment.py` is what users write down; `api.py` runs it; `_build.py` turns a graph of
-applications into specs; `_controller.py` drives `_state.py` and makes replicas (`_replica.py`);
-`handle.py` calls them through `_dispatch.py` and `_router.py`; over HTTP `_acceptor.py` owns the
-port and gives connections to replicas (`_connections.py`), where `_proxy.py` meets each request.
+applications into specs; `_controller.py` drives `_state.py` and makes replicas (`_replica.py`),
+which run `_user_code.py`; `handle.py` calls them through `_dispatch.py` and `_router.py`; over HTTP
+`_acceptor.py` owns the port and gives connections to replicas (`_connections.py`), where
+`_proxy.py` meets each request. In deployments: `_views.py` (ingress), `batching.py` and
+`multiplex.py`. For tests of users' code: `testing.py`, all in one process (`_local.py`).
 """
 
 try:
     import httptools as _httptools  # noqa: F401
     import starlette as _starlette  # noqa: F401
     import uvicorn as _uvicorn  # noqa: F401
+    import websockets as _websockets  # noqa: F401
 except ImportError as error:
     raise ImportError(
         f"heliostat.serve needs {error.name}; install it with: pip install 'heliostat[serve]'"
     ) from error
 
 from heliostat.serve import exceptions, schema
+from heliostat.serve._views import ingress
 from heliostat.serve.api import (
+    RunTarget,
     delete,
     get_app_handle,
     get_deployment_handle,
     run,
+    run_many,
     shutdown,
+    shutdown_async,
     start,
     status,
 )
+from heliostat.serve.batching import batch
 from heliostat.serve.config import AutoscalingConfig, HTTPOptions
-from heliostat.serve.context import ReplicaContext, get_replica_context
+from heliostat.serve.context import (
+    ReplicaContext,
+    get_multiplexed_model_id,
+    get_replica_context,
+)
 from heliostat.serve.deployment import Application, Deployment, deployment
-from heliostat.serve.handle import DeploymentHandle, DeploymentResponse
+from heliostat.serve.handle import (
+    DeploymentHandle,
+    DeploymentResponse,
+    DeploymentResponseGenerator,
+)
+from heliostat.serve.multiplex import multiplexed
+from heliostat.serve.testing import test_client
 
 __all__ = [
     "Application",
@@ -36,17 +54,26 @@ __all__ = [
     "Deployment",
     "DeploymentHandle",
     "DeploymentResponse",
+    "DeploymentResponseGenerator",
     "HTTPOptions",
     "ReplicaContext",
+    "RunTarget",
+    "batch",
     "delete",
     "deployment",
     "exceptions",
     "get_app_handle",
     "get_deployment_handle",
+    "get_multiplexed_model_id",
     "get_replica_context",
+    "ingress",
+    "multiplexed",
     "run",
+    "run_many",
     "schema",
     "shutdown",
+    "shutdown_async",
     "start",
     "status",
+    "test_client",
 ]

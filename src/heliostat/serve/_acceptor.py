@@ -3,8 +3,11 @@
 It looks at the first line of a connection without taking it out of the socket, finds the
 application by its path, and passes the socket itself to the replica with the fewest open
 connections. From then on the replica speaks with the client; no request makes a second hop.
-What has no replica (no route, none up yet, a slow or strange first line) it answers through its
-own `Connections`. A connection that a replica had not taken when it died goes to another.
+A connection whose application has no replica yet is kept until there is one: so a deployment that
+sleeps is woken without losing a request. What no replica will answer (no route, a strange first
+line) it answers through its own `Connections`. A connection that a replica had not taken when it
+died goes to another; when replicas come, those that have more connections than their share are
+asked to hand idle ones back.
 
 It does not know HTTP beyond the first line, nor actors.
 """
@@ -17,16 +20,22 @@ import errno
 import os
 import socket
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 
-from heliostat.serve._connections import BACK, CLOSED, TAKEN, Connections
+from heliostat.serve._connections import ASK, BACK, CLOSED, GIVEN, TAKEN, Connections
 from heliostat.serve._proxy import Route, by_length, match
 from heliostat.serve.exceptions import PortTakenError
 
 _FIRST_LINE_BYTES = 8192
+_MOST_AT_ONCE = 200  # connections that are asked back, with one message
+_TOO_LATE = (
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\nconnection: close\r\n"
+    b"content-length: 48\r\n\r\nNo replica was there within request_timeout_s.\r\n"
+)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -89,6 +98,17 @@ def path_of(first_bytes: bytes) -> str | None:
     return unquote(words[1].split(b"?", 1)[0].decode("latin-1"))
 
 
+class Queue(NamedTuple):
+    """What may wait for the first replica of an application."""
+
+    most: int  # connections; -1 for any number
+    timeout_s: float | None  # how long each
+
+    def admits(self, waiting: int) -> bool:
+        """Whether one more may wait."""
+        return self.most < 0 or waiting < self.most
+
+
 @dataclass
 class _Door:
     """The acceptor's end of a channel to one replica."""
@@ -106,9 +126,16 @@ class Acceptor:
         listener: A listening socket, not blocking.
         own: Answers on the connections that no replica takes.
         idle_timeout_s: How long a new connection may stay silent.
+        on_waiting: Hears how many connections wait for an application's first replica.
     """
 
-    def __init__(self, listener: socket.socket, own: Connections, idle_timeout_s: float) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        own: Connections,
+        idle_timeout_s: float,
+        on_waiting: Callable[[str, int], None] | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._own = own
@@ -117,6 +144,9 @@ class Acceptor:
         self._apps: dict[str, list[_Door]] = {}
         self._doors: dict[str, _Door] = {}
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._on_waiting = on_waiting
+        self._queues: dict[str, Queue] = {}
+        self._waiting: dict[str, deque[socket.socket]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop.add_reader(listener, self._accept)
         # The next request of a connection may be for an application that has a replica.
@@ -128,15 +158,33 @@ class Acceptor:
         host, port = self._listener.getsockname()[:2]
         return host, port
 
-    def update(self, routes: Iterable[Route], doors: Mapping[str, Mapping[str, str]]) -> None:
-        """The routes, and for each application the channel address of each running replica (by
-        its name, which no other replica ever has)."""
+    def update(
+        self,
+        routes: Iterable[Route],
+        doors: Mapping[str, Mapping[str, str]],
+        queues: Mapping[str, Queue] | None = None,
+    ) -> None:
+        """What there is now.
+
+        Args:
+            routes: The table of routes.
+            doors: For each application the channel address of each running replica, by its name,
+                which no other replica ever has.
+            queues: The applications that may get a replica, if they have none.
+        """
+        self._queues = dict(queues or {})
         self._routes = by_length(routes)
         # A door that is not named any more stays open, for what the replica hands back.
         self._apps = {
             app: [door for item in replicas.items() if (door := self._door(*item)) is not None]
             for app, replicas in doors.items()
         }
+        for app in [app for app in self._waiting if self._apps.get(app) or app not in self._queues]:
+            for sock in self._waiting.pop(app):
+                self._give(sock, self._path(sock))
+            self._tell_waiting(app)
+        for app_doors in self._apps.values():
+            self._level(app_doors)
 
     def close(self) -> None:
         """Free the port and leave all connections."""
@@ -145,9 +193,22 @@ class Acceptor:
         for sock in list(self._silent):
             self._forget(sock)
             sock.close()
+        for waiting in self._waiting.values():
+            for sock in waiting:
+                sock.close()
         for door in list(self._doors.values()):
             self._lost(door, give_on=False)
         self._own.close()
+
+    def _level(self, doors: list[_Door]) -> None:
+        """Ask those that have more than their share of connections for what is too much."""
+        total = sum(door.open_count for door in doors)
+        share = -(-total // len(doors)) if doors else 0
+        for door in doors:
+            surplus = min(door.open_count - share, _MOST_AT_ONCE)
+            if surplus > 0:
+                with contextlib.suppress(OSError):  # dead, or it has stopped reading
+                    door.channel.send(ASK * surplus)
 
     def _door(self, replica: str, address: str) -> _Door | None:
         known = self._doors.get(replica)
@@ -252,17 +313,46 @@ class Acceptor:
         self._forget(sock)
         sock.close()
 
+    def _path(self, sock: socket.socket) -> str | None:
+        try:
+            return path_of(sock.recv(_FIRST_LINE_BYTES, socket.MSG_PEEK))
+        except OSError:
+            return None
+
     def _give(self, sock: socket.socket, path: str | None) -> None:
         route = None if path is None else match(self._routes, path)
-        doors = [] if route is None else self._apps.get(route.app_name, [])
-        for door in sorted(doors, key=lambda door: door.open_count):
+        app = "" if route is None else route.app_name
+        for door in sorted(self._apps.get(app, []), key=lambda door: door.open_count):
             try:
-                socket.send_fds(door.channel, [b"c"], [sock.fileno()])
+                socket.send_fds(door.channel, [GIVEN], [sock.fileno()])
             except OSError:  # dead, or it has stopped reading: the next one
                 continue
             door.open_count += 1
             door.not_taken.append(sock)
             return
+        queue = self._queues.get(app)
+        if queue is not None and queue.admits(len(self._waiting.get(app, ()))):
+            self._wait(sock, app, queue)
+            return
         task = self._loop.create_task(self._own.adopt(sock, lambda: None))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _wait(self, sock: socket.socket, app: str, queue: Queue) -> None:
+        self._waiting.setdefault(app, deque()).append(sock)
+        self._tell_waiting(app)
+        if queue.timeout_s is not None:
+            self._loop.call_later(queue.timeout_s, self._too_late, sock, app)
+
+    def _too_late(self, sock: socket.socket, app: str) -> None:
+        waiting = self._waiting.get(app, ())
+        if sock in waiting:
+            self._waiting[app].remove(sock)
+            self._tell_waiting(app)
+            with contextlib.suppress(OSError):
+                sock.send(_TOO_LATE)
+            sock.close()
+
+    def _tell_waiting(self, app: str) -> None:
+        if self._on_waiting is not None:
+            self._on_waiting(app, len(self._waiting.get(app, ())))

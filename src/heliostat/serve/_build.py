@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from heliostat.serve._call import Sender
 from heliostat.serve.config import DeploymentConfig
 from heliostat.serve.deployment import Application, Deployment
 from heliostat.serve.handle import DeploymentHandle
@@ -25,8 +26,15 @@ class Node:
     config: DeploymentConfig
 
 
-def build(app: Application, app_name: str) -> list[Node]:
+def build(
+    app: Application, app_name: str, sender: Callable[[str], Sender] | None = None
+) -> list[Node]:
     """The deployments of an application, inner ones first, the ingress last.
+
+    Args:
+        app: What `.bind()` returned.
+        app_name: The application's name.
+        sender: Where a deployment's handle sends its calls; to replicas, unless given.
 
     Raises:
         TypeError: When `app` is not an Application.
@@ -42,7 +50,7 @@ def build(app: Application, app_name: str) -> list[Node]:
         raise TypeError(f"serve.run takes an application; use {app.name}.bind()")
     if not isinstance(app, Application):
         raise TypeError(f"serve.run takes an application made by .bind(), got {app!r}")
-    builder = _Builder(app_name)
+    builder = _Builder(app_name, sender)
     builder.handle_of(app)
     return builder.nodes
 
@@ -50,6 +58,7 @@ def build(app: Application, app_name: str) -> list[Node]:
 @dataclass
 class _Builder:
     app_name: str
+    sender: Callable[[str], Sender] | None = None
     nodes: list[Node] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
@@ -68,7 +77,8 @@ class _Builder:
                     app.deployment.config,
                 )
             )
-        return DeploymentHandle(name, self.app_name)
+        dispatch = None if self.sender is None else self.sender(name)
+        return DeploymentHandle(name, self.app_name, dispatch=dispatch)
 
     def free_name(self, name: str) -> str:
         """Two deployments of one name in an application: the later ones get _1, _2, ..."""

@@ -1,6 +1,7 @@
 """Connections that were accepted elsewhere: HTTP spoken on them, and the channel they come by.
 
-`Connections` runs uvicorn's protocol on sockets it is given and listens nowhere. `Intake` is the
+`Connections` runs uvicorn's protocols on sockets it is given and listens nowhere; a client that
+goes away cancels the request it had begun. `Intake` is the
 replica's end of a channel to the `Acceptor`: sockets come in as file descriptors; "+" says one
 was taken, "-" one is closed, and "<" hands an idle one back when the replica drains, so that
 no client sees a connection break because of an update.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import secrets
 import socket
@@ -21,12 +23,14 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 _FLUSH_S = 0.002  # how soon to look again whether an answer has left
-TAKEN, CLOSED, BACK = b"+", b"-", b"<"
+TAKEN, CLOSED, BACK = b"+", b"-", b"<"  # what the replica says
+GIVEN, ASK = b"c", b"?"  # what the acceptor says: here is one, and give one back
 
 
 class _Connection(HttpToolsProtocol):
@@ -34,6 +38,29 @@ class _Connection(HttpToolsProtocol):
 
     owner: Connections
     reading = False
+    request: asyncio.Task[None] | None = None  # of the request that is being answered
+
+    def belong(self, owner: Connections) -> None:
+        """To these, whose app answers."""
+        self.owner = owner
+        self.app = self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.request = asyncio.current_task()
+        try:
+            await self.owner.app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self.cycle.disconnected:
+                raise
+        finally:
+            self.request = None
+
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        socket_ = self.transport.get_protocol()
+        if isinstance(socket_, _WebSocket):
+            socket_.owner = self.owner
+            self.owner.upgraded(self, socket_)
 
     def on_message_begin(self) -> None:
         self.reading = True
@@ -51,11 +78,15 @@ class _Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self.request is not None:
+            self.request.cancel()
         self.owner.lost(self)
 
     @property
     def is_idle(self) -> bool:
         """No request has begun on it that is not answered."""
+        if self.transport.get_protocol() is not self:
+            return False  # it has become a WebSocket
         answered = self.cycle is None or self.cycle.response_complete
         return answered and not self.reading and not self.pipeline
 
@@ -64,8 +95,19 @@ class _Connection(HttpToolsProtocol):
         return int(self.transport.get_extra_info("socket").fileno())
 
 
+class _WebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's protocol, which also tells when it is over."""
+
+    owner: Connections | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.owner is not None:
+            self.owner.lost(self)
+
+
 class Connections:
-    """HTTP/1.1 on sockets that are given to it.
+    """HTTP/1.1 and WebSockets on sockets that are given to it.
 
     Args:
         app: The ASGI app that answers.
@@ -73,10 +115,11 @@ class Connections:
     """
 
     def __init__(self, app: ASGIApp, keep_alive_timeout_s: float) -> None:
+        self.app = app
         self._config = uvicorn.Config(
             app,
             http="httptools",
-            ws="none",
+            ws=_WebSocket,
             lifespan="off",
             interface="asgi3",
             log_config=None,
@@ -88,15 +131,16 @@ class Connections:
         self._config.load()
         self._state = ServerState()
         self._clock: asyncio.TimerHandle | None = None
-        self._on_lost: dict[_Connection, Callable[[], None]] = {}
+        self._on_lost: dict[asyncio.Protocol, Callable[[], None]] = {}
         self._give_back: Callable[[int], bool] | None = None
         self._draining = False
+        self._owed: float = 0  # connections to give back as they become idle
         self.drained = asyncio.Event()
 
     async def adopt(self, sock: socket.socket, on_lost: Callable[[], None]) -> None:
         """Speak HTTP on a connected socket from now on; `on_lost` when it is closed."""
         connection = _Connection(self._config, self._state, {})
-        connection.owner = self
+        connection.belong(self)
         self._on_lost[connection] = on_lost
         if self._clock is None:
             self._tick()
@@ -111,52 +155,70 @@ class Connections:
             if self._draining:
                 self.idle(connection)
 
-    def lend(self, give_back: Callable[[int], bool]) -> None:
-        """From now on give each connection away when it has been answered.
+    def lend(self, give_back: Callable[[int], bool], owed: float = math.inf) -> None:
+        """From now on give so many connections away, each when it has been answered.
 
         Args:
             give_back: Takes a file descriptor; False closes the connection instead.
+            owed: How many; all, unless given.
         """
-        self._give_back = give_back
+        self._give_back, self._owed = give_back, owed
+
+    def owe(self, number: int) -> None:
+        """Give so many more away, and begin with those that are idle now."""
+        self._owed += number
+        self._offer_all()
 
     def drain(self, give_back: Callable[[int], bool]) -> None:
-        """As `lend`, and begin with those that are idle now; `drained` when none is left."""
+        """Give all away, and begin with those that are idle now; `drained` when none is left."""
         self.lend(give_back)
         self._draining = True
-        for connection in list(self._on_lost):
-            self.idle(connection)
+        self._offer_all()
         self._check_drained()
+
+    def _offer_all(self) -> None:
+        for connection in list(self._on_lost):
+            if isinstance(connection, _Connection):
+                self.idle(connection)
 
     def idle(self, connection: _Connection) -> None:
         """A connection has been answered; it goes away if that is wanted and nothing waits on it."""
-        if self._give_back is not None:
+        if self._owed > 0:
             # Not now: loops may keep the answer until the end of their round.
             asyncio.get_running_loop().call_soon(self._give_away, connection)
 
     def _give_away(self, connection: _Connection) -> None:
         transport = connection.transport
         assert self._give_back is not None
-        if not connection.is_idle or transport.is_closing():
+        if self._owed < 1 or not connection.is_idle or transport.is_closing():
             return
         if transport.get_write_buffer_size():
             # What is not in the socket yet would be lost with the transport.
             asyncio.get_running_loop().call_later(_FLUSH_S, self._give_away, connection)
-        elif self._give_back(connection.descriptor()):
+            return
+        self._owed -= 1
+        if self._give_back(connection.descriptor()):
             transport.abort()  # ours only: the descriptor that was sent lives on
         else:
             transport.close()
 
-    def lost(self, connection: _Connection) -> None:
+    def upgraded(self, connection: _Connection, socket_: _WebSocket) -> None:
+        """A connection has become a WebSocket, which stays where it is until it is closed."""
+        self._on_lost[socket_] = self._on_lost.pop(connection)
+
+    def lost(self, connection: asyncio.Protocol) -> None:
         """A connection is closed."""
         on_lost = self._on_lost.pop(connection, None)
         if on_lost is not None:
             on_lost()
+        if self._owed < math.inf:
+            self._owed = min(self._owed, len(self._on_lost))
         self._check_drained()
 
     def close(self) -> None:
         """Break all connections."""
         for connection in list(self._on_lost):
-            connection.transport.abort()
+            connection.transport.abort()  # type: ignore[attr-defined]  # both kinds have one
         if self._clock is not None:
             self._clock.cancel()
 
@@ -182,6 +244,7 @@ class Intake:
         self._loop = asyncio.get_running_loop()
         self._channel: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        connections.lend(self._hand_back, 0)
         # In the abstract namespace: nothing on any disk, gone with the process.
         self.address = f"\0heliostat-{secrets.token_hex(16)}"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -212,13 +275,15 @@ class Intake:
 
     def _receive(self, channel: socket.socket) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(channel, 16, 16)
+            data, descriptors, _, _ = socket.recv_fds(channel, 256, 16)
         except BlockingIOError:
             return
         except OSError:
             data, descriptors = b"", []
         if not data:
             self._drop_channel()
+        if ASK in data:
+            self._connections.owe(data.count(ASK))
         for descriptor in descriptors:
             self._say(TAKEN)
             sock = socket.socket(fileno=descriptor)

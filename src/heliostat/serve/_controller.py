@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 import heliostat as ray
 from heliostat.exceptions import RayError
-from heliostat.serve._acceptor import Acceptor, listen
+from heliostat.serve._acceptor import Acceptor, Queue, listen
+from heliostat.serve._call import Table
 from heliostat.serve._connections import Connections
-from heliostat.serve._dispatch import Table
 from heliostat.serve._proxy import Proxy, Route
 from heliostat.serve._replica import Replica, forward, log_to_stderr
+from heliostat.serve._scaling import Scaling
 from heliostat.serve._state import (
     Command,
     Deployed,
@@ -34,11 +35,13 @@ from heliostat.serve._state import (
     Removed,
     ReplicaLost,
     ReplicaUp,
+    Scaled,
     StartReplica,
     Starved,
     StopReplica,
     Tick,
 )
+from heliostat.serve.autoscaling import DeploymentID
 from heliostat.serve.config import DeploymentConfig, HTTPOptions
 from heliostat.serve.schema import (
     ApplicationStatus,
@@ -78,9 +81,12 @@ class _Deployment:
     state: DeploymentState
     is_ingress: bool
     table: Table
+    scaling: Scaling
     actors: dict[str, Any] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
+    models: dict[str, tuple[str, ...]] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
+    measuring: asyncio.Task[None] | None = None
 
 
 @dataclass
@@ -119,8 +125,9 @@ class Controller:
             self._news = asyncio.Event()
             listener = listen(self._http.host, self._http.port)
             self._proxy = Proxy(forward, self._http)
-            own = Connections(self._proxy, self._http.keep_alive_timeout_s)
-            self._acceptor = Acceptor(listener, own, self._http.keep_alive_timeout_s)
+            idle_s = self._http.keep_alive_timeout_s
+            own = Connections(self._proxy, idle_s)
+            self._acceptor = Acceptor(listener, own, idle_s, self._on_connections_waiting)
         return self._http
 
     async def address(self) -> tuple[str, int]:
@@ -145,16 +152,20 @@ class Controller:
         for deployment_spec in spec.deployments:
             is_ingress = deployment_spec is spec.deployments[-1] and spec.route_prefix is not None
             deployment = self._deployment(spec.name, deployment_spec, is_ingress)
-            config = deployment_spec.config
+            config, version = deployment_spec.config, f"{deployment_spec.version} {is_ingress}"
+            if version == deployment.state.target.version:
+                self._pass_on(deployment)
+            number = deployment.scaling.configure(config)
             self._feed(
                 deployment,
                 Deployed(
-                    f"{deployment_spec.version} {is_ingress}",
-                    config.num_replicas,
+                    version,
+                    number,
                     config.failed_starts_allowed(),
                     config.graceful_shutdown_timeout_s,
                 ),
             )
+            self._scale(deployment)
         self._publish_routes()
         self._spawn(self._retire(app))
 
@@ -223,6 +234,74 @@ class Controller:
             self._acceptor.close()
             self._acceptor = None
 
+    async def report_queued(
+        self, app_name: str, deployment_name: str, caller: str, number: int
+    ) -> None:
+        """So many calls of a process have no replica yet."""
+        deployment = self._deployments.get((app_name, deployment_name))
+        if deployment is not None:
+            now = asyncio.get_running_loop().time()
+            deployment.scaling.queued(caller, number, now)
+            self._wake_up(deployment)
+
+    def _on_connections_waiting(self, app_name: str, number: int) -> None:
+        """The acceptor keeps so many for the application's first replica."""
+        app = self._apps.get(app_name)
+        ingress = None if app is None else app.spec.deployments[-1].name
+        deployment = self._deployments.get((app_name, ingress or ""))
+        if deployment is not None:
+            now = asyncio.get_running_loop().time()
+            deployment.scaling.queued("", number, now)
+            self._wake_up(deployment)
+
+    def _wake_up(self, deployment: _Deployment) -> None:
+        """A deployment that sleeps does not wait for the next measurement."""
+        if deployment.state.target.num_replicas == 0:
+            self._apply(deployment, {})
+
+    def _scale(self, deployment: _Deployment) -> None:
+        """Measure its load from now on, if its number of replicas depends on that."""
+        if deployment.measuring is not None:
+            deployment.measuring.cancel()
+            deployment.measuring = None
+        if deployment.scaling.interval_s is not None:
+            measuring = self._measure(deployment, deployment.scaling.interval_s)
+            deployment.measuring = asyncio.get_running_loop().create_task(measuring)
+
+    async def _measure(self, deployment: _Deployment, interval_s: float) -> None:
+        while not deployment.state.removed:
+            await asyncio.sleep(interval_s)
+            names = [name for name in deployment.table.replicas if name in deployment.actors]
+            asked = [_answer_of(deployment.actors[name].load.remote()) for name in names]
+            # One that does not answer in time is as busy as the target says.
+            done = await asyncio.gather(
+                *(asyncio.wait_for(answer, max(interval_s, 1.0)) for answer in asked),
+                return_exceptions=True,
+            )
+            loads = {n: v for n, v in zip(names, done, strict=True) if isinstance(v, int)}
+            self._apply(deployment, loads)
+
+    def _apply(self, deployment: _Deployment, loads: dict[str, int]) -> None:
+        number = deployment.scaling.measured(loads, asyncio.get_running_loop().time())
+        if number is not None and not deployment.state.removed:
+            self._feed(deployment, Scaled(number))
+
+    def _pass_on(self, deployment: _Deployment) -> None:
+        """Options that need no new replicas go to those there are."""
+        config = deployment.spec.config
+        for name in deployment.actors:
+            self._spawn(self._reconfigure(deployment, name, config))
+        self._publish(deployment, deployment.table.replicas)
+
+    async def _reconfigure(
+        self, deployment: _Deployment, name: str, config: DeploymentConfig
+    ) -> None:
+        try:
+            await deployment.actors[name].reconfigure.remote(config)
+        except RayError as error:
+            logger.warning("replica %s could not be reconfigured, and ends: %s", name, error)
+            self._stop_replica(deployment, name)
+
     async def _retire(self, app: _Application) -> None:
         """End what an application has no more, once its new version needs it no more."""
         wanted = {deployment.name for deployment in app.spec.deployments}
@@ -244,7 +323,8 @@ class Controller:
                 "",
             )
             state = DeploymentState(f"{app}#{spec.name}", self._numbers)
-            found = _Deployment(app, spec, state, is_ingress, table)
+            scaling = Scaling(DeploymentID(spec.name, app))
+            found = _Deployment(app, spec, state, is_ingress, table, scaling)
             self._deployments[app, spec.name] = found
         found.spec, found.is_ingress = spec, is_ingress
         return found
@@ -259,6 +339,10 @@ class Controller:
             self._publish(deployment, deployment.table.replicas)
         self._set_timer(deployment, now)
         self._bury(deployment)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Whoever waits for news looks again."""
         self._news.set()
         self._news = asyncio.Event()
 
@@ -300,22 +384,26 @@ class Controller:
             actor = self._create(deployment, name)
             deployment.actors[name] = actor
             await self._place(deployment, name, actor)
-            address = await actor.start.remote(deployment.spec.payload, self._routes())
-            if address:
-                deployment.addresses[name] = address
+            up = await actor.start.remote(deployment.spec.payload, self._routes())
+            if up.address:
+                deployment.addresses[name] = up.address
                 await actor.set_routes.remote(self._routes())
             self._feed(deployment, ReplicaUp(name))
-            checks = asyncio.ensure_future(self._check_health(deployment, name, actor))
+            beside = [asyncio.ensure_future(self._check_health(deployment, name, actor))]
+            if up.is_multiplexed:
+                beside.append(asyncio.ensure_future(self._watch_models(deployment, name, actor)))
             try:
                 await actor.until_gone.remote()
             finally:
-                checks.cancel()
+                for task in beside:
+                    task.cancel()
         except RayError as failure:
             error = str(failure)
         except Exception as failure:  # noqa: BLE001 - options that Core refuses; told by run()
             error = f"{type(failure).__name__}: {failure}"
         dead = deployment.actors.pop(name, None)
         deployment.addresses.pop(name, None)
+        deployment.models.pop(name, None)
         if dead is not None:
             ray.kill(dead)
         if name in deployment.table.replicas or not deployment.state.removed:
@@ -369,6 +457,15 @@ class Controller:
                 logger.warning("health check of replica %s failed: %s", name, error)
         self._stop_replica(deployment, name)
 
+    async def _watch_models(self, deployment: _Deployment, name: str, actor: Any) -> None:
+        """Tell callers which models the replica has, as often as that changes."""
+        known: tuple[str, ...] = ()
+        with contextlib.suppress(RayError):  # if it dies, its own task hears of that
+            while True:
+                known = deployment.models[name] = await actor.models.remote(known)
+                self._publish(deployment, deployment.table.replicas)
+                self._wake()
+
     def _publish(self, deployment: _Deployment, replicas: dict[str, Any]) -> None:
         config, unavailable = deployment.spec.config, ""
         if deployment.state.removed:
@@ -381,6 +478,8 @@ class Controller:
             config.max_ongoing_requests,
             config.max_queued_requests,
             unavailable,
+            dict(deployment.models),
+            deployment.scaling.interval_s is not None,
         )
         self._update_acceptor()
 
@@ -396,7 +495,11 @@ class Controller:
         if self._acceptor is None:
             return
         doors: dict[str, dict[str, str]] = {}
+        queues: dict[str, Queue] = {}
         for deployment in self._deployments.values():
+            if deployment.is_ingress and not deployment.table.unavailable:
+                most = deployment.spec.config.max_queued_requests
+                queues[deployment.app] = Queue(most, self._http.request_timeout_s)
             doors.setdefault(deployment.app, {}).update(
                 {
                     name: deployment.addresses[name]
@@ -404,7 +507,7 @@ class Controller:
                     if name in deployment.addresses
                 }
             )
-        self._acceptor.update(self._routes(), doors)
+        self._acceptor.update(self._routes(), doors, queues)
 
     def _routes(self) -> list[Route]:
         return [

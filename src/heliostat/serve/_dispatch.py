@@ -12,9 +12,10 @@ import logging
 import random
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import heliostat as ray
 from heliostat.exceptions import (
@@ -23,8 +24,8 @@ from heliostat.exceptions import (
     RayTaskError,
     TaskCancelledError,
 )
+from heliostat.serve._call import Call, Table
 from heliostat.serve._router import Router
-from heliostat.serve.context import RequestContext
 from heliostat.serve.exceptions import (
     BackPressureError,
     DeploymentUnavailableError,
@@ -39,85 +40,14 @@ CONTROLLER, NAMESPACE = "SERVE_CONTROLLER_ACTOR", "serve"
 # A replica that dies takes its requests along; each is tried on another one at most so often,
 # so that a request that kills whoever runs it cannot end all replicas.
 MOST_TRIES = 3
-_CALLBACK_S = 0.01
-_ready_lock = threading.Lock()
-
-
-class Table(NamedTuple):
-    """What the controller publishes about one deployment."""
-
-    version: int
-    replicas: dict[str, Any]
-    max_ongoing_requests: int
-    max_queued_requests: int
-    unavailable: str  # why no replica will come; empty while one may
-
-
-class Call:
-    """One request on its way: first without a replica, then with a reference to its answer."""
-
-    __slots__ = (
-        "_ready",
-        "after",
-        "args",
-        "context",
-        "error",
-        "is_abandoned",
-        "is_counted",
-        "kwargs",
-        "method",
-        "ref",
-        "replica",
-        "tries",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        context: RequestContext,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        self.method = method
-        self.context = context
-        self.args = args
-        self.kwargs = kwargs
-        self.after: tuple[Call, ...] = ()  # calls whose answers are arguments of this one
-        self.ref: ray.ObjectRef[Any] | None = None
-        self.error: Exception | None = None  # why it will never have a reference
-        self.replica = ""
-        self.tries = 0
-        self.is_counted = False  # as a load of its replica
-        self.is_abandoned = False  # nobody will ask for the answer
-        self._ready: concurrent.futures.Future[None] | None = None
-
-    def ready(self) -> concurrent.futures.Future[None]:
-        """Done when there is a reference or an error."""
-        with _ready_lock:
-            if self._ready is not None:
-                return self._ready
-            ready: concurrent.futures.Future[None] = concurrent.futures.Future()
-            if self.ref is not None or self.error is not None:
-                ready.set_result(None)
-            else:
-                self._ready = ready
-            return ready
-
-    def begin(self, ref: ray.ObjectRef[Any] | None, error: Exception | None) -> None:
-        """It has its reference, or will never have one; wake who waits for that."""
-        with _ready_lock:
-            self.ref, self.error = ref, error
-            ready, self._ready = self._ready, None
-        if ready is not None:
-            ready.set_result(None)
 
 
 class Dispatch:
     """The calls of this process to one deployment.
 
-    A call counts as a load of its replica until its answer is taken; if nobody takes it, until
-    it is there. Whoever waits does it by Core's own means: the thread then reads what arrives
-    itself, which is quicker than being woken by another.
+    A call counts as a load of its replica until its answer is taken; if nobody takes it, or
+    others wait for a replica, until it is there. Whoever waits does it by Core's own means: the
+    thread then reads what arrives itself, which is quicker than being woken by another.
 
     Args:
         app_name: The application.
@@ -129,11 +59,14 @@ class Dispatch:
         self.name = f"{deployment!r} of application {app_name!r}"
         self._key = (app_name, deployment)
         self._controller = controller
+        self._caller = uuid.uuid4().hex
         self._lock = threading.RLock()
         self._router = Router()
         self._rng = random.Random()
         self._table: Table | None = None
         self._waiting: deque[Call] = deque()
+        self._told_waiting = 0
+        self._counted: set[Call] = set()
         self._news: ray.ObjectRef[Table] | None = None
         if controller is not None:
             self._watch(-1)
@@ -143,24 +76,52 @@ class Dispatch:
         """The last table said that no replica will come."""
         return self._table is not None and bool(self._table.unavailable)
 
+    @property
+    def has_replicas(self) -> bool:
+        """The last table had replicas."""
+        return self._table is not None and bool(self._table.replicas)
+
     def send(self, call: Call) -> None:
-        """Give the call to a replica now, or when there is one."""
+        """Give the call to a replica now, or when one is free."""
+        call.dispatch = self
+        if not self._place(call, is_new=True):
+            self._tell_waiting()
+
+    def _place(self, call: Call, *, is_new: bool) -> bool:
+        """Give the call to a replica; False when it waits, behind the others or before them."""
+        actor = None
         with self._lock:
             table = self._table
             error = self._why_not(call, table)
-            replica = None if error else self._router.assign(self._rng)
-            if error is None and (replica is None or table is None):
-                self._waiting.append(call)
-                return
-        if error is not None or replica is None or table is None:
+            if error is None and table is not None:
+                replica = self._router.assign(self._rng, call.context.multiplexed_model_id)
+                if replica is not None:
+                    actor = table.replicas[replica]
+                    call.replica, call.is_counted = replica, True
+                    self._counted.add(call)
+            if error is None and actor is None:
+                (self._waiting.append if is_new else self._waiting.appendleft)(call)
+                self._watch_counted()
+                return False
+            hurries = bool(self._waiting) or (table is not None and table.max_queued_requests >= 0)
+        if actor is None:
             call.begin(None, error)
-            return
-        call.replica, call.is_counted = replica, True
+            return True
         call.tries += 1
-        method = table.replicas[replica].call
-        call.begin(method.remote(call.method, tuple(call.context), *call.args, **call.kwargs), None)
-        if call.is_abandoned or table.max_queued_requests >= 0:
+        self._begin(call, actor)
+        if call.is_cancelled:
+            self.cancel(call)
+        elif hurries or call.is_abandoned:
             self._settle_later(call)
+        return True
+
+    def _begin(self, call: Call, actor: Any) -> None:
+        args = (call.method, tuple(call.context), *call.args)
+        if not call.is_stream:
+            call.begin(actor.call.remote(*args, **call.kwargs), None)
+            return
+        items = actor.stream.options(num_returns="streaming").remote(*args, **call.kwargs)
+        call.begin(items.completed(), None, items)
 
     def send_after(self, call: Call, prepare: Callable[[], None]) -> None:
         """Send the call when all those in `call.after` are on their way.
@@ -215,23 +176,96 @@ class Dispatch:
                 return value
 
     async def answer_async(self, call: Call) -> Any:
-        """Wait for the call's answer in an event loop."""
+        """Wait for the call's answer in an event loop; whoever stops waiting cancels it."""
+        try:
+            while True:
+                await self._ref_of(call)
+                ref = call.ref
+                if ref is None:
+                    continue
+                try:
+                    value = await ref
+                except Exception as error:  # noqa: BLE001 - the user's, or the replica's death
+                    if not self._settle(call, ref, error):
+                        raise _told(error) from None
+                else:
+                    self._settle(call, ref, None)
+                    return value
+        except asyncio.CancelledError:
+            self.cancel(call)
+            raise
+
+    def next_item(self, call: Call) -> Any:
+        """Wait for a stream's next item in this thread.
+
+        Raises:
+            StopIteration: After the last.
+        """
         while True:
-            if call.ref is None:
-                await asyncio.wrap_future(call.ready())
             if call.error is not None:
                 raise call.error
-            ref = call.ref
-            if ref is None:
+            items, ref = call.items, call.ref
+            if items is None or ref is None:
+                self._wait_for_replica(call, None)
                 continue
             try:
-                value = await ref
+                value = ray.get(next(items))
+            except StopIteration:
+                self._settle(call, ref, None)
+                raise
             except Exception as error:  # noqa: BLE001 - the user's, or the replica's death
                 if not self._settle(call, ref, error):
                     raise _told(error) from None
             else:
-                self._settle(call, ref, None)
+                call.taken += 1
                 return value
+
+    async def next_item_async(self, call: Call) -> Any:
+        """Wait for a stream's next item in an event loop; whoever stops waiting cancels it.
+
+        Raises:
+            StopAsyncIteration: After the last.
+        """
+        try:
+            while True:
+                await self._ref_of(call)
+                items, ref = call.items, call.ref
+                if items is None or ref is None:
+                    continue
+                try:
+                    value = await (await anext(items))
+                except StopAsyncIteration:
+                    self._settle(call, ref, None)
+                    raise
+                except Exception as error:  # noqa: BLE001 - the user's, or the replica's death
+                    if not self._settle(call, ref, error):
+                        raise _told(error) from None
+                else:
+                    call.taken += 1
+                    return value
+        except asyncio.CancelledError:
+            self.cancel(call)
+            raise
+
+    async def _ref_of(self, call: Call) -> None:
+        if call.ref is None:
+            await asyncio.shield(asyncio.wrap_future(call.ready()))
+        if call.error is not None:
+            raise call.error
+
+    def cancel(self, call: Call) -> None:
+        """Ask the replica to stop; a call that waits for one is not sent any more."""
+        call.is_cancelled = True
+        with self._lock:
+            waits = call in self._waiting
+            if waits:
+                self._waiting.remove(call)
+        if waits:
+            call.begin(None, RequestCancelledError("the request was cancelled"))
+            self._tell_waiting()
+        elif call.ref is not None:
+            ray.cancel(call.ref)
+            self._settle_later(call)
 
     def abandon(self, call: Call) -> None:
         """Nobody will ask for the answer."""
@@ -244,25 +278,32 @@ class Dispatch:
         with self._lock:
             self._table = table
             self._router.publish(
-                list(table.replicas), table.max_ongoing_requests, table.max_queued_requests
+                list(table.replicas),
+                table.max_ongoing_requests,
+                table.max_queued_requests,
+                table.models,
             )
-            waiting = list(self._waiting) if table.replicas or table.unavailable else []
-            if waiting:
-                self._waiting.clear()
-        for call in waiting:
-            call.tries = max(call.tries, 1)  # admitted already
-            self.send(call)
+            self._told_waiting = 0 if not self._waiting else self._told_waiting
+        self._send_waiting()
+        self._tell_waiting()
+
+    def _send_waiting(self) -> None:
+        """As many of those that wait as there is room for now."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    return
+                call = self._waiting.popleft()
+                call.tries = max(call.tries, 1)  # admitted already
+            if not self._place(call, is_new=False):
+                return
 
     def _wait_for_replica(self, call: Call, timeout_s: float | None) -> None:
         """Until there may be news of a call that has no replica."""
         for earlier in call.after:
             if earlier.ref is None and earlier.error is None:
                 self._wait_for_replica(earlier, timeout_s)
-        ready = call.ready()
-        if self._news is not None and not ready.done():
-            ray.wait([self._news], timeout=timeout_s)
-            timeout_s = _CALLBACK_S  # its callback may still be running in another thread
-        concurrent.futures.wait([ready], timeout_s)
+        concurrent.futures.wait([call.ready()], timeout_s)
 
     def _settle(self, call: Call, ref: ray.ObjectRef[Any], error: BaseException | None) -> bool:
         """Take the end of a try into account; True when the call goes on with another replica."""
@@ -274,21 +315,56 @@ class Dispatch:
                 return True  # another thread was here first
             if call.is_counted:
                 call.is_counted = False
+                self._counted.discard(call)
                 self._router.finished(call.replica)
             if died or closed:
                 self._router.lost(call.replica)
-            if not closed and not (died and call.tries < MOST_TRIES):
-                return False
-            call.ref = None
-        self.send(call)
-        return True
+            again = closed or (died and call.tries < MOST_TRIES)
+            if again and not call.taken and not call.is_cancelled:
+                call.ref = call.items = None
+                call.is_settling = False
+            else:
+                again = False
+                if call.family is not None:
+                    call.family.discard(call)
+                    call.family = None
+            crowded = bool(self._waiting)
+        if again:
+            self.send(call)
+        if crowded:
+            self._send_waiting()
+            self._tell_waiting()
+        return again
 
     def _settle_later(self, call: Call) -> None:
         ref = call.ref
-        assert ref is not None
+        if ref is None or call.is_settling:
+            return
+        call.is_settling = True
         ref.future().add_done_callback(lambda done: self._settle(call, ref, done.exception()))
 
+    def _watch_counted(self) -> None:
+        """Some call waits: hear of every answer when it is there, not when it is taken."""
+        for call in list(self._counted):
+            self._settle_later(call)
+
+    def _tell_waiting(self) -> None:
+        """Let the controller know how many calls wait, where that decides about replicas."""
+        with self._lock:
+            table, waiting, told = self._table, len(self._waiting), self._told_waiting
+            if self._controller is None or table is None or not table.wants_queued:
+                return
+            # Not every change: a burst would be as many messages as it has calls.
+            if waiting and told and abs(waiting - told) <= told // 8:
+                return
+            if waiting == told:
+                return
+            self._told_waiting = waiting
+        self._controller.report_queued.remote(*self._key, self._caller, waiting)
+
     def _why_not(self, call: Call, table: Table | None) -> Exception | None:
+        if call.is_cancelled:
+            return RequestCancelledError("the request was cancelled")
         if table is None:
             return None
         if table.unavailable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
 from starlette.responses import Response
@@ -131,23 +131,33 @@ async def write_response(
     await send({"type": "http.response.body", "body": response.body})
 
 
-async def run_app(app: ASGIApp, request: HttpRequest) -> HttpResponse:
-    """Run an ASGI app on a whole request and collect its whole response."""
-    status, headers, chunks, received = 500, [], [], False
+async def run_app(app: ASGIApp, request: HttpRequest) -> AsyncIterator[Message]:
+    """Run an ASGI app on a whole request; what it sends, as it comes.
+
+    An error before the response has begun is raised; whoever stops reading ends the app.
+    """
+    sent: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=16)
+    received = False
 
     async def receive() -> Message:
         nonlocal received
         if received:
-            await asyncio.Event().wait()  # nobody is there who could go away
+            await asyncio.Event().wait()  # who goes away cancels this task
         received = True
         return {"type": "http.request", "body": request.body, "more_body": False}
 
-    async def send(message: Message) -> None:
-        nonlocal status, headers
-        if message["type"] == "http.response.start":
-            status, headers = message["status"], list(message.get("headers", ()))
-        elif message["type"] == "http.response.body":
-            chunks.append(message.get("body", b""))
+    async def run() -> None:
+        try:
+            await app({**request.scope, "asgi": {"version": "3.0"}, "state": {}}, receive, sent.put)
+        finally:
+            await sent.put(None)
 
-    await app({**request.scope, "asgi": {"version": "3.0"}, "state": {}}, receive, send)
-    return HttpResponse(status, headers, b"".join(chunks))
+    task = asyncio.create_task(run())
+    try:
+        while (message := await sent.get()) is not None:
+            yield message
+        await task
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])

@@ -8,16 +8,19 @@ statuses. It does not know how connections come (`_connections.py`) nor what a r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import os
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from heliostat.exceptions import RayActorError
 from heliostat.serve._http import (
@@ -35,6 +38,7 @@ from heliostat.serve.exceptions import BackPressureError, DeploymentUnavailableE
 logger = logging.getLogger("heliostat.serve")
 
 _ID_HEADER = b"x-request-id"
+_MODEL_HEADER = b"serve_multiplexed_model_id"
 _ID_FORM = re.compile(rb"[\x21-\x7e]{1,200}")
 
 
@@ -46,7 +50,7 @@ class Route(NamedTuple):
     ingress: str
 
 
-Forward = Callable[[Route, str, HttpRequest], Awaitable[HttpResponse]]
+Forward = Callable[[Route, RequestContext, HttpRequest], AsyncIterator[Message]]
 
 
 def by_length(routes: Iterable[Route]) -> list[Route]:
@@ -92,11 +96,11 @@ class Proxy:
         self.routes = by_length(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI has it."""
-        if scope["type"] != "http":
-            await _refuse(scope, receive, send)
+        """One request or WebSocket, as ASGI has it."""
+        if scope["type"] == "websocket":
+            await self._answer_socket(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id, model_id = _ids(scope)
         tag = (_ID_HEADER, request_id.encode())
         started = False
 
@@ -109,7 +113,7 @@ class Proxy:
             await send(message)
 
         try:
-            await self._answer(scope, receive, send_tagged, request_id)
+            await self._answer(scope, receive, send_tagged, request_id, model_id)
         except (ClientDisconnect, ConnectionError):
             logger.debug("request %s: the client went away", request_id)
         except Exception as error:
@@ -119,23 +123,46 @@ class Proxy:
                 raise
             await write_response(answer, send_tagged)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, model_id: str
+    ) -> None:
         path = scope["path"]
         route = match(self.routes, path)
         if route is None:
             await write_response(self._own_page(path, request_id), send)
             return
+        context = self._enter(scope, route, request_id, model_id)
+        app = self._local.get(route.app_name)
+        timeout_s = self._options.request_timeout_s
+        async with asyncio.timeout(timeout_s) if timeout_s else _NO_TIMEOUT:
+            with serving(context):
+                if app is not None:
+                    await app(scope, receive, send)
+                    return
+                request = await read_request(scope, receive)
+                async for message in self._forward(route, context, request):
+                    await send(message)
+
+    async def _answer_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket; one that nobody here answers is closed, which the client sees as 403."""
+        request_id, model_id = _ids(scope)
+        route = match(self.routes, scope["path"])
+        app = None if route is None else self._local.get(route.app_name)
+        if route is None or app is None:
+            await receive()
+            await send({"type": "websocket.close", "code": 1003})
+            return
+        try:
+            with serving(self._enter(scope, route, request_id, model_id)):
+                await app(scope, receive, send)
+        except WebSocketDisconnect:
+            logger.debug("websocket %s: the client went away", request_id)
+
+    def _enter(self, scope: Scope, route: Route, request_id: str, model_id: str) -> RequestContext:
         root = self._options.root_path
         scope["root_path"] = root + (route.prefix if route.prefix != "/" else "")
-        scope["path"] = root + path
-        app = self._local.get(route.app_name)
-        async with asyncio.timeout(self._options.request_timeout_s):
-            if app is None:
-                request = await read_request(scope, receive)
-                await write_response(await self._forward(route, request_id, request), send)
-            else:
-                with serving(RequestContext(route.prefix, request_id, route.app_name)):
-                    await app(scope, receive, send)
+        scope["path"] = root + scope["path"]
+        return RequestContext(route.prefix, request_id, route.app_name, model_id)
 
     def _own_page(self, path: str, request_id: str) -> HttpResponse:
         if path == "/-/healthz":
@@ -147,19 +174,27 @@ class Proxy:
         return problem(404, f"Path {path!r} not found; the routes are: {known}", request_id)
 
 
-def _request_id(scope: Scope) -> str:
-    """The client's id, if it sent a sane one, or a new one."""
+_NO_TIMEOUT = contextlib.nullcontext()
+
+
+def _ids(scope: Scope) -> tuple[str, str]:
+    """The client's id if it sent a sane one, or a new one; and the id of a model, if any."""
+    request_id = model_id = ""
     for name, value in scope["headers"]:
         if name == _ID_HEADER and _ID_FORM.fullmatch(value):
-            return str(value, "ascii")
-    return str(uuid.uuid4())
+            request_id = str(value, "ascii")
+        elif name == _MODEL_HEADER:
+            model_id = str(value, "latin-1")
+    return request_id or str(uuid.uuid4()), model_id
 
 
 def _problem_of(error: Exception, request_id: str, scope: Scope) -> HttpResponse:
     if isinstance(error, TimeoutError) and isinstance(error.__cause__, asyncio.CancelledError):
         return problem(408, "The request took longer than request_timeout_s.", request_id)
     if isinstance(error, BackPressureError):
-        return problem(503, f"Too busy: {error}", request_id, (b"retry-after", b"1"))
+        after = error.retry_after_s
+        retry = () if after is None else ((b"retry-after", str(math.ceil(after)).encode()),)
+        return problem(error.status_code, f"Too busy: {error}", request_id, *retry)
     if isinstance(error, (DeploymentUnavailableError, RayActorError)):
         logger.error("request %s: %s", request_id, error)
         return problem(
@@ -182,10 +217,3 @@ def _from_user_code(traceback: TracebackType | None) -> TracebackType | None:
     while rest is not None and rest.tb_frame.f_code.co_filename.startswith(ours):
         rest = rest.tb_next
     return rest or traceback
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """What is not HTTP: WebSockets are closed, which the client sees as status 403."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1003})

@@ -1,37 +1,40 @@
 """Replica: the actor that hosts the user's class or function.
 
 It runs requests, at most `max_ongoing_requests` at a time: those of handles come as calls, those
-of HTTP on connections that the acceptor has given it, straight to the user's method. Methods
-that are not `async` run in threads, so that one slow request does not stop the others.
+of HTTP on connections that the acceptor has given it, straight to the user's code.
 It does not know the other replicas, nor what the controller wants.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import contextlib
-import contextvars
-import dataclasses
-import functools
-import gc
-import inspect
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 
-from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 import heliostat as ray
+from heliostat.serve._call import Call
 from heliostat.serve._connections import Connections, Intake
-from heliostat.serve._dispatch import Call, dispatch_to
-from heliostat.serve._http import HttpRequest, HttpResponse, run_app, to_response
+from heliostat.serve._dispatch import dispatch_to
+from heliostat.serve._http import HttpRequest, run_app
 from heliostat.serve._proxy import Proxy, Route
+from heliostat.serve._slots import Slots
+from heliostat.serve._user_code import UserCode
+from heliostat.serve._views import keep_own_views
 from heliostat.serve.config import DeploymentConfig, HTTPOptions
-from heliostat.serve.context import ReplicaContext, RequestContext, serving, set_replica_context
-from heliostat.serve.exceptions import ReplicaClosedError
+from heliostat.serve.context import ReplicaContext, RequestContext, serving
+from heliostat.serve.exceptions import BackPressureError, ReplicaClosedError
+from heliostat.serve.multiplex import watch_models
+
+
+class Up(NamedTuple):
+    """What a replica says of itself when its constructor is done."""
+
+    address: str  # where it takes HTTP connections; empty unless it is an ingress
+    is_multiplexed: bool
 
 
 class Replica:
@@ -46,161 +49,148 @@ class Replica:
         http: HTTPOptions | None,
     ) -> None:
         self._app_name = app_name
-        self._deployment = deployment
         self._name = name
         self._config = config
         self._http = http
-        self._object: Any = None
-        self._entry: Any = None
-        self._entry_takes_request = True
-        self._ongoing = 0
+        context = ReplicaContext(app_name, deployment, name, None)
+        self._code = UserCode(context, config.max_ongoing_requests)
         self._is_closed = False
 
     async def placed(self) -> None:
         """Answers as soon as there is a process."""
 
-    async def start(self, payload: list[ray.ObjectRef[Any]], routes: list[Route]) -> str:
+    async def start(self, payload: list[ray.ObjectRef[Any]], routes: list[Route]) -> Up:
         """Run the user's constructor.
 
         Args:
             payload: A reference to (class or function, args, kwargs).
             routes: The table of routes, for the ingress.
-
-        Returns:
-            The address that takes HTTP connections; empty unless this is an ingress.
         """
         log_to_stderr()
-        self._slots = asyncio.Semaphore(self._config.max_ongoing_requests)
-        self._idle = asyncio.Event()
-        self._threads = concurrent.futures.ThreadPoolExecutor(
-            self._config.max_ongoing_requests, thread_name_prefix=self._name
-        )
+        self._slots = Slots(self._config.max_ongoing_requests)
+        self._models_changed = asyncio.Event()
         target, args, kwargs = await payload[0]
-        # In the loop's own thread: constructors may start tasks and make asyncio's locks.
-        self._is_function = not inspect.isclass(target)
-        context = ReplicaContext(self._app_name, self._deployment, self._name, None)
-        set_replica_context(context)
-        self._object = target if self._is_function else target(*args, **kwargs)
-        set_replica_context(dataclasses.replace(context, servable_object=self._object))
-        if self._config.user_config is not None:
-            await self._run(self._method("reconfigure"), (self._config.user_config,), {})
+        keep_own_views(target)
+        await self._code.construct(target, args, kwargs, self._config.user_config)
+        if self._code.is_multiplexed:
+            watch_models(self._models_changed.set)
         if self._http is None:
-            return ""
-        if callable(self._object):  # else it is for handles only, and HTTP requests fail
-            self._entry = self._method("__call__")
-            self._entry_takes_request = bool(inspect.signature(self._entry).parameters)
+            return Up("", self._code.is_multiplexed)
         self._proxy = Proxy(forward, self._http, {self._app_name: self._answer})
         self._proxy.set_routes(routes)
         self._connections = Connections(self._proxy, self._http.keep_alive_timeout_s)
         self._intake = Intake(self._connections)
-        return self._intake.address
+        return Up(self._intake.address, self._code.is_multiplexed)
 
     async def set_routes(self, routes: list[Route]) -> None:
         """Replace the ingress's table of routes."""
         self._proxy.set_routes(routes)
 
+    async def reconfigure(self, config: DeploymentConfig) -> None:
+        """Other options for the same code."""
+        old, self._config = self._config, config
+        self._slots.resize(config.max_ongoing_requests)
+        if config.user_config is not None and config.user_config != old.user_config:
+            await self._code.reconfigure(config.user_config)
+
     async def call(
-        self, method: str, context: tuple[str, str, str], /, *args: Any, **kwargs: Any
+        self, method: str, context: tuple[str, ...], /, *args: Any, **kwargs: Any
     ) -> Any:
         """A handle's call; the context is a RequestContext as a plain tuple, quicker to send."""
-        if self._is_closed:
-            raise ReplicaClosedError(f"replica {self._name} has ended")
+        self._refuse_if_closed()
+        with serving(RequestContext(*context)):
+            await self._slots.take()
+            try:
+                return await self._code.call(method, args, kwargs)
+            finally:
+                self._slots.give()
+
+    async def stream(
+        self, method: str, context: tuple[str, ...], /, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """As `call`, of a generator; and HTTP requests from elsewhere, as messages of ASGI."""
+        self._refuse_if_closed()
         with serving(RequestContext(*context)):
             if method == HTTP:
-                return await run_app(self._answer, args[0])
-            async with self._slot():
-                return await self._run(self._method(method), args, kwargs)
+                async for message in run_app(self._answer, args[0]):
+                    yield message
+                return
+            await self._slots.take()
+            try:
+                async for item in self._code.stream(method, args, kwargs):
+                    yield item
+            finally:
+                self._slots.give()
+
+    async def load(self) -> int:
+        """How many requests run or wait here."""
+        return self._slots.load
+
+    async def models(self, known: tuple[str, ...]) -> tuple[str, ...]:
+        """The ids of its models, as soon as they are others than the known ones."""
+        while self._code.models == known:
+            self._models_changed.clear()
+            await self._models_changed.wait()
+        return self._code.models
 
     async def drain(self) -> None:
         """Finish what there is; then let the user's object go, with its `__del__`."""
         if self._http is not None:
             self._intake.drain()
             await self._connections.drained.wait()
-        while self._ongoing:
-            self._idle.clear()
-            await self._idle.wait()
+        await self._slots.until_idle()
         self._is_closed = True
-        self._object = self._entry = None
-        set_replica_context(None)
-        gc.collect()  # the object may be part of a cycle
+        await self._code.close()
 
     async def check_health(self) -> None:
         """Raises what the user's `check_health` raises."""
-        check = getattr(self._object, "check_health", None)
-        if check is not None and inspect.ismethod(check):
-            await self._run(check, (), {})
+        await self._code.check_health()
 
     async def until_gone(self) -> None:
         """Never answers: the caller learns at once when this process dies."""
         await asyncio.Event().wait()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The user's callable as an ASGI app."""
-        async with self._slot():
-            entry = self._entry or self._method("__call__")
-            args = (Request(scope, receive),) if self._entry_takes_request else ()
-            response = to_response(await self._run(entry, args, {}))
-            await response(scope, receive, send)
-
-    @contextlib.asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        self._ongoing += 1
+        """The user's code as an ASGI app."""
+        limit = self._config.max_queued_requests
+        if 0 <= limit <= self._slots.load - self._slots.most:
+            error = BackPressureError(
+                f"replica {self._name} runs {self._slots.running} requests, and "
+                f"max_queued_requests={limit} wait already"
+            )
+            if self._config.backpressure_config is not None:
+                self._config.backpressure_config.stamp(error)
+            raise error
+        await self._slots.take()
         try:
-            async with self._slots:
-                yield
+            await self._code.app(scope, receive, send)
         finally:
-            self._ongoing -= 1
-            if not self._ongoing:
-                self._idle.set()
+            self._slots.give()
 
-    def _method(self, name: str) -> Callable[..., Any]:
-        if name == "__call__" and self._is_function:
-            return self._object  # type: ignore[no-any-return]
-        method = getattr(self._object, name, None)
-        if callable(method):
-            return method  # type: ignore[no-any-return]
-        kind = type(self._object)
-        known = [m for m in dir(kind) if not m.startswith("_") and callable(getattr(kind, m))]
-        raise AttributeError(
-            f"deployment {self._deployment!r} has no method {name!r}; it has {known}"
-        )
-
-    async def _run(
-        self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        if _is_async(method):
-            return await method(*args, **kwargs)
-        work = functools.partial(contextvars.copy_context().run, method, *args, **kwargs)
-        value = await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        return await value if inspect.isawaitable(value) else value
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise ReplicaClosedError(f"replica {self._name} has ended")
 
 
 HTTP = "/http"  # the method name of forwarded HTTP requests; no Python method is called so
 
 
-async def forward(route: Route, request_id: str, request: HttpRequest) -> HttpResponse:
+async def forward(
+    route: Route, context: RequestContext, request: HttpRequest
+) -> AsyncIterator[Message]:
     """Send a whole request to the application's ingress in another process."""
-    call = Call(HTTP, RequestContext(route.prefix, request_id, route.app_name), (request,), {})
+    call = Call(HTTP, context, (request,), {}, is_stream=True)
     dispatch = dispatch_to(route.app_name, route.ingress)
     dispatch.send(call)
     try:
-        response: HttpResponse = await dispatch.answer_async(call)
+        while True:
+            try:
+                message = await dispatch.next_item_async(call)
+            except StopAsyncIteration:
+                return
+            yield message
     finally:
         dispatch.abandon(call)  # nothing, unless the client went away
-    return response
-
-
-@functools.cache
-def _function_is_async(function: Any) -> bool:
-    return inspect.iscoroutinefunction(function)
-
-
-def _is_async(method: Callable[..., Any]) -> bool:
-    function = getattr(method, "__func__", method)
-    return _function_is_async(function) or (
-        not inspect.isroutine(function)
-        and inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
-    )
 
 
 def log_to_stderr() -> None:

@@ -5,25 +5,37 @@ It knows names of replicas, not actors, and no queue: `_dispatch.py` keeps what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 
 class Router:
-    """Counts the requests of this process on every replica, and picks the less busy of two."""
+    """Counts the requests of this process on every replica, and picks the less busy of two.
+
+    Of a request for a model it is one of those that have the model, as long as one is free;
+    else the one that has the fewest models.
+    """
 
     def __init__(self) -> None:
         self.loads: dict[str, int] = {}
         self._capacity = 0
         self._queue_limit: int | None = None
+        self._models: dict[str, set[str]] = {}  # as the replicas say
+        self._sent: dict[str, set[str]] = {}  # models asked of them, of which they say nothing yet
 
     def publish(
-        self, replicas: Sequence[str], max_ongoing_requests: int, max_queued_requests: int
+        self,
+        replicas: Sequence[str],
+        max_ongoing_requests: int,
+        max_queued_requests: int,
+        models: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """The replicas there are now; counts of those that stay are kept."""
         self.loads = {name: self.loads.get(name, 0) for name in replicas}
         self._capacity = max_ongoing_requests
         self._queue_limit = None if max_queued_requests < 0 else max_queued_requests
+        self._models = {name: set((models or {}).get(name, ())) for name in replicas}
+        self._sent = {name: self._sent.get(name, set()) - self._models[name] for name in replicas}
 
     def admits(self, waiting: int) -> bool:
         """Whether one more request may wait, beside `waiting` that have no replica yet."""
@@ -32,16 +44,20 @@ class Router:
         ahead = waiting + sum(self.loads.values())
         return ahead < len(self.loads) * self._capacity + self._queue_limit
 
-    def assign(self, rng: Random) -> str | None:
-        """A replica for one request, counted as busy with it; None when there is none."""
-        names = list(self.loads)
-        if not names:
+    def assign(self, rng: Random, model_id: str = "") -> str | None:
+        """A replica for one request, counted as busy with it; None when none is free."""
+        free = [name for name, load in self.loads.items() if load < self._capacity]
+        if not free:
             return None
-        chosen = names[0]
-        if len(names) > 1:
-            one, two = rng.sample(names, 2)
+        if model_id:
+            free = self._with_model(free, model_id)
+        chosen = free[0]
+        if len(free) > 1:
+            one, two = rng.sample(free, 2)
             chosen = one if self.loads[one] <= self.loads[two] else two
         self.loads[chosen] += 1
+        if model_id and model_id not in self._models[chosen]:
+            self._sent[chosen].add(model_id)
         return chosen
 
     def finished(self, replica: str) -> None:
@@ -52,7 +68,18 @@ class Router:
     def lost(self, replica: str) -> None:
         """This replica is dead: choose it no more, whatever the last table said."""
         self.loads.pop(replica, None)
+        self._models.pop(replica, None)
+        self._sent.pop(replica, None)
 
     def check(self) -> None:
         """Assert what must always be true."""
-        assert all(load >= 0 for load in self.loads.values()), self.loads
+        assert all(0 <= load <= self._capacity for load in self.loads.values()), self.loads
+        assert self._models.keys() == self._sent.keys() == self.loads.keys()
+
+    def _with_model(self, free: list[str], model_id: str) -> list[str]:
+        models = {name: self._models[name] | self._sent[name] for name in free}
+        having = [name for name in free if model_id in models[name]]
+        if having:
+            return having
+        fewest = min(len(models[name]) for name in free)
+        return [name for name in free if len(models[name]) == fewest]

@@ -41,6 +41,12 @@ class Deployed(NamedTuple):
     drain_s: float
 
 
+class Scaled(NamedTuple):
+    """As many replicas of the same version are wanted now: the load asks for it."""
+
+    num_replicas: int
+
+
 class Removed(NamedTuple):
     """The user wants no replica any more."""
 
@@ -98,7 +104,7 @@ class Publish(NamedTuple):
     replicas: tuple[str, ...]
 
 
-Event = Deployed | Removed | ReplicaUp | ReplicaLost | Drained | Starved | Tick
+Event = Deployed | Scaled | Removed | ReplicaUp | ReplicaLost | Drained | Starved | Tick
 Command = StartReplica | DrainReplica | StopReplica | Publish
 
 MOVES: dict[tuple[ReplicaState, str], ReplicaState] = {
@@ -136,6 +142,7 @@ class DeploymentState:
         self.failed = False
         self.was_healthy = False
         self.message = ""
+        self._scaling: DeploymentStatus | None = None
         self._replicas: dict[str, _Replica] = {}
         self._published: tuple[str, ...] = ()
         self._failed_starts = 0
@@ -149,6 +156,8 @@ class DeploymentState:
         match event:
             case Deployed():
                 self._deployed(event)
+            case Scaled(number):
+                self._scaled(number)
             case Removed():
                 self.removed, self.target = True, self.target._replace(num_replicas=0)
             case ReplicaUp(replica):
@@ -162,7 +171,8 @@ class DeploymentState:
             case Tick():
                 self._end_late_drains(now, commands)
         self._reconcile(now, commands)
-        self.was_healthy = self.was_healthy or self._is_complete()
+        if self._is_complete():
+            self.was_healthy, self._scaling = True, None
         return commands
 
     def next_tick(self, now: float) -> float | None:
@@ -200,6 +210,8 @@ class DeploymentState:
             return DeploymentStatus.DEPLOY_FAILED, DeploymentStatusTrigger.REPLICA_STARTUP_FAILED
         if self._is_complete():
             return DeploymentStatus.HEALTHY, DeploymentStatusTrigger.CONFIG_UPDATE_COMPLETED
+        if self._scaling is not None:
+            return self._scaling, DeploymentStatusTrigger.AUTOSCALING
         if self.was_healthy:
             return DeploymentStatus.UNHEALTHY, DeploymentStatusTrigger.CONFIG_UPDATE_COMPLETED
         return DeploymentStatus.UPDATING, DeploymentStatusTrigger.CONFIG_UPDATE_STARTED
@@ -210,8 +222,16 @@ class DeploymentState:
             self._start_after = 0.0
         self.target = event
         self.removed = self.failed = self.was_healthy = False
+        self._scaling = None
         self.message = ""
         self._failed_starts = 0
+
+    def _scaled(self, number: int) -> None:
+        if self.removed or number == self.target.num_replicas:
+            return
+        grows = number > self.target.num_replicas
+        self._scaling = DeploymentStatus.UPSCALING if grows else DeploymentStatus.DOWNSCALING
+        self.target = self.target._replace(num_replicas=number)
 
     def _up(self, name: str, now: float) -> None:
         replica = self._replicas.get(name)

@@ -1,10 +1,11 @@
-"""run, start, shutdown, status, delete, get_app_handle, get_deployment_handle.
+"""run, run_many, start, shutdown, status, delete, get_app_handle, get_deployment_handle.
 
 Each checks its input, and asks the controller once. It does not know how replicas come about.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -12,7 +13,8 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import heliostat as ray
@@ -20,6 +22,7 @@ from heliostat.exceptions import RayActorError, RayTaskError
 from heliostat.serve._build import Node, build
 from heliostat.serve._controller import ApplicationSpec, Controller, DeploymentSpec
 from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller, forget_unavailable
+from heliostat.serve._local import LocalApplication
 from heliostat.serve.config import HTTPOptions
 from heliostat.serve.context import get_replica_context
 from heliostat.serve.deployment import Application
@@ -52,6 +55,8 @@ def run(
         name: The application's name.
         route_prefix: Where HTTP requests for it begin; None for no HTTP.
         logging_config: Not offered; configure the logger "heliostat.serve".
+        _local_testing_mode: Run everything in this process, in one thread, without HTTP: for
+            unit tests. See also `serve.test_client`.
         external_scaler_enabled: Not offered.
         controller_options: Not offered.
 
@@ -75,32 +80,133 @@ def run(
         8
         >>> serve.shutdown()
     """
-    _refuse(
-        logging_config=(logging_config, "configure the logger 'heliostat.serve'"),
-        _local_testing_mode=(_local_testing_mode, "call the class through .func_or_class"),
-        external_scaler_enabled=(external_scaler_enabled, "use num_replicas"),
-        controller_options=(controller_options, "there is nothing to set"),
-    )
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"an application's name is a string that is not empty, got {name!r}")
-    if route_prefix is not None and not _PREFIX.fullmatch(route_prefix):
-        raise ValueError(
-            "route_prefix must be '/', or begin with '/' and not end with it, without braces and "
-            f"spaces; got {route_prefix!r}"
+    one = RunTarget(target, name, route_prefix, logging_config, external_scaler_enabled)
+    return run_many(
+        [one],
+        blocking,
+        _local_testing_mode=_local_testing_mode,
+        controller_options=controller_options,
+    )[0]
+
+
+@dataclass(frozen=True)
+class RunTarget:
+    """An application for `serve.run_many`; the fields are the arguments of `serve.run`."""
+
+    target: Application
+    name: str = "default"
+    route_prefix: str | None = "/"
+    logging_config: Any = None
+    external_scaler_enabled: bool = False
+
+    def check(self) -> None:
+        """Raise for what is not offered, or wrong.
+
+        Raises:
+            NotImplementedError: For an option that is not offered.
+            ValueError: For a bad name or route prefix.
+        """
+        _refuse(
+            logging_config=(self.logging_config, "configure the logger 'heliostat.serve'"),
+            external_scaler_enabled=(self.external_scaler_enabled, "use autoscaling_config"),
         )
-    nodes = build(target, name)
-    controller = _start(None)
-    _check_room(nodes)
-    spec = ApplicationSpec(name, route_prefix, [_spec(node) for node in nodes])
-    _ask(controller.deploy.remote(spec))
-    problem = _ask(controller.until_deployed.remote(name))
-    if problem:
-        raise DeployFailedError(f"application {name!r} could not be deployed: {problem}")
-    forget_unavailable(name)
-    handle = DeploymentHandle(nodes[-1].name, name)
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"an application's name is a string, not empty; got {self.name!r}")
+        if self.route_prefix is not None and not _PREFIX.fullmatch(self.route_prefix):
+            raise ValueError(
+                "route_prefix must be '/', or begin with '/' and not end with it, without braces "
+                f"and spaces; got {self.route_prefix!r}"
+            )
+
+
+def run_many(
+    targets: Sequence[RunTarget],
+    blocking: bool = False,
+    wait_for_ingress_deployment_creation: bool = True,
+    wait_for_applications_running: bool = True,
+    _local_testing_mode: bool = False,
+    controller_options: Any = None,
+) -> list[DeploymentHandle]:
+    """Deploy many applications at a time.
+
+    Args:
+        targets: What to run.
+        blocking: Wait for Ctrl-C, then shut Serve down.
+        wait_for_ingress_deployment_creation: Means nothing here: they are created at once.
+        wait_for_applications_running: False returns before the replicas run.
+        controller_options: Not offered.
+
+    Returns:
+        A handle to the ingress of each, in order.
+
+    Raises:
+        DeployFailedError: When a replica cannot be made; has the constructor's traceback.
+        ValueError: Without applications, or when two have one name or route prefix.
+
+    Example:
+        >>> from heliostat import serve
+        >>> @serve.deployment
+        ... class Adder:
+        ...     def __init__(self, n): self.n = n
+        ...     def add(self, x): return x + self.n
+        >>> one, two = (serve.RunTarget(Adder.bind(n), str(n), f"/{n}") for n in (1, 2))
+        >>> [handle.add.remote(1).result() for handle in serve.run_many([one, two])]
+        [2, 3]
+        >>> serve.shutdown()
+    """
+    del wait_for_ingress_deployment_creation
+    _refuse(controller_options=(controller_options, "there is nothing to set"))
+    if not targets:
+        raise ValueError("run_many got no applications")
+    for target in targets:
+        target.check()
+    for what in ("name", "route_prefix"):
+        values = [v for target in targets if (v := getattr(target, what)) is not None]
+        if len(set(values)) < len(values):
+            raise ValueError(f"two applications have one {what}: {values}")
+    if _local_testing_mode or os.environ.get("RAY_SERVE_FORCE_LOCAL_TESTING_MODE") == "1":
+        return [_run_locally(target) for target in targets]
+    handles = _deploy(targets, wait_for_applications_running)
     if blocking:
-        _block(name, _ask(controller.address.remote()), route_prefix)
-    return handle
+        _block(targets, _ask(find_controller().address.remote()))
+    return handles
+
+
+def _deploy(targets: Sequence[RunTarget], wait: bool) -> list[DeploymentHandle]:
+    """Give the applications to the controller, and wait until they run."""
+    graphs = [build(target.target, target.name) for target in targets]
+    controller = _start(None)
+    handles = []
+    for target, nodes in zip(targets, graphs, strict=True):
+        _check_room(nodes)
+        spec = ApplicationSpec(target.name, target.route_prefix, [_spec(node) for node in nodes])
+        _ask(controller.deploy.remote(spec))
+        handles.append(DeploymentHandle(nodes[-1].name, target.name))
+    for target in targets if wait else ():
+        problem = _ask(controller.until_deployed.remote(target.name))
+        if problem:
+            raise DeployFailedError(f"application {target.name!r} could not be deployed: {problem}")
+    for target in targets:
+        forget_unavailable(target.name)
+    return handles
+
+
+_locally: dict[str, LocalApplication] = {}
+
+
+def _run_locally(target: RunTarget) -> DeploymentHandle:
+    """In this process, until `delete` or `shutdown`."""
+    _end_locally(target.name)
+    local = LocalApplication(target.target, target.name, target.route_prefix)
+    _locally[target.name] = local
+    return local.handle
+
+
+def _end_locally(*names: str) -> bool:
+    ended = [_locally.pop(name) for name in names if name in _locally]
+    for local in ended:
+        local.close()
+    return bool(ended)
 
 
 def start(
@@ -170,6 +276,8 @@ def delete(name: str, _blocking: bool = True) -> None:
     Raises:
         RayServeException: When Serve does not run.
     """
+    if _end_locally(name):
+        return
     gone = find_controller().delete.remote(name)
     if _blocking and not ray.get(gone):
         logger.info("there is no application %r to delete", name)
@@ -180,6 +288,7 @@ def shutdown() -> None:
 
     Does nothing when Serve does not run. The session of Core goes on.
     """
+    _end_locally(*_locally)
     if not ray.is_initialized():
         return
     with contextlib.suppress(RayServeException):
@@ -189,12 +298,19 @@ def shutdown() -> None:
             ray.kill(controller)
 
 
+async def shutdown_async() -> None:
+    """As `shutdown`, without blocking the event loop meanwhile."""
+    await asyncio.to_thread(shutdown)
+
+
 def get_app_handle(name: str) -> DeploymentHandle:
     """A handle to an application's ingress.
 
     Raises:
         RayServeException: When there is no such application; lists those there are.
     """
+    if name in _locally:
+        return _locally[name].handle
     controller = find_controller()
     ingress = ray.get(controller.ingress_of.remote(name))
     if ingress is None:
@@ -274,9 +390,7 @@ def _spec(node: Node) -> DeploymentSpec:
     if version is None:
         full_version = uuid.uuid4().hex
     else:
-        # The same code with other options needs new replicas, except for their number.
-        options = {k: v for k, v in vars(node.config).items() if k != "num_replicas"}
-        full_version = f"{version} {options}"
+        full_version = f"{version} {node.config.code_options()}"
     payload = ray.put((node.target, node.args, node.kwargs))
     return DeploymentSpec(node.name, node.config, full_version, [payload])
 
@@ -300,12 +414,14 @@ def _refuse(**options: tuple[Any, str]) -> None:
             raise NotImplementedError(f"{name}={value!r} is not offered: {instead}")
 
 
-def _block(name: str, address: tuple[str, int], route_prefix: str | None) -> None:
+def _block(targets: Sequence[RunTarget], address: tuple[str, int]) -> None:
     """Wait for Ctrl-C, then leave nothing behind."""
     host, port = address
-    where = "handles only" if route_prefix is None else f"http://{host}:{port}{route_prefix}"
     try:
-        sys.stderr.write(f"Application {name!r} runs ({where}); Ctrl-C stops it.\n")
+        for target in targets:
+            prefix = target.route_prefix
+            where = "handles only" if prefix is None else f"http://{host}:{port}{prefix}"
+            sys.stderr.write(f"Application {target.name!r} runs ({where}); Ctrl-C stops it.\n")
         sys.stderr.flush()
         while True:
             time.sleep(3600)

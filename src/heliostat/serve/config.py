@@ -6,10 +6,30 @@ raises and says what to use instead. It does not know how the options are carrie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
+
+from heliostat.serve._checks import positive, whole
+from heliostat.serve.autoscaling import (
+    AggregationFunction,
+    AutoscalingConfig,
+    AutoscalingContext,
+    AutoscalingPolicy,
+)
+from heliostat.serve.exceptions import BackPressureError
+
+__all__ = [
+    "AggregationFunction",
+    "AutoscalingConfig",
+    "AutoscalingContext",
+    "AutoscalingPolicy",
+    "BackpressureConfig",
+    "DeploymentConfig",
+    "HTTPOptions",
+]
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -43,14 +63,14 @@ class HTTPOptions:
     location: str | None = "HeadOnly"
 
     def __post_init__(self) -> None:
-        _whole("port", self.port, 0)
+        whole("port", self.port, 0)
         if self.port > 65535:
             raise ValueError(f"port must be 0..65535, got {self.port}")
         if self.root_path and not self.root_path.startswith("/"):
             raise ValueError(f"root_path must start with '/', got {self.root_path!r}")
         if self.request_timeout_s is not None:
-            _positive("request_timeout_s", self.request_timeout_s)
-        _positive("keep_alive_timeout_s", self.keep_alive_timeout_s)
+            positive("request_timeout_s", self.request_timeout_s)
+        positive("keep_alive_timeout_s", self.keep_alive_timeout_s)
         if self.location not in ("HeadOnly", "EveryNode"):
             raise NotImplementedError(
                 f"location={self.location!r} is not offered; to have no HTTP for an application "
@@ -81,42 +101,30 @@ class HTTPOptions:
 
 
 @dataclass(frozen=True)
-class AutoscalingConfig:
-    """How many replicas a deployment may have, by load. Validated, not carried out yet.
+class BackpressureConfig:
+    """What a client gets that is refused because of `max_queued_requests`.
 
     Args:
-        min_replicas: The least; 0 lets the deployment sleep.
-        max_replicas: The most.
-        initial_replicas: Where to begin; `min_replicas` unless given.
-        target_ongoing_requests: How many requests a replica should work on at a time.
-        upscale_delay_s: How long the load must be high.
-        downscale_delay_s: How long the load must be low.
+        status_code: 503 or 429.
+        retry_after_s: The header Retry-After, rounded up to whole seconds.
 
     Raises:
-        ValueError: For bounds that contradict each other.
+        ValueError: For another status, or a time below 0.
     """
 
-    min_replicas: int = 1
-    max_replicas: int = 1
-    initial_replicas: int | None = None
-    target_ongoing_requests: float = 2
-    upscale_delay_s: float = 30.0
-    downscale_delay_s: float = 600.0
+    status_code: int = 503
+    retry_after_s: float | None = None
+
+    def stamp(self, error: BackPressureError) -> None:
+        """Let the error know what its client gets."""
+        error.status_code = self.status_code
+        error.retry_after_s = self.retry_after_s
 
     def __post_init__(self) -> None:
-        _whole("min_replicas", self.min_replicas, 0)
-        _whole("max_replicas", self.max_replicas, 1)
-        if self.max_replicas < self.min_replicas:
-            raise ValueError(
-                f"max_replicas ({self.max_replicas}) must be >= min_replicas ({self.min_replicas})"
-            )
-        initial = self.initial_replicas
-        if initial is not None and not self.min_replicas <= initial <= self.max_replicas:
-            raise ValueError(
-                f"initial_replicas ({initial}) must be between min_replicas "
-                f"({self.min_replicas}) and max_replicas ({self.max_replicas})"
-            )
-        _positive("target_ongoing_requests", self.target_ongoing_requests)
+        if self.status_code not in (503, 429):
+            raise ValueError(f"status_code must be 503 or 429, got {self.status_code!r}")
+        if self.retry_after_s is not None and not 0 <= self.retry_after_s < math.inf:
+            raise ValueError(f"retry_after_s must be >= 0, got {self.retry_after_s!r}")
 
 
 @dataclass(frozen=True)
@@ -134,19 +142,21 @@ class DeploymentConfig:
     health_check_period_s: float = 10.0
     health_check_timeout_s: float = 30.0
     max_constructor_retry_count: int = 20
+    autoscaling_config: AutoscalingConfig | None = None
+    backpressure_config: BackpressureConfig | None = None
 
     def __post_init__(self) -> None:
-        _whole("num_replicas", self.num_replicas, 1)
-        _whole("max_ongoing_requests", self.max_ongoing_requests, 1)
-        _whole("max_queued_requests", self.max_queued_requests, -1)
-        _whole("max_constructor_retry_count", self.max_constructor_retry_count, 1)
-        _positive("graceful_shutdown_wait_loop_s", self.graceful_shutdown_wait_loop_s)
+        whole("num_replicas", self.num_replicas, 1)
+        whole("max_ongoing_requests", self.max_ongoing_requests, 1)
+        whole("max_queued_requests", self.max_queued_requests, -1)
+        whole("max_constructor_retry_count", self.max_constructor_retry_count, 1)
+        positive("graceful_shutdown_wait_loop_s", self.graceful_shutdown_wait_loop_s)
         if self.graceful_shutdown_timeout_s < 0:
             raise ValueError(
                 f"graceful_shutdown_timeout_s must be >= 0, got {self.graceful_shutdown_timeout_s}"
             )
-        _positive("health_check_period_s", self.health_check_period_s)
-        _positive("health_check_timeout_s", self.health_check_timeout_s)
+        positive("health_check_period_s", self.health_check_period_s)
+        positive("health_check_timeout_s", self.health_check_timeout_s)
 
     def with_options(self, options: Mapping[str, Any]) -> DeploymentConfig:
         """This config with some options replaced.
@@ -164,15 +174,40 @@ class DeploymentConfig:
                     f"a deployment has no option {name!r}; it takes {', '.join(sorted(known))}"
                 )
         changes = {name: value for name, value in options.items() if name not in _LATER}
-        if changes.get("num_replicas") == "auto":
-            raise NotImplementedError(
-                'num_replicas="auto" is not offered yet; give a number of replicas'
-            )
-        if "num_replicas" in changes and changes["num_replicas"] is None:
-            del changes["num_replicas"]
+        self._parse_numbers(changes)
+        backpressure = changes.get("backpressure_config")
+        if isinstance(backpressure, Mapping):
+            changes["backpressure_config"] = BackpressureConfig(**backpressure)
         if "ray_actor_options" in changes:
             changes["ray_actor_options"] = _actor_options(changes["ray_actor_options"])
         return replace(self, **changes)
+
+    def _parse_numbers(self, changes: dict[str, Any]) -> None:
+        """How many replicas: a number, or bounds; the one given last replaces the other."""
+        number, scaling = changes.pop("num_replicas", None), changes.get("autoscaling_config")
+        if scaling is not None:
+            if number not in (None, "auto"):
+                raise ValueError(
+                    f"num_replicas={number!r} and autoscaling_config exclude each other; leave "
+                    'num_replicas out, or say num_replicas="auto"'
+                )
+            if number == "auto" and isinstance(scaling, Mapping):
+                scaling = {"max_replicas": _AUTO_MOST, **scaling}
+            changes["autoscaling_config"] = AutoscalingConfig.parse(scaling)
+        elif number == "auto":
+            changes["autoscaling_config"] = AutoscalingConfig(max_replicas=_AUTO_MOST)
+        elif number is not None:
+            changes["num_replicas"], changes["autoscaling_config"] = number, None
+
+    @property
+    def first_replicas(self) -> int:
+        """How many replicas to begin with."""
+        scaling = self.autoscaling_config
+        return self.num_replicas if scaling is None else scaling.first_replicas
+
+    def code_options(self) -> dict[str, Any]:
+        """Those whose change needs new replicas; the others are passed on to living ones."""
+        return {name: value for name, value in vars(self).items() if name not in _PASSED_ON}
 
     def resources(self) -> dict[str, float]:
         """What each replica takes, by resource name."""
@@ -183,18 +218,31 @@ class DeploymentConfig:
 
     def failed_starts_allowed(self) -> int:
         """After so many failed starts in a row a deployment has failed."""
-        return min(self.max_constructor_retry_count, 3 * self.num_replicas)
+        return min(self.max_constructor_retry_count, 3 * max(self.first_replicas, 1))
 
 
+_AUTO_MOST = 100  # replicas, where Ray's num_replicas="auto" ends too
+_PASSED_ON = (
+    "version",
+    "num_replicas",
+    "autoscaling_config",
+    "user_config",
+    "max_ongoing_requests",
+    "max_queued_requests",
+    "backpressure_config",
+    "graceful_shutdown_wait_loop_s",
+    "graceful_shutdown_timeout_s",
+    "health_check_period_s",
+    "health_check_timeout_s",
+    "max_constructor_retry_count",
+)
 _LATER = {
-    "autoscaling_config": "use num_replicas",
     "placement_group_bundles": "ask for resources in ray_actor_options",
     "placement_group_strategy": "ask for resources in ray_actor_options",
     "placement_group_bundle_label_selector": "there is one machine",
     "max_replicas_per_node": "there is one machine; use num_replicas",
     "logging_config": "configure the logger 'heliostat.serve'",
     "request_router_config": "replicas are chosen by the power of two choices",
-    "backpressure_config": "use max_queued_requests, which answers 503",
     "gang_scheduling_config": "there is one machine",
     "deployment_actors": "create the actor in the constructor",
     "rolling_update_percentage": "replicas are replaced one by one",
@@ -216,17 +264,3 @@ def _actor_options(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
                 f"ray_actor_options has no {name!r}; it takes {', '.join(_ACTOR_OPTIONS)}"
             )
     return dict(value)
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be >= {least}, got {value}")
-
-
-def _positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not value > 0:
-        raise ValueError(f"{name} must be > 0, got {value}")

@@ -5,11 +5,12 @@ Values kept in context variables; set by the replica and the proxy, read by user
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 
 class RequestContext(NamedTuple):
@@ -18,6 +19,14 @@ class RequestContext(NamedTuple):
     route: str = ""
     request_id: str = ""
     app_name: str = ""
+    multiplexed_model_id: str = ""
+
+
+class Cancellable(Protocol):
+    """What ends with the request that has begun it."""
+
+    def cancel(self) -> None:
+        """End it now, if it has not ended."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +45,27 @@ class ReplicaContext:
 
 
 _REQUEST: ContextVar[RequestContext] = ContextVar("heliostat_serve_request")
+_CHILDREN: ContextVar[set[Cancellable] | None] = ContextVar("heliostat_serve_children")
+_LOCAL_REPLICA: ContextVar[ReplicaContext | None] = ContextVar("heliostat_serve_replica")
 _NO_REQUEST = RequestContext()
 _replica: ReplicaContext | None = None  # one per process: a replica has its process to itself
 
 
 @contextlib.contextmanager
 def serving(request: RequestContext) -> Iterator[None]:
-    """The request that the code inside answers."""
-    token = _REQUEST.set(request)
+    """The request that the code inside answers; if it is cancelled, so are the calls it made."""
+    children: set[Cancellable] = set()
+    tokens = _REQUEST.set(request), _CHILDREN.set(children)
     try:
         yield
+    except asyncio.CancelledError:
+        for child in list(children):
+            child.cancel()
+        raise
     finally:
-        _REQUEST.reset(token)
+        with contextlib.suppress(ValueError):  # a generator that is finalised somewhere else
+            _REQUEST.reset(tokens[0])
+            _CHILDREN.reset(tokens[1])
 
 
 def current_request() -> RequestContext:
@@ -55,10 +73,20 @@ def current_request() -> RequestContext:
     return _REQUEST.get(_NO_REQUEST)
 
 
+def current_children() -> set[Cancellable] | None:
+    """Where the calls announce themselves that end with the request; None outside of one."""
+    return _CHILDREN.get(None)
+
+
 def set_replica_context(context: ReplicaContext | None) -> None:
     """Say which replica this process is; None when it has ended."""
     global _replica
     _replica = context
+
+
+def set_local_replica_context(context: ReplicaContext | None) -> None:
+    """The same for the running task alone: in local testing mode a process has many."""
+    _LOCAL_REPLICA.set(context)
 
 
 def get_replica_context() -> ReplicaContext:
@@ -74,8 +102,23 @@ def get_replica_context() -> ReplicaContext:
         ...
         RuntimeError: get_replica_context() works only in a deployment's code, inside a replica
     """
-    if _replica is None:
+    replica = _LOCAL_REPLICA.get(None) or _replica
+    if replica is None:
         raise RuntimeError(
             "get_replica_context() works only in a deployment's code, inside a replica"
         )
-    return _replica
+    return replica
+
+
+def get_multiplexed_model_id() -> str:
+    """The model that the request is for; an empty string when it names none.
+
+    HTTP requests name it in the header `serve_multiplexed_model_id`, handles by
+    `handle.options(multiplexed_model_id=...)`.
+
+    Example:
+        >>> from heliostat import serve
+        >>> serve.get_multiplexed_model_id()
+        ''
+    """
+    return current_request().multiplexed_model_id

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, overload
 
-from heliostat.serve.config import DeploymentConfig
+from heliostat.serve.config import BackpressureConfig, DeploymentConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,11 @@ class Deployment:
     def ray_actor_options(self) -> Mapping[str, Any]:
         """Resources of each replica."""
         return self.config.ray_actor_options
+
+    @property
+    def backpressure_config(self) -> BackpressureConfig | None:
+        """What a client gets that is refused because of `max_queued_requests`."""
+        return self.config.backpressure_config
 
     @property
     def version(self) -> str | None:
@@ -153,7 +158,9 @@ def deployment(
         name: The deployment's name; the class's unless given.
         **options: version, num_replicas, ray_actor_options, user_config, max_ongoing_requests,
             max_queued_requests, graceful_shutdown_wait_loop_s, graceful_shutdown_timeout_s,
-            health_check_period_s, health_check_timeout_s, max_constructor_retry_count.
+            health_check_period_s, health_check_timeout_s, max_constructor_retry_count,
+            autoscaling_config, backpressure_config. `num_replicas="auto"` is autoscaling between
+            1 and 100 replicas.
 
     Returns:
         A Deployment, or a decorator that makes one.

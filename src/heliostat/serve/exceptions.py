@@ -15,6 +15,9 @@ class RayServeException(RayError):
 class BackPressureError(RayServeException):
     """More requests wait than `max_queued_requests` allows."""
 
+    status_code = 503  # for clients of HTTP; `backpressure_config` has others
+    retry_after_s: float | None = 1.0
+
 
 class DeploymentUnavailableError(RayServeException):
     """The deployment was deleted, or could not be deployed."""
@@ -22,6 +25,10 @@ class DeploymentUnavailableError(RayServeException):
 
 class RequestCancelledError(RayServeException):
     """The request was cancelled by `DeploymentResponse.cancel()`."""
+
+
+class ReplicaUnavailableError(RayServeException):
+    """There was a replica, but it cannot be reached."""
 
 
 class ReplicaClosedError(RayServeException):

@@ -27,6 +27,8 @@ class DeploymentStatus(StrEnum):
     HEALTHY = "HEALTHY"
     UNHEALTHY = "UNHEALTHY"
     DEPLOY_FAILED = "DEPLOY_FAILED"
+    UPSCALING = "UPSCALING"
+    DOWNSCALING = "DOWNSCALING"
 
 
 class DeploymentStatusTrigger(StrEnum):
@@ -36,6 +38,7 @@ class DeploymentStatusTrigger(StrEnum):
     CONFIG_UPDATE_COMPLETED = "CONFIG_UPDATE_COMPLETED"
     REPLICA_STARTUP_FAILED = "REPLICA_STARTUP_FAILED"
     DELETING = "DELETING"
+    AUTOSCALING = "AUTOSCALING"
 
 
 class ProxyStatus(StrEnum):

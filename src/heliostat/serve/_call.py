@@ -1,0 +1,142 @@
+"""Call: one request on its way to a replica, and the table of replicas it may go to.
+
+Values and a future. It does not know who sends it; that is `_dispatch.py`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from heliostat.serve.context import Cancellable, RequestContext
+
+_ready_lock = threading.Lock()
+
+
+class Table(NamedTuple):
+    """What the controller publishes about one deployment."""
+
+    version: int
+    replicas: dict[str, Any]
+    max_ongoing_requests: int
+    max_queued_requests: int
+    unavailable: str  # why no replica will come; empty while one may
+    models: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - never changed; by replica
+    wants_queued: bool = False  # the number of calls that wait decides about replicas
+
+
+class Sender(Protocol):
+    """Whoever sends calls: a Dispatch, or its counterpart in one process."""
+
+    def send(self, call: Call) -> None:
+        """Give the call to a replica now, or when one is free."""
+
+    def send_after(self, call: Call, prepare: Callable[[], None]) -> None:
+        """Send the call when all those in `call.after` are on their way."""
+
+    def answer(self, call: Call, timeout_s: float | None) -> Any:
+        """Wait for the answer in this thread."""
+
+    async def answer_async(self, call: Call) -> Any:
+        """Wait for the answer in an event loop."""
+
+    def next_item(self, call: Call) -> Any:
+        """Wait for a stream's next item in this thread."""
+
+    async def next_item_async(self, call: Call) -> Any:
+        """Wait for a stream's next item in an event loop."""
+
+    def cancel(self, call: Call) -> None:
+        """Stop the call."""
+
+    def abandon(self, call: Call) -> None:
+        """Nobody will ask for the answer."""
+
+
+class Call:
+    """One request on its way: first without a replica, then with a reference to its answer."""
+
+    __slots__ = (
+        "_ready",
+        "after",
+        "args",
+        "context",
+        "dispatch",
+        "error",
+        "family",
+        "is_abandoned",
+        "is_cancelled",
+        "is_counted",
+        "is_settling",
+        "is_stream",
+        "items",
+        "kwargs",
+        "method",
+        "ref",
+        "replica",
+        "taken",
+        "tries",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        context: RequestContext,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        is_stream: bool = False,
+    ) -> None:
+        self.method = method
+        self.context = context
+        self.args = args
+        self.kwargs = kwargs
+        self.is_stream = is_stream
+        self.dispatch: Sender | None = None  # as soon as it was given to one
+        self.after: tuple[Call, ...] = ()  # calls whose answers are arguments of this one
+        self.ref: Any = None  # an ObjectRef; in local testing mode a future
+        self.items: Any = None  # of a stream, beside `ref`
+        self.taken = 0  # how many items of the stream the caller has
+        self.error: Exception | None = None  # why it will never have a reference
+        self.replica = ""
+        self.tries = 0
+        self.is_counted = False  # as a load of its replica
+        self.is_settling = False  # somebody hears when its answer is there
+        self.is_abandoned = False  # nobody will ask for the answer
+        self.is_cancelled = False
+        # The calls of the request that made this one, as long as it has not ended.
+        self.family: set[Cancellable] | None = None
+        self._ready: concurrent.futures.Future[None] | None = None
+
+    def cancel(self) -> None:
+        """Stop it, wherever it is."""
+        self.is_cancelled = True
+        if self.dispatch is not None:
+            self.dispatch.cancel(self)
+
+    def ready(self) -> concurrent.futures.Future[None]:
+        """Done when there is a reference or an error."""
+        with _ready_lock:
+            if self._ready is not None:
+                return self._ready
+            ready: concurrent.futures.Future[None] = concurrent.futures.Future()
+            if self.ref is not None or self.error is not None:
+                ready.set_result(None)
+            else:
+                self._ready = ready
+            return ready
+
+    def begin(
+        self,
+        ref: Any,
+        error: Exception | None,
+        items: Any = None,
+    ) -> None:
+        """It has its reference, or will never have one; wake who waits for that."""
+        with _ready_lock:
+            self.items = items
+            self.ref, self.error = ref, error
+            ready, self._ready = self._ready, None
+        if ready is not None and not ready.done():
+            ready.set_result(None)

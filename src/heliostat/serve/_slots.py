@@ -1,0 +1,70 @@
+"""Slots: how many requests run in a replica, and how many wait for one that does.
+
+In one event loop. It knows nothing of what a request is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+
+class Slots:
+    """At most so many at a time; the others wait in the order in which they came.
+
+    Args:
+        most: How many may run.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def load(self) -> int:
+        """How many run or wait."""
+        return self.running + len(self._waiting)
+
+    async def take(self) -> None:
+        """Wait for a slot; `give` it back."""
+        if self.running < self.most and not self._waiting:
+            self.running += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give()  # it had its turn at the same moment
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    def give(self) -> None:
+        """Give a slot back; the first who waits gets it."""
+        self.running -= 1
+        self._fill()
+
+    def resize(self, most: int) -> None:
+        """Another number from now on."""
+        self.most = most
+        self._fill()
+
+    async def until_idle(self) -> None:
+        """Wait until nothing runs or waits."""
+        while self.load:
+            idle = self._idle = asyncio.Event()
+            await idle.wait()
+
+    def _fill(self) -> None:
+        while self._waiting and self.running < self.most:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.running += 1
+                turn.set_result(None)
+        if not self.load:
+            self._idle.set()

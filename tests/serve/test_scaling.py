@@ -1,0 +1,50 @@
+"""Scaling: numbers from many callers before one Autoscaler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heliostat.serve._scaling import Scaling
+from heliostat.serve.autoscaling import DeploymentID
+from heliostat.serve.config import DeploymentConfig
+
+
+def config(**options: Any) -> DeploymentConfig:
+    return DeploymentConfig().with_options(options)
+
+
+def asleep() -> Scaling:
+    scaling = Scaling(DeploymentID("d"))
+    options = {"min_replicas": 0, "max_replicas": 4, "upscale_delay_s": 0}
+    assert scaling.configure(config(autoscaling_config=options)) == 0
+    return scaling
+
+
+def test_a_fixed_number_is_not_measured():
+    scaling = Scaling(DeploymentID("d"))
+    assert scaling.configure(config(num_replicas=3)) == 3
+    assert scaling.interval_s is None
+    assert scaling.measured({"r": 100}, 0) is None
+
+
+def test_calls_that_wait_anywhere_wake_it():
+    scaling = asleep()
+    assert scaling.measured({}, 0) is None
+    scaling.queued("one", 1, 0)
+    assert scaling.measured({}, 0) == 1
+
+
+def test_a_caller_that_says_no_more_is_forgotten():
+    scaling = asleep()
+    scaling.queued("dead", 5, 0)
+    scaling.queued("done", 5, 100)
+    scaling.queued("done", 0, 101)
+    assert scaling.measured({}, 101) is None
+
+
+def test_new_bounds_keep_what_the_load_has_asked_for():
+    scaling = asleep()
+    scaling.queued("one", 1, 0)
+    assert scaling.measured({}, 0) == 1
+    assert scaling.configure(config(autoscaling_config={"min_replicas": 0})) == 1
+    assert scaling.configure(config(autoscaling_config={"min_replicas": 2, "max_replicas": 3})) == 2
