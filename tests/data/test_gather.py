@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import heliostat as ray
-from heliostat.data._gather import boundaries, rearranged, sort_order
+from heliostat.data._gather import boundaries, rearranged
 from heliostat.data._plan import Repartition, ShuffleBlocks
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -56,11 +56,6 @@ def test_groups_begin_where_any_key_changes():
     assert boundaries(table, ["a", "b"]).tolist() == [0, 2, 3]
 
 
-def test_texts_and_nulls_have_an_order():
-    column = pa.chunked_array([["b", None], ["a", "b"]])
-    assert sort_order([column], [False]).tolist() == [2, 0, 3, 1]
-
-
 def test_samples_depend_on_the_seed_and_not_on_the_blocks():
     one = ray.data.range(1000, override_num_blocks=2).random_sample(0.3, seed=5).take_all()
     two = ray.data.range(1000, override_num_blocks=9).random_sample(0.3, seed=5).take_all()
@@ -79,22 +74,6 @@ def test_repartition_says_what_contradicts():
     with pytest.raises(KeyError, match="zz"):
         ds.repartition(2, keys=["zz"])
     assert sorted(r["id"] for r in ds.repartition(2, shuffle=True).take_all()) == [0, 1, 2, 3]
-
-
-def test_what_is_larger_than_memory_is_sorted_and_shuffled_by_the_native_engine(monkeypatch):
-    ds = ray.data.range(10_000, override_num_blocks=4).map(
-        lambda r: {"k": r["id"] % 7, "v": r["id"]}
-    )
-    expected = ds.sort(["k", "v"], descending=[True, False]).take_all()
-    context = ray.data.DataContext.get_current()
-    monkeypatch.setattr(context, "memory_budget_bytes", 10_000)
-    large = ds.sort(["k", "v"], descending=[True, False])
-    assert large.take_all() == expected
-    assert "Sort(k, v), 1" in large.stats() or "Sort(k, v)" in large.stats()
-    one = [row["v"] for row in ds.random_shuffle(seed=3).take_all()]
-    assert one == [row["v"] for row in ds.random_shuffle(seed=3).take_all()]
-    assert sorted(one) == list(range(10_000))
-    assert one[:100] != list(range(100))
 
 
 def test_the_first_rows_of_a_sort_are_those_of_the_whole_sort():

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heliostat.data._optimize import PIECES, compile_stages, optimize
+from heliostat.data._optimize import PIECES, Streamed, compile_stages, optimize
 from heliostat.data._plan import (
     Actors,
     Apply,
@@ -20,6 +20,7 @@ from heliostat.data._plan import (
     Rename,
     Select,
     Shuffle,
+    SortRows,
     Tasks,
     Udf,
     Union,
@@ -27,6 +28,7 @@ from heliostat.data._plan import (
     schema_of,
 )
 from heliostat.data._stage import build_functions, run_steps
+from heliostat.data._streamed import streamed
 from heliostat.data.block import Bundle, concat
 from heliostat.data.datasource.parquet import open_parquet
 from heliostat.data.datasource.range import RangeSource
@@ -53,19 +55,32 @@ def blocks():
 
 def evaluate(stages):
     """Run stages one after the other, each over all its input at once."""
+    return [row for table in evaluated(stages) for row in table.to_pylist()]
+
+
+def below(plan, memory_bytes):
+    tables = evaluated(compile_stages(plan, 1 << 20))
+    return (Bundle.of(table) for table in tables), schema_of(plan)
+
+
+def tables_of(item):
+    if isinstance(item, Streamed):
+        return list(streamed(item.plan, below, 1 << 30))
+    return [item.table()] if isinstance(item, Bundle) else list(item.read())
+
+
+def evaluated(stages):
     made = []
     for stage in stages:
         if stage.inputs:
             tables = [table for below in stage.inputs for table in made[below]]
         else:
-            tables = []
-            for item in stage.source:
-                tables += [item.table()] if isinstance(item, Bundle) else list(item.read())
+            tables = [table for item in stage.source for table in tables_of(item)]
         out = list(run_steps(stage.steps, build_functions(stage.steps), iter(tables)))
         if stage.limit is not None:
             out = [concat(out).slice(0, stage.limit)] if out else []
         made.append(out)
-    return [row for table in made[-1] for row in table.to_pylist()]
+    return made[-1]
 
 
 STEPS = st.lists(
@@ -158,6 +173,15 @@ def blocks_of(plan):
     while isinstance(plan, Apply):
         plan = plan.input
     return plan
+
+
+def test_only_the_columns_wanted_and_the_keys_are_sorted(parquet):
+    plan = Apply(Read(open_parquet(parquet)), SortRows(("fare",), (False,)))
+    best = optimize(Apply(plan, Select(("id",))))
+    assert isinstance(best, Apply)
+    assert isinstance(best.input, Apply)
+    assert isinstance(best.input.input, Read)
+    assert best.input.input.source.schema.names == ["id", "fare"]
 
 
 def test_functions_with_the_same_needs_share_a_task():

@@ -5,8 +5,8 @@ import asyncio
 import pyarrow as pa
 import pytest
 
-from heliostat.data._plan import Filter, Limit, MapBatches, MapRows, Select, Shuffle, Tasks, Udf
-from heliostat.data._stage import build_functions, run_stage, run_steps
+from heliostat.data._plan import Filter, Limit, MapBatches, MapRows, Select, Tasks, Udf
+from heliostat.data._stage import build_functions, run_stage
 from heliostat.data.block import Position
 from heliostat.data.datasource.range import RangeTask
 
@@ -39,10 +39,6 @@ def test_a_limit_at_the_end_stops_the_work_at_the_beginning():
 def test_a_task_without_rows_still_tells_its_columns():
     [bundle] = run(Filter(Udf(lambda row: False), Tasks()), Select(("b",)))
     assert (bundle.rows, bundle.schema.names) == (0, ["b"])
-
-
-def test_a_shuffle_of_nothing_is_nothing():
-    assert list(run_steps([Shuffle(1)], {}, iter([]))) == []
 
 
 def test_only_the_users_frames_are_in_the_traceback():

@@ -16,6 +16,9 @@ from heliostat.data.block import concat, take_rows
 
 T = TypeVar("T")
 
+# When the pool has so many times the rows that are left, the others are let go.
+KEPT = 4
+
 
 def rebatch(
     blocks: Iterable[pa.Table], batch_size: int | None, *, drop_last: bool = False
@@ -60,7 +63,7 @@ def shuffled(
 ) -> Iterator[pa.Table]:
     """Draw batches at random from a buffer of at least `buffer_rows` rows.
 
-    The buffer is shuffled by an index and copied once for each fill, not once for each batch.
+    What is drawn is an index; the blocks stay as they are until most of their rows are gone.
 
     Args:
         blocks: In order.
@@ -69,31 +72,50 @@ def shuffled(
         seed: For the same order again.
 
     Yields:
-        Tables of `batch_size` rows; the last is shorter.
+        Tables of one or more batches; the last may be shorter.
     """
     rng = np.random.default_rng(seed)
-    buffer: list[pa.Table] = []
-    rows = 0
+    pool: list[pa.Table] = []
+    held = 0
+    # Which of the rows of the pool have not been drawn yet.
+    left = np.empty(0, np.int64)
     for block in blocks:
-        buffer.append(block)
-        rows += block.num_rows
-        if rows >= buffer_rows + batch_size:
-            mixed = _mix(buffer, rng)
-            # Keep `buffer_rows` rows back, so that later rows can come early too.
-            cut = (rows - buffer_rows) // batch_size * batch_size
-            for start in range(0, cut, batch_size):
-                yield mixed.slice(start, batch_size)
-            buffer = [mixed.slice(cut)]
-            rows -= cut
-    if rows:
-        mixed = _mix(buffer, rng)
-        for start in range(0, rows, batch_size):
-            yield mixed.slice(start, batch_size)
+        pool.append(block)
+        left = np.concatenate([left, np.arange(held, held + block.num_rows)])
+        held += block.num_rows
+        # Keep `buffer_rows` rows back, so that later rows can come early too.
+        drawn = (len(left) - buffer_rows) // batch_size * batch_size
+        if drawn > 0:
+            left = rng.permutation(left)
+            yield _drawn(pool, left[:drawn], rng)
+            left = np.sort(left[drawn:])
+            if held > KEPT * len(left):
+                pool, held = ([_picked(pool, left)], len(left)) if len(left) else ([], 0)
+                left = np.arange(held)
+    if len(left):
+        yield _drawn(pool, rng.permutation(left), rng)
 
 
-def _mix(blocks: list[pa.Table], rng: np.random.Generator) -> pa.Table:
-    whole = concat(blocks)
-    return take_rows(whole, rng.permutation(whole.num_rows))
+def _drawn(
+    pool: list[pa.Table], positions: "np.ndarray[Any, Any]", rng: np.random.Generator
+) -> pa.Table:
+    if len(pool) == 1:
+        return take_rows(pool[0], positions)
+    # From each block in its order, and then, of these few rows alone, in any order.
+    return take_rows(_picked(pool, np.sort(positions)), rng.permutation(len(positions)))
+
+
+def _picked(pool: list[pa.Table], positions: "np.ndarray[Any, Any]") -> pa.Table:
+    """The rows at these positions, which ascend, of many blocks."""
+    starts = np.cumsum([0, *map(len, pool)])
+    cuts = np.searchsorted(positions, starts)
+    return concat(
+        [
+            take_rows(block, positions[cuts[number] : cuts[number + 1]] - starts[number])
+            for number, block in enumerate(pool)
+            if cuts[number] < cuts[number + 1]
+        ]
+    )
 
 
 class _Raised:

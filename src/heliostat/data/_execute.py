@@ -34,9 +34,7 @@ from heliostat.data._messages import (
     TaskFailed,
     Wanted,
 )
-from heliostat.data._mix import Mix, mixed
-from heliostat.data._native.engine import Segment
-from heliostat.data._optimize import Item, Native, Stage, beyond_memory, compile_stages, optimize
+from heliostat.data._optimize import Item, Stage, Streamed, compile_stages, optimize
 from heliostat.data._pipeline import Pipeline
 from heliostat.data._plan import (
     UDF_STEPS,
@@ -52,6 +50,7 @@ from heliostat.data._plan import (
 from heliostat.data._stage import StageResult, build_functions, run_stage
 from heliostat.data._states import StageState
 from heliostat.data._stats import StageStats, Stats
+from heliostat.data._streamed import streamed
 from heliostat.data.block import Bundle, Position, iter_rows
 from heliostat.data.context import DataContext
 from heliostat.data.datasource.source import Part
@@ -71,6 +70,9 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 30
 # Blocks in the driver and in shared memory together; the rest is left to the user's functions.
 MEMORY_SHARE = 0.25
+# Where memory is short, so many blocks may be there at once, but they are not cut without end.
+BLOCKS_AT_ONCE = 8
+LEAST_BLOCK_BYTES = 1 << 20
 
 
 class StageActor:
@@ -105,10 +107,22 @@ class Execution:
         plan: What to run; it is optimised here.
         context: The knobs; copied.
         unbounded: The consumer takes everything at once.
+        memory_bytes: What it may hold, if less than the context says.
+        gives_way: Its tasks ask for no CPU, because those who wait for its rows may hold them all.
     """
 
-    def __init__(self, plan: Plan, context: DataContext, *, unbounded: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        context: DataContext,
+        *,
+        unbounded: bool = False,
+        memory_bytes: int | None = None,
+        gives_way: bool = False,
+    ) -> None:
         self._context = context.copy()
+        self._gives_way = gives_way
+        self._memory_bytes = _budget(context) if memory_bytes is None else max(1, memory_bytes)
         self._plan = plan
         self.stages: tuple[Stage, ...] = ()
         self.schema: pa.Schema | None = None
@@ -133,22 +147,24 @@ class Execution:
             Blocks, in order.
         """
         started = time.perf_counter()
-        best = beyond_memory(optimize(self._plan), self._budget() // 3)
+        best = optimize(self._plan)
         if isinstance(best, Blocks):
             # The rows are there: nothing is run, and there is nothing to tell about it.
             self.schema = best.schema
             yield from (bundle for bundle in best.bundles if bundle.rows)
             return
-        self.stages = compile_stages(best, self._context.target_max_block_size)
+        self.stages = compile_stages(best, self._block_bytes())
         slots = 1
         if any(not isinstance(stage.place, Here) for stage in self.stages):
             check_room(self.stages, heliostat.cluster_resources())
-            slots = 2 * max(1, int(heliostat.cluster_resources().get("CPU", 1)))
+            cpus = max(1, int(heliostat.cluster_resources().get("CPU", 1)))
+            # What asks for CPUs may wait for one; what does not is no more than there are.
+            slots = cpus if self._gives_way else 2 * cpus
         pipeline = Pipeline(
             self.stages,
-            self._budget(),
+            self._memory_bytes,
             slots,
-            self._context.target_max_block_size,
+            self._block_bytes(),
             self._context.max_errored_blocks,
         )
         try:
@@ -230,6 +246,8 @@ class Execution:
             run.__name__ = run.__qualname__ = stage.name
             # The pipeline decides about retries, for tasks and actors alike.
             options = {"name": stage.name, "max_retries": 0, **dict(stage.place.options)}
+            if self._gives_way:
+                options.setdefault("num_cpus", 0)
             self._functions[number] = heliostat.remote(run).options(**options)
         return self._functions[number]
 
@@ -265,11 +283,12 @@ class Execution:
     def _pull(self, command: Launch) -> Event:
         """The next block of a native part; started at the first."""
         (part,) = command.items
-        assert isinstance(part, Native)
+        assert isinstance(part, Streamed)
         started = time.perf_counter()
         try:
             if command.stage not in self._streams:
-                self._streams[command.stage] = self._stream(part.plan)
+                stream = streamed(part.plan, self._below, self._memory_bytes)
+                self._streams[command.stage] = stream
             block = next(self._streams[command.stage], None)
         except Exception as error:  # noqa: BLE001 - goes to the consumer through Fail
             return TaskFailed(command.stage, command.task, command.attempt, error, False)
@@ -290,32 +309,25 @@ class Execution:
         Failures(step.udf.on_error, step_name(step)).add(row, command.error)
         logger.warning("a row of %s kills its process and is left out", stage.name)
 
-    def _stream(self, plan: Plan) -> Generator[pa.Table]:
-        if not isinstance(plan, Mix):
-            yield from Segment(plan, self._below, self._budget()).blocks()
-            return
-        inputs = [self._below(one)[0] for one in plan.inputs]
-        tables = [(bundle.table() for bundle in one) for one in inputs]
-        try:
-            yield from mixed(tables, plan.weights, plan.until)
-        finally:
-            for one in inputs:
-                one.close()
-
-    def _below(self, plan: Plan) -> tuple[Generator[Bundle], pa.Schema | None]:
-        """What a native part takes in: a run of its own, and the schema if there are no rows."""
-        execution = Execution(plan, self._context)
+    def _below(self, plan: Plan, memory_bytes: int) -> tuple[Generator[Bundle], pa.Schema | None]:
+        """What a streamed part takes in: a run of its own, and the schema, if that is known."""
+        execution = Execution(
+            plan, self._context, memory_bytes=memory_bytes, gives_way=self._gives_way
+        )
         self._executions.append(execution)
         bundles = execution.run()
         first = next(bundles, None)
         if first is None:
             return bundles, execution.schema or schema_of(plan)
+        schema = first.schema
+        waiting = [first]
+        del first
 
         def all_of_them() -> Generator[Bundle]:
-            yield first
+            yield waiting.pop()
             yield from bundles
 
-        return all_of_them(), first.schema
+        return all_of_them(), schema
 
     def _cancel(self, command: Cancel) -> None:
         wanted = Flying(command.stage, command.task, command.attempt, None)
@@ -378,11 +390,15 @@ class Execution:
 
     # -- around it
 
-    def _budget(self) -> int:
-        if self._context.memory_budget_bytes is not None:
-            return self._context.memory_budget_bytes
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return int(total * MEMORY_SHARE)
+    def _block_bytes(self) -> int:
+        """No task should be given more than this. Less than the context says if memory is short.
+
+        Only where somebody has said how much there is: on each machine the same cuts otherwise.
+        """
+        most = self._context.target_max_block_size
+        if self._context.memory_budget_bytes is None:
+            return most
+        return min(most, max(LEAST_BLOCK_BYTES, self._memory_bytes // BLOCKS_AT_ONCE))
 
     @contextlib.contextmanager
     def _progress(self) -> Generator[Callable[[Pipeline], None]]:
@@ -414,6 +430,13 @@ class Execution:
             self._stop_actor(key)
 
 
+def _budget(context: DataContext) -> int:
+    if context.memory_budget_bytes is not None:
+        return context.memory_budget_bytes
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(total * MEMORY_SHARE)
+
+
 def pack(items: Sequence[Item]) -> tuple[list[Part | Position], list[Any]]:
     """Items as a message: the parts, and each block they lie in once, as a ref if it is large."""
     parts: list[Part | Position] = []
@@ -426,7 +449,7 @@ def pack(items: Sequence[Item]) -> tuple[list[Part | Position], list[Any]]:
                 tables.append(item.cell.share())
             parts.append(Position(cells[id(item.cell)], item.start, item.rows))
         else:
-            assert not isinstance(item, Native)
+            assert not isinstance(item, Streamed)
             parts.append(item)
     return parts, tables
 
@@ -440,7 +463,7 @@ def pack_here(items: Sequence[Item]) -> tuple[list[Part | Position], list[pa.Tab
             parts.append(Position(len(tables), 0, item.rows))
             tables.append(item.table())
         else:
-            assert not isinstance(item, Native)
+            assert not isinstance(item, Streamed)
             parts.append(item)
     return parts, tables
 

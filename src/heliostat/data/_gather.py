@@ -1,4 +1,4 @@
-"""Steps that take all blocks at once, in the driver: sorted, cut anew, in another order."""
+"""Steps that take all blocks at once, in the driver: cut anew, or in another order."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from heliostat.data._batching import rebatch
-from heliostat.data._plan import GatheringStep, Groups, Repartition, ShuffleBlocks, SortRows
+from heliostat.data._plan import GatheringStep, Groups, Repartition, ShuffleBlocks
 from heliostat.data.block import concat, require_columns, take_rows
 
-# Sorted rows go on in blocks of this many.
-ROWS_A_BLOCK = 1 << 17
-FEW_VALUES = 1 << 16
 # Groups go on in about this many blocks: a constant, so that they do not depend on the machine.
 GROUP_BLOCKS = 16
 
@@ -37,8 +34,6 @@ def rearranged(blocks: list[pa.Table], step: GatheringStep) -> Iterator[pa.Table
         case ShuffleBlocks(seed):
             order = np.random.default_rng(seed).permutation(len(full))
             yield from (full[number] for number in order)
-        case SortRows(keys, descending):
-            yield from sorted_rows(full, keys, descending)
         case Groups(keys):
             yield from _whole_groups(concat(full), keys)
         case Repartition(_, int() as rows):
@@ -117,77 +112,6 @@ def _by_keys(whole: pa.Table, keys: Sequence[str], number: int) -> Iterator[pa.T
     for start, stop in itertools.pairwise(ends):
         if stop > start:
             yield take_rows(whole, order[start:stop])
-
-
-def sorted_rows(
-    blocks: list[pa.Table], keys: Sequence[str], descending: Sequence[bool]
-) -> Iterator[pa.Table]:
-    """All rows in the order of the keys; equal ones as they came; NaN, then null, last.
-
-    Args:
-        blocks: In order.
-        keys: Columns.
-        descending: For each of them.
-
-    Yields:
-        Blocks.
-    """
-    whole = concat(blocks)
-    require_columns(keys, whole.column_names, "sort")
-    order = sort_order([whole.column(key) for key in keys], descending)
-    # A column at a time for all rows: of each only one more copy exists for a moment.
-    taken = take_rows(whole, order)
-    for start in range(0, len(order), ROWS_A_BLOCK):
-        yield taken.slice(start, ROWS_A_BLOCK)
-
-
-def sort_order(columns: Sequence[Any], descending: Sequence[bool]) -> "np.ndarray[Any, Any]":
-    """The positions that bring rows into order, stable.
-
-    Args:
-        columns: The keys.
-        descending: For each of them.
-
-    Returns:
-        Positions.
-
-    Example:
-        >>> sort_order([pa.chunked_array([[2, None, 1, 2]])], [True]).tolist()
-        [0, 3, 2, 1]
-    """
-    order: np.ndarray[Any, Any] | None = None
-    # From the last key to the first: each stable sort keeps the order of those before it.
-    for column, down in reversed(list(zip(columns, descending, strict=True))):
-        ranks = _ranks(column, down)
-        if order is None:
-            order = np.argsort(ranks, kind="stable")
-        else:
-            order = order[np.argsort(ranks[order], kind="stable")]
-    assert order is not None
-    return order
-
-
-def _ranks(column: Any, down: bool) -> "np.ndarray[Any, Any]":
-    """A small integer for each value, in the order wanted: radix sorts are fast and stable."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_float16(column.type):
-        column = column.cast(pa.float32())
-    if pa.types.is_floating(column.type):
-        # Zero has two signs and one place.
-        column = pc.add(column, pa.scalar(0.0, column.type))
-    encoded = column.dictionary_encode()
-    values = encoded.dictionary
-    place: Any = "descending" if down else "ascending"
-    order = pc.array_sort_indices(values, order=place, null_placement="at_end").to_numpy()
-    rank = np.empty(len(values) + 1, np.uint16 if len(values) < FEW_VALUES - 1 else np.uint32)
-    rank[order] = np.arange(len(values))
-    rank[len(values)] = len(values)
-    codes = pc.fill_null(encoded.indices, len(values))
-    ranks: np.ndarray[Any, Any] = rank[codes.to_numpy(zero_copy_only=False)]
-    return ranks
 
 
 def stratified(

@@ -9,16 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import numpy as np
-
 from heliostat.data._evaluate import is_positional
-from heliostat.data._expr import Random, Unnest, columns_of
+from heliostat.data._expr import Unnest, columns_of
 from heliostat.data._mix import Mix
-from heliostat.data._native.engine import is_native, is_sql
+from heliostat.data._native.engine import is_native, is_sql, leaves
 from heliostat.data._native.queries import Sort
 from heliostat.data._plan import (
     GATHERING,
     RAISE,
+    REORDERING,
     ROW_FOR_ROW,
     UDF_STEPS,
     Actors,
@@ -51,15 +50,30 @@ from heliostat.data.datasource.source import Part
 
 
 @dataclass(frozen=True)
-class Native:
-    """A part of a plan that gives a block at a time: a query of the native engine, or a mix."""
+class Streamed:
+    """A part of a plan that gives a block at a time: a query, a sort, a shuffle, or a mix."""
 
     plan: Plan
     rows: int = 0
     size_bytes: int = 0
 
+    @property
+    def is_query(self) -> bool:
+        """Whether the native engine runs it."""
+        return is_native(self.plan)
 
-Item: TypeAlias = Part | Bundle | Native
+    @property
+    def inputs(self) -> tuple[Plan, ...]:
+        """What it takes blocks from: plans, each of which is an execution of its own."""
+        match self.plan:
+            case Mix(inputs):
+                return inputs
+            case Apply(below, step) if isinstance(step, REORDERING):
+                return (below,)
+        return tuple(leaves(self.plan))
+
+
+Item: TypeAlias = Part | Bundle | Streamed
 
 # A stage of user code gets at least this many tasks where there are rows enough: what is done
 # with each row may be slow. A constant, not the number of CPUs, so that batches do not depend on
@@ -67,7 +81,6 @@ Item: TypeAlias = Part | Bundle | Native
 PIECES = 16
 # Up to this many first rows are found without sorting all of them.
 TOP_ROWS = 100_000
-DRAWN = "__drawn"
 # How many blocks a query may give is not known; a few pieces of each are a middle way.
 STREAMED_BLOCKS = 4
 
@@ -108,14 +121,15 @@ class Stage:
     @property
     def where(self) -> str:
         """Where it runs, for people."""
-        if self.streams:
+        first = self.source[0] if self.source else None
+        if isinstance(first, Streamed) and first.is_query:
             return "natively"
         return {Here: "in place", Tasks: "in workers", Actors: "in actors"}[type(self.place)]
 
     @property
     def row_for_row(self) -> bool:
         """Whether each row it takes becomes one row."""
-        return all(isinstance(step, (*ROW_FOR_ROW, Limit, Shuffle)) for step in self.steps)
+        return all(isinstance(step, (*ROW_FOR_ROW, Limit)) for step in self.steps)
 
 
 # -- rules ------------------------------------------------------------------------------------
@@ -221,6 +235,15 @@ def push_select_below_shuffle(plan: Plan) -> Plan | None:
     return None
 
 
+def push_select_below_sort(plan: Plan) -> Plan | None:
+    """Sort only the columns that are wanted, and the keys."""
+    match plan:
+        case Apply(Apply(below, SortRows(keys) as sort), Select(columns)):
+            narrowed = _narrowed(below, {*columns, *keys})
+            return None if narrowed is None else Apply(Apply(narrowed, sort), plan.step)
+    return None
+
+
 def push_select_below_where(plan: Plan) -> Plan | None:
     """Filter only the columns that are wanted, and those the predicate reads."""
     match plan:
@@ -284,53 +307,12 @@ RULES: tuple[Callable[[Plan], Plan | None], ...] = (
     merge_selects,
     push_select_below_rename,
     push_select_below_shuffle,
+    push_select_below_sort,
     push_select_below_where,
     sort_only_the_first,
     push_select_below_compute,
     push_select_into_read,
 )
-
-
-def beyond_memory(plan: Plan, limit_bytes: int) -> Plan:
-    """Let the native engine sort and shuffle what is too large to be taken at once: it uses disk.
-
-    Args:
-        plan: An optimised plan.
-        limit_bytes: What may be taken at once.
-
-    Returns:
-        The plan.
-    """
-    match plan:
-        case Union(inputs):
-            return Union(tuple(beyond_memory(one, limit_bytes) for one in inputs))
-        case Relate(inputs, query):
-            return Relate(tuple(beyond_memory(one, limit_bytes) for one in inputs), query)
-        case Apply(below, step):
-            below = beyond_memory(below, limit_bytes)
-            if not isinstance(step, SortRows | Shuffle) or _bytes_of(below) <= limit_bytes:
-                return Apply(below, step)
-            if isinstance(step, SortRows):
-                return Relate((below,), Sort(step.keys, step.descending))
-            seed = int(np.random.default_rng(step.seed).integers(1 << 62))
-            drawn = Apply(below, Compute(((DRAWN, Random(seed)),)))
-            return Apply(Relate((drawn,), Sort((DRAWN,), (False,))), Drop((DRAWN,)))
-    return plan
-
-
-def _bytes_of(plan: Plan) -> int:
-    """About how much a plan gives; functions are taken to give as much as they take."""
-    match plan:
-        case Read(source):
-            return sum(part.size_bytes for part in source.read_tasks(1 << 62))
-        case Blocks(bundles):
-            return sum(bundle.size_bytes for bundle in bundles)
-        case Union(inputs) | Relate(inputs) | Mix(inputs):
-            return sum(map(_bytes_of, inputs))
-        case Apply(below, Limit(rows)):
-            return min(_bytes_of(below), rows << 10)
-        case Apply(below, _):
-            return _bytes_of(below)
 
 
 # -- stages -----------------------------------------------------------------------------------
@@ -354,14 +336,13 @@ def compile_stages(plan: Plan, target_bytes: int, *, fuse: bool = True) -> tuple
 
 def _add(plan: Plan, stages: list[Stage], target_bytes: int, fuse: bool) -> int:
     """Append the stages of a plan; the index of the one that gives its blocks."""
-    if isinstance(plan, Mix):
-        stages.append(Stage("Mix", Here(), source=(Native(plan),), streams=True))
-        return len(stages) - 1
     if is_native(plan):
-        part = Native(plan)
-        stages.append(Stage(" -> ".join(_names(plan)), Here(), source=(part,), streams=True))
-        return len(stages) - 1
+        return _add_streamed(plan, " -> ".join(_names(plan)), stages)
     match plan:
+        case Mix():
+            return _add_streamed(plan, "Mix", stages)
+        case Apply(_, step) if isinstance(step, REORDERING):
+            return _add_streamed(plan, step_name(step), stages)
         case Read(source, said):
             tasks = tuple(source.read_tasks(target_bytes))
             place = said or (Here() if source.reads_in_driver else Tasks())
@@ -374,6 +355,11 @@ def _add(plan: Plan, stages: list[Stage], target_bytes: int, fuse: bool) -> int:
         case Apply(below_plan, step):
             below_index = _add(below_plan, stages, target_bytes, fuse)
             _apply(step, below_index, stages, fuse)
+    return len(stages) - 1
+
+
+def _add_streamed(plan: Plan, name: str, stages: list[Stage]) -> int:
+    stages.append(Stage(name, Here(), source=(Streamed(plan),), streams=True))
     return len(stages) - 1
 
 

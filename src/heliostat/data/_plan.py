@@ -152,7 +152,7 @@ class Repartition:
 
 @dataclass(frozen=True)
 class SortRows:
-    """In the order of the keys, in memory; rows with equal keys stay in their order."""
+    """In the order of the keys; rows with equal keys stay in their order."""
 
     keys: tuple[str, ...]
     descending: tuple[bool, ...]
@@ -204,13 +204,16 @@ class Filter:
 
 UdfStep: TypeAlias = MapBatches | MapRows | FlatMap | Filter
 NativeStep: TypeAlias = Select | Drop | Rename | Where | Compute
-GatheringStep: TypeAlias = Shuffle | ShuffleBlocks | Repartition | SortRows | Groups
-Step: TypeAlias = NativeStep | UdfStep | Limit | GatheringStep
+GatheringStep: TypeAlias = ShuffleBlocks | Repartition | Groups
+ReorderingStep: TypeAlias = Shuffle | SortRows
+Step: TypeAlias = NativeStep | UdfStep | Limit | GatheringStep | ReorderingStep
 
 UDF_STEPS = (MapBatches, MapRows, FlatMap, Filter)
 NATIVE_STEPS = (Select, Drop, Rename, Where, Compute)
 # One task takes all blocks at once.
-GATHERING = (Shuffle, ShuffleBlocks, Repartition, SortRows, Groups)
+GATHERING = (ShuffleBlocks, Repartition, Groups)
+# Take all blocks, one after the other, and give all rows in another order; with disk if need be.
+REORDERING = (Shuffle, SortRows)
 # One row in, one row out, in the same order: a limit may go below these.
 ROW_FOR_ROW = (Select, Drop, Rename, Compute, MapRows)
 

@@ -7,6 +7,7 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -48,7 +49,6 @@ from heliostat.data.block import (
     Cell,
     Position,
     compact,
-    concat,
     from_batch,
     from_rows,
     iter_rows,
@@ -180,16 +180,16 @@ def run_steps(
         match step:
             case Limit(rows):
                 blocks = _limit(blocks, rows)
-            case Shuffle(seed):
-                blocks = _shuffle(blocks, seed)
             case Select() | Drop() | Rename():
                 blocks = _native(blocks, step)
             case Where(predicate):
                 blocks = _where(blocks, predicate, first)
             case Compute(pairs):
                 blocks = _compute(blocks, pairs, first)
-            case ShuffleBlocks() | Repartition() | SortRows() | Groups():
+            case ShuffleBlocks() | Repartition() | Groups():
                 blocks = rearranged(list(blocks), step)
+            case Shuffle() | SortRows():
+                raise AssertionError(f"{step_name(step)} is streamed, and no step of a stage")
             case _:
                 failing = Failures(step.udf.on_error, step_name(step))
                 blocks = _user(blocks, step, functions[number], failing)
@@ -204,15 +204,6 @@ def _limit(blocks: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
         rows -= block.num_rows
         if rows <= 0:
             return
-
-
-def _shuffle(blocks: Iterable[pa.Table], seed: int | None) -> Iterator[pa.Table]:
-    tables = list(blocks)
-    if not tables:
-        return
-    whole = concat(tables)
-    order = np.random.default_rng(seed).permutation(whole.num_rows)
-    yield take_rows(whole, order)
 
 
 def _native(blocks: Iterable[pa.Table], step: Select | Drop | Rename) -> Iterator[pa.Table]:
@@ -252,11 +243,25 @@ def _user(
             return _map_batches_by_halves(blocks, step, call, failures)
         case MapBatches():
             return _map_batches(blocks, step, call)
+    if failures.action != "raise":
+        if isinstance(step, Filter):
+            return _filter_what_works(blocks, call, failures)
+        return _in_blocks(_rows_that_work(blocks, step, call, failures))
+    match step:
         case Filter():
-            return _filter(blocks, call, failures)
-    if failures.action == "raise":
-        return _in_blocks(_rows(blocks, step, call))
-    return _in_blocks(_rows_that_work(blocks, step, call, failures))
+            return _filter(blocks, step, _plainly(fn, args, kwargs))
+        case MapRows():
+            return _map_rows(blocks, step, _plainly(fn, args, kwargs))
+    return _in_blocks(_rows(blocks, step, call))
+
+
+def _plainly(fn: Callable[..., Any], args: Any, kwargs: Any) -> Callable[[Any], Any]:
+    """The function itself if it takes nothing but the row: a call around it takes as long as it."""
+    return partial(_with, fn, args, kwargs) if args or kwargs else fn
+
+
+def _with(fn: Callable[..., Any], args: Any, kwargs: Any, value: Any) -> Any:
+    return fn(value, *args, **kwargs)
 
 
 def _drain(results: Iterator[Any], step: UdfStep) -> Iterator[Any]:
@@ -310,12 +315,24 @@ def _map_batches_by_halves(
 
 
 def _filter(
+    blocks: Iterable[pa.Table], step: Filter, fn: Callable[[Any], Any]
+) -> Iterator[pa.Table]:
+    for block in blocks:
+        try:
+            keep = np.array([bool(fn(row)) for row in iter_rows(block)], bool)
+        except Exception as error:
+            _note(error, step)
+            raise
+        yield block if keep.all() else take_rows(block, np.flatnonzero(keep))
+
+
+def _filter_what_works(
     blocks: Iterable[pa.Table], call: Callable[[Any], Any], failures: Failures
 ) -> Iterator[pa.Table]:
     def wanted(row: dict[str, Any]) -> bool:
         try:
             return bool(call(row))
-        except Exception as error:  # noqa: BLE001 - the user's code; raised again unless told not to
+        except Exception as error:  # noqa: BLE001 - the user's code
             failures.add(row, error)
             return False
 
@@ -324,13 +341,33 @@ def _filter(
         yield block if keep.all() else take_rows(block, np.flatnonzero(keep))
 
 
+def _map_rows(
+    blocks: Iterable[pa.Table], step: MapRows, fn: Callable[[Any], Any]
+) -> Iterator[pa.Table]:
+    made: list[Mapping[str, Any]] = []
+    for block in blocks:
+        for start in range(0, block.num_rows, ROWS_A_BLOCK):
+            try:
+                results = [fn(row) for row in iter_rows(block.slice(start, ROWS_A_BLOCK))]
+            except Exception as error:
+                _note(error, step)
+                raise
+            if set(map(type, results)) != {dict}:
+                results = [_row(one, step) for one in results]
+            made += results
+            if len(made) >= ROWS_A_BLOCK:
+                yield from_rows(made)
+                made = []
+    if made:
+        yield from_rows(made)
+
+
 def _rows(
-    blocks: Iterable[pa.Table], step: MapRows | FlatMap, call: Callable[[Any], Any]
+    blocks: Iterable[pa.Table], step: FlatMap, call: Callable[[Any], Any]
 ) -> Iterator[Mapping[str, Any]]:
     for block in blocks:
         for row in iter_rows(block):
-            result = call(row)
-            for one in _drain(iter(result), step) if isinstance(step, FlatMap) else (result,):
+            for one in _drain(iter(call(row)), step):
                 yield _row(one, step)
 
 

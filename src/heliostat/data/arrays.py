@@ -15,6 +15,11 @@ import pyarrow as pa
 __all__ = ["RaggedTensorType", "is_frame", "is_tensor", "one_type", "to_arrow", "to_numpy"]
 
 
+# From so many texts on it is looked whether they are few different ones, at so many of them.
+MANY_TEXTS = 1 << 10
+SAMPLE = 1 << 8
+
+
 class RaggedTensorType(pa.ExtensionType):
     """Tensors of different shapes.
 
@@ -185,11 +190,39 @@ def to_numpy(column: Any, writable: bool) -> Any:
         if not parts:
             return np.empty((0, *column.type.shape), column.type.value_type.to_pandas_dtype())
         array = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    elif _is_text(column.type) and _has_few_values(column):
+        return _each_value_once(column)
     elif column.num_chunks == 1:
         array = column.chunk(0).to_numpy(zero_copy_only=False)
     else:
         array = column.to_numpy()
     return array.copy() if writable and not array.flags.writeable else array
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _has_few_values(column: Any) -> bool:
+    """A guess, by the first ones, whether most values occur again and again."""
+    if len(column) < MANY_TEXTS:
+        return False
+    return len(column.slice(0, SAMPLE).unique()) <= SAMPLE // 4
+
+
+def _each_value_once(column: Any) -> "np.ndarray[Any, Any]":
+    """Texts as Python has them, made once for each different one: that is what takes the time."""
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    values = np.empty(len(encoded.dictionary) + 1, object)
+    # Null is the last, which is also the one at -1.
+    values[:-1] = encoded.dictionary.to_pylist()
+    indices = encoded.indices
+    if indices.null_count:
+        indices = indices.fill_null(-1)
+    taken: np.ndarray[Any, Any] = values[indices.to_numpy()]
+    return taken
 
 
 def _shaped(column: Any) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from heliostat.data._native.engine import is_native
 from heliostat.data._native.queries import Aggregate
 from heliostat.data._optimize import optimize
 from heliostat.data._plan import Apply, Blocks, Limit, Plan, Relate, Shuffle, count_of
+from heliostat.data._split import split_while_running
 from heliostat.data.aggregate import Count
 from heliostat.data.block import (
     Bundle,
@@ -443,11 +444,14 @@ class Consumption:
     def streaming_split(
         self, n: int, *, equal: bool = False, locality_hints: list[Any] | None = None
     ) -> list[DataIterator]:
-        """Cut it into `n` iterators, for that many consumers. It is run once, now.
+        """Cut it into `n` iterators, for that many consumers that take rows while it runs.
+
+        It runs once for each pass of all consumers. Every block is dealt out evenly as it comes;
+        what a slow consumer has not taken waits for it.
 
         Args:
             n: How many.
-            equal: Give each the same number of rows.
+            equal: Give each the same number of rows, and leave out the last ones if need be.
             locality_hints: Not needed on one machine.
 
         Returns:
@@ -461,7 +465,11 @@ class Consumption:
             >>> [part.count() for part in ray.data.range(5).streaming_split(2, equal=True)]
             [2, 2]
         """
-        return [part.iterator() for part in self.split(n, equal=equal)]
+        if n < 1:
+            raise ValueError(f"the number of splits must be >= 1, got {n}")
+        if isinstance(self._plan, Blocks):
+            return [part.iterator() for part in self.split(n, equal=equal)]
+        return split_while_running(self._self(), n, equal=equal)
 
     # -- what is kept
 

@@ -7,9 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from heliostat.data._execute import Execution
-from heliostat.data._mix import Mix
-from heliostat.data._native.engine import leaves
-from heliostat.data._optimize import Native, compile_stages, optimize
+from heliostat.data._optimize import Streamed, compile_stages, optimize
 from heliostat.data._plan import Apply, Blocks, Limit, Plan, Read, count_of, render, schema_of, walk
 from heliostat.data._stats import Stats
 from heliostat.data.block import Bundle, iter_rows
@@ -325,10 +323,8 @@ def _stage_lines(plan: Plan, size: int, lead: str = "") -> Iterator[str]:
         takes = f"{len(stage.source)} inputs"
         if stage.inputs:
             takes = f"from {', '.join(map(str, stage.inputs))}"
-        elif isinstance(stage.source[0], Native) if stage.source else False:
-            part = stage.source[0]
-            assert isinstance(part, Native)
-            below = part.plan.inputs if isinstance(part.plan, Mix) else leaves(part.plan)
+        elif stage.source and isinstance(stage.source[0], Streamed):
+            below = stage.source[0].inputs
             takes = f"{len(below)} inputs"
             for one in below:
                 yield from _stage_lines(one, size, lead + "   ")

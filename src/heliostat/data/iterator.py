@@ -14,7 +14,7 @@ from heliostat.data._batching import prefetch
 from heliostat.data._pass import Cut, Pass, cut_tables, sliced
 from heliostat.data._plan import Blocks
 from heliostat.data._torch import torch_converter
-from heliostat.data.block import Row, check_batch_format, iter_rows, to_batch
+from heliostat.data.block import Bundle, Row, check_batch_format, iter_rows, to_batch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +47,14 @@ class DataIterator:
 
     def __repr__(self) -> str:
         return f"DataIterator({self._dataset!r})"
+
+    def _bundles(self) -> Iterator[Bundle]:
+        return self._dataset._bundles()
+
+    @property
+    def _is_there(self) -> bool:
+        """Whether the rows are there, so that nothing has to run."""
+        return isinstance(self._dataset._plan, Blocks)
 
     def iter_batches(
         self,
@@ -96,12 +104,12 @@ class DataIterator:
         resumed, self._resumed = self._resumed, None
         this_pass = Pass(cut) if resumed is None else resumed.of(cut)
         self._pass = this_pass
-        blocks = (bundle.table() for bundle in self._dataset._bundles())
+        blocks = (bundle.table() for bundle in self._bundles())
         slabs, skip = divmod(this_pass.batches, slab)
         tables = itertools.islice(cut_tables(blocks, this_pass.cut, slab), slabs, None)
         made: Iterator[Any] = map(convert, tables)
         # Rows that are there already need nobody to run ahead.
-        if not isinstance(self._dataset._plan, Blocks) and prefetch_batches:
+        if prefetch_batches and not self._is_there:
             made = prefetch(made, -(-prefetch_batches // slab))
         source = made
         if slab > 1:
@@ -212,7 +220,7 @@ class DataIterator:
             >>> next(ray.data.range(5).iterator().iter_rows())
             {'id': 0}
         """
-        for bundle in self._dataset._bundles():
+        for bundle in self._bundles():
             yield from iter_rows(bundle.table())
 
     def materialize(self) -> "MaterializedDataset":

@@ -5,9 +5,7 @@ DuckDB is loaded here and nowhere else, when the first relational verb needs it.
 
 import contextlib
 import functools
-import glob
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +13,7 @@ import pyarrow as pa
 
 from heliostat.data._native.queries import Query
 from heliostat.data._native.relation import Relation, clash
+from heliostat.data._native.temp_files import folder_of, remove_stale_folders
 from heliostat.data._native.types import plain, storage_schema
 
 
@@ -38,12 +37,11 @@ def database(pid: int) -> Any:
             "sort, join, groupby and other relational verbs need DuckDB: "
             "pip install 'heliostat[data]'"
         ) from error
-    folder = os.path.join(tempfile.gettempdir(), f"heliostat-{os.getuid()}-{pid}-duckdb")
-    _remove_stale_folders()
+    remove_stale_folders()
     connection = duckdb.connect(":memory:")
     for name, value in (
         ("TimeZone", "UTC"),
-        ("temp_directory", folder),
+        ("temp_directory", folder_of(pid)),
         ("threads", str(len(os.sched_getaffinity(0)))),
         # Dividing by zero gives what it gives in Arrow and numpy, not null.
         ("ieee_floating_point_ops", "true"),
@@ -54,19 +52,6 @@ def database(pid: int) -> Any:
     ):
         connection.execute(f"SET {name} = '{value}'")
     return connection
-
-
-def _remove_stale_folders() -> None:
-    """What a process that was killed has left."""
-    pattern = os.path.join(tempfile.gettempdir(), f"heliostat-{os.getuid()}-*-duckdb")
-    for folder in glob.glob(pattern):
-        owner = folder.split("-")[-2]
-        if os.path.exists(f"/proc/{owner}"):
-            continue
-        with contextlib.suppress(OSError):
-            for name in os.listdir(folder):
-                os.unlink(os.path.join(folder, name))
-            os.rmdir(folder)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ table if it is small, else as a stream.
 """
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from heliostat.data._native.binding import bind, cursor, refused
 from heliostat.data._native.expression import sql_of
 from heliostat.data._native.relation import Relation, clash, quote, quoted
 from heliostat.data._native.scan import scan_of
+from heliostat.data._native.temp_files import removed_if_killed
 from heliostat.data._native.types import from_storage, storage_type, to_storage
 from heliostat.data._plan import (
     Apply,
@@ -32,6 +34,7 @@ from heliostat.data._plan import (
     native_schema,
     rename,
     schema_of,
+    walk,
 )
 from heliostat.data.block import Bundle, concat
 
@@ -40,6 +43,8 @@ TABLE_BYTES = 256 << 20
 ROWS_A_BLOCK = 122_880
 # Below this the engine cannot do much, not even with disk.
 LEAST_MEMORY = 256 << 20
+# Packed as files are, and with what is built beside it, so much less may still not fit.
+SMALL_PART = 8
 
 Run = Callable[[Plan], "tuple[Iterator[Bundle], pa.Schema | None]"]
 
@@ -154,7 +159,10 @@ class Segment:
         """
         relation = self._relation(self.plan)
         empty = True
-        with cursor() as duck:
+        with ExitStack() as stack:
+            if self._may_need_disk():
+                stack.enter_context(removed_if_killed())
+            duck = stack.enter_context(cursor())
             # One setting for the process: executions at the same time share what is left.
             limit = max(self.memory_bytes, LEAST_MEMORY) >> 20
             duck.execute(f"SET memory_limit = '{limit}MiB'")
@@ -171,6 +179,15 @@ class Segment:
                 raise refused(error, _name(self.plan)) from error
         if empty:
             yield relation.schema.empty_table()
+
+    def _may_need_disk(self) -> bool:
+        """Whether it takes in a good part of what it may hold, as far as one can tell."""
+        known = _bytes_scanned(self.plan)
+        for source in self.inputs.values():
+            if not isinstance(source, pa.Table):
+                return True
+            known += source.nbytes
+        return known > self.memory_bytes // SMALL_PART
 
     # -- from plan to relation
 
@@ -237,6 +254,16 @@ class Segment:
             # DuckDB would make text of it.
             self.errors.append(error)
             raise
+
+
+def _bytes_scanned(plan: Plan) -> int:
+    """About how much the engine reads from files."""
+    return sum(
+        part.size_bytes
+        for one in walk(plan)
+        if isinstance(one, Read) and scan_of(one.source) is not None
+        for part in one.source.read_tasks(1 << 62)
+    )
 
 
 def _written(relation: Relation, step: Step) -> Relation:

@@ -1,0 +1,104 @@
+"""Blocks on disk while an execution runs: one file without a name, which vanishes with its process.
+
+It knows nothing of what the blocks are for.
+"""
+
+import errno
+import os
+import tempfile
+from typing import NamedTuple, Self
+
+import pyarrow as pa
+
+from heliostat.exceptions import OutOfDiskError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Extent(NamedTuple):
+    """Where a block lies in the file."""
+
+    start: int
+    size: int
+
+
+class SpillFile:
+    """A file to put blocks into and to take them from, in any order.
+
+    Example:
+        >>> with SpillFile() as file:
+        ...     extent = file.write(pa.table({"a": [1, 2]}))
+        ...     file.read(extent).column("a").to_pylist()
+        [1, 2]
+    """
+
+    def __init__(self) -> None:
+        # On Linux it has no name from its birth on: nothing is left, however the process ends.
+        self._file = tempfile.TemporaryFile(prefix="heliostat-", buffering=0)  # noqa: SIM115
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def size_bytes(self) -> int:
+        """How much was written."""
+        return self._end
+
+    def write(self, table: pa.Table) -> Extent:
+        """Put a block at the end of the file.
+
+        Args:
+            table: The block; of a slice only its own rows are written.
+
+        Returns:
+            Where it lies.
+
+        Raises:
+            OutOfDiskError: if the disk is full.
+        """
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        content = sink.getvalue()
+        extent = Extent(self._end, content.size)
+        left = memoryview(content)
+        try:
+            while left:
+                written = os.pwrite(self._file.fileno(), left, self._end)
+                self._end += written
+                left = left[written:]
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise OutOfDiskError(
+                f"{tempfile.gettempdir()} has no room for rows that do not fit into memory "
+                f"({self._end:,} bytes of them are there): {error.strerror}. Make room there, "
+                "name another directory in TMPDIR, or raise DataContext.memory_budget_bytes"
+            ) from error
+        return extent
+
+    def read(self, extent: Extent) -> pa.Table:
+        """A block that was put there.
+
+        Args:
+            extent: Where it lies.
+
+        Returns:
+            The block.
+        """
+        content = pa.allocate_buffer(extent.size)
+        view = memoryview(content)
+        done = 0
+        while done < extent.size:
+            read = os.preadv(self._file.fileno(), [view[done:]], extent.start + done)
+            assert read, "a file that only this process knows is shorter than what was written"
+            done += read
+        return pa.ipc.open_stream(content).read_all()
+
+    def close(self) -> None:
+        """Give the disk back."""
+        self._file.close()

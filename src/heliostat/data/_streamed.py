@@ -1,0 +1,81 @@
+"""What gives a block at a time, in the driver: a query, a mix, a sort or a shuffle.
+
+What it takes blocks from runs as an execution of its own, which it is given a way to start.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from heliostat.data._mix import Mix, mixed
+from heliostat.data._native.engine import Segment
+from heliostat.data._plan import Apply, Plan, Shuffle, SortRows
+from heliostat.data._shuffling import shuffled_blocks
+from heliostat.data._sorting import sorted_blocks
+from heliostat.data.block import Bundle
+
+# What an execution may hold is shared by what sorts or queries and what runs below it. A sort needs
+# as much again as it holds.
+HELD_SHARE = 4
+QUERY_SHARE = 2
+BELOW_SHARE = 4
+
+Run: TypeAlias = Callable[[Plan, int], "tuple[Generator[Bundle], pa.Schema | None]"]
+
+
+def streamed(plan: Plan, run: Run, memory_bytes: int) -> Generator[pa.Table]:
+    """Run a part of a plan.
+
+    Args:
+        plan: A mix, a sort, a shuffle, or else a native plan.
+        run: Runs a plan below it, within so many bytes.
+        memory_bytes: What it and all below may hold.
+
+    Yields:
+        Blocks, in order.
+    """
+    match plan:
+        case Mix(inputs, weights, until):
+            below = [run(one, memory_bytes // len(inputs))[0] for one in inputs]
+            try:
+                yield from mixed([_tables(one) for one in below], weights, until)
+            finally:
+                for one in below:
+                    one.close()
+        case Apply(input, (SortRows() | Shuffle()) as step):
+            rows, schema = run(input, memory_bytes // BELOW_SHARE)
+            try:
+                yield from _reordered(_tables(rows, schema), step, memory_bytes // HELD_SHARE)
+            finally:
+                rows.close()
+        case _:
+
+            def leaf(one: Plan) -> "tuple[Generator[Bundle], pa.Schema | None]":
+                return run(one, memory_bytes // BELOW_SHARE)
+
+            yield from Segment(plan, leaf, memory_bytes // QUERY_SHARE).blocks()
+
+
+def _reordered(
+    blocks: Iterator[pa.Table], step: SortRows | Shuffle, memory_bytes: int
+) -> Iterator[pa.Table]:
+    match step:
+        case SortRows(keys, descending):
+            return sorted_blocks(blocks, keys, descending, memory_bytes)
+        case Shuffle(seed):
+            return shuffled_blocks(blocks, seed, memory_bytes)
+
+
+def _tables(bundles: Generator[Bundle], schema: pa.Schema | None = None) -> Iterator[pa.Table]:
+    """The blocks; one without rows if there are none, and it is known what it looks like."""
+    any_rows = False
+    while (bundle := next(bundles, None)) is not None:
+        any_rows = True
+        table = bundle.table()
+        # Nothing here keeps what the other side lets go.
+        del bundle
+        yield table
+        del table
+    if not any_rows and schema is not None:
+        yield schema.empty_table()

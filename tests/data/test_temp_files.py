@@ -1,0 +1,60 @@
+"""DuckDB's files on disk do not outlive the process, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from heliostat.data._native.temp_files import folder_of, remove_stale_folders, removed_if_killed
+from heliostat.testing.clock import until
+
+KILLED = """
+import os, signal
+from heliostat.data._native.temp_files import folder_of, removed_if_killed
+folder = folder_of(os.getpid())
+os.mkdir(folder)
+open(os.path.join(folder, "duckdb_temp_storage-0.tmp"), "w").write("rows")
+with removed_if_killed():
+    print(folder, flush=True)
+    os.kill(0, signal.SIGINT) if {interrupted} else None
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_they_go_with_a_process_that_is_killed_in_a_query(interrupted):
+    code = KILLED.format(interrupted=interrupted)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import signal; signal.signal(2, signal.SIG_IGN)\n{code}"],
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    until(lambda: not os.path.exists(done.stdout.strip()))
+
+
+def test_they_stay_while_the_process_lives():
+    os.mkdir(folder_of(os.getpid()))
+    with removed_if_killed():
+        pass
+    assert os.path.isdir(folder_of(os.getpid()))
+
+
+def test_what_others_have_left_is_removed_and_what_is_in_use_is_not():
+    gone = (1 << 22) + 1  # above all there can be
+    for pid in (gone, os.getpid()):
+        os.mkdir(folder_of(pid))
+        with open(os.path.join(folder_of(pid), "rows"), "w"):
+            pass
+    remove_stale_folders()
+    assert not os.path.exists(folder_of(gone))
+    assert os.path.exists(folder_of(os.getpid()))
