@@ -1,6 +1,13 @@
 import pytest
 
-from heliostat.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
+from heliostat.train import (
+    CheckpointConfig,
+    DataConfig,
+    FailureConfig,
+    LoggingConfig,
+    RunConfig,
+    ScalingConfig,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +22,7 @@ from heliostat.train import CheckpointConfig, DataConfig, FailureConfig, RunConf
         ),
         (ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0, "disk": 1}), {"disk": 2}),
         (ScalingConfig(num_workers=0), {"CPU": 0}),
+        (ScalingConfig(num_workers=(1, 3)), {"CPU": 3}),
     ],
 )
 def test_total_resources_are_those_of_all_ranks(config, total):
@@ -27,7 +35,10 @@ def test_total_resources_are_those_of_all_ranks(config, total):
         ({"num_workers": -1}, ValueError, "num_workers must be >= 0, got -1"),
         ({"num_workers": 2.0}, TypeError, "got 2.0"),
         ({"num_workers": True}, TypeError, "got True"),
-        ({"num_workers": (1, 4)}, NotImplementedError, "elastic"),
+        ({"num_workers": (1, 2, 3)}, ValueError, r"\(least, most\), got \(1, 2, 3\)"),
+        ({"num_workers": (4, 1)}, ValueError, "must not be the larger"),
+        ({"num_workers": (0, 1)}, ValueError, "must be >= 1, got 0"),
+        ({"elastic_resize_monitor_interval_s": -1}, ValueError, "number >= 0, got -1"),
         ({"use_gpu": "yes"}, TypeError, "'yes'"),
         ({"resources_per_worker": ["CPU"]}, TypeError, "dict"),
         ({"resources_per_worker": {"CPU": -1}}, ValueError, r"\['CPU'\].*-1"),
@@ -56,7 +67,8 @@ def test_a_scaling_config_that_cannot_be_is_refused(options, error, says):
         (lambda: CheckpointConfig(checkpoint_frequency=-1), ValueError, "-1"),
         (lambda: RunConfig(storage_path=3), TypeError, "3"),
         (lambda: RunConfig(failure_config=3), TypeError, "FailureConfig"),
-        (lambda: RunConfig(logging_config=3), NotImplementedError, "logging_config"),
+        (lambda: RunConfig(logging_config=3), TypeError, "logging_config"),
+        (lambda: LoggingConfig("loud"), ValueError, "one of .*WARNING.* got 'loud'"),
         (lambda: RunConfig(storage_filesystem=object()), NotImplementedError, "local"),
         (lambda: DataConfig(datasets_to_split="train"), TypeError, "'train'"),
     ],

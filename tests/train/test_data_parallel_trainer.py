@@ -76,7 +76,7 @@ def test_what_can_never_be_met_is_refused_at_once(scaling, says, run_config, tmp
             ValueError,
             r"\['x'\].*none",
         ),
-        (lambda: DataParallelTrainer(print, validation_config=1), NotImplementedError, "valid"),
+        (lambda: DataParallelTrainer(print, validation_config=1), TypeError, "valid"),
         (lambda: DataParallelTrainer.restore("/x"), NotImplementedError, "RunConfig"),
         (
             lambda: DataParallelTrainer(print, run_config=RunConfig(stop={})).fit(),

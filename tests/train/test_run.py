@@ -15,25 +15,40 @@ from hypothesis.stateful import (
 
 from heliostat.train._run import (
     BLAME_S,
+    LOOK_AGAIN_S,
     PATIENCE_S,
+    SETTLE_S,
+    Policy,
+    Run,
+)
+from heliostat.train._run_messages import (
+    Asked,
     Blame,
+    CancelValidation,
     Delete,
     Finish,
     GroupFailed,
     GroupUp,
     Keep,
     Kept,
-    Policy,
+    Listen,
+    Measure,
     Publish,
     RankDone,
     RankLost,
+    Record,
     Reported,
     Resume,
-    Run,
+    Room,
     StartGroup,
     StopGroup,
     StorageFailed,
+    Tell,
     Tick,
+    Uploaded,
+    Validate,
+    Validated,
+    Validation,
     Warn,
 )
 from heliostat.train.error import ControllerError, WorkerGroupError
@@ -41,7 +56,7 @@ from heliostat.train.error import ControllerError, WorkerGroupError
 
 def started(ranks=2, **policy):
     run = Run(Policy(ranks, **policy))
-    assert run.handle(Tick(), 0) == [StartGroup(1, None)]
+    assert run.handle(Tick(), 0) == [StartGroup(1, None, ranks, 0)]
     assert run.handle(GroupUp(1), 0) == [Resume(1)]
     return run
 
@@ -77,7 +92,7 @@ def test_a_checkpoint_is_stored_before_it_is_published_and_others_deleted_after(
         Keep(1, 1, "checkpoint_000001"),
         Publish(1, ({"x": 1}, {"x": 1}), "checkpoint_000001"),
         Delete("checkpoint_000000"),
-        Resume(1),
+        Resume(1, "checkpoint_000001"),
     ]
 
 
@@ -159,7 +174,7 @@ def test_a_failure_within_the_limit_starts_again_from_the_last_checkpoint():
     report(run, saved=True)
     commands = run.handle(RankLost(1, 0, ValueError("no")), 0)
     assert names(commands) == ["StopGroup", "Blame", "StartGroup"]
-    assert commands[-1] == StartGroup(2, "checkpoint_000000")
+    assert commands[-1] == StartGroup(2, "checkpoint_000000", 1, 1)
     run.check()
     run.handle(GroupUp(2), 0)
     assert names(run.handle(RankLost(2, 0, ValueError("no")), 0)) == [
@@ -180,7 +195,7 @@ def test_news_of_an_earlier_attempt_is_dropped():
 def test_a_refused_start_is_final_but_a_lost_one_is_tried_again():
     run = Run(Policy(1, max_failures=5))
     run.handle(Tick(), 0)
-    assert run.handle(GroupFailed(1, OSError(), died=True), 0)[-1] == StartGroup(2, None)
+    assert run.handle(GroupFailed(1, OSError(), died=True), 0)[-1] == StartGroup(2, None, 1, 0)
     commands = run.handle(GroupFailed(2, TypeError("cannot pickle")), 0)
     assert isinstance(commands[-1].error, ControllerError)
     assert "TypeError: cannot pickle" in str(commands[-1].error)
@@ -199,7 +214,7 @@ def test_who_waits_in_report_and_for_whom_is_told_at_longer_and_longer_intervals
     run.handle(Reported(1, 2, {}), 130)
     assert run.handle(Tick(), 100 + PATIENCE_S - 1) == []
     assert run.handle(Tick(), 100 + PATIENCE_S) == [
-        Warn("ranks [0, 2] waiting in report() for rank 1")
+        Warn("ranks [0, 2] waiting in report() for rank 1", stacks=True)
     ]
     assert run.deadline == 100 + 3 * PATIENCE_S
 
@@ -213,9 +228,192 @@ def test_ranks_must_agree_on_a_checkpoints_name():
 
 def test_a_resumed_run_begins_with_the_latest_checkpoint_and_goes_on_counting():
     run = Run(Policy(1), [Kept("checkpoint_000003", {}), Kept("best", {})], next_number=4)
-    assert run.handle(Tick(), 0) == [StartGroup(1, "best")]
+    assert run.handle(Tick(), 0) == [StartGroup(1, "best", 1, 4)]
     run.handle(GroupUp(1), 0)
     assert report(run, saved=True)[0] == Keep(1, 0, "checkpoint_000004")
+
+
+NUMBERS = Validation({"n": 1}, 5.0)
+
+
+def test_what_is_uploaded_in_the_background_is_published_when_all_ranks_are_through():
+    run = started(2, num_to_keep=1)
+    for rank in (0, 1):
+        commands = run.handle(Reported(1, rank, {"r": rank}, True, coming=True), 0)
+    assert commands == [Resume(1)]
+    assert run.handle(Uploaded(1, 1, 0), 0) == [Listen(1, 1)]
+    assert run.handle(Uploaded(1, 0, 0), 0) == [
+        Keep(1, 0, "checkpoint_000000"),
+        Publish(1, ({"r": 0}, {"r": 1}), "checkpoint_000000"),
+        Listen(1, 0),
+    ]
+
+
+def test_reports_are_published_in_their_order_whatever_is_uploaded_first():
+    run = started(1)
+    for n in (0, 1):
+        run.handle(Reported(1, 0, {"n": n}, True, coming=True), 0)
+    assert run.handle(Uploaded(1, 0, 1), 0) == [Listen(1, 0)]
+    published = [c for c in run.handle(Uploaded(1, 0, 0), 0) if isinstance(c, Publish)]
+    assert [(c.metrics[0]["n"], c.checkpoint) for c in published] == [
+        (0, "checkpoint_000000"),
+        (1, "checkpoint_000001"),
+    ]
+
+
+def test_metrics_of_an_upload_that_a_failure_cut_short_are_kept_without_it():
+    run = started(1, max_failures=1)
+    run.handle(Reported(1, 0, {"x": 1}, True, coming=True), 0)
+    stop, publish, _, start = run.handle(RankLost(1, 0, OSError(), died=True), 0)
+    assert (stop, publish) == (StopGroup(1), Publish(1, ({"x": 1},), None))
+    assert start == StartGroup(2, None, 1, 1)
+
+
+def test_a_checkpoint_that_stays_where_it_is_is_known_by_its_path():
+    run = started(2)
+    run.handle(Reported(1, 0, {}, True, path="/there"), 0)
+    assert run.handle(Reported(1, 1, {}, True, path="/there"), 0) == [
+        Publish(1, ({}, {}), "/there"),
+        Resume(1, "/there"),
+    ]
+
+
+def test_ranks_must_agree_on_a_checkpoints_place():
+    run = started(2)
+    run.handle(Reported(1, 0, {}, True, path="/here"), 0)
+    error = run.handle(Reported(1, 1, {}, True, path="/there"), 0)[-1].error
+    assert "place was '/here', '/there'" in str(error)
+    run = started(2)
+    run.handle(Reported(1, 0, {}, True), 0)
+    error = run.handle(Reported(1, 1, {}, True, path="/there"), 0)[-1].error
+    assert "place was '/there'" in str(error)
+
+
+def validating(**policy):
+    """A run whose first checkpoint is being validated."""
+    run = started(1, **policy)
+    commands = run.handle(Reported(1, 0, {"loss": 3.0}, True, validation=NUMBERS), 0)
+    assert Validate("checkpoint_000000", {"n": 1}) in commands
+    return run
+
+
+def test_checkpoints_are_validated_one_after_the_other_and_their_metrics_merged():
+    run = validating()
+    run.handle(Reported(1, 0, {"loss": 2.0}, True, validation=NUMBERS), 0)
+    assert run.handle(Validated("checkpoint_000000", {"auc": 0.5}), 1) == [
+        Record("checkpoint_000000", {"auc": 0.5}, "VALIDATED"),
+        Validate("checkpoint_000001", {"n": 1}),
+    ]
+    assert [(k.metrics, k.status) for k in run.kept] == [
+        ({"loss": 3.0, "auc": 0.5}, "VALIDATED"),
+        ({"loss": 2.0}, "PENDING_VALIDATION"),
+    ]
+
+
+def test_a_validation_that_fails_or_takes_too_long_is_written_down_and_the_run_goes_on():
+    run = validating()
+    assert run.handle(Validated("checkpoint_000000", {}, ValueError()), 1) == [
+        Record("checkpoint_000000", {}, "VALIDATION_FAILED")
+    ]
+    run = validating()
+    assert run.deadline == 5.0
+    assert run.handle(Tick(), 5.0) == [
+        CancelValidation("checkpoint_000000"),
+        Record("checkpoint_000000", {}, "VALIDATION_TIMEOUT"),
+    ]
+    assert run.handle(Validated("checkpoint_000000", {}), 6) == []
+
+
+def test_a_run_ends_when_its_last_validation_does():
+    run = validating()
+    assert run.handle(RankDone(1, 0), 0) == [StopGroup(1, orderly=True)]
+    assert run.phase == "validating"
+    assert run.handle(Validated("checkpoint_000000", {}), 1)[-1] == Finish(None)
+
+
+def test_a_run_that_fails_waits_for_no_validation():
+    commands = validating().handle(RankLost(1, 0, OSError(), died=True), 0)
+    assert names(commands) == ["StopGroup", "CancelValidation", "Blame", "Finish"]
+
+
+def test_what_is_being_validated_is_not_deleted_and_the_best_of_validation_stay():
+    run = validating(num_to_keep=1, score_attribute="auc")
+    for _ in range(2):
+        run.handle(Reported(1, 0, {}, True, validation=NUMBERS), 0)
+    assert len(run.kept) == 3
+    run.handle(Validated("checkpoint_000000", {"auc": 0.9}), 1)
+    commands = run.handle(Validated("checkpoint_000001", {"auc": 0.1}), 1)
+    assert Delete("checkpoint_000001") in commands
+    run.handle(Validated("checkpoint_000002", {"auc": 0.2}), 1)
+    assert [k.name for k in run.kept] == ["checkpoint_000000", "checkpoint_000002"]
+
+
+def test_who_asks_for_all_checkpoints_is_told_when_they_are_stored_or_validated():
+    run = validating()
+    assert run.handle(Asked(1, 0, validated=False), 0) == [Tell(1, 0)]
+    assert run.handle(Asked(1, 0, validated=True), 0) == []
+    assert run.ranks == ["asking"]
+    assert run.handle(Validated("checkpoint_000000", {}), 1)[-1] == Tell(1, 0)
+
+
+def test_who_asks_waits_no_longer_than_they_said():
+    run = validating()
+    assert run.handle(Asked(1, 0, validated=True, timeout_s=2.0), 1) == []
+    assert run.deadline == 3.0
+    assert run.handle(Tick(), 3.0) == [Tell(1, 0)]
+
+
+def test_a_resumed_run_validates_what_was_not_validated():
+    kept = Kept("checkpoint_000003", {}, "PENDING_VALIDATION", NUMBERS)
+    commands = Run(Policy(1), [kept], 4).handle(Tick(), 0)
+    assert commands[-1] == Validate("checkpoint_000003", {"n": 1})
+
+
+def elastic(least=1, most=3, **policy):
+    run = Run(Policy(most, least=least, resize_every_s=10, **policy))
+    assert run.handle(Tick(), 0) == [Measure(1)]
+    return run
+
+
+def test_an_elastic_group_takes_all_the_room_there_is_once_that_has_settled():
+    run = elastic()
+    assert run.handle(Room(1, 2), 0) == []
+    assert run.deadline == LOOK_AGAIN_S
+    assert run.handle(Tick(), SETTLE_S) == [Measure(1)]
+    assert run.handle(Room(1, 2), SETTLE_S) == [StartGroup(1, None, 2, 0)]
+    assert elastic().handle(Room(1, 9), 0) == [StartGroup(1, None, 3, 0)]
+
+
+def test_with_less_room_than_the_least_it_waits_and_says_so_once():
+    run = elastic(least=2)
+    (warning,) = run.handle(Room(1, 1), SETTLE_S)
+    assert "room for 1 ranks, and at least 2" in warning.text
+    assert run.handle(Room(1, 1), SETTLE_S + 1) == []
+    assert run.handle(Room(1, 2), SETTLE_S + 2) == [StartGroup(1, None, 2, 0)]
+
+
+def test_room_for_more_ranks_is_taken_when_a_checkpoint_is_stored():
+    run = elastic()
+    run.handle(Room(1, 1), SETTLE_S)
+    run.handle(GroupUp(1), 0)
+    assert run.deadline == 10
+    assert run.handle(Tick(), 10) == [Measure(1)]
+    assert run.handle(Room(1, 2), 10) == []
+    assert run.handle(Reported(1, 0, {}), 11) == [Publish(1, ({},), None), Resume(1)]
+    commands = run.handle(Reported(1, 0, {}, True), 12)
+    assert names(commands) == ["Keep", "Publish", "StopGroup", "Warn", "Measure"]
+    assert run.failures == 0
+    assert run.handle(Room(2, 3), 13) == [StartGroup(2, "checkpoint_000000", 3, 1)]
+    run.check()
+
+
+def test_after_a_failure_the_group_may_be_smaller():
+    run = elastic(max_failures=1)
+    run.handle(Room(1, 3), 0)
+    run.handle(GroupUp(1), 0)
+    commands = run.handle(RankLost(1, 2, OSError(), died=True), 5)
+    assert names(commands) == ["StopGroup", "Blame", "Measure"]
+    assert run.handle(Room(2, 2), 5 + SETTLE_S) == [StartGroup(2, None, 2, 0)]
 
 
 # Functions, not lambdas: Hypothesis would parse this file each time it looks at one.
@@ -227,8 +425,20 @@ def is_starting(machine):
     return machine.run.phase == "starting"
 
 
+def is_measuring(machine):
+    return machine.run.phase in ("measuring", "running")
+
+
 def is_running(machine):
     return machine.run.phase == "running"
+
+
+def is_uploading(machine):
+    return machine.run.phase in ("running", "failing") and machine.uploads
+
+
+def is_validating(machine):
+    return machine.validating is not None
 
 
 def has_a_past(machine):
@@ -236,49 +446,77 @@ def has_a_past(machine):
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """Ranks report, end, raise and die in any order; what is on disk follows the commands."""
+    """Ranks report, upload, ask, end, raise and die in any order; what is on disk follows."""
 
     @initialize(
         ranks=st.integers(1, 3),
         failures=st.integers(-1, 2),
         keep=st.sampled_from([None, 1, 2]),
         score=st.sampled_from([None, "x"]),
+        elastic=st.booleans(),
     )
-    def begin(self, ranks, failures, keep, score):
-        self.run = Run(Policy(ranks, failures, keep, score))
+    def begin(self, ranks, failures, keep, score, elastic):
+        self.run = Run(
+            Policy(ranks, failures, keep, score, least=1 if elastic else None, resize_every_s=5)
+        )
         self.now = 0.0
         self.disk: list[str] = []
         self.group: int | None = None
         self.finished = 0
+        self.reports = 0
+        self.uploads: list[tuple[int, int]] = []
+        self.validating: str | None = None
         self.feed(Tick())
 
     def feed(self, event):
         self.now += 0.01
         for command in self.run.handle(event, self.now):
-            match command:
-                case StartGroup(attempt, checkpoint):
-                    assert self.group is None
-                    assert checkpoint is None or checkpoint in self.disk
-                    assert (checkpoint is None) == (not self.disk)
-                    self.group = attempt
-                case StopGroup(attempt):
-                    assert self.group in (attempt, None)
-                    self.group = None
-                case Keep(attempt, _, name):
-                    assert attempt == self.group
-                    assert name not in self.disk
-                    self.disk.append(name)
-                case Delete(name):
-                    self.disk.remove(name)
-                case Publish(attempt, metrics, checkpoint):
-                    assert len(metrics) == self.run.policy.world_size
-                    assert checkpoint is None or checkpoint in self.disk
-                case Resume(attempt):
-                    assert attempt == self.group
-                case Finish():
-                    self.finished += 1
-                case Blame() | Warn():
-                    pass
+            self.carry_out(command)
+
+    def carry_out(self, command):
+        match command:
+            case StartGroup(attempt, checkpoint, size, _):
+                assert self.group is None
+                assert checkpoint is None or checkpoint in self.disk
+                assert (checkpoint is None) == (not self.disk)
+                assert size == len(self.run.ranks)
+                self.group, self.reports, self.uploads = attempt, 0, []
+            case StopGroup(attempt):
+                assert self.group in (attempt, None)
+                self.group = None
+            case Keep(attempt, _, name):
+                assert attempt == self.group
+                assert name not in self.disk
+                self.disk.append(name)
+            case Delete(name):
+                assert name != self.validating
+                self.disk.remove(name)
+            case Publish(_, _, checkpoint, _):
+                assert checkpoint is None or checkpoint in self.disk
+            case Resume(attempt, checkpoint):
+                assert attempt == self.group
+                assert checkpoint is None or checkpoint == self.disk[-1]
+            case Listen(attempt, rank):
+                assert attempt == self.group
+            case Tell(attempt, rank):
+                assert attempt == self.group
+                assert self.run.ranks[rank] == "working"
+            case Finish():
+                self.finished += 1
+            case _:
+                self.validate(command)
+
+    def validate(self, command):
+        match command:
+            case Validate(name, _):
+                assert self.validating is None
+                assert name in self.disk
+                self.validating = name
+            case CancelValidation(name) | Record(name):
+                assert self.validating in (name, None)
+                self.validating = None
+            case _:
+                assert isinstance(command, Blame | Warn | Measure)
 
     def ranks(self, state):
         return [r for r, s in enumerate(self.run.ranks) if s == state]
@@ -294,6 +532,13 @@ class AnyHistory(RuleBasedStateMachine):
         else:
             self.feed(GroupFailed(attempt, OSError(), died=outcome == "died"))
 
+    @precondition(is_measuring)
+    @rule(ranks=st.integers(0, 3), s=st.sampled_from([0.0, 2.0]))
+    def room(self, ranks, s):
+        self.now += s
+        here = len(self.run.ranks) if self.run.phase == "running" else 0
+        self.feed(Room(self.run.attempt, max(here, ranks)))
+
     @live
     @rule(data=st.data(), x=st.floats(), saved=st.booleans())
     def one_reports(self, data, x, saved):
@@ -301,16 +546,46 @@ class AnyHistory(RuleBasedStateMachine):
         self.feed(Reported(self.run.attempt, rank, {"x": x}, saved))
 
     @live
-    @rule(x=st.floats(), saved=st.booleans())
-    def all_report(self, x, saved):
-        attempt = self.run.attempt
+    @rule(x=st.floats(), how=st.sampled_from(["none", "saved", "coming", "validated"]))
+    def all_report(self, x, how):
+        attempt, coming = self.run.attempt, how == "coming"
+        whole = len(self.ranks("working")) == len(self.run.ranks)
+        number = self.run._attempt_reports
         for rank in self.ranks("working"):
-            self.feed(Reported(attempt, rank, {"x": x}, saved))
+            wanted = Validation({}, 1.0) if how == "validated" else None
+            self.feed(
+                Reported(
+                    attempt, rank, {"x": x}, how != "none", coming=coming and whole,
+                    validation=wanted,
+                )
+            )  # fmt: skip
+            if coming and whole:
+                self.uploads.append((rank, number))
+
+    @precondition(is_uploading)
+    @rule(data=st.data())
+    def one_is_uploaded(self, data):
+        rank, number = data.draw(st.sampled_from(self.uploads))
+        self.uploads.remove((rank, number))
+        self.feed(Uploaded(self.run.attempt, rank, number))
+
+    @live
+    @rule(data=st.data(), validated=st.booleans())
+    def one_asks(self, data, validated):
+        rank = data.draw(st.sampled_from(self.ranks("working")))
+        self.feed(Asked(self.run.attempt, rank, validated, 3.0))
+
+    @precondition(is_validating)
+    @rule(failed=st.booleans())
+    def a_validation_ends(self, failed):
+        self.feed(Validated(self.validating, {"x": 1.0}, OSError() if failed else None))
 
     @live
     @rule(data=st.data())
     def one_is_done(self, data):
         rank = data.draw(st.sampled_from(self.ranks("working")))
+        if any(rank == uploading for uploading, _ in self.uploads):
+            return  # a loop is not done before its files are copied
         self.feed(RankDone(self.run.attempt, rank))
 
     @live
@@ -341,7 +616,8 @@ class AnyHistory(RuleBasedStateMachine):
         self.run.check()
         assert self.disk == [k.name for k in self.run.kept]
         assert self.finished == (self.run.phase == "finished")
-        assert (self.group is None) == (self.run.phase == "finished")
+        stopped = self.run.phase in ("measuring", "validating", "finished")
+        assert (self.group is None) == stopped
 
 
 AnyHistory.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)

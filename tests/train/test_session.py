@@ -10,6 +10,7 @@ from heliostat.train import (
     DataParallelTrainer,
     ScalingConfig,
     WorkerGroupError,
+    get_all_reported_checkpoints,
     get_checkpoint,
     get_context,
     get_dataset_shard,
@@ -51,6 +52,30 @@ def test_every_rank_knows_its_place(run_config):
     assert sorted(seen) == [(r, 2, r, 2, 0, "here", {"a": 1}) for r in (0, 1)]
 
 
+def test_what_a_trial_was_is_a_run(run_config):
+    def loop():
+        c = get_context()
+        told = c.get_trial_name(), c.get_trial_id(), c.get_trial_dir(), c.get_trial_resources()
+        report({"told": list(told)})
+
+    trainer = DataParallelTrainer(
+        loop, scaling_config=ScalingConfig(num_workers=2), run_config=run_config(name="here")
+    )
+    result = trainer.fit()
+    assert result.metrics["told"] == ["here", "here", result.path, {"CPU": 2}]
+
+
+def test_the_latest_checkpoint_is_that_of_the_last_report(run_config, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("saved")
+
+    def loop():
+        report({}, checkpoint=Checkpoint(directory))
+        return get_checkpoint().path
+
+    result = DataParallelTrainer(loop, run_config=run_config()).fit()
+    assert result.return_value == result.checkpoint.path
+
+
 def test_a_thread_of_the_loop_finds_the_session(run_config):
     def loop():
         thread = threading.Thread(target=report, args=({"from": "thread"},))
@@ -69,8 +94,9 @@ def test_a_thread_of_the_loop_finds_the_session(run_config):
         (lambda: report({}, Checkpoint("/no/such")), FileNotFoundError, "/no/such"),
         (lambda: report({}, Checkpoint("/"), "../x"), ValueError, r"\.\./x"),
         (lambda: report({}, Checkpoint("/"), "run.jsonl"), ValueError, "run.jsonl"),
-        (lambda: report({}, validation=True), NotImplementedError, "validation"),
-        (lambda: report({}, checkpoint_upload_mode="ASYNC"), NotImplementedError, "ASYNC"),
+        (lambda: report({}, validation=True), ValueError, "validation"),
+        (lambda: report({}, checkpoint_upload_mode="LATER"), ValueError, "LATER"),
+        (lambda: get_all_reported_checkpoints("ALL"), ValueError, "ALL"),
         (lambda: get_dataset_shard("test"), KeyError, "'test'.*none"),
     ],
 )
@@ -82,7 +108,14 @@ def test_misuse_inside_the_loop_is_an_error_of_its_line(call, error, says, run_c
 
 
 @pytest.mark.parametrize(
-    "call", [get_context, get_checkpoint, get_dataset_shard, lambda: report({})]
+    "call",
+    [
+        get_context,
+        get_checkpoint,
+        get_dataset_shard,
+        get_all_reported_checkpoints,
+        lambda: report({}),
+    ],
 )
 def test_outside_a_loop_there_is_no_session(call):
     with pytest.raises(RuntimeError, match="outside a training loop"):

@@ -5,7 +5,7 @@ import pytest
 
 from heliostat.train import TrainContext, get_context, report
 from heliostat.train._worker import RAISED_AT, Assignment, Done, Loop, TrainWorker
-from heliostat.train.session import Report
+from heliostat.train.session import Reply, Report
 
 
 def worker(loop, tmp_path, context=contextlib.nullcontext):
@@ -21,7 +21,7 @@ def test_each_advance_brings_the_next_news(tmp_path):
         return "end"
 
     made = worker(loop, tmp_path)
-    assert [made.advance() for _ in range(3)] == [
+    assert [made.advance(Reply()) for _ in range(3)] == [
         Report({"n": 0}, False, None),
         Report({"n": 1}, False, None),
         Done("end"),
@@ -39,7 +39,7 @@ def test_the_loop_stands_still_between_report_and_advance(tmp_path):
     made = worker(loop, tmp_path)
     made.advance()
     assert steps == []
-    made.advance()
+    made.advance(Reply())
     assert steps == [1]
     made.release()
 

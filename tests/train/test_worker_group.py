@@ -1,5 +1,6 @@
 """Ranks in processes of their own, on the local engine, and what happens when they die."""
 
+import logging
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from heliostat.train import (
     FailureConfig,
     ScalingConfig,
     WorkerGroupError,
+    _run,
     get_checkpoint,
     get_context,
     get_dataset_shard,
@@ -154,6 +156,34 @@ def test_a_group_of_processes_does_not_share_one():
     assert group.execute_single(1, abs, -1) == 1
     group.stop()
     assert_free()
+
+
+def test_ranks_that_wait_too_long_are_shown_where_the_others_are(run_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(_run, "PATIENCE_S", 0.2)
+
+    class Tell(logging.Handler):
+        def emit(self, record):
+            told.append(record.getMessage())
+            (tmp_path / "told").touch()
+
+    def hang_here():
+        while not (tmp_path / "told").exists():
+            pass
+
+    def loop():
+        if get_context().get_world_rank() == 1:
+            hang_here()
+        report({})
+
+    told, handler = [], Tell()
+    logging.getLogger("heliostat.train").addHandler(handler)
+    try:
+        fit(loop, run_config)
+    finally:
+        logging.getLogger("heliostat.train").removeHandler(handler)
+    assert "rank 0 waiting in report() for rank 1" in told[0]
+    assert "in hang_here" in told[0].partition("rank 1 is here:")[2]
+    assert "in report" in told[0].partition("rank 0 is here:")[2]
 
 
 def assert_free():

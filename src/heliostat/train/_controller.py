@@ -13,18 +13,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heliostat.train import _run
-from heliostat.train._run import Command, Event, Kept, Policy, Run
+import heliostat
+from heliostat.train import _run_messages as _run
+from heliostat.train._run import Policy, Run
+from heliostat.train._run_messages import Command, Event, Kept
 from heliostat.train._storage import RunDirectory
+from heliostat.train._validator import Validator
 from heliostat.train._worker import Assignment, Done, Loop
-from heliostat.train._worker_group import Failure, Group, LocalGroup, News, WorkerGroup, is_death
+from heliostat.train._worker_group import (
+    Failure,
+    Group,
+    LocalGroup,
+    News,
+    WorkerGroup,
+    is_death,
+    room_for,
+)
 from heliostat.train.backend import Backend, BackendConfig
 from heliostat.train.callback import TrainRunContext, UserCallback
 from heliostat.train.checkpoint import Checkpoint
 from heliostat.train.config import DataConfig, RunConfig, ScalingConfig
 from heliostat.train.context import TrainContext
 from heliostat.train.error import WorkerGroupError
+from heliostat.train.reported_checkpoint import ReportedCheckpoint, ReportedCheckpointStatus
 from heliostat.train.result import Result, kept_checkpoints
+from heliostat.train.session import Question, Reply, Stored
+from heliostat.train.validation_config import ValidationConfig
 from heliostat.util import progress
 
 NOTE_METRICS = 3
@@ -46,6 +60,8 @@ class Job:
     data_config: DataConfig
     resume_from: Checkpoint | None
     metadata: dict[str, Any]
+    validation: ValidationConfig | None = None
+    recipe: bytes | None = None
     unit: str = "reports"
     total: int | None = None
 
@@ -66,6 +82,7 @@ class Controller:
         except BaseException:
             self._storage.close()
             raise
+        self._validator = Validator(job.validation, self._path)
         self._context = TrainRunContext(
             config, job.scaling, job.config, job.backend_config, job.data_config, str(self._path)
         )
@@ -77,18 +94,21 @@ class Controller:
     def _begin_or_go_on(self) -> Run:
         """A fresh decider, or one that knows what an unfinished run of this name has kept."""
         job, keep = self._job, self._job.run_config.checkpoint_config
+        scaling = job.scaling
         policy = Policy(
-            max(1, job.scaling.num_workers),
-            job.run_config.failure_config.max_failures,
-            keep.num_to_keep,
-            keep.checkpoint_score_attribute,
-            keep.checkpoint_score_order,
+            world_size=max(1, scaling.max_workers),
+            max_failures=job.run_config.failure_config.max_failures,
+            num_to_keep=keep.num_to_keep,
+            score_attribute=keep.checkpoint_score_attribute,
+            score_order=keep.checkpoint_score_order,
+            least=scaling.min_workers if scaling.elasticity_enabled else None,
+            resize_every_s=scaling.elastic_resize_monitor_interval_s,
         )
         number = self._storage.next_number()
         entries = self._storage.entries()
         complete = bool(entries) and entries[-1]["kind"] == "end" and not entries[-1]["error"]
         kept = [
-            Kept(*pair) for pair in kept_checkpoints(entries) if (self._path / pair[0]).is_dir()
+            self._revived(k) for k in kept_checkpoints(entries) if (self._path / k.name).is_dir()
         ]
         if complete or not kept:
             self._storage.append("begin", title=job.title, config=job.config)
@@ -98,19 +118,29 @@ class Controller:
         _log.warning("run %s was cut short; it goes on from %s", self._path, kept[-1].name)
         return Run(policy, kept, number)
 
+    def _revived(self, kept: Kept) -> Kept:
+        """A checkpoint of an earlier life; it is validated again if we have a function for that."""
+        pending = kept.status == "PENDING_VALIDATION" and self._job.validation is None
+        return kept._replace(status="COMMITTED", validation=None) if pending else kept
+
     def run(self) -> Result:
         """Train to the end, good or bad."""
         shown = progress.line(self._job.title, self._job.unit, self._job.total)
         quiet = self._job.run_config.verbose == 0
+        logs, level = self._job.run_config.logging_config, _log.level
         try:
+            if logs is not None:
+                _log.setLevel(logs.log_level)
             if quiet:
                 self._drive(shown)
             else:
                 with shown:
                     self._drive(shown)
         finally:
+            _log.setLevel(level)
             if self._group is not None:
                 self._group.stop()
+            self._validator.cancel()
             self._storage.sweep()
             self._storage.close()
         return self._result()
@@ -118,12 +148,24 @@ class Controller:
     def _drive(self, shown: progress.Line) -> None:
         self._feed(_run.Tick())
         while self._run.phase != "finished":
-            assert self._group is not None
-            attempt = self._run.attempt  # the news is this group's, even if it starts another
-            for news in self._group.news(self._time_left()):
-                self._feed(_event(news, attempt))
+            for event in self._wait():
+                self._feed(event)
             self._feed(_run.Tick())
             shown.update(len(self._history), note=_note(self._run.metrics))
+
+    def _wait(self) -> list[Event]:
+        """What has happened, at the latest when the decider wants to know the time."""
+        attempt = self._run.attempt  # the news is this group's, even if it starts another
+        left, validations = self._time_left(), self._validator.refs
+        events: list[Event] = []
+        if self._group is not None:
+            events = [_event(news, attempt) for news in self._group.news(left, validations)]
+        elif validations:
+            heliostat.wait(validations, timeout=left)
+        elif left is not None:
+            time.sleep(left)  # there are no ranks to listen to: it is looked for room for them
+        validated = self._validator.news()
+        return events if validated is None else [*events, validated]
 
     def _time_left(self) -> float | None:
         deadline = self._run.deadline
@@ -145,15 +187,43 @@ class Controller:
                 return self._start_group(command)
             case _run.StopGroup():
                 self._stop_group(command)
-            case _run.Resume():
-                assert self._group is not None
-                working = [r for r, state in enumerate(self._run.ranks) if state == "working"]
-                self._group.advance(working)
-            case _run.Warn(text):
-                _log.warning("%s: %s", self._job.title, text)
+            case _run.Measure(attempt):
+                scaling, there = self._job.scaling, len(self._group.places) if self._group else 0
+                return _run.Room(attempt, there + room_for(scaling.worker_resources))
+            case _run.Resume() | _run.Listen() | _run.Tell():
+                self._let_go(command)
+            case _run.Validate(name, fn_kwargs):
+                return self._validator.start(name, fn_kwargs)
+            case _run.CancelValidation():
+                self._validator.cancel()
+            case _run.Warn(text, stacks):
+                told = self._group.stacks() if stacks and self._group is not None else {}
+                each = "".join(f"\nrank {rank} is here:\n{stack}" for rank, stack in told.items())
+                _log.warning("%s: %s%s", self._job.title, text, each)
             case _:
                 return self._store(command)
         return None
+
+    def _let_go(self, command: _run.Resume | _run.Listen | _run.Tell) -> None:
+        assert self._group is not None
+        match command:
+            case _run.Resume(_, checkpoint):
+                working = [r for r, state in enumerate(self._run.ranks) if state == "working"]
+                self._group.advance(working, Reply(checkpoint))
+            case _run.Listen(_, rank):
+                self._group.advance([rank], None)
+            case _run.Tell(_, rank):
+                self._group.advance([rank], Reply(None, self._reported()))
+
+    def _reported(self) -> tuple[ReportedCheckpoint, ...]:
+        return tuple(
+            ReportedCheckpoint(
+                Checkpoint(self._path / kept.name),
+                dict(kept.metrics),
+                ReportedCheckpointStatus(kept.status),
+            )
+            for kept in self._run.kept
+        )
 
     # The group.
 
@@ -172,7 +242,7 @@ class Controller:
             local = self._group = LocalGroup()
             local.begin(self._assignments(command, local, None), loop)
             return
-        group = self._group = WorkerGroup(job.scaling.num_workers, job.scaling.worker_resources)
+        group = self._group = WorkerGroup(command.size, job.scaling.worker_resources)
         self._backend.on_start(group, job.backend_config)
         group.begin(self._assignments(command, group, group.workers), loop)
         self._backend.on_training_start(group, job.backend_config)
@@ -181,6 +251,7 @@ class Controller:
         self, command: _run.StartGroup, group: Group, workers: list[Any] | None
     ) -> list[Assignment]:
         job, nodes = self._job, [place.node_id for place in group.places]
+        logs = job.run_config.logging_config
         shards = job.data_config.configure(dict(job.datasets), len(nodes), workers, nodes)
         name = command.checkpoint
         checkpoint = job.resume_from if name is None else Checkpoint(self._path / name)
@@ -196,9 +267,13 @@ class Controller:
                     storage=str(self._path),
                     attempt=command.attempt,
                     metadata=job.metadata,
+                    resources={k: v * len(nodes) for k, v in job.scaling.worker_resources.items()},
                 ),
                 checkpoint,
                 shards[rank],
+                command.number,
+                None if job.validation is None else job.validation.task_config,
+                None if logs is None else logs.log_level,
             )
             for rank, node in enumerate(nodes)
         ]
@@ -230,8 +305,18 @@ class Controller:
         match command:
             case _run.Keep(attempt, report, name):
                 storage.commit(storage.stage(attempt, report), name)
-            case _run.Publish(attempt, metrics, checkpoint):
-                storage.append("report", attempt=attempt, metrics=metrics[0], checkpoint=checkpoint)
+            case _run.Publish(attempt, metrics, checkpoint, validation):
+                more: dict[str, Any] = (
+                    {} if validation is None else {"validation": validation._asdict()}
+                )
+                if len(metrics) > 1:
+                    more["ranks"] = metrics[1:]
+                storage.append(
+                    "report", attempt=attempt, metrics=metrics[0], checkpoint=checkpoint,
+                    flush=checkpoint is not None, **more,
+                )  # fmt: skip
+            case _run.Record(name, metrics, status):
+                storage.append("validated", checkpoint=name, metrics=metrics, status=status)
             case _run.Delete(name):
                 storage.append("delete", checkpoint=name)
                 storage.delete(name)
@@ -242,7 +327,7 @@ class Controller:
 
     def _tell(self, command: Command) -> None:
         match command:
-            case _run.Publish(_, metrics, name):
+            case _run.Publish(_, metrics, name, _):
                 self._history.append(metrics[0])
                 checkpoint = None if name is None else Checkpoint(self._path / name)
                 for callback in self._callbacks:
@@ -276,8 +361,12 @@ def _event(news: News, attempt: int) -> Event:
             return _run.RankDone(attempt, news.rank, value)
         case Failure(error, died, at):
             return _run.RankLost(attempt, news.rank, error, died, at)
-        case report:
-            return _run.Reported(attempt, news.rank, *report)
+        case Stored(report, path):
+            return _run.Uploaded(attempt, news.rank, report, path)
+        case Question(validated, timeout_s):
+            return _run.Asked(attempt, news.rank, validated, timeout_s)
+        case said:
+            return _run.Reported(attempt, news.rank, *said)
 
 
 def _note(metrics: Mapping[str, Any] | None) -> str:

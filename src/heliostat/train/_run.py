@@ -1,19 +1,51 @@
 """Run: the decider of a training. Event in, commands out; no I/O, no clock, no threads.
 
-It knows the attempts of a group, what each rank of the present one is doing, when the barrier
-of `report` is full, which rank is to blame for a failure, whether to try again, and which
-checkpoints stay. It does not know actors, files or users' functions.
+It knows the attempts of a group and how many ranks it has, what each rank of the present one is
+doing, when the barrier of `report` is full, which rank is to blame for a failure, whether to try
+again, and which checkpoints stay. It does not know actors, files or users' functions.
 """
 
 from __future__ import annotations
 
-import math
+import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from heliostat.exceptions import RayError
+from heliostat.train._run_messages import (
+    Asked,
+    Blame,
+    Command,
+    Delete,
+    Event,
+    Finish,
+    GroupFailed,
+    GroupUp,
+    Keep,
+    Kept,
+    Listen,
+    Measure,
+    Publish,
+    RankDone,
+    RankLost,
+    Record,
+    Reported,
+    Resume,
+    Room,
+    StartGroup,
+    Status,
+    StopGroup,
+    StorageFailed,
+    Tell,
+    Tick,
+    Uploaded,
+    Validated,
+    Validation,
+    Warn,
+)
+from heliostat.train._validations import Validations
 from heliostat.train.error import ControllerError, TrainingFailedError, WorkerGroupError
 
 # A rank that dies makes the others fail as well, and their news may be first. So long do we
@@ -21,170 +53,80 @@ from heliostat.train.error import ControllerError, TrainingFailedError, WorkerGr
 BLAME_S = 0.3
 # How long ranks may wait for the others in report() before somebody is told; then doubled.
 PATIENCE_S = 60.0
+# What ended a moment ago may not have given its resources back: so long is hoped for more room.
+SETTLE_S = 1.0
+LOOK_AGAIN_S = 0.05
+LOOK_SELDOM_S = 1.0
 STORY = 50
 
-Phase = Literal["new", "starting", "running", "failing", "finished"]
-RankState = Literal["working", "waiting", "done", "lost"]
+Phase = Literal["new", "measuring", "starting", "running", "failing", "validating", "finished"]
+RankState = Literal["working", "waiting", "asking", "done", "lost"]
+Timer = Literal["blame", "patience", "room"]
 
 MOVES: frozenset[tuple[Phase, Phase]] = frozenset(
     {
+        ("new", "measuring"),
         ("new", "starting"),
+        ("measuring", "starting"),
+        ("measuring", "finished"),
         ("starting", "starting"),  # the group did not come up: the next attempt
+        ("starting", "measuring"),
         ("starting", "running"),
         ("starting", "finished"),
         ("running", "failing"),
+        ("running", "measuring"),  # the group shall be larger
+        ("running", "validating"),
         ("running", "finished"),
         ("failing", "starting"),
+        ("failing", "measuring"),
         ("failing", "finished"),
+        ("validating", "finished"),
     }
 )
 RANK_MOVES: frozenset[tuple[RankState, RankState]] = frozenset(
     {
         ("working", "waiting"),
+        ("working", "asking"),
         ("working", "done"),
         ("working", "lost"),
         ("waiting", "working"),
+        ("asking", "working"),
     }
 )
-
-
-class Tick(NamedTuple):
-    """Time has passed; the first one begins the run."""
-
-
-class GroupUp(NamedTuple):
-    """All ranks are there and ready to begin."""
-
-    attempt: int
-
-
-class GroupFailed(NamedTuple):
-    """The ranks could not be started; `died` if a process was lost rather than refused."""
-
-    attempt: int
-    error: Exception
-    died: bool = False
-
-
-class Reported(NamedTuple):
-    """A rank called report() and waits in it."""
-
-    attempt: int
-    rank: int
-    metrics: dict[str, Any]
-    saved: bool = False
-    name: str | None = None
-
-
-class RankDone(NamedTuple):
-    """A rank's loop returned."""
-
-    attempt: int
-    rank: int
-    value: Any = None
-
-
-class RankLost(NamedTuple):
-    """A rank's loop raised, at a time by its own clock if known, or its process died."""
-
-    attempt: int
-    rank: int
-    error: Exception
-    died: bool = False
-    at: float = math.inf
-
-
-class StorageFailed(NamedTuple):
-    """A command about files could not be carried out; what came after it was dropped."""
-
-    attempt: int
-    error: Exception
-
-
-Event = Tick | GroupUp | GroupFailed | Reported | RankDone | RankLost | StorageFailed
-
-
-class StartGroup(NamedTuple):
-    """Start all ranks; they go on from the checkpoint of this name, if any."""
-
-    attempt: int
-    checkpoint: str | None
-
-
-class StopGroup(NamedTuple):
-    """End all ranks, whatever they are doing; orderly if every loop has returned."""
-
-    attempt: int
-    orderly: bool = False
-
-
-class Keep(NamedTuple):
-    """Make what the ranks staged with this report a checkpoint of this name."""
-
-    attempt: int
-    report: int
-    name: str
-
-
-class Publish(NamedTuple):
-    """All ranks have reported: write it down and tell whoever listens."""
-
-    attempt: int
-    metrics: tuple[dict[str, Any], ...]
-    checkpoint: str | None
-
-
-class Delete(NamedTuple):
-    """Remove a checkpoint."""
-
-    name: str
-
-
-class Resume(NamedTuple):
-    """Let every rank that is not done go on."""
-
-    attempt: int
-
-
-class Blame(NamedTuple):
-    """An attempt failed: write it down and tell whoever listens."""
-
-    attempt: int
-    error: TrainingFailedError
-    again: bool
-
-
-class Warn(NamedTuple):
-    """Tell the user."""
-
-    text: str
-
-
-class Finish(NamedTuple):
-    """The run is over."""
-
-    error: TrainingFailedError | None
-
-
-Command = StartGroup | StopGroup | Keep | Publish | Delete | Resume | Blame | Warn | Finish
-
-
-class Kept(NamedTuple):
-    """A checkpoint that is on disk, and what was reported with it."""
-
-    name: str
-    metrics: Mapping[str, Any]
+_NUMBERED = re.compile(r"checkpoint_(\d{6,})")
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a Run decides by."""
+    """What a Run decides by. `least`: as few ranks will do, and more are taken when there is room."""
 
     world_size: int
     max_failures: int = 0
     num_to_keep: int | None = None
     score_attribute: str | None = None
     score_order: Literal["max", "min"] = "max"
+    least: int | None = None
+    resize_every_s: float = 60.0
+
+
+@dataclass
+class Unpublished:
+    """A report of all ranks, of which some still copy their files."""
+
+    number: int
+    metrics: tuple[dict[str, Any], ...]
+    name: str | None  # None: nothing was saved
+    uploading: set[int]
+    paths: set[str]
+    staged: bool
+    validation: Validation | None
+
+
+class Question(NamedTuple):
+    """What a rank that waits for an answer wants to know."""
+
+    validated: bool
+    deadline: float | None
 
 
 class Run:
@@ -202,24 +144,50 @@ class Run:
         self.attempt = 0
         self.failures = 0
         self.reports = 0  # of all attempts
+        self.size = policy.world_size
         self.kept = list(kept)  # oldest first
         self.metrics: dict[str, Any] | None = None
         self.value: Any = None
         self.error: TrainingFailedError | None = None
-        self.deadline: float | None = None  # when a Tick is due, at the latest
         self.story: deque[str] = deque(maxlen=STORY)
         self._next_number = next_number
+        self._validations = Validations()
+        self._handlers: dict[type, Callable[[Any, float], list[Command]]] = {
+            Tick: self._tick,
+            Room: self._room,
+            GroupUp: self._group_up,
+            GroupFailed: self._group_failed,
+            Reported: self._reported,
+            Uploaded: self._uploaded,
+            Asked: self._asked,
+            RankDone: self._done,
+            RankLost: self._rank_lost,
+            Validated: self._validated,
+            StorageFailed: self._storage_failed,
+        }
         self._begin_attempt()
         self.attempt = 0
 
     def _begin_attempt(self) -> None:
         self.attempt += 1
-        self.ranks: list[RankState] = ["working"] * self.policy.world_size
+        self.ranks: list[RankState] = ["working"] * self.size
         self._said: dict[int, Reported] = {}
+        self._questions: dict[int, Question] = {}
         self._lost: dict[int, RankLost] = {}
+        self._unpublished: deque[Unpublished] = deque()
         self._attempt_reports = 0
         self._patience_s = PATIENCE_S
-        self.deadline = None
+        self._timers: dict[Timer, float] = {}
+        self._settled = 0.0
+        self._has_room_for = 0
+        self._told_room: int | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """When a Tick is due, at the latest."""
+        due = [*self._timers.values(), self._validations.deadline]
+        due += [question.deadline for question in self._questions.values()]
+        return min((at for at in due if at is not None), default=None)
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """What to do about `event`. News of an earlier attempt is dropped."""
@@ -227,127 +195,260 @@ class Run:
         if self.phase == "finished" or attempt != self.attempt:
             return []
         self.story.append(f"{now:.3f} {self.phase}: {type(event).__name__}")
-        match event:
-            case Tick():
-                return self._tick(now)
-            case GroupUp(attempt):
-                self._move("running")
-                return [Resume(attempt)]
-            case GroupFailed(_, error, died):
-                # What was refused once will be refused again.
-                blame = ControllerError(error)
-                return self._try_again(blame) if died else self._finish(blame)
-            case Reported():
-                return self._reported(event, now)
-            case RankDone():
-                return self._done(event, now)
-            case RankLost():
-                return self._rank_lost(event, now)
-            case StorageFailed(_, error):
-                return self._finish(ControllerError(error))
+        return self._handlers[type(event)](event, now)
 
     def check(self) -> None:
         """Assert what must hold between events."""
-        assert self.phase in ("new", "starting", "running", "failing", "finished")
-        assert len(self.ranks) == self.policy.world_size
+        assert len(self.ranks) == self.size <= self.policy.world_size
+        assert self.policy.least is None or self.policy.least <= self.size
         assert (self.phase == "failing") == (bool(self._lost) and self.phase != "finished")
-        waiting = {r for r, state in enumerate(self.ranks) if state == "waiting"}
-        assert waiting == set(self._said), (waiting, self._said)
+        for state, told in (("waiting", self._said), ("asking", self._questions)):
+            here = {r for r, s in enumerate(self.ranks) if s == state}
+            assert here == set(told), (state, here, told)
         if self.phase == "running":
-            assert "working" in self.ranks, "a full barrier was not let go"
+            assert {"working", "asking"} & set(self.ranks), "a full barrier was not let go"
         limit = self.policy.max_failures
         assert self.phase == "finished" or limit < 0 or self.failures <= limit
         names = [k.name for k in self.kept]
         assert len(names) == len(set(names)), names
+        assert self._validations.names <= set(names)
         if self.policy.num_to_keep is not None and self.reports:
-            assert len(self.kept) <= self.policy.num_to_keep + 1
+            most = self.policy.num_to_keep + 1 + len(self._validations.names)
+            assert len(self.kept) <= most
 
-    # What each event means.
+    # Starting.
 
-    def _tick(self, now: float) -> list[Command]:
+    def _tick(self, event: Tick, now: float) -> list[Command]:
         if self.phase == "new":
             self._begin_attempt()
+            commands = self._start(now)
+            for kept in self.kept:
+                if kept.status == "PENDING_VALIDATION" and kept.validation is not None:
+                    commands += self._validations.add(kept.name, kept.validation, now)
+            return commands
+        commands = self._after_validating(self._validations.tick(now), now)
+        for timer in [name for name, at in self._timers.items() if at <= now]:
+            del self._timers[timer]
+            if timer == "blame":
+                return [*commands, *self._conclude(now)]
+            if timer == "room":
+                commands.append(Measure(self.attempt))
+            else:
+                self._patience_s *= 2
+                self._timers[timer] = now + self._patience_s
+                text = f"{self._who('waiting')} waiting in report() for {self._who('working')}"
+                commands.append(Warn(text, stacks=True))
+        return commands
+
+    def _start(self, now: float) -> list[Command]:
+        """Start the ranks of this attempt; as many as there is room for, if that may vary."""
+        if self.policy.least is None:
             self._move("starting")
-            return [StartGroup(self.attempt, self._latest())]
-        if self.deadline is None or now < self.deadline:
+            return [StartGroup(self.attempt, self._latest(), self.size, self._next_number)]
+        self._move("measuring")
+        self._settled = now + SETTLE_S
+        return [Measure(self.attempt)]
+
+    def _room(self, event: Room, now: float) -> list[Command]:
+        fits = min(event.ranks, self.policy.world_size)
+        if self.phase == "running":
+            self._has_room_for = fits
+            self._timers["room"] = now + self.policy.resize_every_s
             return []
-        if self.phase == "failing":
-            return self._conclude()
-        self._patience_s *= 2
-        self.deadline = now + self._patience_s
-        return [Warn(f"{self._who('waiting')} waiting in report() for {self._who('working')}")]
+        if self.phase != "measuring":
+            return []
+        least = self.policy.least or 1
+        settled = now >= self._settled
+        if fits == self.policy.world_size or (settled and fits >= least):
+            self.size = fits
+            self.ranks = ["working"] * fits
+            self._move("starting")
+            return [StartGroup(self.attempt, self._latest(), fits, self._next_number)]
+        self._timers["room"] = now + (LOOK_SELDOM_S if settled else LOOK_AGAIN_S)
+        if not settled or self._told_room == fits:
+            return []
+        self._told_room = fits
+        return [Warn(f"there is room for {fits} ranks, and at least {least} are to train; waiting")]
+
+    def _group_up(self, event: GroupUp, now: float) -> list[Command]:
+        self._move("running")
+        if self.size < self.policy.world_size:
+            self._timers["room"] = now + self.policy.resize_every_s
+        return [Resume(self.attempt)]
+
+    def _group_failed(self, event: GroupFailed, now: float) -> list[Command]:
+        # What was refused once will be refused again.
+        blame = ControllerError(event.error)
+        return self._try_again(blame, now) if event.died else self._finish(blame)
+
+    def _resize(self, now: float) -> list[Command]:
+        old, size = self.attempt, self.size
+        text = f"there is room for {self._has_room_for} ranks instead of {size}: starting again"
+        self._begin_attempt()
+        return [StopGroup(old), Warn(text), *self._start(now)]
+
+    # Reports.
 
     def _reported(self, event: Reported, now: float) -> list[Command]:
         self._move_rank(event.rank, "waiting")
         self._said[event.rank] = event
-        if self.phase == "running" and self.deadline is None:
-            self.deadline = now + self._patience_s
-        return self._after_rank_news()
+        if self.phase == "running":
+            self._timers.setdefault("patience", now + self._patience_s)
+        return self._after_rank_news(now)
+
+    def _uploaded(self, event: Uploaded, now: float) -> list[Command]:
+        for report in self._unpublished:
+            if report.number == event.report:
+                report.uploading.discard(event.rank)
+                report.staged |= event.path is None
+                report.paths |= {event.path} if event.path is not None else set()
+        if self.phase != "running":
+            return [Listen(self.attempt, event.rank)] if self.phase == "failing" else []
+        commands = self._publish(now)
+        if self.phase == "running":
+            commands.append(Listen(self.attempt, event.rank))
+        return commands
+
+    def _asked(self, event: Asked, now: float) -> list[Command]:
+        self._move_rank(event.rank, "asking")
+        deadline = None if event.timeout_s is None else now + event.timeout_s
+        self._questions[event.rank] = Question(event.validated, deadline)
+        return self._answer(now)
+
+    def _answer(self, now: float) -> list[Command]:
+        """Tell those that asked, if what they wait for is there, or they waited long enough."""
+        told: list[Command] = []
+        for rank, (validated, deadline) in list(self._questions.items()):
+            pending = self._unpublished or (validated and self._validations.names)
+            if not pending or (deadline is not None and now >= deadline):
+                del self._questions[rank]
+                self._move_rank(rank, "working")
+                told.append(Tell(self.attempt, rank))
+        return told
 
     def _done(self, event: RankDone, now: float) -> list[Command]:
         self._move_rank(event.rank, "done")
         if event.rank == 0:
             self.value = event.value
-        return self._after_rank_news()
+        return self._after_rank_news(now)
 
     def _rank_lost(self, event: RankLost, now: float) -> list[Command]:
         self._move_rank(event.rank, "lost")
         self._lost[event.rank] = event
         if self.phase == "running":
             self._move("failing")
-            self.deadline = now + BLAME_S
+            self._timers = {"blame": now + BLAME_S}
         if event.died:
-            return self._conclude()
-        return self._after_rank_news()
+            return self._conclude(now)
+        return self._after_rank_news(now)
 
-    def _after_rank_news(self) -> list[Command]:
-        if "working" in self.ranks:
+    def _after_rank_news(self, now: float) -> list[Command]:
+        if "working" in self.ranks or "asking" in self.ranks:
             return []
         if self.phase == "failing":
-            return self._conclude()
+            return self._conclude(now)
         if "waiting" not in self.ranks:
             return self._finish(None)
         if "done" in self.ranks:
             return self._uneven()
-        return self._barrier_is_full()
+        return self._barrier_is_full(now)
 
-    def _barrier_is_full(self) -> list[Command]:
-        said = [self._said[rank] for rank in range(self.policy.world_size)]
+    def _barrier_is_full(self, now: float) -> list[Command]:
+        said = [self._said[rank] for rank in range(self.size)]
         names = {r.name for r in said if r.saved and r.name}
         if len(names) > 1:
-            return self._finish(
-                WorkerGroupError(
-                    "the ranks gave one checkpoint different names: checkpoint_dir_name was "
-                    + ", ".join(map(repr, sorted(names))),
-                    {},
-                )
-            )
-        commands: list[Command] = []
+            return self._disagree("checkpoint_dir_name", names)
         name = None
         if any(r.saved for r in said):
-            name = next(iter(names), None) or self._number_name()
-            commands.append(Keep(self.attempt, self._attempt_reports, name))
-            self.kept.append(Kept(name, said[0].metrics))
-        commands.append(Publish(self.attempt, tuple(r.metrics for r in said), name))
-        commands.extend(Delete(k.name) for k in self._drop_surplus())
-        self.metrics = said[0].metrics
-        self.reports += 1
+            name = next(iter(names), None) or f"checkpoint_{self._next_number:06d}"
+            numbered = _NUMBERED.fullmatch(name)
+            if numbered is not None:
+                self._next_number = max(self._next_number, int(numbered[1]) + 1)
+        report = Unpublished(
+            number=self._attempt_reports,
+            metrics=tuple(r.metrics for r in said),
+            name=name,
+            uploading={r.rank for r in said if r.coming},
+            paths={r.path for r in said if r.path is not None},
+            staged=any(r.saved and r.path is None and not r.coming for r in said),
+            validation=next((r.validation for r in said if r.validation is not None), None),
+        )
+        self._unpublished.append(report)
         self._attempt_reports += 1
-        for rank in range(self.policy.world_size):
+        for rank in range(self.size):
             self._move_rank(rank, "working")
         self._said.clear()
-        self.deadline = None
-        return [*commands, Resume(self.attempt)]
+        self._timers.pop("patience", None)
+        commands = self._publish(now)
+        if self.phase != "running":
+            return commands
+        if self._has_room_for > self.size and name is not None and not self._unpublished:
+            return [*commands, *self._resize(now)]
+        return [*commands, Resume(self.attempt, self._latest())]
+
+    def _publish(self, now: float) -> list[Command]:
+        """Make known what all ranks have copied, in the order of the reports."""
+        commands: list[Command] = []
+        while self._unpublished and not self._unpublished[0].uploading:
+            report = self._unpublished.popleft()
+            if len(report.paths) + report.staged > 1:
+                return [*commands, *self._disagree("the checkpoint's place", report.paths)]
+            commands += self._publish_one(report, now)
+        return [*commands, *self._answer(now)]
+
+    def _publish_one(self, report: Unpublished, now: float) -> list[Command]:
+        commands: list[Command] = []
+        name, validation = report.name, report.validation
+        if name is not None:
+            if report.paths:
+                name = next(iter(report.paths))
+                self.kept = [k for k in self.kept if k.name != name]
+            else:
+                commands.append(Keep(self.attempt, report.number, name))
+            status: Status = "COMMITTED" if validation is None else "PENDING_VALIDATION"
+            self.kept.append(Kept(name, report.metrics[0], status, validation))
+        commands.append(Publish(self.attempt, report.metrics, name, validation))
+        if name is not None and validation is not None:
+            commands += self._validations.add(name, validation, now)
+        self.metrics = report.metrics[0]
+        self.reports += 1
+        return [*commands, *self._drop_surplus()]
+
+    def _disagree(self, what: str, said: set[str]) -> list[Command]:
+        names = ", ".join(map(repr, sorted(said)))
+        text = f"the ranks gave one checkpoint different names: {what} was {names}"
+        return self._finish(WorkerGroupError(text, {}))
+
+    # Validations.
+
+    def _validated(self, event: Validated, now: float) -> list[Command]:
+        return self._after_validating(self._validations.ended(event, now), now)
+
+    def _after_validating(self, commands: list[Command], now: float) -> list[Command]:
+        """What follows from validations that are over, and from time that has passed."""
+        for command in commands:
+            if isinstance(command, Record):
+                self.kept = [
+                    Kept(k.name, {**k.metrics, **command.metrics}, command.status, k.validation)
+                    if k.name == command.name
+                    else k
+                    for k in self.kept
+                ]
+        commands = [*commands, *self._drop_surplus(), *self._answer(now)]
+        if self.phase == "validating" and not self._validations.names:
+            self._move("finished")
+            commands.append(Finish(None))
+        return commands
 
     # Failures.
 
-    def _conclude(self) -> list[Command]:
+    def _conclude(self, now: float) -> list[Command]:
         """Enough is known about a failure: name the culprit, then try again or end."""
         losses = sorted(self._lost.values(), key=lambda loss: (not loss.died, loss.at))
         first = losses[0]
         again = self._may_try_again()
         text = (
-            f"rank {first.rank} of {self.policy.world_size} "
+            f"rank {first.rank} of {self.size} "
             f"{'died' if first.died else 'failed'} in attempt {self.attempt}"
             f" after {_count(self._attempt_reports, 'report')}:\n{_say(first.error)}"
         )
@@ -355,7 +456,7 @@ class Run:
             text += "\n(FailureConfig(max_failures=...) would start it again)"
         error = WorkerGroupError(text, {loss.rank: loss.error for loss in losses})
         error.__cause__ = first.error
-        return self._try_again(error)
+        return self._try_again(error, now)
 
     def _uneven(self) -> list[Command]:
         return self._finish(
@@ -367,51 +468,59 @@ class Run:
             )
         )
 
+    def _storage_failed(self, event: StorageFailed, now: float) -> list[Command]:
+        return self._finish(ControllerError(event.error))
+
     def _may_try_again(self) -> bool:
         limit = self.policy.max_failures
         return limit < 0 or self.failures < limit
 
-    def _try_again(self, error: TrainingFailedError) -> list[Command]:
+    def _try_again(self, error: TrainingFailedError, now: float) -> list[Command]:
         if not self._may_try_again():
             return self._finish(error)
         self.failures += 1
-        failed = self.attempt
+        failed, lost = self.attempt, self._without_files()
         self._begin_attempt()
-        self._move("starting")
-        return [
-            StopGroup(failed),
-            Blame(failed, error, again=True),
-            StartGroup(self.attempt, self._latest()),
-        ]
+        return [StopGroup(failed), *lost, Blame(failed, error, again=True), *self._start(now)]
 
     def _finish(self, error: TrainingFailedError | None) -> list[Command]:
-        self._move("finished")
         self.error = error
-        self.deadline = None
+        self._timers.clear()
         if error is None:
-            return [StopGroup(self.attempt, orderly=True), Finish(None)]
-        return [StopGroup(self.attempt), Blame(self.attempt, error, again=False), Finish(error)]
+            done = not self._validations.names
+            self._move("finished" if done else "validating")
+            return [StopGroup(self.attempt, orderly=True), *([Finish(None)] if done else [])]
+        self._move("finished")
+        return [
+            StopGroup(self.attempt),
+            *self._without_files(),
+            *self._validations.stop(),
+            Blame(self.attempt, error, again=False),
+            Finish(error),
+        ]
+
+    def _without_files(self) -> list[Command]:
+        """Reports whose files will never be complete: what they said is kept."""
+        lost: list[Command] = [Publish(self.attempt, r.metrics, None) for r in self._unpublished]
+        self._unpublished.clear()
+        return lost
 
     # Checkpoints.
 
     def _latest(self) -> str | None:
         return self.kept[-1].name if self.kept else None
 
-    def _number_name(self) -> str:
-        name = f"checkpoint_{self._next_number:06d}"
-        self._next_number += 1
-        return name
-
-    def _drop_surplus(self) -> list[Kept]:
-        """Forget all but the best, and the latest whatever its score, and say which they were."""
+    def _drop_surplus(self) -> list[Command]:
+        """Forget all but the best, and the latest whatever its score, and delete the others."""
         keep = self.policy.num_to_keep
         if keep is None or len(self.kept) <= keep:
             return []
         # The later of two equals is the better one.
         order = sorted(range(len(self.kept)), key=lambda i: (self._score(self.kept[i]), i))
-        doomed = {i for i in order[:-keep] if i != len(self.kept) - 1}
-        dropped = [k for i, k in enumerate(self.kept) if i in doomed]
-        self.kept = [k for i, k in enumerate(self.kept) if i not in doomed]
+        needed = {*self._validations.names, self.kept[-1].name}
+        doomed = {self.kept[i].name for i in order[:-keep]} - needed
+        dropped: list[Command] = [Delete(k.name) for k in self.kept if k.name in doomed]
+        self.kept = [k for k in self.kept if k.name not in doomed]
         return dropped
 
     def _score(self, kept: Kept) -> tuple[bool, float]:

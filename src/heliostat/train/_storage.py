@@ -96,6 +96,9 @@ class RunDirectory:
 
     def delete(self, name: str) -> None:
         """Remove a checkpoint. It is out of sight at once, even if removing is cut short."""
+        if os.path.isabs(name):  # one that stayed where it was
+            shutil.rmtree(name, ignore_errors=True)
+            return
         doomed = self.path / f"{STAGE_PREFIX}deleted-{name}"
         os.rename(self.path / name, doomed)
         shutil.rmtree(doomed, ignore_errors=True)

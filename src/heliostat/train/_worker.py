@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import logging
 import os
 import socket
 import threading
@@ -20,9 +21,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import heliostat
 from heliostat.train import session as session_module
+from heliostat.train._stacks import Ear, listen
 from heliostat.train.checkpoint import Checkpoint
 from heliostat.train.context import TrainContext
-from heliostat.train.session import Released, Report, Session
+from heliostat.train.session import Question, Released, Reply, Report, Session, Stored
+from heliostat.train.validation_config import ValidationTaskConfig
 
 T = TypeVar("T")
 # Travels on the user's exception: leaving the loop's context makes other ranks fail too, and the
@@ -55,6 +58,9 @@ class Assignment:
     context: TrainContext
     checkpoint: Checkpoint | None
     shards: dict[str, Any]
+    number: int = 0
+    validation: ValidationTaskConfig | None = None
+    log_level: str | None = None
 
 
 class Done(NamedTuple):
@@ -84,16 +90,32 @@ class TrainWorker:
         """Call a function here; what backends join the ranks with."""
         return function(*args, **kwargs)
 
-    def begin(self, assignment: Assignment, loop: Loop) -> None:
-        """Take the rank's number, data and loop. The loop starts with the first `advance`."""
-        self._session = Session(assignment.context, assignment.checkpoint, assignment.shards)
-        self._loop = loop
-
-    def advance(self) -> Report | Done:
-        """Let the loop go on until it has something to say.
+    def begin(self, assignment: Assignment, loop: Loop, own_process: bool = False) -> Ear | None:
+        """Take the rank's number, data and loop. The loop starts with the first `advance`.
 
         Returns:
-            Its next report, or Done.
+            How to ask for this process's stacks, if it is the rank's own.
+        """
+        self._session = Session(
+            assignment.context,
+            assignment.checkpoint,
+            assignment.shards,
+            assignment.number,
+            assignment.validation,
+        )
+        self._loop = loop
+        if own_process and assignment.log_level is not None:
+            logging.getLogger("heliostat.train").setLevel(assignment.log_level)
+        return listen() if own_process else None
+
+    def advance(self, reply: Reply | None = None) -> Report | Stored | Question | Done:
+        """Let the loop go on until it has something to say.
+
+        Args:
+            reply: What a loop that waits is told; None for one that is at work.
+
+        Returns:
+            Its next news, or Done.
 
         Raises:
             BaseException: What the loop raised.
@@ -108,11 +130,11 @@ class TrainWorker:
                 target=run, args=(session.run, self._run_loop), name=name, daemon=True
             )
             self._thread.start()
-        else:
-            session.go_on()
-        report = session.next_report()
-        if report is not None:
-            return report
+        elif reply is not None:
+            session.go_on(reply)
+        news = session.next_news()
+        if news is not None:
+            return news
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -126,10 +148,12 @@ class TrainWorker:
 
     def _run_loop(self) -> None:
         assert self._loop is not None
+        assert self._session is not None
         try:
             with self._loop.context():
                 try:
                     self._value = self._loop.function()
+                    self._session.finish()
                 except BaseException as error:
                     with contextlib.suppress(AttributeError):  # a class with __slots__
                         setattr(error, RAISED_AT, time.monotonic())

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 import heliostat
 from heliostat.exceptions import RayActorError, RayTaskError
+from heliostat.train._stacks import Ear, stacks_of
 from heliostat.train._worker import RAISED_AT, Assignment, Done, Loop, Place, TrainWorker
-from heliostat.train.session import Report
+from heliostat.train.session import Question, Reply, Report, Stored
 
 # After so long without all ranks, say what is missing; and again each time.
 TELL_EVERY_S = 30.0
@@ -36,7 +37,7 @@ class News(NamedTuple):
     """What one rank has to say."""
 
     rank: int
-    what: Report | Done | Failure
+    what: Report | Stored | Question | Done | Failure
 
 
 class Group(Protocol):
@@ -48,12 +49,16 @@ class Group(Protocol):
         """Give every rank its number, data and loop."""
         ...
 
-    def advance(self, ranks: Sequence[int]) -> None:
-        """Let these ranks' loops go on."""
+    def advance(self, ranks: Sequence[int], reply: Reply | None) -> None:
+        """Let these ranks' loops go on, which wait for a reply; None for those that do not."""
         ...
 
-    def news(self, timeout_s: float | None) -> list[News]:
-        """Wait until a rank has something to say, at most so long."""
+    def news(self, timeout_s: float | None, also: Sequence[Any] = ()) -> list[News]:
+        """Wait until a rank has something to say or one of these refs is there, at most so long."""
+        ...
+
+    def stacks(self) -> dict[int, str]:
+        """What each rank's threads are doing, for ranks in processes of their own."""
         ...
 
     def stop(self) -> None:
@@ -82,6 +87,7 @@ class WorkerGroup:
         worker = heliostat.remote(TrainWorker).options(**options, resources=custom, max_restarts=0)
         self.workers: list[Any] = []
         self.places: list[Place] = []
+        self._ears: list[Ear | None] = []
         self._pending: dict[Any, int] = {}
         try:
             self.workers.extend(worker.remote() for _ in range(size))
@@ -139,24 +145,31 @@ class WorkerGroup:
         """Give every rank its number, data and loop."""
         # Once into the store, however many ranks there are.
         loop_ref = heliostat.put(loop)
-        heliostat.get([
-            worker.begin.remote(assignment, loop_ref)
+        own = self.places[0].pid != os.getpid()
+        self._ears = heliostat.get([
+            worker.begin.remote(assignment, loop_ref, own)
             for worker, assignment in zip(self.workers, assignments, strict=True)
         ])  # fmt: skip
 
-    def advance(self, ranks: Sequence[int]) -> None:
-        """Let these ranks' loops go on."""
+    def advance(self, ranks: Sequence[int], reply: Reply | None) -> None:
+        """Let these ranks' loops go on, which wait for a reply; None for those that do not."""
         for rank in ranks:
-            self._pending[self.workers[rank].advance.remote()] = rank
+            self._pending[self.workers[rank].advance.remote(reply)] = rank
 
-    def news(self, timeout_s: float | None) -> list[News]:
-        """Wait until a rank has something to say, at most so long."""
-        refs = list(self._pending)
+    def news(self, timeout_s: float | None, also: Sequence[Any] = ()) -> list[News]:
+        """Wait until a rank has something to say or one of these refs is there, at most so long."""
+        refs = [*self._pending, *also]
         ready, rest = heliostat.wait(refs, num_returns=1, timeout=timeout_s)
         if ready and rest:
             more, _ = heliostat.wait(rest, num_returns=len(rest), timeout=0)
             ready += more
-        return [News(self._pending.pop(ref), _outcome(ref)) for ref in ready]
+        return [
+            News(self._pending.pop(ref), _outcome(ref)) for ref in ready if ref in self._pending
+        ]
+
+    def stacks(self) -> dict[int, str]:
+        """What each rank's threads are doing. A rank tells even while it hangs in native code."""
+        return {rank: stacks_of(ear) for rank, ear in enumerate(self._ears) if ear is not None}
 
     def stop(self) -> None:
         """End all ranks, whatever they are doing."""
@@ -175,30 +188,48 @@ class LocalGroup:
     def __init__(self) -> None:
         self._worker = TrainWorker()
         self.places = [Place("local", os.getpid(), "localhost", ())]
+        self._reply: Reply | None = None
+        self._waits = False
 
     def begin(self, assignments: Sequence[Assignment], loop: Loop) -> None:
         """Give the rank its number, data and loop."""
         self._worker.begin(assignments[0], loop)
 
-    def advance(self, ranks: Sequence[int]) -> None:
+    def advance(self, ranks: Sequence[int], reply: Reply | None) -> None:
         """The loop goes on when somebody asks for news."""
+        self._reply, self._waits = reply, True
 
-    def news(self, timeout_s: float | None) -> list[News]:
+    def news(self, timeout_s: float | None, also: Sequence[Any] = ()) -> list[News]:
         """Run the loop until it has something to say; there is nobody else to listen to."""
+        if not self._waits:  # the loop asks what only the others can tell
+            heliostat.wait(list(also), num_returns=1, timeout=timeout_s)
+            return []
+        self._waits = False
         try:
-            return [News(0, self._worker.advance())]
+            return [News(0, self._worker.advance(self._reply))]
         # The loop is the user's: what it raises is news.
         except Exception as error:  # noqa: BLE001
             return [News(0, Failure(error))]
+
+    def stacks(self) -> dict[int, str]:
+        """Nothing: this process is the user's own."""
+        return {}
 
     def stop(self) -> None:
         """End the loop if it waits in report()."""
         self._worker.release()
 
 
-def _outcome(ref: Any) -> Report | Done | Failure:
+def room_for(resources: Mapping[str, float]) -> int:
+    """How many more ranks, each with these resources, fit into what is free."""
+    free = heliostat.available_resources()
+    # A hundredth of a thousandth: sums of fractions are not exact.
+    return int(min(free.get(name, 0) / each + 1e-5 for name, each in resources.items() if each))
+
+
+def _outcome(ref: Any) -> Report | Stored | Question | Done | Failure:
     try:
-        outcome: Report | Done = heliostat.get(ref)
+        outcome: Report | Stored | Question | Done = heliostat.get(ref)
     # The loop is the user's: what it raises is news.
     except Exception as error:  # noqa: BLE001
         cause = error.cause if isinstance(error, RayTaskError) else error

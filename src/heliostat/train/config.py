@@ -6,6 +6,7 @@ Options of Ray that Heliostat cannot honour yet are refused by name, never ignor
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,14 @@ from heliostat.train.checkpoint import check_local
 if TYPE_CHECKING:
     from heliostat.data import DataIterator, Dataset
 
-__all__ = ["CheckpointConfig", "DataConfig", "FailureConfig", "RunConfig", "ScalingConfig"]
+__all__ = [
+    "CheckpointConfig",
+    "DataConfig",
+    "FailureConfig",
+    "LoggingConfig",
+    "RunConfig",
+    "ScalingConfig",
+]
 
 # All of them are met by the one machine there is.
 PLACEMENT_STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK")
@@ -31,7 +39,8 @@ class ScalingConfig:
         trainer_resources: Only None or {}: the controller runs in the process that calls `fit`
             and needs nothing.
         num_workers: The number of ranks, each an actor of its own; 0 runs the loop in this
-            process.
+            process. `(least, most)`: as many as there is room for, at the start and after a
+            failure; and when there is room for more, a stored checkpoint is where they join in.
         use_gpu: Give every rank a GPU.
         resources_per_worker: What one rank needs, such as `{"CPU": 2}`. One CPU if left out,
             or one GPU with `use_gpu`.
@@ -40,6 +49,7 @@ class ScalingConfig:
         label_selector: Only None.
         use_tpu: Only False.
         topology: Only None.
+        elastic_resize_monitor_interval_s: With `(least, most)`: how often to look for room.
 
     Raises:
         TypeError: For a value of the wrong type.
@@ -54,7 +64,7 @@ class ScalingConfig:
     """
 
     trainer_resources: Mapping[str, float] | None = None
-    num_workers: int = 1
+    num_workers: int | tuple[int, int] = 1
     use_gpu: bool = False
     resources_per_worker: Mapping[str, float] | None = None
     placement_strategy: str = "PACK"
@@ -62,15 +72,10 @@ class ScalingConfig:
     label_selector: Mapping[str, str] | None = None
     use_tpu: bool = False
     topology: str | None = None
+    elastic_resize_monitor_interval_s: float = 60.0
 
     def __post_init__(self) -> None:
-        workers: object = self.num_workers
-        if isinstance(workers, tuple):
-            raise NotImplementedError(
-                f"num_workers={workers!r}: elastic training is not offered yet; "
-                "give one whole number"
-            )
-        _check_whole("num_workers", self.num_workers, least=0)
+        self._check_workers()
         _check_bool("use_gpu", self.use_gpu)
         self._check_resources()
         if self.placement_strategy not in PLACEMENT_STRATEGIES:
@@ -84,6 +89,23 @@ class ScalingConfig:
             raise NotImplementedError(
                 f"trainer_resources={self.trainer_resources!r}: the controller runs in the "
                 "process that calls fit() and takes no resources; leave it out"
+            )
+
+    def _check_workers(self) -> None:
+        workers = self.num_workers
+        if isinstance(workers, tuple):
+            if len(workers) != 2:
+                raise ValueError(f"num_workers must be a number or (least, most), got {workers!r}")
+            for number in workers:
+                _check_whole("num_workers", number, least=1)
+            if workers[0] > workers[1]:
+                raise ValueError(f"num_workers={workers!r}: the first must not be the larger one")
+        else:
+            _check_whole("num_workers", workers, least=0)
+        interval = self.elastic_resize_monitor_interval_s
+        if isinstance(interval, bool) or not isinstance(interval, (int, float)) or interval < 0:
+            raise ValueError(
+                f"elastic_resize_monitor_interval_s must be a number >= 0, got {interval!r}"
             )
 
     def _check_resources(self) -> None:
@@ -120,14 +142,29 @@ class ScalingConfig:
         return {name: amount for name, amount in asked.items() if amount}
 
     @property
+    def elasticity_enabled(self) -> bool:
+        """Whether the number of ranks may change."""
+        return isinstance(self.num_workers, tuple)
+
+    @property
+    def min_workers(self) -> int:
+        """The smallest number of ranks."""
+        return self.num_workers[0] if isinstance(self.num_workers, tuple) else self.num_workers
+
+    @property
+    def max_workers(self) -> int:
+        """The largest number of ranks."""
+        return self.num_workers[1] if isinstance(self.num_workers, tuple) else self.num_workers
+
+    @property
     def total_resources(self) -> dict[str, float]:
-        """What the whole training reserves.
+        """What the whole training reserves, with as many ranks as it may have.
 
         Example:
             >>> ScalingConfig(num_workers=3).total_resources
             {'CPU': 3}
         """
-        return {name: n * self.num_workers for name, n in self.worker_resources.items()}
+        return {name: n * self.max_workers for name, n in self.worker_resources.items()}
 
     @property
     def num_cpus_per_worker(self) -> float:
@@ -153,6 +190,9 @@ class FailureConfig:
         max_failures: Restarts from the last checkpoint; 0 for none, -1 without limit.
         fail_fast: For Tune: whether one failed trial ends them all.
         controller_failure_limit: Only -1.
+        max_preemption_failures: Has no meaning on one machine, which nobody takes away.
+        preemption_grace_s: Has no meaning on one machine.
+        relax_collectives_on_preemption: Has no meaning on one machine.
 
     Raises:
         TypeError: For a value of the wrong type.
@@ -166,6 +206,9 @@ class FailureConfig:
     max_failures: int = 0
     fail_fast: bool | str = False
     controller_failure_limit: int = -1
+    max_preemption_failures: int = -1
+    preemption_grace_s: float | None = None
+    relax_collectives_on_preemption: bool = False
 
     def __post_init__(self) -> None:
         _check_whole("max_failures", self.max_failures, least=-1)
@@ -228,6 +271,31 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class LoggingConfig:
+    """How much Train says of itself, in the process that calls `fit` and in the ranks.
+
+    Args:
+        log_level: A level of Python's `logging`, for the logger `heliostat.train`.
+
+    Raises:
+        ValueError: For a level that is none.
+
+    Example:
+        >>> LoggingConfig("warning").log_level
+        'WARNING'
+    """
+
+    log_level: str = "INFO"
+
+    def __post_init__(self) -> None:
+        levels = logging.getLevelNamesMapping()
+        level: object = self.log_level
+        if not isinstance(level, str) or level.upper() not in levels:
+            raise ValueError(f"log_level must be one of {', '.join(levels)}, got {level!r}")
+        object.__setattr__(self, "log_level", level.upper())
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Where a run's results go, under which name, and how it meets failures.
 
@@ -240,7 +308,7 @@ class RunConfig:
         checkpoint_config: What to keep.
         callbacks: Objects to call as the run goes; `UserCallback` for Train.
         worker_runtime_env: Only None.
-        logging_config: Only None.
+        logging_config: How much Train says of itself.
         verbose: 0 shows no progress.
         stop: For Tune only.
         progress_reporter: For Tune only.
@@ -264,7 +332,7 @@ class RunConfig:
     checkpoint_config: CheckpointConfig = field(default_factory=CheckpointConfig)
     callbacks: Sequence[Any] | None = None
     worker_runtime_env: Mapping[str, Any] | None = None
-    logging_config: Any = None
+    logging_config: LoggingConfig | None = None
     verbose: int | None = None
     stop: Any = None
     progress_reporter: Any = None
@@ -288,7 +356,9 @@ class RunConfig:
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
         check_local(self.storage_filesystem)
-        for name in ("worker_runtime_env", "logging_config", "log_to_file", "sync_config"):
+        if self.logging_config is not None and not isinstance(self.logging_config, LoggingConfig):
+            raise TypeError(f"logging_config must be a LoggingConfig, got {self.logging_config!r}")
+        for name in ("worker_runtime_env", "log_to_file", "sync_config"):
             _refuse(name, getattr(self, name), "leave it out")
 
 

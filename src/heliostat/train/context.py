@@ -28,6 +28,7 @@ class TrainContext:
     storage: str = ""
     attempt: int = 1
     metadata: dict[str, Any] = field(default_factory=dict)
+    resources: dict[str, float] = field(default_factory=dict)
 
     def get_world_rank(self) -> int:
         """The number of this rank among all."""
@@ -60,6 +61,22 @@ class TrainContext:
     def get_metadata(self) -> dict[str, Any]:
         """What the trainer was given as `metadata`."""
         return self.metadata
+
+    def get_trial_name(self) -> str:
+        """The run's name, which is what a trial's was before trainers ran without Tune."""
+        return self.experiment_name
+
+    def get_trial_id(self) -> str:
+        """The run's name: nothing else tells it from others."""
+        return self.experiment_name
+
+    def get_trial_dir(self) -> str:
+        """The run's directory."""
+        return self.storage
+
+    def get_trial_resources(self) -> dict[str, float]:
+        """What all ranks together reserve."""
+        return dict(self.resources)
 
 
 def get_context() -> TrainContext:

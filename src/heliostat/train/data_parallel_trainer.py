@@ -19,6 +19,7 @@ from heliostat.train.callback import UserCallback
 from heliostat.train.checkpoint import Checkpoint
 from heliostat.train.config import DataConfig, RunConfig, ScalingConfig
 from heliostat.train.result import Result
+from heliostat.train.validation_config import ValidationConfig
 
 if TYPE_CHECKING:
     from heliostat.data import Dataset
@@ -41,7 +42,8 @@ class DataParallelTrainer:
         dataset_config: Which datasets are split between the ranks.
         resume_from_checkpoint: What `get_checkpoint()` returns at a fresh start.
         metadata: Facts for `get_context().get_metadata()`.
-        validation_config: Only None.
+        validation_config: The function that validates checkpoints that are reported with
+            `validation=...`.
 
     Raises:
         TypeError: For an argument of the wrong type.
@@ -81,10 +83,9 @@ class DataParallelTrainer:
         dataset_config: DataConfig | None = None,
         resume_from_checkpoint: Checkpoint | None = None,
         metadata: dict[str, Any] | None = None,
-        validation_config: Any = None,
+        validation_config: ValidationConfig | None = None,
     ) -> None:
-        if validation_config is not None:
-            raise NotImplementedError("validation_config is not offered yet; leave it out")
+        self.validation_config = _typed("validation_config", validation_config, ValidationConfig)
         self.train_loop_config = _typed("train_loop_config", train_loop_config, Mapping)
         self.train_loop_per_worker = train_loop_per_worker
         self._takes_config = _takes_config(train_loop_per_worker)
@@ -183,6 +184,7 @@ class DataParallelTrainer:
             data_config=self.dataset_config,
             resume_from=self.resume_from_checkpoint,
             metadata=self.metadata,
+            validation=self.validation_config,
         )
 
     def _made_datasets(self) -> dict[str, Dataset]:
@@ -234,15 +236,16 @@ class DataParallelTrainer:
 
     def _check_resources(self) -> None:
         """Fail at once where waiting would be for ever."""
-        if self.scaling_config.num_workers == 0:
+        workers = self.scaling_config.min_workers
+        if workers == 0:
             return
         there = heliostat.cluster_resources()
-        for name, asked in self.scaling_config.total_resources.items():
+        for name, each in self.scaling_config.worker_resources.items():
+            asked = each * workers
             if asked > there.get(name, 0):
-                each = self.scaling_config.worker_resources[name]
                 raise ActorUnschedulableError(
                     f"{type(self).__name__} asks for {asked:g} {name} "
-                    f"({self.scaling_config.num_workers} workers of {each:g}), but there are "
+                    f"({workers} workers of {each:g}), but there are "
                     f"{there[name]:g} here; {_remedy(name)}"
                     if there.get(name)
                     else f"{type(self).__name__} asks for {asked:g} {name}, but there is none "

@@ -4,6 +4,8 @@ The tree::
 
     TrainingFailedError
       WorkerGroupError      one or more ranks failed; `.worker_failures` says which
+        NCCLHangError       never raised here, nor is PreemptionError
+      PreemptionError
       ControllerError       something around the ranks failed: starting them, data, storage
 
 A Result that was read back from disk carries a plain TrainingFailedError with the text.
@@ -11,9 +13,20 @@ A Result that was read back from disk carries a plain TrainingFailedError with t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from heliostat.exceptions import RayError
 
-__all__ = ["ControllerError", "TrainingFailedError", "WorkerGroupError"]
+if TYPE_CHECKING:
+    from heliostat.train.preemption import PreemptionInfo
+
+__all__ = [
+    "ControllerError",
+    "NCCLHangError",
+    "PreemptionError",
+    "TrainingFailedError",
+    "WorkerGroupError",
+]
 
 
 class TrainingFailedError(RayError, RuntimeError):
@@ -39,6 +52,28 @@ class WorkerGroupError(TrainingFailedError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class NCCLHangError(WorkerGroupError):
+    """For code that catches it: NCCL's own watchdog ends ranks that hang here."""
+
+
+class PreemptionError(TrainingFailedError):
+    """For code that catches it: the one machine there is is never taken away.
+
+    Args:
+        preemption_info: Which nodes were taken away.
+        drain_timed_out: Whether ranks were still at work then.
+    """
+
+    def __init__(self, preemption_info: PreemptionInfo, drain_timed_out: bool = False) -> None:
+        super().__init__(preemption_info, drain_timed_out)
+        self.preemption_info = preemption_info
+        self.drain_timed_out = drain_timed_out
+
+    def __str__(self) -> str:
+        ranks = self.preemption_info.preempted_ranks
+        return f"the nodes of ranks {ranks} were taken away"
 
 
 class ControllerError(TrainingFailedError):

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heliostat.train._run_messages import Kept, Validation
 from heliostat.train._storage import LOG, read_log
 from heliostat.train.checkpoint import Checkpoint, check_local, local_filesystem, local_path
 from heliostat.train.error import TrainingFailedError
@@ -134,9 +135,9 @@ class Result:
 
 def _from_entries(directory: Path, entries: list[dict[str, Any]]) -> Result:
     result = Result(None, None, None, str(directory))
-    for name, metrics in kept_checkpoints(entries):
-        result.checkpoint = Checkpoint(directory / name)
-        result.best_checkpoints = [*(result.best_checkpoints or []), (result.checkpoint, metrics)]
+    kept = [(Checkpoint(directory / k.name), dict(k.metrics)) for k in kept_checkpoints(entries)]
+    if kept:
+        result.checkpoint, result.best_checkpoints = kept[-1][0], kept
     for entry in entries:
         if entry["kind"] == "begin":
             result.config = entry["config"]
@@ -148,12 +149,23 @@ def _from_entries(directory: Path, entries: list[dict[str, Any]]) -> Result:
     return result
 
 
-def kept_checkpoints(entries: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The names and metrics of the checkpoints that a log says are there, oldest first."""
-    kept: dict[str, dict[str, Any]] = {}
+def kept_checkpoints(entries: list[dict[str, Any]]) -> list[Kept]:
+    """The checkpoints that a log says are there, oldest first."""
+    kept: dict[str, Kept] = {}
     for entry in entries:
-        if entry["kind"] == "report" and entry["checkpoint"]:
-            kept[entry["checkpoint"]] = entry["metrics"]
+        name: str = entry.get("checkpoint") or ""
+        if entry["kind"] == "report" and name:
+            wanted = entry.get("validation")
+            kept.pop(name, None)
+            kept[name] = Kept(
+                name,
+                entry["metrics"],
+                "PENDING_VALIDATION" if wanted else "COMMITTED",
+                Validation(**wanted) if wanted else None,
+            )
+        elif entry["kind"] == "validated" and name in kept:
+            metrics = {**kept[name].metrics, **entry["metrics"]}
+            kept[name] = kept[name]._replace(metrics=metrics, status=entry["status"])
         elif entry["kind"] == "delete":
-            kept.pop(entry["checkpoint"], None)
-    return list(kept.items())
+            kept.pop(name, None)
+    return list(kept.values())

@@ -120,8 +120,8 @@ def test_a_killed_rank_is_started_again_from_the_last_checkpoint(run_config, tab
     class Kill(RayTrainReportCallback):
         def after_iteration(self, model, epoch, evals_log):
             done = super().after_iteration(model, epoch, evals_log)
-            now = (model.num_boosted_rounds(), get_context().get_world_rank(), get_checkpoint())
-            if now == (3, 1, None):
+            now = (model.num_boosted_rounds(), get_context().get_world_rank(), self.first)
+            if now == (3, 1, True):
                 os.kill(os.getpid(), signal.SIGKILL)
             return done
 
@@ -129,11 +129,13 @@ def test_a_killed_rank_is_started_again_from_the_last_checkpoint(run_config, tab
         last = get_checkpoint()
         booster = last and RayTrainReportCallback.get_model(last)
         began = booster.num_boosted_rounds() if booster else 0
+        kill = Kill(frequency=2)
+        kill.first = last is None
         shard = get_dataset_shard("train").materialize().to_pandas()
         matrix = xgboost.DMatrix(shard.drop(columns="tip"), shard["tip"], nthread=1)
         xgboost.train(
             PARAMS, matrix, 5 - began, evals=[(matrix, "train")], xgb_model=booster,
-            callbacks=[Kill(frequency=2)], verbose_eval=False,
+            callbacks=[kill], verbose_eval=False,
         )  # fmt: skip
         return began
 

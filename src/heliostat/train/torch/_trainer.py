@@ -9,6 +9,7 @@ from heliostat.train.checkpoint import Checkpoint
 from heliostat.train.config import DataConfig, RunConfig, ScalingConfig
 from heliostat.train.data_parallel_trainer import DataParallelTrainer
 from heliostat.train.torch._backend import TorchConfig
+from heliostat.train.validation_config import ValidationConfig
 
 if TYPE_CHECKING:
     from heliostat.data import Dataset
@@ -30,7 +31,8 @@ class TorchTrainer(DataParallelTrainer):
         dataset_config: Which datasets are split between the ranks.
         resume_from_checkpoint: What `get_checkpoint()` returns at a fresh start.
         metadata: Facts for `get_context().get_metadata()`.
-        validation_config: Only None.
+        validation_config: The function that validates checkpoints that are reported with
+            `validation=...`.
 
     Raises:
         TypeError: For an argument of the wrong type.
@@ -67,7 +69,7 @@ class TorchTrainer(DataParallelTrainer):
         dataset_config: DataConfig | None = None,
         resume_from_checkpoint: Checkpoint | None = None,
         metadata: dict[str, Any] | None = None,
-        validation_config: Any = None,
+        validation_config: ValidationConfig | None = None,
     ) -> None:
         if torch_config is not None and not isinstance(torch_config, TorchConfig):
             raise TypeError(f"torch_config must be a TorchConfig, got {torch_config!r}")

@@ -1,7 +1,8 @@
 """XGBoost on N ranks, joined by XGBoost's own collective on loopback.
 
 `_trainer.py` is XGBoostTrainer, `_boost.py` what each rank runs when the trainer is given a label
-column instead of a loop, `_callback.py` reports rounds, `_backend.py` joins the ranks.
+column instead of a loop, `_callback.py` reports rounds, `_checkpoint.py` keeps a model,
+`_backend.py` joins the ranks.
 """
 
 try:
@@ -14,8 +15,9 @@ except ImportError as error:
 
 from heliostat.train.xgboost._backend import XGBoostConfig
 from heliostat.train.xgboost._callback import RayTrainReportCallback
+from heliostat.train.xgboost._checkpoint import XGBoostCheckpoint
 from heliostat.train.xgboost._trainer import XGBoostTrainer
 
 del xgboost
 
-__all__ = ["RayTrainReportCallback", "XGBoostConfig", "XGBoostTrainer"]
+__all__ = ["RayTrainReportCallback", "XGBoostCheckpoint", "XGBoostConfig", "XGBoostTrainer"]

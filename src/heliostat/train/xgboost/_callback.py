@@ -11,10 +11,9 @@ import xgboost
 from xgboost.callback import TrainingCallback
 
 import heliostat.train as train
+from heliostat.train._boosting import chosen
 
 __all__ = ["RayTrainReportCallback"]
-
-MODEL = "model.ubj"
 
 
 class RayTrainReportCallback(TrainingCallback):
@@ -37,10 +36,12 @@ class RayTrainReportCallback(TrainingCallback):
         >>> # xgboost.train(params, data, 100, evals=[(data, "train")], callbacks=[callback])
     """
 
+    CHECKPOINT_NAME = "model.ubj"
+
     def __init__(
         self,
         metrics: str | list[str] | dict[str, str] | None = None,
-        filename: str = MODEL,
+        filename: str = CHECKPOINT_NAME,
         frequency: int = 0,
         checkpoint_at_end: bool = True,
         results_postprocessing_fn: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
@@ -57,7 +58,9 @@ class RayTrainReportCallback(TrainingCallback):
         self._saved_last = False
 
     @classmethod
-    def get_model(cls, checkpoint: train.Checkpoint, filename: str = MODEL) -> xgboost.Booster:
+    def get_model(
+        cls, checkpoint: train.Checkpoint, filename: str = CHECKPOINT_NAME
+    ) -> xgboost.Booster:
         """The model that a checkpoint holds.
 
         Args:
@@ -109,19 +112,7 @@ class RayTrainReportCallback(TrainingCallback):
             for data, metrics in evals_log.items()
             for metric, values in metrics.items()
         }
-        if self._names is not None:
-            renamed = (
-                self._names
-                if isinstance(self._names, dict)
-                else {name: name for name in self._names}
-            )
-            unknown = [name for name in renamed.values() if name not in found]
-            if unknown:
-                raise KeyError(
-                    f"RayTrainReportCallback(metrics=...): no metric {unknown[0]!r}; there are: "
-                    f"{', '.join(found) or 'none, since xgboost.train got no evals'}"
-                )
-            found = {new: found[name] for new, name in renamed.items()}
+        found = chosen(self._names, found, "none, since xgboost.train got no evals")
         return found if self._postprocess is None else self._postprocess(found)
 
     def _report(self, model: xgboost.Booster | None) -> None:

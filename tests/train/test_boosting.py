@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from heliostat.train.xgboost._boost import _numeric, check_types
+from heliostat.train._boosting import check_types, numeric
 
 
 def test_columns_that_are_not_numbers_are_all_named():
@@ -9,7 +9,7 @@ def test_columns_that_are_not_numbers_are_all_named():
     with pytest.raises(
         TypeError, match=r"'zone' of type string, 'when' of type timestamp\[s\]; drop"
     ):
-        check_types("datasets['train']", types)
+        check_types("XGBoost", "datasets['train']", types)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_columns_that_are_not_numbers_are_all_named():
     ],
 )
 def test_numbers_of_every_kind_pass(kind):
-    check_types("datasets['train']", {"x": kind})
+    check_types("XGBoost", "datasets['train']", {"x": kind})
 
 
 def test_only_what_xgboost_cannot_read_is_cast():
@@ -33,7 +33,7 @@ def test_only_what_xgboost_cannot_read_is_cast():
         "i": pa.array([1, None]), "f": pa.array([1.5, 2.5]), "n": pa.nulls(2),
         "d": pa.array([1, 2]).cast(pa.decimal128(30, 2)),
     })  # fmt: skip
-    cast = _numeric(table)
+    cast = numeric(table)
     assert cast.schema.types == [pa.int64(), pa.float64(), pa.float32(), pa.float32()]
     assert cast.column("d").to_pylist() == [1.0, 2.0]
     assert (

@@ -1,0 +1,101 @@
+"""Tells LightGBM's ranks where they meet. It knows nothing of data or models.
+
+LightGBM is told a port for every rank and opens it when training begins. Until the rank asks for
+its parameters it holds the port itself, so that nobody takes it in between.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import heliostat
+from heliostat.train._worker_group import WorkerGroup
+from heliostat.train.backend import Backend, BackendConfig
+
+HOST = "127.0.0.1"
+
+_log = logging.getLogger("heliostat.train")
+
+
+@dataclass(frozen=True)
+class LightGBMConfig(BackendConfig):
+    """How ranks are joined: there is nothing to choose.
+
+    Example:
+        >>> LightGBMConfig().backend_cls.__name__
+        'LightGBMBackend'
+    """
+
+    @property
+    def backend_cls(self) -> type[Backend[Any]]:
+        """The Backend that goes with this."""
+        return LightGBMBackend
+
+
+class LightGBMBackend(Backend[LightGBMConfig]):
+    """Gives every rank a port, and tells all of them about all ports."""
+
+    def on_start(self, worker_group: WorkerGroup, backend_config: LightGBMConfig) -> None:
+        """Hold a port in each rank's process."""
+        size = len(worker_group)
+        if size > 1 and worker_group.shares_a_process:
+            raise ValueError(
+                f"LightGBM's {size} ranks must run at once, but this engine runs everything in one "
+                "process; use ScalingConfig(num_workers=1), or heliostat.init(engine='local')"
+            )
+        if size == 1:
+            worker_group.execute(_remember, [])
+            return
+        ports = worker_group.execute(_hold_port)
+        heliostat.get(worker_group.execute_async(_remember, ports))
+
+
+class _Here:
+    """What belongs to this rank's process, which hosts one rank only."""
+
+    held: socket.socket | None = None
+    port = 0
+    network: dict[str, Any] | None = None
+
+
+def _hold_port() -> int:
+    _Here.held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    _Here.held.bind((HOST, 0))
+    _Here.port = _Here.held.getsockname()[1]
+    return _Here.port
+
+
+def _remember(ports: list[int]) -> None:
+    _Here.network = {}
+    if ports:
+        _Here.network = {
+            "machines": ",".join(f"{HOST}:{port}" for port in ports),
+            "local_listen_port": _Here.port,
+            "num_machines": len(ports),
+        }
+
+
+def get_network_params() -> dict[str, Any]:
+    """What `lightgbm.train` needs in its parameters to train together with the other ranks.
+
+    Returns:
+        `machines`, `local_listen_port` and `num_machines`; nothing for a rank that is alone, and
+        outside a LightGBMTrainer's loop, with a warning.
+
+    Example:
+        >>> # lightgbm.train({"objective": "binary", "tree_learner": "data_parallel",
+        >>> #                 "pre_partition": True, **get_network_params()}, rows)
+    """
+    if _Here.network is None:
+        _log.warning(
+            "heliostat.train.lightgbm.get_network_params() was called outside the loop of a "
+            "LightGBMTrainer: there are no other ranks, and nothing is returned"
+        )
+        return {}
+    held, _Here.held = _Here.held, None
+    if held is not None:
+        held.close()
+    return dict(_Here.network)

@@ -1,0 +1,131 @@
+"""Several ranks, each in a process of its own, joined by LightGBM's sockets."""
+
+import os
+import signal
+import sys
+
+import cloudpickle
+import lightgbm
+import numpy as np
+import pytest
+
+import heliostat
+from heliostat.train import (
+    FailureConfig,
+    ScalingConfig,
+    WorkerGroupError,
+    get_checkpoint,
+    get_context,
+    get_dataset_shard,
+)
+from heliostat.train.lightgbm import (
+    LightGBMTrainer,
+    RayTrainReportCallback,
+    get_network_params,
+    normalize_pandas_for_lightgbm,
+)
+
+# Workers cannot import test modules by name.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+PARAMS = {"objective": "binary", "num_leaves": 7, "num_threads": 1, "verbosity": -1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HELIOSTAT_PRELOAD", "asyncio,numpy,pandas,pyarrow,lightgbm,heliostat")
+        heliostat.init(num_cpus=2)
+        yield
+        heliostat.shutdown()
+
+
+def boost(rounds, callbacks):
+    """A loop of a user's: goes on from the last checkpoint, with what `callbacks` makes."""
+    last = get_checkpoint()
+    booster = last and RayTrainReportCallback.get_model(last)
+    began = booster.current_iteration() if booster else 0
+    frame = normalize_pandas_for_lightgbm(get_dataset_shard("train").materialize().to_pandas())
+    rows = lightgbm.Dataset(frame.drop(columns="tip"), frame["tip"].astype(int))
+    params = {
+        **PARAMS, "tree_learner": "data_parallel", "pre_partition": True, **get_network_params(),
+    }  # fmt: skip
+    lightgbm.train(
+        params, rows, rounds - began, valid_sets=[rows], valid_names=["train"],
+        init_model=booster, callbacks=callbacks(),
+    )  # fmt: skip
+    return began
+
+
+def fit(loop, run_config, table, **options):
+    return LightGBMTrainer(
+        loop,
+        datasets={"train": heliostat.data.from_arrow(table)},
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=run_config(**options),
+    ).fit()
+
+
+def test_two_ranks_learn_from_all_rows(run_config, table):
+    result = LightGBMTrainer(
+        label_column="tip",
+        params=PARAMS,
+        num_boost_round=20,
+        datasets={"train": heliostat.data.from_arrow(table)},
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=run_config(),
+    ).fit()
+    booster = LightGBMTrainer.get_model(result.checkpoint)
+    # A leaf counts the rows of both ranks.
+    counts = booster.trees_to_dataframe().query("tree_index == 0 and left_child.isnull()")["count"]
+    assert counts.sum() == table.num_rows
+    label = np.asarray(table["tip"]).astype(float)
+    predicted = booster.predict(table.drop_columns(["tip"]).to_pandas())
+    assert ((predicted > 0.5) == label).mean() > 0.95
+    assert len(result.metrics_dataframe) == 20
+
+
+def test_a_loop_trains_with_all_ranks_and_is_told_the_same_each_time(run_config, table):
+    def loop():
+        before = get_network_params()
+        boost(3, lambda: [RayTrainReportCallback()])
+        assert get_network_params() == before
+        return get_network_params()["num_machines"]
+
+    result = fit(loop, run_config, table)
+    assert result.return_value == 2
+    assert list(result.metrics) == ["train-binary_logloss"]
+    assert RayTrainReportCallback.get_model(result.checkpoint).num_trees() == 3
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_is_named_and_not_those_it_left_alone(run_config, table, rank):
+    def loop():
+        def kill(env):
+            if env.iteration == 2 and get_context().get_world_rank() == rank:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        boost(10_000, lambda: [kill])
+
+    with pytest.raises(WorkerGroupError, match=f"(?s)rank {rank} of 2 died .*SIGKILL"):
+        fit(loop, run_config, table)
+
+
+def test_a_killed_rank_is_started_again_from_the_last_checkpoint(run_config, table):
+    def loop():
+        first = get_checkpoint() is None
+
+        def kill(env):
+            if env.iteration == 2 and get_context().get_world_rank() == 1 and first:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        kill.order = 1000  # after the report
+        return boost(5, lambda: [RayTrainReportCallback(frequency=2), kill])
+
+    result = fit(loop, run_config, table, failure_config=FailureConfig(max_failures=1))
+    assert result.return_value == 2
+    assert RayTrainReportCallback.get_model(result.checkpoint).num_trees() == 5
+
+
+def test_outside_a_loop_there_is_no_network_and_a_warning(caplog):
+    assert get_network_params() == {}
+    assert "outside the loop of a LightGBMTrainer" in caplog.text
