@@ -1,6 +1,5 @@
 """Keyword options become frozen values, or an error that names the option."""
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -38,7 +37,7 @@ def test_zero_of_a_resource_is_not_asked_for() -> None:
 def test_options_go_on_top_of_the_first_ones() -> None:
     base = task_options({"num_cpus": 2, "max_retries": 0, "name": "first"})
     changed = task_options({"name": "second"}, base)
-    assert changed == dataclasses.replace(base, name="second")
+    assert changed == base._replace(name="second")
     assert base.name == "first"
 
 
@@ -170,5 +169,5 @@ def test_fractions_add_up_exactly(parts: list[int]) -> None:
 
 def test_options_are_frozen_and_can_be_keys() -> None:
     assert hash(task_options({})) == hash(task_options({"num_cpus": 1}))
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         task_options({}).name = "x"  # type: ignore[misc]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from heliostat._core.ids import ActorID
 from heliostat._core.options import ActorOptions, MethodOptions, actor_options, method_options
-from heliostat._core.parameters import parameters_of
+from heliostat._core.parameters import is_async_function, is_generator, parameters_of
 from heliostat._core.refs import ObjectRef, shape
 from heliostat._core.session import current_engine
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code, Method
@@ -166,7 +164,7 @@ class ActorClass(Generic[C]):
             _check_group(method.concurrency_group, groups, f"{self._code.name}.{name}")
         overlaps = bool(groups) or self._asynchronous or (options.max_concurrency or 1) > 1
         if options.out_of_order is None:
-            return replace(options, out_of_order=overlaps)
+            return options._replace(out_of_order=overlaps)
         if overlaps and not options.out_of_order:
             raise ValueError(
                 f"allow_out_of_order_execution=False: calls of {self._code.name} overlap (it is an "
@@ -190,10 +188,15 @@ class ActorClass(Generic[C]):
 
 def is_async(class_: type) -> bool:
     """Whether instances serve their calls on an event loop: some method is `async def`."""
-    return any(
-        inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
-        for _, method in inspect.getmembers(class_, inspect.isfunction)
-    )
+    return any(is_async_function(value) for value in _members(class_).values())
+
+
+def _members(class_: type) -> dict[str, Any]:
+    """What its instances find on the class, as it was defined, bound to nothing."""
+    found: dict[str, Any] = {}
+    for base in reversed(class_.__mro__):
+        found.update(vars(base))
+    return found
 
 
 def _check_group(group: str, groups: tuple[str, ...], who: str) -> None:
@@ -208,17 +211,15 @@ def _check_group(group: str, groups: tuple[str, ...], who: str) -> None:
 def _methods_of(class_: type) -> dict[str, Method]:
     """What there is to call; generators stream by default."""
     found = {name: Method(MethodOptions(), None) for name in _BUILT_IN}
-    for name, value in inspect.getmembers(class_, callable):
+    for name, defined in _members(class_).items():
         if name.startswith("__") and name != "__call__":
             continue
+        value = getattr(class_, name, None)
+        if not callable(value):
+            continue
         marked = getattr(value, _MARK, {})
-        generates = inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value)
-        defaults = {"num_returns": "streaming"} if generates else {}
-        skip = (
-            0
-            if isinstance(inspect.getattr_static(class_, name), (staticmethod, classmethod))
-            else 1
-        )
+        defaults = {"num_returns": "streaming"} if is_generator(value) else {}
+        skip = 0 if isinstance(defined, (staticmethod, classmethod)) else 1
         options = method_options({**defaults, **marked})
         found[name] = Method(options, parameters_of(value, skip=skip))
     return found
@@ -247,7 +248,8 @@ def find_method(actor: object, name: str) -> Callable[..., Any]:
     """The method of an actor's instance that a call names."""
     if name in _BUILT_IN:
         return functools.partial(_BUILT_IN[name], actor)
-    return cast("Callable[..., Any]", getattr(actor, name))
+    method: Callable[..., Any] = getattr(actor, name)
+    return method
 
 
 class ActorHandle(Generic[C]):
@@ -328,9 +330,10 @@ class ActorMethod:
         if parameters is not None:
             parameters.check(args, kwargs)
         if options.num_returns == "dynamic":
-            name, args, options = _GATHER, (name, *args), replace(options, num_returns=1)
+            name, args, options = _GATHER, (name, *args), options._replace(num_returns=1)
         spec = CallSpec(info.actor, name, args, kwargs, options, info.max_pending_calls)
-        return shape(current_engine().call_actor(spec), options.num_returns)
+        refs = current_engine().call_actor(spec)
+        return refs[0] if options.num_returns == 1 else shape(refs, options.num_returns)
 
     def options(self, **options: Any) -> ActorMethod:
         """The same method with other options.

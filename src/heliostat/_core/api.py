@@ -41,7 +41,7 @@ def get(object_refs: ObjectRef[T] | Sequence[ObjectRef[T]], *, timeout: float | 
         >>> ray.get([ray.put(1), ray.put(2)])
         [1, 2]
     """
-    timeout_s = _seconds(timeout)
+    timeout_s = None if timeout is None else _seconds(timeout)
     if isinstance(object_refs, ObjectRef):
         return current_engine().get((object_refs,), timeout_s=timeout_s)[0]
     if isinstance(object_refs, (list, tuple)):
@@ -129,7 +129,8 @@ def wait(
         raise ValueError(
             f"num_returns={num_returns} is more than the {len(items)} references given"
         )
-    ready = current_engine().wait(ids, count=num_returns, timeout_s=_seconds(timeout))
+    timeout_s = None if timeout is None else _seconds(timeout)
+    ready = current_engine().wait(ids, count=num_returns, timeout_s=timeout_s)
     if ready == list(range(len(ready))):  # the usual case, without a look at every item
         return list(items[: len(ready)]), list(items[len(ready) :])
     rest = list(items)
@@ -249,9 +250,7 @@ def list_named_actors(all_namespaces: bool = False) -> list[Any]:
     return [name for _, name in found]
 
 
-def _seconds(timeout: float | None) -> float | None:
-    if timeout is None:
-        return None
+def _seconds(timeout: float) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
     if timeout < 0:

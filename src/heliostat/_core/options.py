@@ -8,8 +8,7 @@ what to use instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from heliostat._core.runtime_env import RuntimeEnv
@@ -27,8 +26,7 @@ THIS_NODE = {"node:127.0.0.1": UNIT, "node:__internal_head__": UNIT}
 _NONE: Resources = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TaskOptions:
+class TaskOptions(NamedTuple):
     """What a task asks for, parsed."""
 
     num_returns: int | Items = 1
@@ -42,8 +40,7 @@ class TaskOptions:
     runtime_env: RuntimeEnv | None = None  # None: as whoever asks for the task
 
 
-@dataclass(frozen=True, slots=True)
-class ActorOptions:
+class ActorOptions(NamedTuple):
     """What an actor asks for, parsed."""
 
     resources: Resources = _NONE
@@ -61,8 +58,7 @@ class ActorOptions:
     runtime_env: RuntimeEnv | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MethodOptions:
+class MethodOptions(NamedTuple):
     """What one call of an actor's method asks for, parsed."""
 
     num_returns: int | Items = 1
@@ -71,6 +67,9 @@ class MethodOptions:
     name: str = ""
     backpressure: int | None = None
     concurrency_group: str = ""
+
+
+_TASK, _ACTOR, _METHOD = TaskOptions(), ActorOptions(), MethodOptions()
 
 
 def to_units(name: str, amount: object) -> int:
@@ -282,7 +281,7 @@ _FIELDS = {
 }
 
 
-def task_options(options: Mapping[str, Any], base: TaskOptions = TaskOptions()) -> TaskOptions:
+def task_options(options: Mapping[str, Any], base: TaskOptions = _TASK) -> TaskOptions:
     """Parse the keyword options of a task on top of `base`.
 
     Raises:
@@ -295,22 +294,20 @@ def task_options(options: Mapping[str, Any], base: TaskOptions = TaskOptions()) 
             "object_store_memory= is for actors: no task sets shared memory aside; set the budget in "
             "init(object_store_memory=...)"
         )
-    return replace(base, **_parse("task", options, _TASK_PARSERS, base))
+    return base._replace(**_parse("task", options, _TASK_PARSERS, base))
 
 
-def actor_options(options: Mapping[str, Any], base: ActorOptions = ActorOptions()) -> ActorOptions:
+def actor_options(options: Mapping[str, Any], base: ActorOptions = _ACTOR) -> ActorOptions:
     """Parse the keyword options of an actor on top of `base`; raises as `task_options`."""
-    parsed = replace(base, **_parse("actor", options, _ACTOR_PARSERS, base))
+    parsed = base._replace(**_parse("actor", options, _ACTOR_PARSERS, base))
     if parsed.get_if_exists and not parsed.name:
         raise ValueError("get_if_exists=True needs a name to look for; pass name=...")
     return parsed
 
 
-def method_options(
-    options: Mapping[str, Any], base: MethodOptions = MethodOptions()
-) -> MethodOptions:
+def method_options(options: Mapping[str, Any], base: MethodOptions = _METHOD) -> MethodOptions:
     """Parse the keyword options of an actor's method on top of `base`; raises as `task_options`."""
-    return replace(base, **_parse("method", options, _METHOD_PARSERS, None))
+    return base._replace(**_parse("method", options, _METHOD_PARSERS, None))
 
 
 def _parse(
@@ -405,8 +402,7 @@ def _refuse(what: str, option: str, value: object, known: list[str]) -> None:
     raise kind(f"unknown {what} option {option!r}; the options are {', '.join(known)}")
 
 
-@dataclass(frozen=True, slots=True)
-class InitOptions:
+class InitOptions(NamedTuple):
     """What `init` was asked for, parsed."""
 
     engine: str = "local"

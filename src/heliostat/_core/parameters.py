@@ -5,14 +5,17 @@ A picklable extract of `inspect.Signature`: handles to actors carry it to other 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from types import CodeType, FunctionType, MethodType
+from typing import Any, NamedTuple
+
+# Of `code.co_flags`, as in `inspect`, which is slow to import: every script would pay for it.
+_VARARGS, _VARKEYWORDS, _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x4, 0x8, 0x20, 0x80, 0x200
+_SIGNED = {"__wrapped__", "__signature__"}  # what makes a function's signature that of another
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """The parameters of one function, without `self`."""
 
     positional: tuple[str, ...]  # in order; those before `by_name` cannot be named
@@ -58,12 +61,68 @@ class Parameters:
 
 def parameters_of(function: Callable[..., Any], *, skip: int = 0) -> Parameters | None:
     """What `function` takes after its first `skip` parameters; None if it cannot be told."""
+    if type(function) is MethodType:
+        return parameters_of(function.__func__, skip=skip + 1)
+    if type(function) is FunctionType and not vars(function).keys() & _SIGNED:
+        return _of_function(function, skip)
+    return _of_signature(function, skip)
+
+
+def is_generator(function: object) -> bool:
+    """Whether calls of it yield, be it `def` or `async def`."""
+    return bool(_flags(function) & (_GENERATOR | _ASYNC_GENERATOR))
+
+
+def is_coroutine(function: object) -> bool:
+    """Whether calls of it are to be awaited: `async def` without `yield`."""
+    return bool(_flags(function) & _COROUTINE)
+
+
+def is_async_function(function: object) -> bool:
+    """Whether it is `async def`."""
+    return bool(_flags(function) & (_COROUTINE | _ASYNC_GENERATOR))
+
+
+def _flags(function: object) -> int:
+    while True:
+        if isinstance(function, (MethodType, staticmethod, classmethod)):
+            function = function.__func__
+        elif isinstance(function, partial):
+            function = function.func
+        else:
+            break
+    code = getattr(function, "__code__", None)
+    return code.co_flags if isinstance(code, CodeType) else 0
+
+
+def _of_function(function: FunctionType, skip: int) -> Parameters:
+    """As `_of_signature`, without asking `inspect`."""
+    code = function.__code__
+    ordered = code.co_argcount
+    skip = min(skip, ordered)
+    named = code.co_varnames[ordered : ordered + code.co_kwonlyargcount]
+    defaults = function.__kwdefaults__ or {}
+    return Parameters(
+        positional=code.co_varnames[skip:ordered],
+        by_name=max(0, code.co_posonlyargcount - skip),
+        required=max(0, ordered - skip - len(function.__defaults__ or ())),
+        more=bool(code.co_flags & _VARARGS),
+        named=named,
+        named_required=tuple(name for name in named if name not in defaults),
+        more_named=bool(code.co_flags & _VARKEYWORDS),
+    )
+
+
+def _of_signature(function: Callable[..., Any], skip: int) -> Parameters | None:
+    import inspect  # noqa: PLC0415 - only for what `def` did not make
+
     try:
-        found = list(inspect.signature(function).parameters.values())[skip:]
+        found = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         return None
     kinds = inspect.Parameter
     ordered = [p for p in found if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+    ordered = ordered[skip:]
     named = [p for p in found if p.kind is kinds.KEYWORD_ONLY]
     return Parameters(
         positional=tuple(p.name for p in ordered),

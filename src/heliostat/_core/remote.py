@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from heliostat._core.actors import ActorClass
 from heliostat._core.options import TaskOptions, actor_options, task_options
-from heliostat._core.parameters import parameters_of
+from heliostat._core.parameters import is_coroutine, is_generator, parameters_of
 from heliostat._core.refs import ObjectRef, shape
 from heliostat._core.session import current_engine
 from heliostat._core.specs import Code, TaskSpec
@@ -62,7 +60,7 @@ class RemoteFunction(Generic[P, R]):
             from heliostat._core import dynamic  # noqa: PLC0415 - seldom asked for
 
             self._runs = dynamic.gathering(self._code)
-            self._asks = replace(options, num_returns=1)
+            self._asks = options._replace(num_returns=1)
 
     if TYPE_CHECKING:
         remote: Call[P, ObjectRef[R]]
@@ -84,7 +82,7 @@ class RemoteFunction(Generic[P, R]):
                 self._parameters.check(args, kwargs)
             options = self._asks
             refs = current_engine().submit(TaskSpec(self._runs, args, kwargs, options))
-            return shape(refs, options.num_returns)
+            return refs[0] if options.num_returns == 1 else shape(refs, options.num_returns)
 
     @overload
     def options(self, *, num_returns: int | str, **options: Any) -> Any: ...
@@ -181,16 +179,16 @@ def remote(*args: Any, **options: Any) -> Any:
 
 
 def _make(target: Any, options: dict[str, Any]) -> Any:
-    if inspect.isclass(target):
+    if isinstance(target, type):
         return ActorClass(target, actor_options(options))
     if not callable(target) or isinstance(target, (RemoteFunction, ActorClass)):
         raise TypeError(f"@remote needs a function or a class, got {target!r}")
-    if inspect.iscoroutinefunction(target):
+    if is_coroutine(target):
         raise ValueError(
             f"{target.__qualname__} is an async function; only actors may have async methods. "
             "Wrap it: def f(): return asyncio.run(...)"
         )
     defaults = TaskOptions()
-    if inspect.isgeneratorfunction(target):
+    if is_generator(target):
         defaults = task_options({"num_returns": "streaming"})
     return RemoteFunction(target, task_options(options, defaults))
