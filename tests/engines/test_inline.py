@@ -67,6 +67,8 @@ EXCUSES: dict[str, tuple[str, ...]] = {
         "test_cancel_reaches_the_children",
         "test_the_worker_of_a_cancelled_task_serves_on",
         "test_a_call_of_an_async_actor_is_cancelled_in_its_coroutine",
+        "test_a_call_of_an_async_actor_is_cancelled_before_its_turn",
+        "test_an_async_actor_that_cancels_all_that_runs_in_it_serves_on",
         "test_calls_of_an_async_actor_are_cancelled_at_any_moment",
         "test_a_call_that_waits_at_an_actor_is_cancelled",
         "test_a_call_of_an_actor_cannot_be_cancelled_by_force",

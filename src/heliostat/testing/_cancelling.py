@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import heliostat as ray
-from heliostat.exceptions import TaskCancelledError, WorkerCrashedError
+from heliostat.exceptions import RayError, RayTaskError, TaskCancelledError, WorkerCrashedError
 from heliostat.testing._faults import fragile_class
 from heliostat.testing._session import Gate, SharedSession, Tally, with_session
 
@@ -216,6 +216,53 @@ class CancelTests(SharedSession):
             for ref in refs:
                 with pytest.raises(TaskCancelledError):
                     ray.get(ref, timeout=5)
+
+    def test_a_call_of_an_async_actor_is_cancelled_before_its_turn(self, tmp_path: Path) -> None:
+        gate = Gate(tmp_path)
+
+        @ray.remote(max_concurrency=1)
+        class OneAtATime:
+            async def wait(self) -> None:
+                await asyncio.to_thread(gate.wait)
+
+            async def one(self) -> int:
+                return 1
+
+        actor = OneAtATime.remote()
+        running, waiting, last = actor.wait.remote(), actor.one.remote(), actor.one.remote()
+        ray.cancel(waiting)
+        with pytest.raises(TaskCancelledError):
+            ray.get(waiting, timeout=20)
+        gate.open()
+        assert ray.get([running, last], timeout=20) == [None, 1]
+
+    def test_an_async_actor_that_cancels_all_that_runs_in_it_serves_on(self) -> None:
+        @ray.remote
+        class Reckless:
+            async def cancel_all(self) -> None:
+                for task in asyncio.all_tasks() - self.mine:
+                    task.cancel()
+
+            async def begin(self) -> None:
+                self.mine = asyncio.all_tasks() - {asyncio.current_task()}
+
+            async def sleep(self) -> None:
+                await asyncio.sleep(60)
+
+            async def one(self) -> int:
+                return 1
+
+        actor = Reckless.remote()
+        ray.get(actor.begin.remote(), timeout=20)
+        first, second = actor.sleep.remote(), actor.cancel_all.remote()
+        third = actor.sleep.remote()  # cancelled before its first step, or not begun in time
+        with pytest.raises(RayTaskError, match="CancelledError"):
+            ray.get(first, timeout=20)
+        assert ray.get(second, timeout=20) is None
+        ray.cancel(third)
+        with pytest.raises(RayError):
+            ray.get(third, timeout=20)
+        assert ray.get(actor.one.remote(), timeout=20) == 1
 
     def test_a_call_that_waits_at_an_actor_is_cancelled(self, tmp_path: Path) -> None:
         gate = Gate(tmp_path)

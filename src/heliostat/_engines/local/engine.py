@@ -23,7 +23,6 @@ from heliostat._core.options import (
     UNIT,
     ActorOptions,
     InitOptions,
-    MethodOptions,
     Place,
     Resources,
     TaskOptions,
@@ -104,11 +103,11 @@ class Port(Protocol):
     def shield(self) -> AbstractContextManager[Any]:
         """No cancellation interrupts what is done in it."""
 
-    def post(self, event: Any) -> None:
+    def post(self, event: Any) -> object:
         """Tell the scheduler."""
 
-    def call(self, called: Called) -> bool | None:
-        """Call an actor, by the hub or directly. True: directly, and the result is counted."""
+    def call(self, called: Called) -> bool:
+        """Call an actor; whether its result, if it is one, is counted already (see `own`)."""
 
     def expose(self, ids: Collection[bytes]) -> None:
         """Others are about to hear of these objects: see that the hub knows them."""
@@ -116,8 +115,8 @@ class Port(Protocol):
     def ask(self, question: str, payload: Any) -> Any:
         """Ask the hub and wait for the answer."""
 
-    def values(self, ids: Sequence[bytes]) -> list[Value | None]:
-        """Those that are known here."""
+    def value(self, id_: bytes) -> Value | None:
+        """The value, if it is known here."""
 
     def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
         """Positions of the first `count` that are known here."""
@@ -211,12 +210,16 @@ class LocalEngine:
         if place is not None or options.scheduling is not None:
             place = self._place(options, f"task {code.name}", TaskUnschedulableError)
         call, slots, needs, keep = self._pack(code.name, spec.args, spec.kwargs)
-        num_returns = self._num_returns(options)
+        num_returns = options.num_returns
+        if isinstance(num_returns, str):
+            num_returns = num_returns_of(options.backpressure)
+        retry_on: Any = options.retry_exceptions
+        if retry_on:
+            retry_on = self._retry_on(retry_on)
         port.post(
             Submitted.of((
                 port.proc, task, code.key, options.name or code.name, num_returns, shape,
-                options.max_retries, self._retry_on(options.retry_exceptions),
-                call, keep._id if keep is not None else None, slots, needs, running.task, place,
+                options.max_retries, retry_on, call, keep._id if keep is not None else None, slots, needs, running.task, place,
                 max_calls, environment,
             ))
         )  # fmt: skip
@@ -265,17 +268,22 @@ class LocalEngine:
         """Call a method."""
         options, port, task = spec.options, self._port, fresh()
         call, slots, needs, keep = self._pack(spec.method, spec.args, spec.kwargs)
-        num_returns = self._num_returns(options)
+        num_returns = options.num_returns
+        if isinstance(num_returns, str):
+            num_returns = num_returns_of(options.backpressure)
+        retry_on: Any = options.retry_exceptions
+        if retry_on:
+            retry_on = self._retry_on(retry_on)
+        method = called_as(spec.method, options.name) if options.name else spec.method
         retries = AS_THE_ACTOR if options.max_task_retries is None else options.max_task_retries
         called = Called.of((
-            port.proc, task, spec.actor, called_as(spec.method, options.name), num_returns, retries,
-            self._retry_on(options.retry_exceptions), call,
+            port.proc, task, spec.actor, method, num_returns, retries, retry_on, call,
             keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
             options.concurrency_group, 0, 0,
         ))  # fmt: skip
         if spec.max_pending_calls > 0:
             port.ask("call", (tuple(called), spec.max_pending_calls))
-        elif port.call(called):
+        elif port.call(called) and num_returns == 1:
             return [ObjectRef(task, port.drop)]
         return self._results(task, num_returns)
 
@@ -296,11 +304,6 @@ class LocalEngine:
     def remove_group(self, group: bytes) -> None:
         """Give its resources back."""
         self._port.post(Ungrouped(group))
-
-    def _num_returns(self, options: TaskOptions | MethodOptions) -> int:
-        if isinstance(options.num_returns, str):
-            return num_returns_of(options.backpressure)
-        return options.num_returns
 
     def _results(self, task: bytes, num_returns: int) -> list[ObjectRef[Any]]:
         if num_returns == 1 or num_returns < 0:
@@ -373,11 +376,12 @@ class LocalEngine:
     def to_value(self, value: object, kind: int = INLINE) -> Value:
         """Encode a value; large ones into the arena."""
         encoded = codec.encode(value)
-        if encoded.refs:
-            self._port.expose(encoded.refs)
-        if kind == INLINE and encoded.size() > INLINE_MOST:
+        data, buffers, refs = encoded
+        if refs:
+            self._port.expose(refs)
+        if (buffers or len(data) > INLINE_MOST) and kind == INLINE and encoded.size() > INLINE_MOST:
             return self._to_arena(encoded)
-        return kind, encoded.data, encoded.buffers, encoded.refs
+        return kind, data, buffers, refs
 
     def to_values(self, values: Sequence[object]) -> tuple[Value, ...]:
         """Encode several; if one fails, no memory is kept for the others."""
@@ -421,16 +425,23 @@ class LocalEngine:
 
     def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
         """The values in order."""
+        known = self._port.value
+        if len(refs) == 1:  # a round trip, as a rule: every call that is saved here counts
+            id_ = refs[0]._id
+            value = known(id_)
+            if value is None:
+                self._await((id_,), timeout_s)
+                value = known(id_)
+            return [self.from_value(id_, value, timeout_s)]  # type: ignore[arg-type]
         ids = [ref._id for ref in refs]
-        values = self._port.values(ids)
+        values = list(map(known, ids))
         if None in values:
-            absent = ids if len(ids) == 1 else [i for i, v in zip(ids, values) if v is None]  # noqa: B905
-            self._await(absent, timeout_s)
-            values = self._port.values(ids)
+            self._await([i for i, v in zip(ids, values, strict=True) if v is None], timeout_s)
+            values = list(map(known, ids))
         decode = self.from_value
         return [decode(id_, value, timeout_s) for id_, value in zip(ids, values, strict=True)]  # type: ignore[arg-type]
 
-    def _await(self, ids: list[bytes], timeout_s: float | None) -> None:
+    def _await(self, ids: Sequence[bytes], timeout_s: float | None) -> None:
         waiter = Waiter()
         waiter.ids = ids
         self._port.subscribe(ids, waiter)
@@ -463,7 +474,7 @@ class LocalEngine:
         self._when((ref._id,), callback)
 
     def _when(self, ids: Sequence[bytes], callback: Callable[[], None]) -> None:
-        if self._port.values(ids)[0] is not None:
+        if self._port.value(ids[0]) is not None:
             callback()
             return
         self._port.subscribe(ids, Waiter(callback=callback))
@@ -475,10 +486,10 @@ class LocalEngine:
     ) -> ObjectRef[Any] | None:
         """Item `index`, or None past the end."""
         port, item = self._port, nth(stream._id, index + 1)
-        value = port.values((item,))[0]
+        value = port.value(item)
         if value is None:
             self._await([item], timeout_s)
-            value = port.values((item,))[0]
+            value = port.value(item)
         if value is not None and value[0] == END:
             return None
         port.adopt(item)

@@ -161,7 +161,7 @@ class Hub:
     def expose(self, ids: Collection[bytes]) -> None:
         """The hub knows all objects that the driver has."""
 
-    def post(self, event: Any) -> None:
+    def post(self, event: Any) -> bool:
         """Tell the scheduler, and carry out what it says."""
         if self._closed:
             raise RaySystemError("the session has ended; call heliostat.init() for a new one")
@@ -175,13 +175,14 @@ class Hub:
                 guard.postpone(event)
         finally:
             guard.leave()
+        return True
 
-    call = post  # this process calls every actor directly: the hub is here
+    call = post  # this process calls every actor directly, for the hub is here and counts at once
 
-    def values(self, ids: Sequence[bytes]) -> list[Value | None]:
-        """The values that are there."""
-        entries = map(self._objects.get, ids)
-        return [None if entry is None else entry.value for entry in entries]
+    def value(self, id_: bytes) -> Value | None:
+        """The value, if it is there."""
+        entry = self._objects.get(id_)
+        return None if entry is None else entry.value
 
     def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
         """Positions of the first `count` that are there."""
@@ -214,9 +215,11 @@ class Hub:
 
     def subscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
         """Count the waiter down for each of these when it is there."""
-        with self._guard:
+        guard, objects = self._guard, self._objects
+        guard.enter()  # not `with`, which takes four calls for two
+        try:
             for id_ in ids:
-                entry = self._objects.get(id_)
+                entry = objects.get(id_)
                 if entry is None and not self._scheduler.known(id_):
                     self._handle(Put(DRIVER, id_, failures.lost(id_)))
                 elif entry is None or entry.value is None:
@@ -226,10 +229,12 @@ class Hub:
                     waiter.missing += 1
             if waiter.callback is not None:
                 if waiter.missing <= 0:
-                    self._guard.callbacks.append(waiter.callback)
+                    guard.callbacks.append(waiter.callback)
                 else:
                     self._outbox.flush(lazily=False)
                     self._attendant.stir()
+        finally:
+            guard.leave()
 
     def unsubscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
         """Forget a waiter whose time is over."""
@@ -329,7 +334,8 @@ class Hub:
     def drop(self, id_: bytes) -> None:
         """One reference less. Safe in finalisers: it takes no lock."""
         self._dropped.append(id_)
-        self._rouse()
+        if self._attendant.asleep:
+            self._attendant.rouse()
 
     def _rouse(self) -> None:
         if self._attendant.asleep:
@@ -467,7 +473,9 @@ class Hub:
             ready = self._poll.poll(timeout_s)
         if self._closed:
             return
-        with self._guard:
+        guard = self._guard
+        guard.enter()
+        try:
             for fd, _ in ready:
                 reader = self._readers.get(fd)
                 if reader is not None:
@@ -480,6 +488,8 @@ class Hub:
             if self._dropped or self._views.gone:
                 self._drain()
             self._outbox.flush(lazily=threading.get_ident() == self._attendant.ident)
+        finally:
+            guard.leave()
 
     def _read_worker(self, conn: Conn) -> None:
         if conn.watched != select.EPOLLIN:

@@ -110,11 +110,17 @@ class Simulation(World):
             process.cancelled.add(task)
             if process.waits:  # its get() is interrupted
                 self.go_on(process)
-            elif process.asked is not None and process.asked[1] == task and not process.overlaps():
+            elif self.waits_for_memory(process, task):
                 event, _, script = process.asked
                 question = type(event).__name__.lower()
                 process.post(m.Withdrawn, event.request, question, event[2], None)
                 self.advance_script(process, task, script, lambda: script.throw(Full))
+
+    def waits_for_memory(self, process: Process, task: bytes) -> bool:
+        """What a cancellation ends; other questions are answered at once (`questions._LONG`)."""
+        if process.asked is None or process.asked[1] != task or process.overlaps():
+            return False
+        return isinstance(process.asked[0], (m.Reserve, m.Fetch))
 
     def begin(self, process: Process) -> None:
         if process.todo and (not process.running or process.overlaps()) and not process.stands():

@@ -125,3 +125,7 @@ def test_a_seed_says_all_of_a_history() -> None:
         second.step()
     assert first.history == second.history
     assert len(first.history) > STEPS / 4
+
+
+def test_cancelling_what_gives_memory_back_does_not_stop_it() -> None:
+    history(29420)

@@ -125,7 +125,7 @@ class Records:
         state = _STATES.get(task.state, "RUNNING")
         proc = 0 if task.worker is None else task.worker.proc
         start = task.since if task.state == "running" else None
-        if task.state == "running" and self._scheduler.running_in(task.worker) is not task:
+        if task.state == "running" and self._scheduler.staff.running_in(task.worker) is not task:
             actor = actor_of(self._scheduler, task)
             if actor is None or not actor.created.out_of_order:
                 state, start = "SUBMITTED_TO_WORKER", None
@@ -293,7 +293,7 @@ class Records:
     def _workers(self) -> list[Row]:
         rows = []
         for worker in self._scheduler.workers.values():
-            task = self._scheduler.running_in(worker)
+            task = self._scheduler.staff.running_in(worker)
             busy = task is not None and task.state == "running"
             actor = self._scheduler.actors.actors.get(worker.actor or b"")
             rows.append(

@@ -21,7 +21,7 @@ class Port(Protocol):
 
     proc: int
 
-    def post(self, event: Any) -> None:
+    def post(self, event: Any) -> object:
         """Tell it."""
 
 

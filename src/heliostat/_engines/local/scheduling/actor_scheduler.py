@@ -128,12 +128,13 @@ class ActorScheduler:
         maker.move("running")
         maker.worker, maker.since = worker, scheduler.now
         created = actor.created
+        call, needs = scheduler.hand_over(worker.proc, maker)
         scheduler.out.append(
             Send(
                 worker.proc,
                 Make(
-                    actor.id, created.key, created.name, scheduler.call_value(maker), created.call_id,
-                    created.slots, scheduler.lend_needs(worker.proc, maker), gpus, maker.shape,
+                    actor.id, created.key, created.name, call, created.call_id,
+                    created.slots, needs, gpus, maker.shape,
                     created.concurrency, actor.restarted, created.public_name, created.groups,
                     created.place,
                 ),
@@ -207,8 +208,7 @@ class ActorScheduler:
                 _, id_, _, method, num_returns, _, retry_on, _, call_id, slots, _, _, group,
                 line, after,
             ) = task.event  # fmt: skip
-            call = scheduler.call_value(task)
-            needs = scheduler.lend_needs(worker.proc, task)
+            call, needs = scheduler.hand_over(worker.proc, task)
             fields = (
                 id_, method, num_returns, retry_on, call, call_id, slots, needs, group, line, after,
             )  # fmt: skip
@@ -226,7 +226,8 @@ class ActorScheduler:
             return
         del actor.calls[task.id]
         self.scheduler.conclude(task, event)
-        self.perhaps_idle(actor)
+        if actor.ending:
+            self.perhaps_idle(actor)
 
     def _constructed(self, actor: Actor, worker: WorkerState, event: Finished) -> None:
         maker = actor.maker

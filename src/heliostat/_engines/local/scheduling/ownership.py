@@ -149,7 +149,9 @@ class Ownership:
 
     def resolve(self, id_: bytes, value: Value) -> Entry:
         """The value is there. It goes at once if nobody holds it."""
-        entry = self.ensure(id_)
+        entry = self.objects.get(id_)
+        if entry is None:
+            entry = self.objects[id_] = Entry(None)
         entry.value, entry.task = value, None
         if value[3]:
             self.hold(value[3])

@@ -152,7 +152,10 @@ class Scheduler:
         if task.parent is not None and (parent := self.tasks.get(task.parent)):
             parent.children = parent.children or []
             parent.children.append(task.id)
-        self.await_needs(task)
+        if needs:
+            self.await_needs(task)
+        else:
+            task.move("ready")
 
     def admit_again(self, task: Task) -> None:
         """Run a task once more, whose results were lost."""
@@ -259,19 +262,23 @@ class Scheduler:
         worker.tasks.append(task)
         if task.max_calls:
             self.staff.count_call(worker, task)
-        needs = self.lend_needs(worker.proc, task)
-        call = self.call_value(task)
+        call, needs = self.hand_over(worker.proc, task)
         self.out.append(m.Send.of((worker.proc, run_message(task, call, needs))))
 
-    def lend_needs(self, proc: int, task: Task) -> tuple[tuple[bytes, Value], ...]:
-        """The values of a task's arguments, counted as lent to the process that gets them."""
+    def hand_over(self, proc: int, task: Task) -> tuple[Value, tuple[tuple[bytes, Value], ...]]:
+        """The arguments of a task and those values among them that are objects.
+
+        They are counted as lent to the process that gets them.
+        """
         event = task.event
-        if event.call[3] or event.call_id:
-            self._lend(proc, event.call_id, self.call_value(task))
+        call = event.call
+        if not task.holds:
+            return call, ()
+        if call[3] or event.call_id:
+            call = self._call_value(task)
+            self._lend(proc, event.call_id, call)
         if self._memory.kept:
             self._memory.unkeep(task)
-        if not event.needs:
-            return ()
         found = []
         for need in event.needs:
             value = self.owned.objects[need].value
@@ -279,9 +286,9 @@ class Scheduler:
             assert value[0] != SPILLED
             self._lend(proc, need, value)
             found.append((need, value))
-        return tuple(found)
+        return call, tuple(found)
 
-    def call_value(self, task: Task) -> Value:
+    def _call_value(self, task: Task) -> Value:
         """Its arguments; where they are, if they are in the arena, may have changed."""
         call_id = task.event.call_id
         if call_id is None:
@@ -573,13 +580,6 @@ class Scheduler:
                 due = idle_until if due is None else min(due, idle_until)
         look = self._memory.deadline() if self._memory.waiting else None
         return due if look is None else look if due is None else min(due, look)
-
-    def running_in(self, worker: WorkerState) -> Task | None:
-        """What runs in a process; for an actor that overlaps calls, the first of them."""
-        if worker.actor is None:
-            return worker.tasks[0] if worker.tasks else None
-        actor = self.actors.actors.get(worker.actor)
-        return None if actor is None else next(iter(actor.calls.values()), actor.maker)
 
     def entry(self, id_: bytes) -> Entry | None:
         """What is known of an object."""

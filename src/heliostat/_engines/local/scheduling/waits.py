@@ -77,7 +77,7 @@ class Why:
 
     def _running(self, task: Task, actor: Actor | None) -> str:
         worker = task.worker
-        first = self._scheduler.running_in(worker)
+        first = self._scheduler.staff.running_in(worker)
         where = f"worker process {self._pids.get(worker.proc, '(starting)')}"
         if first is not None and first is not task and not overlaps(actor):
             return f"comes after {first.name}, which {self._running(first, actor)}"
@@ -149,7 +149,7 @@ class Why:
         for worker in self._scheduler.workers.values():
             if worker.bundle is not bundle or not any(n in names for n, _ in worker.shape or ()):
                 continue
-            task = self._scheduler.running_in(worker)
+            task = self._scheduler.staff.running_in(worker)
             if worker.actor is not None:
                 yield f"actor {self._scheduler.actors.actors[worker.actor].created.name}"
             elif worker.shape and task is not None:
@@ -236,7 +236,7 @@ class _Search:
         worker = task.worker
         if task.direct and (task.ended or worker.proc not in self._scheduler.workers):
             return True  # its caller is about to hear
-        first = self._scheduler.running_in(worker)
+        first = self._scheduler.staff.running_in(worker)
         if first is not None and first is not task and not overlaps(actor):
             # A worker of tasks gives back what it has not begun when the first one waits.
             return worker.actor is None or first.id in self._known
@@ -246,7 +246,7 @@ class _Search:
         """Follow the waits from `proc` until they come back."""
         steps: list[str] = []
         seen: set[bytes] = set()
-        task = self._scheduler.running_in(self._scheduler.workers[proc])
+        task = self._scheduler.staff.running_in(self._scheduler.workers[proc])
         while task is not None and task.id not in seen:
             seen.add(task.id)
             link, blocker = self._blocker(task)
@@ -259,7 +259,7 @@ class _Search:
         """How a task waits, and for the end of which other."""
         actor = actor_of(self._scheduler, task)
         if task.state == "running":
-            first = self._scheduler.running_in(task.worker)
+            first = self._scheduler.staff.running_in(task.worker)
             if first is not None and first is not task and not overlaps(actor):
                 return "comes in the same process after", first
             stuck = self._stuck(task.worker.waits)

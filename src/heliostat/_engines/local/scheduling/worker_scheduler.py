@@ -145,11 +145,18 @@ class WorkerScheduler:
                 worker.stopped = scheduler.now
                 scheduler.out.append(m.Kill(worker.proc))
 
+    def running_in(self, worker: WorkerState) -> Task | None:
+        """What runs in a process; for an actor that overlaps calls, the first of them."""
+        if worker.actor is None:
+            return worker.tasks[0] if worker.tasks else None
+        actor = self.scheduler.actors.actors.get(worker.actor)
+        return None if actor is None else next(iter(actor.calls.values()), actor.maker)
+
     def expected(self) -> list[int]:
         """The processes that are to do something: work, or end."""
         scheduler, found = self.scheduler, []
         for worker in scheduler.workers.values():
-            task = scheduler.running_in(worker)
+            task = self.running_in(worker)
             if worker.killed or (task is not None and task.state == "running"):
                 found.append(worker.proc)
         return found
@@ -325,7 +332,7 @@ class WorkerScheduler:
         """Whether it does something that may end, so that a process is there for others."""
         if worker.blocked:
             return False
-        task = self.scheduler.running_in(worker)
+        task = self.running_in(worker)
         runs = task is not None and task.state == "running"
         return bool(worker.killed or runs or self.scheduler.direct.lines.get(worker.proc))
 
@@ -344,7 +351,7 @@ class WorkerScheduler:
         scheduler = self.scheduler
         found = []
         for worker in scheduler.workers.values():
-            task = scheduler.running_in(worker)
+            task = self.running_in(worker)
             if task is not None and task.state != "ready" and not worker.killed:
                 limit = dict(worker.shape or ()).get("memory", 0) // UNIT
                 again = task.retries != 0

@@ -56,7 +56,7 @@ class Guard:
             while self._events:
                 self._late(self._events.popleft())
         depth = self._depth = self._depth - 1
-        if not depth and get_ident() == self._main:
+        if not depth and self._main_inside:  # then this is the main thread
             self._main_inside = False
             self._lock.release()
             if self._interrupted:

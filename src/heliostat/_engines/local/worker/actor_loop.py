@@ -9,6 +9,7 @@ import inspect
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -36,13 +37,24 @@ def serve(worker: Worker, concurrency: int, groups: dict[str, int]) -> None:
     asyncio.run(_Async(worker, {**groups, "": concurrency or ASYNC_CONCURRENCY}).serve())
 
 
+class _Slots:
+    """How many more calls of a concurrency group may run, and those that wait for one to end."""
+
+    __slots__ = ("free", "waiting")
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+        self.waiting: deque[Call] = deque()
+
+
 class _Async:
     """Calls overlap on one event loop, which also watches the socket."""
 
     def __init__(self, worker: Worker, groups: dict[str, int]) -> None:
         self._worker = worker
-        self._slots = {name: asyncio.Semaphore(most) for name, most in groups.items()}
-        self._calls: dict[bytes, asyncio.Task[None]] = {}
+        self._slots = {name: _Slots(most) for name, most in groups.items()}
+        self._calls: dict[bytes, asyncio.Task[None]] = {}  # those with a slot
+        self._unbegun: dict[bytes, Call] = {}  # of them, those before their first step
         self._main = threading.get_ident()
         self._flush_asked = self._report_asked = False
         self._idle_since = 0.0
@@ -69,6 +81,7 @@ class _Async:
         link = self._worker.link
         if link.cancelled:
             self._cancel()
+            self._loop.call_soon(self._bury)  # after what was cancelled has had its turn
         link.sweep()
 
     def _on_inbox(self) -> None:
@@ -83,33 +96,61 @@ class _Async:
             self._brief = False  # they come many at a time, so there is no hurry
         while inbox:
             message = inbox.popleft()
-            # Not in the context of a call that has just ended.
-            task = self._loop.create_task(self._run(message), context=self._context.copy())
-            self._calls[message.task] = task
-            task.add_done_callback(functools.partial(self._never_began, message))
+            slots = self._slots[message.group]
+            if slots.free:
+                slots.free -= 1
+                self._begin(message)
+            else:
+                slots.waiting.append(message)
 
-    def _never_began(self, message: Call, task: asyncio.Task[None]) -> None:
-        """A call that was cancelled before its first step has reported nothing."""
-        if task.cancelled():
-            worker = self._worker
-            self._calls.pop(message.task, None)
-            worker.report(worker.cancelled(message, method_of(message.method)), message)
-            self._flush_soon()
+    def _begin(self, message: Call) -> None:
+        # Not in the context of a call that has just ended.
+        task = self._loop.create_task(self._run(message), context=self._context.copy())
+        self._calls[message.task] = task
+        self._unbegun[message.task] = message
+
+    def _ended(self, message: Call) -> None:
+        """Its slot is the next one's."""
+        self._calls.pop(message.task, None)
+        slots = self._slots[message.group]
+        if slots.waiting:
+            self._begin(slots.waiting.popleft())
+        else:
+            slots.free += 1
 
     def _cancel(self) -> None:
-        for id_ in list(self._worker.link.cancelled):
-            self._worker.link.cancelled.discard(id_)
+        cancelled = self._worker.link.cancelled
+        for id_ in list(cancelled):
+            cancelled.discard(id_)
             if id_ in self._calls:
                 self._calls[id_].cancel()
+                continue
+            for slots in self._slots.values():
+                for message in [one for one in slots.waiting if one.task == id_]:
+                    slots.waiting.remove(message)
+                    self._report_cancelled(message)
+
+    def _bury(self) -> None:
+        """Calls that were cancelled before their first step could report nothing themselves."""
+        for id_, message in list(self._unbegun.items()):
+            if self._calls[id_].done():
+                del self._unbegun[id_]
+                self._ended(message)
+                self._report_cancelled(message)
+
+    def _report_cancelled(self, message: Call) -> None:
+        worker = self._worker
+        worker.report(worker.cancelled(message, method_of(message.method)), message)
+        self._flush_soon()
 
     async def _run(self, message: Call) -> None:
         worker = self._worker
+        del self._unbegun[message.task]
         name = worker.enter_call(message)
         start = time.perf_counter()
         failure = 0
         try:
-            async with self._slots[message.group]:
-                values = await self._call(message, name)
+            values = await self._call(message, name)
         except ActorExit:
             worker.exit_actor()
         except asyncio.CancelledError as error:
@@ -118,7 +159,7 @@ class _Async:
             values = (worker.error(name, error),)
             failure = 2 if worker.retried(message, error) else 1
         finally:
-            self._calls.pop(message.task, None)
+            self._ended(message)
         seconds = time.perf_counter() - start
         report = Finished(worker.link.proc, message.task, values, failure, seconds, ())
         worker.report(report, message)
@@ -132,7 +173,7 @@ class _Async:
         _faults.point("worker.call")
         args, kwargs = worker.arguments(message)
         _faults.point("worker.code")
-        outcome = worker.method(message)(*args, **kwargs)
+        outcome = worker.method(message.method)(*args, **kwargs)
         if type(outcome) is CoroutineType or inspect.isawaitable(outcome):
             outcome = await outcome
         _faults.point("worker.result")
@@ -163,6 +204,8 @@ class _Async:
 
     def _flush(self) -> None:
         self._flush_asked = False
+        if self._unbegun:  # the user's own code may have cancelled some
+            self._bury()
         link = self._worker.link
         link.flush()
         if link.direct.rows and not self._report_asked:

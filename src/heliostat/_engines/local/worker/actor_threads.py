@@ -34,7 +34,7 @@ def serve(worker: Worker, concurrency: int, groups: dict[str, int]) -> NoReturn:
             worker.reply(worker.cancelled(message, name), message, more=False)
             return
         try:
-            report = worker.attempt(message, name, lambda: worker.method(message))
+            report = worker.attempt(message, name, worker.method, message.method)
         except ActorExit:
             worker.exit_actor()
         link.cancelled.discard(message.task)

@@ -231,7 +231,7 @@ class Direct:
                 line = private.pop(id_)
                 link.held.lent(id_)
                 if line is None:
-                    value = link.values((id_,))[0]
+                    value = link.value(id_)
                     assert value is not None
                     link.out.append(Put(link.proc, id_, value))
                     continue

@@ -79,9 +79,11 @@ class Holdings:
 
     def received(self, message: Run | Make | Call) -> None:
         """A task came with its arguments: their memory and the references inside were lent."""
-        for id_, value in message.needs:
+        needs, call = message.needs, message.call
+        for id_, value in needs:
             self._receive(id_, value)
-        self._receive(message.call_id, message.call)
+        if message.call_id is not None or call[3]:
+            self._receive(message.call_id, call)
 
     def _receive(self, id_: bytes | None, value: Value) -> None:
         if value[0] == STORED and id_ is not None:
@@ -125,9 +127,10 @@ class Holdings:
 
     def done_with(self, message: Run | Make | Call) -> Drops:
         """A task has ended, or is given back: what goes back with it."""
-        received = received_with(message)
-        if not received and not self.dropped and not self.unseen:
+        plain = message.call_id is None and not message.needs and not message.call[3]
+        if plain and not self.dropped and not self.unseen:
             return ()
+        received = received_with(message)
         with self._lock:
             for need, value in message.needs:
                 if value[0] == STORED:

@@ -129,6 +129,7 @@ class Link:
         self.call, self.expose = direct.call, direct.expose
         self.held = held = Holdings(self.lock, direct.let_go)
         self.own, self.adopt, self.drop = held.own, held.adopt, held.drop
+        self.value: Callable[[bytes], Value | None] = held.known.get
         self.look_away = held.look_away
         self._handlers = self._table()
 
@@ -217,11 +218,6 @@ class Link:
         """
         self.sweep()
         return self.questions.ask(question, payload, timeout_s)
-
-    def values(self, ids: Sequence[bytes]) -> list[Value | None]:
-        """Those that were delivered."""
-        known = self.held.known
-        return [known.get(id_) for id_ in ids]
 
     def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
         """Positions of the first `count` that were delivered."""
@@ -428,8 +424,10 @@ class Link:
                     self.direct.read(fd, events)
         finally:
             self._reading = False
-        self.flush()
-        self.interrupt()
+        if self.out or self.direct.queued:
+            self.flush()
+        if self.cancelled:
+            self.interrupt()
 
     def read_mail(self) -> None:
         """Take what has arrived without waiting, unless this thread is in the middle of that."""

@@ -114,7 +114,7 @@ class Worker:
                 message.place, message.key,
             )
         )  # fmt: skip
-        report = self.attempt(message, message.name, lambda: self.function(message.key))
+        report = self.attempt(message, message.name, self.function, message.key)
         self._ended(message.task)
         link.busy_with_task = link.lends = False
         self.reply(report, message, more=bool(link.inbox))
@@ -126,8 +126,10 @@ class Worker:
             function = self.functions[key] = pickle.loads(self.link.codes[key])
         return function
 
-    def attempt(self, message: Any, name: str, find: Callable[[], Any]) -> Finished:
-        """Decode, call, encode; whatever goes wrong becomes the report."""
+    def attempt(
+        self, message: Any, name: str, find: Callable[[Any], Any], which: bytes | str
+    ) -> Finished:
+        """Decode, call what `find` finds, encode; whatever goes wrong becomes the report."""
         start = time.perf_counter()
         failure = 0
         try:
@@ -136,10 +138,11 @@ class Worker:
             else:
                 _faults.point("worker.task")
             args, kwargs = self.arguments(message)
-            function = find()
+            function = find(which)
             _faults.point("worker.code")
             self._in_user_code = True
-            self._interrupt()
+            if self.link.cancelled:
+                self._interrupt()
             outcome = function(*args, **kwargs)
             self._in_user_code = False
             _faults.point("worker.result")
@@ -334,16 +337,16 @@ class Worker:
         found = self._named[method] = name, (name, *self.running[2:-1], function)
         return found
 
-    def method(self, message: Call) -> Any:
-        """The method that a call is of."""
-        return find_method(self.actor, method_of(message.method))
+    def method(self, method: str) -> Any:
+        """What to call, of the field `method` of a call."""
+        return find_method(self.actor, method_of(method))
 
     def call(self, message: Call) -> None:
         """Run a method and reply."""
         name = self.enter_call(message)
         self._task = message.task
         try:
-            report = self.attempt(message, name, lambda: self.method(message))
+            report = self.attempt(message, name, self.method, message.method)
         except ActorExit:
             self.exit_actor()
         self._ended(message.task)
