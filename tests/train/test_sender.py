@@ -6,7 +6,7 @@ from heliostat.train._sender import Sender
 
 
 def test_work_is_done_in_order_in_a_thread_of_its_own():
-    sender, done = Sender(), []
+    sender, done = Sender("train-upload"), []
     for n in range(5):
         sender.submit(lambda n=n: done.append((n, threading.current_thread().name)))
     sender.drain()
@@ -15,7 +15,7 @@ def test_work_is_done_in_order_in_a_thread_of_its_own():
 
 
 def test_what_work_raises_comes_out_later_and_nothing_is_done_after_it():
-    sender, done = Sender(), []
+    sender, done = Sender("train-upload"), []
 
     def fail():
         raise OSError("disk full")
@@ -30,7 +30,7 @@ def test_what_work_raises_comes_out_later_and_nothing_is_done_after_it():
 
 
 def test_close_waits_for_the_piece_at_hand_and_passes_over_the_rest():
-    sender, done = Sender(), []
+    sender, done = Sender("train-upload"), []
     begun, go = threading.Event(), threading.Event()
 
     def first():
@@ -50,7 +50,7 @@ def test_close_waits_for_the_piece_at_hand_and_passes_over_the_rest():
 
 
 def test_a_sender_without_work_has_no_thread():
-    sender = Sender()
+    sender = Sender("train-upload")
     sender.drain()
     sender.close()
     assert sender._thread is None

@@ -4,7 +4,14 @@ import os
 
 import pytest
 
-from heliostat.train._storage import LOG, RunDirectory, copy_to_stage, read_log
+from heliostat.train._storage import (
+    LOG,
+    RunDirectory,
+    boot_id,
+    copy_to_stage,
+    not_flushed,
+    read_log,
+)
 
 
 @pytest.fixture
@@ -51,6 +58,37 @@ def test_a_commit_never_overwrites(run, tmp_path):
     (run.path / "best").mkdir()
     with pytest.raises(FileExistsError, match="best"):
         run.commit(run.stage(1, 0), "best")
+
+
+def test_a_checkpoint_is_flushed_before_the_directory_is_closed_and_the_log_says_so(run, tmp_path):
+    stage(run, tmp_path, 0, model="m")
+    run.append("report", checkpoint="c", metrics={})
+    run.commit(run.stage(1, 0), "c")
+    run.close()
+    assert read_log(run.path)[-1]["kind"] == "flushed"
+
+
+@pytest.mark.parametrize(
+    ("boot", "flushed", "torn"),
+    [
+        ("another", [], {"a", "b"}),
+        ("another", ["a"], {"b"}),
+        (boot_id(), [], set()),
+        ("", [], set()),
+    ],
+)
+def test_what_was_not_flushed_counts_only_while_the_machine_is_up(boot, flushed, torn):
+    entries = [
+        {"kind": "begin", "boot": boot},
+        {"kind": "report", "checkpoint": "a"},
+        {"kind": "report", "checkpoint": None},
+        {"kind": "report", "checkpoint": "/stays/where/it/is"},
+        {"kind": "report", "checkpoint": "b"},
+        *({"kind": "flushed", "checkpoint": name} for name in flushed),
+    ]
+    assert not_flushed(entries) == torn
+    later = [*entries, {"kind": "resume", "boot": boot_id()}, {"kind": "report", "checkpoint": "c"}]
+    assert not_flushed(later) == torn
 
 
 def test_numbers_go_on_where_they_were(run):

@@ -17,7 +17,7 @@ import heliostat
 from heliostat.train import _run_messages as _run
 from heliostat.train._run import Policy, Run
 from heliostat.train._run_messages import Command, Event, Kept
-from heliostat.train._storage import RunDirectory
+from heliostat.train._storage import RunDirectory, boot_id
 from heliostat.train._validator import Validator
 from heliostat.train._worker import Assignment, Done, Loop
 from heliostat.train._worker_group import (
@@ -106,14 +106,15 @@ class Controller:
         )
         number = self._storage.next_number()
         entries = self._storage.entries()
-        complete = bool(entries) and entries[-1]["kind"] == "end" and not entries[-1]["error"]
+        ends = [entry for entry in entries if entry["kind"] in ("end", "resume")][-1:]
+        complete = bool(ends) and ends[0]["kind"] == "end" and not ends[0]["error"]
         kept = [
             self._revived(k) for k in kept_checkpoints(entries) if (self._path / k.name).is_dir()
         ]
         if complete or not kept:
-            self._storage.append("begin", title=job.title, config=job.config)
+            self._storage.append("begin", title=job.title, config=job.config, boot=boot_id())
             return Run(policy, (), number)
-        self._storage.append("resume", checkpoint=kept[-1].name)
+        self._storage.append("resume", checkpoint=kept[-1].name, boot=boot_id())
         self._history = [e["metrics"] for e in entries if e["kind"] == "report"]
         _log.warning("run %s was cut short; it goes on from %s", self._path, kept[-1].name)
         return Run(policy, kept, number)
@@ -313,7 +314,7 @@ class Controller:
                     more["ranks"] = metrics[1:]
                 storage.append(
                     "report", attempt=attempt, metrics=metrics[0], checkpoint=checkpoint,
-                    flush=checkpoint is not None, **more,
+                    flush=False, **more,
                 )  # fmt: skip
             case _run.Record(name, metrics, status):
                 storage.append("validated", checkpoint=name, metrics=metrics, status=status)

@@ -1,4 +1,4 @@
-"""Sender: a thread that copies checkpoints while the loop goes on, one after the other."""
+"""Sender: a thread for what takes long, copying checkpoints and flushing them, one after the other."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from collections.abc import Callable
 
 
 class Sender:
-    """Does what it is given in a thread of its own, in order. The thread begins with the first."""
+    """Does what it is given in a thread of its own, in order. The thread begins with the first.
 
-    def __init__(self) -> None:
+    Args:
+        name: The thread's.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
@@ -23,7 +28,7 @@ class Sender:
         """
         self._raise()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="train-upload", daemon=True)
+            self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
             self._thread.start()
         self._work.put(work)
 
@@ -44,7 +49,7 @@ class Sender:
         self._error = RuntimeError("the loop is over")  # what is left is passed over
         self._work.put(None)
         self._thread.join()
-        self._thread = None
+        self._thread = self._error = None
 
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:

@@ -5,27 +5,33 @@
         checkpoint_000000/     committed: complete, on disk, and in the log
         .stage-.../rank-1/     what a rank has copied so far; swept when its attempt is over
 
-A rank copies its files into a stage and flushes them; the controller then moves all ranks' files
-together and renames the result into place, and only after that writes the log. Whatever dies
-when: a checkpoint is there in full or not at all. This file does not decide what is kept.
+A rank copies its files into a stage; the controller then moves all ranks' files together and
+renames the result into place, and only after that writes the log. Whatever process dies when: a
+checkpoint is there in full or not at all. A thread flushes it to the disk afterwards and says so in
+the log: when the machine goes down, what was not flushed by then does not count. This file does
+not decide what is kept.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from heliostat.train._sender import Sender
 from heliostat.train.checkpoint import local_path
 
 LOG = "run.jsonl"
 STAGE_PREFIX = ".stage-"
+_log = logging.getLogger("heliostat.train")
+
 NUMBERED = re.compile(r"checkpoint_(\d{6,})")
 
 
@@ -35,6 +41,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._log_fd: int | None = None
+        self._flusher = Sender("train-flush")
 
     @classmethod
     def open(
@@ -87,12 +94,24 @@ class RunDirectory:
         whole.mkdir()
         for rank in sorted(stage.glob("rank-*"), key=lambda p: int(p.name.removeprefix("rank-"))):
             _move_into(rank, whole)
-        for directory, _, _ in os.walk(whole):
-            _flush(directory)
         os.rename(whole, target)
-        _flush(self.path)
         shutil.rmtree(stage, ignore_errors=True)
+        self._flusher.submit(lambda: self._flush_all(name))
         return target
+
+    def _flush_all(self, name: str) -> None:
+        try:
+            for directory, _, files in os.walk(self.path / name):
+                for path in (*files, "."):
+                    _flush(os.path.join(directory, path))
+            _flush(self.path)
+            self.append("flushed", checkpoint=name)
+        except FileNotFoundError:
+            pass  # it was surplus
+        except OSError as error:
+            _log.warning(
+                "checkpoint %s may not outlive the machine, its disk says: %s", name, error
+            )
 
     def delete(self, name: str) -> None:
         """Remove a checkpoint. It is out of sight at once, even if removing is cut short."""
@@ -130,7 +149,9 @@ class RunDirectory:
             os.fsync(self._log_fd)
 
     def close(self) -> None:
-        """Close the log."""
+        """Close the log, when every checkpoint is on the disk."""
+        self._flusher.drain()
+        self._flusher.close()
         if self._log_fd is not None:
             os.close(self._log_fd)
             self._log_fd = None
@@ -163,14 +184,34 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def boot_id() -> str:
+    """What tells this start of the machine from others; nothing where nobody says."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def not_flushed(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Checkpoints that may be torn: the machine went down before they were on its disk."""
+    boot, unsure = "", dict[str, str]()
+    for entry in entries:
+        match entry["kind"]:
+            case "begin" | "resume":
+                boot = entry.get("boot", "")
+            case "report" if entry["checkpoint"] and not os.path.isabs(entry["checkpoint"]):
+                unsure[entry["checkpoint"]] = boot
+            case "flushed":
+                unsure.pop(entry["checkpoint"], None)
+    now = boot_id()
+    return {name for name, then in unsure.items() if then not in ("", now)}
+
+
 def copy_to_stage(source: Path, stage: Path, rank: int) -> None:
-    """Copy a rank's files into the stage and flush them. Runs in the rank's process."""
+    """Copy a rank's files into the stage. Runs in the rank's process."""
     target = stage / f"rank-{rank}"
     target.mkdir(parents=True)
     shutil.copytree(source, target, dirs_exist_ok=True)
-    for directory, _, files in os.walk(target):
-        for name in files:
-            _flush(os.path.join(directory, name))
 
 
 def _lock(log_fd: int, path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heliostat.train._run_messages import Kept, Validation
-from heliostat.train._storage import LOG, read_log
+from heliostat.train._storage import LOG, not_flushed, read_log
 from heliostat.train.checkpoint import Checkpoint, check_local, local_filesystem, local_path
 from heliostat.train.error import TrainingFailedError
 
@@ -168,4 +168,5 @@ def kept_checkpoints(entries: list[dict[str, Any]]) -> list[Kept]:
             kept[name] = kept[name]._replace(metrics=metrics, status=entry["status"])
         elif entry["kind"] == "delete":
             kept.pop(name, None)
-    return list(kept.values())
+    torn = not_flushed(entries)
+    return [k for k in kept.values() if k.name not in torn]

@@ -134,7 +134,7 @@ class Session:
         self._validation = validation
         self._run = RunDirectory(Path(context.storage))
         self._reports = 0
-        self._sender = Sender()
+        self._sender = Sender("train-upload")
         self._news: queue.SimpleQueue[Report | Stored | Question | None] = queue.SimpleQueue()
         self._go: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
 
