@@ -8,7 +8,11 @@ import pytest
 
 import heliostat as ray
 from heliostat import _faults
-from heliostat.exceptions import ObjectLostError, ObjectReconstructionFailedError
+from heliostat.exceptions import (
+    GetTimeoutError,
+    ObjectLostError,
+    ObjectReconstructionFailedError,
+)
 from heliostat.testing._session import Gate, Tally
 from heliostat.testing.clock import until
 from heliostat.util.state import list_objects
@@ -208,6 +212,29 @@ def test_waiting_for_a_lost_value_may_time_out_while_it_is_made(tmp_path: Path):
     ref = make.remote(tally, 5)
     lose(ref)
     assert ray.get(ref, timeout=60)[0] == 5
+
+
+def test_a_task_that_was_ready_waits_while_its_argument_is_made_again(tmp_path: Path):
+    @ray.remote
+    def hold(gate):
+        gate.wait(60)
+
+    @ray.remote
+    def first_in_the_queue():
+        return 1
+
+    gate, tally = Gate(tmp_path), Tally(tmp_path)
+    ref = make.remote(tally, 5)
+    lose(ref)
+    busy = [hold.remote(gate) for _ in range(2)]  # both CPUs
+    head = first_in_the_queue.remote()
+    behind = add.remote(Tally(tmp_path, "other"), ref, 1)  # ready: its argument is there, on disk
+    with pytest.raises(GetTimeoutError):
+        ray.get(ref, timeout=0.5)  # finds that it is lost; it is made behind the other two
+    gate.open()
+    assert ray.get(behind, timeout=60)[0] == 6
+    assert ray.get([head, *busy], timeout=60) == [1, None, None]
+    assert tally.count() == 2
 
 
 def test_references_in_the_other_result_are_counted_once():

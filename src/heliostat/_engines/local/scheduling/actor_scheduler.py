@@ -114,7 +114,7 @@ class ActorScheduler:
         env = actor.created.env
         if env and not scheduler.environments.usable(env):
             return False
-        if scheduler.storage.memory.away and scheduler.storage.absent(maker):
+        if scheduler.storage.absent(maker):
             return True
         taken = scheduler.take(maker)
         if taken is None:
@@ -191,7 +191,7 @@ class ActorScheduler:
         if worker is None or worker.killed:
             return  # its end is on the way, and then it restarts or is dead
         while actor.state == "alive" and actor.queue and actor.queue[0].state == "ready":
-            if scheduler.storage.memory.away and scheduler.storage.absent(actor.queue[0]):
+            if actor.queue[0].holds and scheduler.storage.absent(actor.queue[0]):
                 return
             task = actor.queue.popleft()
             failed = scheduler.failed_need(task) if task.holds else None

@@ -126,18 +126,26 @@ class MemoryScheduler:
     # Tasks
 
     def absent(self, task: Task) -> bool:
-        """Whether arguments of a task are on disk; if so, they are fetched and it waits."""
-        if not self.memory.away:
+        """Whether arguments of a task are on disk, or lost since it was ready; if so, it waits."""
+        if not self.some_absent():
             return False
-        needs, objects = task.needed(), self.memory.objects
-        gone = [id_ for id_ in needs if id_ in objects and not self.memory.inside(id_)]
-        if not gone:
+        scheduler, objects = self.scheduler, self.memory.objects
+        needs = dict.fromkeys(task.needed())
+        lost = [id_ for id_ in needs if scheduler.owned.objects[id_].value is None]
+        stored = [id_ for id_ in needs if id_ in objects]
+        if not lost and all(map(self.memory.inside, stored)):
             return False
         task.move("waiting")
-        for id_ in dict.fromkeys(needs):
-            if id_ in objects:
-                self._await(task, id_)
+        for id_ in lost:  # what made it runs once more
+            task.missing += 1
+            scheduler.waiting.setdefault(id_, []).append(task)
+        for id_ in stored:
+            self._await(task, id_)
         return True
+
+    def some_absent(self) -> bool:
+        """Whether the argument of a task that is ready may be absent."""
+        return bool(self.memory.away or self.scheduler.lineage.again)
 
     def _await(self, task: Task, id_: bytes) -> None:
         task.missing += 1
@@ -146,7 +154,7 @@ class MemoryScheduler:
 
     def first_is_here(self, queue: deque[Task]) -> bool:
         """Whether the first task can be sent; those whose arguments are on disk wait for them."""
-        while queue and self.memory.away:
+        while queue and self.some_absent():
             if self.full():
                 return False
             if not self.absent(queue[0]):

@@ -122,7 +122,7 @@ class Scheduler:
         """Give it to an idle worker if nobody was there before it; a shorter way than the queues."""
         if not self.idle or self.ready or self.actors.to_start or task.place is not None:
             return False
-        if self._memory.away or self.idle[-1].env != task.env:
+        if self.idle[-1].env != task.env or (task.holds and self.storage.some_absent()):
             return False
         gpus = self.resources.take(task.shape)
         if gpus is None:
