@@ -50,6 +50,18 @@ def test_an_update_under_load_fails_no_request(
     assert {status for status, _ in seen} == {200}
 
 
+def test_after_an_update_an_open_connection_reaches_the_new_ingress(client: httpx.Client):
+    def make(name: str) -> serve.Application:
+        async def answer(request: Request) -> str:
+            return name
+
+        return serve.deployment(name=name)(answer).bind()
+
+    for name in ("one", "two", "three"):
+        serve.run(make(name))
+        assert client.get("/").text == name
+
+
 def test_a_killed_replica_is_replaced(
     client: httpx.Client, scaler: serve.Deployment, until: Callable[..., None]
 ):
@@ -202,6 +214,8 @@ def test_a_burst_wakes_a_sleeping_deployment_and_no_request_is_lost(
 ):
     handle = serve.run(slow(min_replicas=0, max_replicas=2).bind())
     assert running() == 0
+    assert handle.remote().result(timeout_s=20)
+    until(lambda: running() == 0)
 
     async def burst() -> list[int]:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as mine:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from heliostat.serve._slots import Slots
 
 
@@ -67,5 +69,26 @@ def test_more_slots_wake_those_who_wait_and_idleness_can_be_waited_for():
         assert not idle.done()
         slots.give()
         await idle
+
+    asyncio.run(go())
+
+
+def test_the_mean_load_counts_what_came_and_went_between_measurements(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    now = 0.0
+    monkeypatch.setattr("heliostat.serve._slots.time.monotonic", lambda: now)
+
+    async def go() -> None:
+        nonlocal now
+        slots = Slots(9)
+        for _ in range(2):
+            await slots.take()
+        now = 1.0
+        slots.give()
+        slots.give()
+        now = 4.0
+        assert slots.mean_load() == 0.5
+        assert slots.mean_load() == 0.0
 
     asyncio.run(go())

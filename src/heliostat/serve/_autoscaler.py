@@ -28,7 +28,7 @@ _EPSILON_S = 1e-6  # sums of floats: a delay that has passed must count as passe
 class Measured(NamedTuple):
     """How many requests there are now."""
 
-    loads: Mapping[str, int]  # by replica: those that run or wait in it
+    loads: Mapping[str, float]  # by replica: those that run or wait in it, on average
     queued: int  # those that have no replica yet
 
 
@@ -102,7 +102,7 @@ class Autoscaler:
             self._measured.popleft()
 
     def _decide(self, latest: Measured, now: float) -> int:
-        if self.target == 0 and (latest.queued or sum(latest.loads.values())):
+        if self.target == 0 and (latest.queued or any(latest.loads.values())):
             return max(1, math.ceil(self._config.up_factor))
         wanted = self._wanted(latest, now)
         if wanted is None or wanted == self.target:

@@ -54,6 +54,7 @@ from heliostat.serve.schema import (
 logger = logging.getLogger("heliostat.serve")
 
 _ROOM_PATIENCE_S = 0.5
+_RELEASE_S = 1.0  # how long an update waits for former replicas, which may be busy
 _FAILED_CHECKS_ALLOWED = 3
 
 
@@ -87,6 +88,7 @@ class _Deployment:
     models: dict[str, tuple[str, ...]] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
     measuring: asyncio.Task[None] | None = None
+    releasing: set[asyncio.Future[Any]] = field(default_factory=set)
 
 
 @dataclass
@@ -94,6 +96,7 @@ class _Application:
     spec: ApplicationSpec
     deployed_at: float
     deleting: bool = False
+    retiring: asyncio.Task[None] | None = None
 
 
 class Controller:
@@ -165,12 +168,26 @@ class Controller:
                     config.graceful_shutdown_timeout_s,
                 ),
             )
+            # Whatever the state has published: options are in the table too.
+            self._publish(deployment, deployment.table.replicas)
             self._scale(deployment)
+        self._wake()
         self._publish_routes()
-        self._spawn(self._retire(app))
+        app.retiring = self._spawn(self._retire(app))
 
     async def until_deployed(self, app_name: str) -> str:
-        """Wait until the application runs; returns why it cannot, or an empty string."""
+        """Wait until the application runs, and its former replicas have let go of connections;
+        returns why it cannot, or an empty string."""
+        problem = await self._until_running(app_name)
+        app = self._apps.get(app_name)
+        if not problem and app is not None and app.retiring is not None:
+            await asyncio.wait([app.retiring], timeout=_RELEASE_S)
+            releasing = [task for d in self._of(app_name) for task in d.releasing]
+            if releasing:
+                await asyncio.wait(releasing, timeout=_RELEASE_S)
+        return problem
+
+    async def _until_running(self, app_name: str) -> str:
         while True:
             overview = self._overview(app_name)
             if overview is None:
@@ -273,15 +290,15 @@ class Controller:
             await asyncio.sleep(interval_s)
             names = [name for name in deployment.table.replicas if name in deployment.actors]
             asked = [_answer_of(deployment.actors[name].load.remote()) for name in names]
-            # One that does not answer in time is as busy as the target says.
+            # One that does not answer in time is left out: it may be dying, or is not measured.
             done = await asyncio.gather(
                 *(asyncio.wait_for(answer, max(interval_s, 1.0)) for answer in asked),
                 return_exceptions=True,
             )
-            loads = {n: v for n, v in zip(names, done, strict=True) if isinstance(v, int)}
+            loads = {n: v for n, v in zip(names, done, strict=True) if isinstance(v, float)}
             self._apply(deployment, loads)
 
-    def _apply(self, deployment: _Deployment, loads: dict[str, int]) -> None:
+    def _apply(self, deployment: _Deployment, loads: dict[str, float]) -> None:
         number = deployment.scaling.measured(loads, asyncio.get_running_loop().time())
         if number is not None and not deployment.state.removed:
             self._feed(deployment, Scaled(number))
@@ -291,7 +308,6 @@ class Controller:
         config = deployment.spec.config
         for name in deployment.actors:
             self._spawn(self._reconfigure(deployment, name, config))
-        self._publish(deployment, deployment.table.replicas)
 
     async def _reconfigure(
         self, deployment: _Deployment, name: str, config: DeploymentConfig
@@ -305,7 +321,7 @@ class Controller:
     async def _retire(self, app: _Application) -> None:
         """End what an application has no more, once its new version needs it no more."""
         wanted = {deployment.name for deployment in app.spec.deployments}
-        if await self.until_deployed(app.spec.name) or self._apps.get(app.spec.name) is not app:
+        if await self._until_running(app.spec.name) or self._apps.get(app.spec.name) is not app:
             return
         for deployment in self._of(app.spec.name):
             if deployment.spec.name not in wanted:
@@ -351,7 +367,11 @@ class Controller:
             case StartReplica(name):
                 self._spawn(self._bring_up(deployment, name))
             case DrainReplica(name):
-                self._spawn(self._drain(deployment, name))
+                actor = deployment.actors[name]
+                released = asyncio.ensure_future(_answer_of(actor.release.remote()))
+                deployment.releasing.add(released)
+                released.add_done_callback(deployment.releasing.discard)
+                self._spawn(self._drain(deployment, name, actor, released))
             case StopReplica(name):
                 self._stop_replica(deployment, name)
             case Publish(names):
@@ -433,9 +453,12 @@ class Controller:
                 logger.warning("replica %s waits for room: %s", name, lacking)
         await placed
 
-    async def _drain(self, deployment: _Deployment, name: str) -> None:
+    async def _drain(
+        self, deployment: _Deployment, name: str, actor: Any, released: asyncio.Future[Any]
+    ) -> None:
         with contextlib.suppress(RayError):  # if it dies, its own task hears of that
-            await deployment.actors[name].drain.remote()
+            await released
+            await actor.drain.remote()
             self._feed(deployment, Drained(name))
 
     def _stop_replica(self, deployment: _Deployment, name: str) -> None:
@@ -544,10 +567,11 @@ class Controller:
             status = ApplicationStatus.RUNNING
         return ApplicationStatusOverview(status, message, app.deployed_at, overviews)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 async def _answer_of(ref: Awaitable[Any]) -> Any:

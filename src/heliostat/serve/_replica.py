@@ -122,9 +122,9 @@ class Replica:
             finally:
                 self._slots.give()
 
-    async def load(self) -> int:
-        """How many requests run or wait here."""
-        return self._slots.load
+    async def load(self) -> float:
+        """How many requests have run or waited here, on average since the last time."""
+        return self._slots.mean_load()
 
     async def models(self, known: tuple[str, ...]) -> tuple[str, ...]:
         """The ids of its models, as soon as they are others than the known ones."""
@@ -133,10 +133,15 @@ class Replica:
             await self._models_changed.wait()
         return self._code.models
 
+    async def release(self) -> None:
+        """Hand idle connections back now, and the others when they have been answered."""
+        if self._http is not None:
+            self._intake.drain()
+            await asyncio.sleep(0)  # they go at the end of the loop's round
+
     async def drain(self) -> None:
         """Finish what there is; then let the user's object go, with its `__del__`."""
         if self._http is not None:
-            self._intake.drain()
             await self._connections.drained.wait()
         await self._slots.until_idle()
         self._is_closed = True

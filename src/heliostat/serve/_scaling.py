@@ -52,7 +52,7 @@ class Scaling:
         else:
             self._queued.pop(caller, None)
 
-    def measured(self, loads: dict[str, int], now: float) -> int | None:
+    def measured(self, loads: dict[str, float], now: float) -> int | None:
         """The loads of all replicas; returns how many replicas to have, if that has changed."""
         if self._autoscaler is None:
             return None

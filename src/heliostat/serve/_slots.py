@@ -6,6 +6,7 @@ In one event loop. It knows nothing of what a request is.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 
 
@@ -22,6 +23,8 @@ class Slots:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._changed_at = self._measured_at = time.monotonic()
+        self._busy_s = 0.0  # the load times how long it was, since the last measurement
 
     @property
     def load(self) -> int:
@@ -30,6 +33,7 @@ class Slots:
 
     async def take(self) -> None:
         """Wait for a slot; `give` it back."""
+        self._note()
         if self.running < self.most and not self._waiting:
             self.running += 1
             return
@@ -41,11 +45,13 @@ class Slots:
             if turn.done() and not turn.cancelled():
                 self.give()  # it had its turn at the same moment
             else:
+                self._note()
                 self._waiting.remove(turn)
             raise
 
     def give(self) -> None:
         """Give a slot back; the first who waits gets it."""
+        self._note()
         self.running -= 1
         self._fill()
 
@@ -53,6 +59,22 @@ class Slots:
         """Another number from now on."""
         self.most = most
         self._fill()
+
+    def mean_load(self) -> float:
+        """The load on average, since this was asked the last time.
+
+        Requests that take a millisecond are there between measurements, and not at them.
+        """
+        self._note()
+        now, busy_s = self._changed_at, self._busy_s
+        since, self._measured_at, self._busy_s = now - self._measured_at, now, 0.0
+        return busy_s / since if since > 0 else float(self.load)
+
+    def _note(self) -> None:
+        """The load is about to change."""
+        now = time.monotonic()
+        self._busy_s += self.load * (now - self._changed_at)
+        self._changed_at = now
 
     async def until_idle(self) -> None:
         """Wait until nothing runs or waits."""

@@ -1,0 +1,190 @@
+"""Ray Serve's lesson, step by step: a classifier online, and what a service needs around it.
+
+The model learns scikit-learn's 8 x 8 digits in seconds (on a GPU if there is one) and is saved as
+TorchScript. Run it with
+
+    python examples/serve_lesson5.py
+
+It needs PyTorch and scikit-learn, and the port 8000, or another one in the variable PORT.
+"""
+
+import concurrent.futures
+import json
+import os
+import tempfile
+import time
+from typing import Any
+
+import httpx
+import numpy as np
+import torch
+from fastapi import FastAPI
+from sklearn.datasets import load_digits
+from starlette.requests import Request
+
+from heliostat import serve
+
+PORT = int(os.environ.get("PORT", "8000"))
+URL = f"http://127.0.0.1:{PORT}"
+CLIENT = httpx.Client(timeout=60)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def train(path: str) -> None:
+    """A small network that knows digits."""
+    images, labels = load_digits(return_X_y=True)
+    inputs = torch.tensor(images / 8 - 1).float().reshape(-1, 1, 8, 8)
+    targets = torch.tensor(labels)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)  # so small a model gains nothing from more
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(200):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    torch.jit.script(model).save(path)
+
+
+@serve.deployment
+class OnlineClassifier:
+    """Answers over HTTP and by handle."""
+
+    def __init__(self, local_path: str) -> None:
+        self.model = torch.jit.load(local_path).to(DEVICE)
+        self.model.eval()
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        """A batch of images as JSON."""
+        batch = json.loads(await request.json())
+        return await self.predict(batch)
+
+    async def predict(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch of images as arrays."""
+        images = torch.tensor(np.array(batch["image"])).float().to(DEVICE)
+        with torch.no_grad():
+            logits = self.model(images).cpu().numpy()
+        return {"predicted_label": np.argmax(logits, axis=1)}
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.1})
+class OnlinePreprocessor:
+    """Raw pixels, 0 to 16, to what the model has learnt."""
+
+    async def run(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As the pictures of training."""
+        return {"image": np.array(batch["image"]) / 8 - 1}
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.1})
+class ImageServiceIngress:
+    """Preprocessor, then model; the array between them does not pass through here."""
+
+    def __init__(self, preprocessor: Any, model: Any) -> None:
+        self.preprocessor = preprocessor
+        self.model = model
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        """A batch of raw images as JSON."""
+        batch = json.loads(await request.json())
+        return await self.model.predict.remote(self.preprocessor.run.remote(batch))
+
+
+app = FastAPI()
+
+
+@serve.deployment(ray_actor_options={"num_cpus": 0.1})
+@serve.ingress(app)
+class FastAPIIngress:
+    """The same with FastAPI: routes, validation, and a page at /docs."""
+
+    def __init__(self, preprocessor: Any, model: Any) -> None:
+        self.preprocessor = preprocessor
+        self.model = model
+
+    @app.post("/predict")
+    async def predict(self, image: list[list[list[list[float]]]]) -> dict[str, list[int]]:
+        """A batch of raw images."""
+        batch = self.preprocessor.run.remote({"image": image})
+        out = await self.model.predict.remote(batch)
+        return {"predicted_label": out["predicted_label"].tolist()}
+
+
+def ask(images: np.ndarray, url: str = URL) -> list[int]:
+    """Over HTTP, as the lesson does: JSON in a string of JSON."""
+    answer = CLIENT.post(url, json=json.dumps({"image": images.tolist()}))
+    return answer.raise_for_status().json()["predicted_label"]
+
+
+def fractions(resource: str, path: str) -> None:
+    """Four replicas on a part of a device; an update of the application that runs already."""
+    options = {"num_cpus": 0.1} if resource == "CPU" else {"num_gpus": 0.1}
+    several = OnlineClassifier.options(num_replicas=4, ray_actor_options=options)
+    serve.run(several.bind(local_path=path), name="classifier")
+    overview = serve.status().applications["classifier"].deployments["OnlineClassifier"]
+    running = overview.replica_states["RUNNING"]
+    print(f"{running} replicas with a tenth of a {resource} each")
+
+
+def autoscaling(path: str, images: np.ndarray) -> None:
+    """From zero replicas, up with the load and down again."""
+    scaled = OnlineClassifier.options(
+        ray_actor_options={"num_cpus": 0.1},
+        autoscaling_config={
+            "target_ongoing_requests": 2,
+            "initial_replicas": 0,
+            "min_replicas": 0,
+            "max_replicas": 4,
+            "upscale_delay_s": 0,
+            "downscale_delay_s": 1,
+            "metrics_interval_s": 0.1,
+            "look_back_period_s": 0.2,
+        },
+    )
+    serve.run(scaled.bind(local_path=path), name="classifier")
+    seen: list[int] = []
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+        answers = [threads.submit(ask, images) for _ in range(300)]
+        while not all(answer.done() for answer in answers) or seen[-1]:
+            overview = serve.status().applications["classifier"].deployments["OnlineClassifier"]
+            seen.append(overview.replica_states.get("RUNNING", 0))
+            time.sleep(0.1)
+        assert all(len(answer.result()) == len(images) for answer in answers)
+    print("replicas, ten times a second:", "".join(map(str, seen)))
+    print(f"300 requests answered, none lost; at most {max(seen)} replicas, now {seen[-1]}")
+
+
+def main() -> None:
+    """The lesson's cells, in order."""
+    path = os.path.join(tempfile.mkdtemp(), "model.pt")
+    train(path)
+    raw, labels = load_digits().images[:8].reshape(8, 1, 8, 8), load_digits().target[:8].tolist()
+    serve.start(http_options={"port": PORT})
+
+    handle = serve.run(OnlineClassifier.bind(local_path=path), name="classifier")
+    print("labels:         ", labels)
+    print("over HTTP:      ", ask(raw / 8 - 1))
+    out = handle.predict.remote({"image": raw / 8 - 1}).result()
+    print("by handle:      ", out["predicted_label"].tolist())
+
+    fractions("GPU" if DEVICE == "cuda" else "CPU", path)
+    autoscaling(path, raw / 8 - 1)
+    serve.delete("classifier")
+
+    parts = {"preprocessor": OnlinePreprocessor.bind(), "model": OnlineClassifier.bind(path)}
+    serve.run(ImageServiceIngress.bind(**parts), name="image_classifier")
+    print("composed:       ", ask(raw))
+
+    serve.run(FastAPIIngress.bind(**parts), name="image_classifier")
+    answer = CLIENT.post(f"{URL}/predict", json=raw.tolist())
+    print("FastAPI:        ", answer.json()["predicted_label"])
+    wrong = CLIENT.post(f"{URL}/predict", json=[["no", "digits"]])
+    pages = CLIENT.get(f"{URL}/docs")
+    print(f"bad input: {wrong.status_code}; documentation at /docs: {pages.status_code}")
+    serve.shutdown()
+
+
+if __name__ == "__main__":
+    main()
