@@ -36,7 +36,7 @@ def test_an_example_prints_what_it_promises(name, tmp_path):
     environment = {**os.environ, "HOME": str(tmp_path), "PORT": str(port)}
     program = [sys.executable, EXAMPLES / f"{name}.py"]
     done = subprocess.run(
-        program, capture_output=True, text=True, timeout=120, env=environment, check=False
+        program, capture_output=True, text=True, timeout=170, env=environment, check=False
     )
     assert done.returncode == 0, done.stderr
     assert re.search(SAYS[name], done.stdout), done.stdout
