@@ -6,8 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import heliostat as ray
+from heliostat.data import arrays
 from heliostat.data.arrays import RaggedTensorType, ragged, to_arrow, to_numpy
 from heliostat.data.block import concat, from_batch, iter_rows, take_rows, to_batch
+from heliostat.data.expressions import lit
 
 VALUES = [np.arange(6, dtype=np.uint8).reshape(2, 3), np.ones((1, 2), np.uint8), None]
 
@@ -50,3 +52,78 @@ def test_a_dataset_of_pictures_of_several_sizes_has_each_in_its_own(tmp_path):
         assert np.array_equal(row["image"], np.full((n, 2), 2 * n))
     shuffled = doubled.random_shuffle(seed=1).take_batch(5)["image"]
     assert {one.ndim for one in shuffled} == {2}
+
+
+WIDE = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+NONE_LEFT = {
+    "limit": lambda ds: ds.limit(0),
+    "expression": lambda ds: ds.with_column("n", lit(1)).filter(expr="n > 2").drop_columns(["n"]),
+    "function": lambda ds: ds.filter(lambda row: False),
+    "sorted": lambda ds: ds.with_column("n", lit(1)).sort("n").limit(0).drop_columns(["n"]),
+    "batches": lambda ds: ds.map_batches(lambda batch: {"data": batch["data"][:0]}),
+    "groups": lambda ds: (
+        ds.with_column("n", lit(1))
+        .groupby("n")
+        .map_groups(lambda group: {"data": group["data"][:0]})
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NONE_LEFT)
+@pytest.mark.usefixtures("inline")
+def test_tensors_of_several_dimensions_may_all_be_left_out(name):
+    ds = NONE_LEFT[name](ray.data.from_numpy(WIDE))
+    assert ds.take_all() == []
+    assert ds.to_pandas().columns.tolist() == ["data"]
+    assert ds.to_arrow().schema.field("data").type.shape == [2, 3]
+    assert ds.map_batches(lambda batch: batch).count() == 0
+
+
+def test_tensors_keep_their_values_whatever_their_layout():
+    for array in (WIDE, np.asfortranarray(WIDE), WIDE.transpose(2, 0, 1), WIDE[::2], WIDE > 3):
+        column = to_arrow(array, "a", "test")
+        assert np.array_equal(to_numpy(pa.chunked_array([column]), False), array)
+
+
+def test_tensors_of_others_with_an_order_of_their_own_may_have_no_rows():
+    kind = pa.fixed_shape_tensor(pa.int8(), (2, 3), permutation=[1, 0])
+    empty = arrays.no_rows(pa.schema([("a", kind), ("b", pa.string())]))
+    assert empty.num_rows == 0
+    assert empty.schema.field("a").type == kind
+    assert arrays.no_rows(pa.schema([])).num_columns == 0
+
+
+VIEWS = {
+    "text": (pa.string_view(), ["a", None, "b" * 30]),
+    "bytes": (pa.binary_view(), [b"a", None, b"b"]),
+    "list": (pa.list_(pa.string_view()), [["a"], None, []]),
+    "large": (pa.large_list(pa.string_view()), [["a"], None, []]),
+    "struct": (pa.struct([("x", pa.string_view())]), [{"x": "a"}, None, {"x": None}]),
+    "map": (pa.map_(pa.string_view(), pa.int64()), [[("a", 1)], None, []]),
+}
+
+
+def test_views_become_what_arrow_has_kernels_for():
+    table = pa.table({name: pa.array(values, kind) for name, (kind, values) in VIEWS.items()})
+    letters = pa.array(["u", "v"], pa.string_view())
+    table = table.append_column("dict", pa.DictionaryArray.from_arrays([0, None, 1], letters))
+    made = arrays.without_views(table)
+    assert "view" not in str(made.schema)
+    assert made.to_pylist() == table.to_pylist()
+    assert arrays.without_views(made) is made
+
+
+@pytest.mark.usefixtures("inline")
+def test_text_of_polars_is_sorted_filtered_and_grouped(tmp_path):
+    table = pa.table({"s": pa.array(["b", "a", "b"], pa.string_view()), "n": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "views.parquet")
+    for ds in (
+        ray.data.from_arrow(table),
+        ray.data.read_parquet(str(tmp_path)),
+        ray.data.range(1).map_batches(lambda _: table),
+    ):
+        assert ds.schema().types[0] == pa.string()
+        assert [row["n"] for row in ds.sort("s").iter_rows()] == [2, 1, 3]
+        assert ds.filter(expr="s == 'b'").count() == 2
+        assert ds.groupby("s").count().take(1) == [{"s": "a", "count()": 1}]
+        assert ds.filter(lambda row: row["s"] > "a").take_all()[-1] == {"s": "b", "n": 3}

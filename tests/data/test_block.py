@@ -85,7 +85,7 @@ def test_unknown_formats_are_refused():
 
 def test_frames_with_repeated_columns_are_refused():
     frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
-    with pytest.raises(ValueError, match="repeated column names"):
+    with pytest.raises(ValueError, match="are named"):
         from_batch(frame)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import heliostat as ray
-from heliostat.data.aggregate import Sum
+from heliostat.data.aggregate import Count, Sum
 from heliostat.data.expressions import col
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -309,3 +309,38 @@ def test_a_plan_says_what_runs_natively_and_what_below_it(parquet, capsys):
 def test_where_sorted_blocks_are_cut_cannot_be_said():
     with pytest.raises(NotImplementedError, match="repartition"):
         ray.data.range(3).sort("id", boundaries=[1])
+
+
+NOTHING_OF_NOTHING = {
+    "distinct": lambda ds: ds.select_columns(["s"]).distinct(),
+    "groups": lambda ds: ds.groupby("s").count(),
+    "sort": lambda ds: ds.sort("n").limit(3),
+    "explode": lambda ds: ds.explode("n"),
+    "window": lambda ds: ds.window({"a": "row_number()"}),
+    "join": lambda ds: ds.join(ds, "inner", on="n"),
+    "semi": lambda ds: ray.data.range(3).join(ds, "left_semi", on="id", right_on="n"),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING_OF_NOTHING)
+def test_nothing_is_made_of_what_a_function_gave_no_rows_of(name):
+    ds = NOTHING_OF_NOTHING[name](ray.data.range(3).flat_map(lambda row: []))
+    assert ds.take_all() == []
+    assert ds.count() == 0
+
+
+def test_nothing_is_counted_and_added_up_all_the_same():
+    ds = ray.data.range(3).flat_map(lambda row: [])
+    assert ds.distinct().count() == 0
+    assert ds.aggregate(Count(), Sum("n")) == {"count()": 0, "sum(n)": None}
+    assert ds.max("n") is None
+
+
+def test_what_depends_on_columns_nobody_knows_is_told():
+    ds = ray.data.range(3).flat_map(lambda row: [])
+    for made in (
+        ds.sql("SELECT n FROM ds"),
+        ray.data.range(3).join(ds, "left_outer", on="id", right_on="n"),
+    ):
+        with pytest.raises(ValueError, match="a function has given no rows"):
+            made.take_all()

@@ -30,6 +30,7 @@ from heliostat.data._expr import (
     columns_of,
     walk,
 )
+from heliostat.data.arrays import no_rows
 from heliostat.data.block import require_columns, to_arrow
 from heliostat.data.datatype import arrow_type
 
@@ -366,15 +367,11 @@ def computed_schema(schema: pa.Schema, pairs: Sequence[tuple[str, Expr]]) -> pa.
     stand_ins = {
         one: _stand_in(one) for _, expr in pairs for one in walk(expr) if isinstance(one, Udf)
     }
-    return computed(_no_rows(schema), pairs, stand_ins).schema
+    return computed(no_rows(schema), pairs, stand_ins).schema
 
 
 def _stand_in(call: Udf) -> Callable[..., Any]:
     return lambda *_, **__: pa.array([], call.kind)
-
-
-def _no_rows(schema: pa.Schema) -> pa.Table:
-    return pa.table([pa.array([], one.type) for one in schema], schema=schema)
 
 
 def check_predicate(schema: pa.Schema, predicate: Expr) -> None:
@@ -390,7 +387,7 @@ def check_predicate(schema: pa.Schema, predicate: Expr) -> None:
     """
     require_columns(sorted(columns_of(predicate)), schema.names, "filter")
     stand_ins = {one: _stand_in(one) for one in walk(predicate) if isinstance(one, Udf)}
-    _require_boolean(predicate, evaluate(predicate, _no_rows(schema), stand_ins).type)
+    _require_boolean(predicate, evaluate(predicate, no_rows(schema), stand_ins).type)
 
 
 def _require_boolean(predicate: Expr, kind: pa.DataType) -> None:

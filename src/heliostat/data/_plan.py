@@ -66,7 +66,10 @@ RAISE = OnError()
 
 @dataclass(frozen=True)
 class Udf:
-    """A user's function or callable class, with everything it is called with."""
+    """A user's function or callable class, with everything it is called with.
+
+    In turn: where several threads call it, one does at a time.
+    """
 
     fn: Callable[..., Any] = field(repr=False)
     args: tuple[Any, ...] = ()
@@ -74,6 +77,7 @@ class Udf:
     constructor_args: tuple[Any, ...] = ()
     constructor_kwargs: Mapping[str, Any] = field(default_factory=dict)
     on_error: OnError = RAISE
+    in_turn: bool = False
 
     @property
     def name(self) -> str:

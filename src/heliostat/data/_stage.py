@@ -20,6 +20,7 @@ from heliostat.data._evaluate import computed, filtered
 from heliostat.data._expr import Expr
 from heliostat.data._failures import Failures
 from heliostat.data._gather import rearranged
+from heliostat.data._in_turn import InTurn
 from heliostat.data._plan import (
     UDF_STEPS,
     Compute,
@@ -52,6 +53,7 @@ from heliostat.data.block import (
     from_batch,
     from_rows,
     iter_rows,
+    require_names,
     take_rows,
     to_batch,
 )
@@ -86,7 +88,8 @@ def build_functions(steps: Sequence[Step]) -> dict[int, Callable[..., Any]]:
     for number, step in enumerate(steps):
         if isinstance(step, UDF_STEPS):
             try:
-                functions[number] = _build(step.udf)
+                built = _build(step.udf)
+                functions[number] = InTurn(built) if step.udf.in_turn else built
             except Exception as error:  # noqa: BLE001 - the user's constructor
                 _note(error, step)
                 raise error.with_traceback(_users_part(error.__traceback__)) from error.__cause__
@@ -165,7 +168,9 @@ def _inputs(parts: Sequence[Part | Position], tables: Sequence[pa.Table]) -> Ite
         if isinstance(part, Position):
             yield tables[part.argument].slice(part.start, part.rows)
         else:
-            yield from part.read()
+            for table in part.read():
+                require_names(table.column_names, "what is read")
+                yield table
 
 
 def run_steps(

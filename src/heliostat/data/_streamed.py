@@ -13,6 +13,7 @@ from heliostat.data._native.engine import Segment
 from heliostat.data._plan import Apply, Plan, Shuffle, SortRows
 from heliostat.data._shuffling import shuffled_blocks
 from heliostat.data._sorting import sorted_blocks
+from heliostat.data.arrays import no_rows
 from heliostat.data.block import Bundle
 
 # What an execution may hold is shared by what sorts or queries and what runs below it. A sort needs
@@ -78,4 +79,4 @@ def _tables(bundles: Generator[Bundle], schema: pa.Schema | None = None) -> Iter
         yield table
         del table
     if not any_rows and schema is not None:
-        yield schema.empty_table()
+        yield no_rows(schema)

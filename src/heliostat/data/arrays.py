@@ -5,6 +5,7 @@ elements. Nothing is pickled.
 """
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +13,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["RaggedTensorType", "is_frame", "is_tensor", "one_type", "to_arrow", "to_numpy"]
+__all__ = [
+    "RaggedTensorType",
+    "is_frame",
+    "is_tensor",
+    "no_rows",
+    "one_type",
+    "schema_without_views",
+    "tensors",
+    "to_arrow",
+    "to_numpy",
+    "without_views",
+]
 
 
 # From so many texts on it is looked whether they are few different ones, at so many of them.
@@ -100,14 +112,122 @@ def to_arrow(column: Any, name: str, source: str) -> Any:
 
 def _from_numpy(array: "np.ndarray[Any, Any]") -> Any:
     # Arrow would keep a view, and the user's function may write into the same array next time.
-    array = array.astype(array.dtype.newbyteorder("="))
+    array = array.astype(array.dtype.newbyteorder("="), order="C")
     if array.ndim > 1:
-        return pa.FixedShapeTensorArray.from_numpy_ndarray(array)
+        return tensors(array)
     if array.dtype.kind in "iuf":
         # What pa.array would give, without the half second in which it loads pandas.
         kind = pa.from_numpy_dtype(array.dtype)
         return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array.data)])
     return pa.array(array)
+
+
+def tensors(array: "np.ndarray[Any, Any]") -> Any:
+    """An array of several dimensions as a column of tensors.
+
+    Not Arrow's own `from_numpy_ndarray`: it has none for no rows, and gives the type a permutation
+    that says nothing, with which Arrow makes no column without rows.
+
+    Args:
+        array: In C's order; it is not copied.
+
+    Returns:
+        An Arrow array.
+
+    Raises:
+        pa.ArrowInvalid: if a tensor would have no elements.
+    """
+    size = math.prod(array.shape[1:])
+    if size == 0:
+        raise pa.ArrowInvalid(f"tensors of shape {array.shape[1:]} have no elements")
+    elements = pa.array(array.reshape(-1))
+    kind = pa.fixed_shape_tensor(elements.type, array.shape[1:])
+    storage = pa.FixedSizeListArray.from_arrays(elements, size)
+    return pa.ExtensionArray.from_storage(kind, storage)
+
+
+def without_views(table: pa.Table) -> pa.Table:
+    """A table whose text and bytes are laid out as Arrow's kernels take them.
+
+    Polars and others give views, for which there are hardly any kernels.
+
+    Args:
+        table: Any.
+
+    Returns:
+        The same values; the same object, if there are no views in it.
+    """
+    schema = schema_without_views(table.schema)
+    return table if schema.equals(table.schema) else table.cast(schema)
+
+
+def schema_without_views(schema: pa.Schema) -> pa.Schema:
+    """The columns that `without_views` gives.
+
+    Args:
+        schema: Of a table.
+
+    Returns:
+        The schema.
+    """
+    if not any(one.type.id in _MAY_BE_VIEWS for one in schema):
+        return schema
+    return pa.schema([one.with_type(_without_views(one.type)) for one in schema])
+
+
+def _without_views(kind: Any) -> Any:
+    match kind.id:
+        case _Type.STRING_VIEW:
+            return pa.string()
+        case _Type.BINARY_VIEW:
+            return pa.binary()
+        case _Type.DICTIONARY:
+            return pa.dictionary(kind.index_type, _without_views(kind.value_type), kind.ordered)
+        case _Type.LIST:
+            return pa.list_(kind.value_field.with_type(_without_views(kind.value_type)))
+        case _Type.LARGE_LIST:
+            return pa.large_list(kind.value_field.with_type(_without_views(kind.value_type)))
+        case _Type.STRUCT:
+            return pa.struct([one.with_type(_without_views(one.type)) for one in kind])
+        case _Type.MAP:
+            items = kind.item_field.with_type(_without_views(kind.item_type))
+            return pa.map_(kind.key_field.with_type(_without_views(kind.key_type)), items)
+    return kind
+
+
+class _Type:
+    """Numbers of Arrow's types, by which they are told apart faster than by asking each."""
+
+    STRING_VIEW = pa.string_view().id
+    BINARY_VIEW = pa.binary_view().id
+    DICTIONARY = pa.dictionary(pa.int8(), pa.string()).id
+    LIST = pa.list_(pa.int8()).id
+    LARGE_LIST = pa.large_list(pa.int8()).id
+    STRUCT = pa.struct([]).id
+    MAP = pa.map_(pa.int8(), pa.int8()).id
+
+
+_MAY_BE_VIEWS = {value for name, value in vars(_Type).items() if name.isupper()}
+
+
+def no_rows(schema: pa.Schema) -> pa.Table:
+    """A table of these columns without rows, whatever their types are.
+
+    Args:
+        schema: The columns.
+
+    Returns:
+        The table.
+    """
+    columns = []
+    for field in schema:
+        kind: Any = field.type
+        if isinstance(kind, pa.BaseExtensionType):
+            empty = pa.array([], kind.storage_type)
+            columns.append(pa.ExtensionArray.from_storage(kind, empty))
+        else:
+            columns.append(pa.array([], kind))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _holds_arrays(column: Any) -> bool:
@@ -170,6 +290,17 @@ def is_tensor(kind: pa.DataType) -> bool:
     return isinstance(kind, pa.FixedShapeTensorType | RaggedTensorType)
 
 
+def _elements(chunk: Any) -> "np.ndarray[Any, Any]":
+    """Tensors as one array with a dimension more."""
+    kind = chunk.type
+    if pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type):
+        return chunk.to_numpy_ndarray()  # type: ignore[no-any-return]  # the stubs lack it
+    # Arrow's tensors are of numbers alone: masks and times go by their elements.
+    flat = chunk.storage.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), *kind.shape)
+    order = kind.permutation
+    return flat if order is None else flat.transpose(0, *(axis + 1 for axis in order))  # type: ignore[no-any-return]
+
+
 def to_numpy(column: Any, writable: bool) -> Any:
     """One column as an array; tensors of several shapes as an array of arrays.
 
@@ -186,7 +317,7 @@ def to_numpy(column: Any, writable: bool) -> Any:
             values[position] = value.copy() if writable and value is not None else value
         return values
     if is_tensor(column.type):
-        parts = [chunk.to_numpy_ndarray() for chunk in column.chunks if len(chunk)]
+        parts = [_elements(chunk) for chunk in column.chunks if len(chunk)]
         if not parts:
             return np.empty((0, *column.type.shape), column.type.value_type.to_pandas_dtype())
         array = parts[0] if len(parts) == 1 else np.concatenate(parts)

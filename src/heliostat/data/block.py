@@ -17,7 +17,7 @@ import pyarrow as pa
 
 import heliostat
 from heliostat.data.arrays import is_frame as is_frame
-from heliostat.data.arrays import is_tensor, one_type, to_numpy
+from heliostat.data.arrays import is_tensor, one_type, to_numpy, without_views
 from heliostat.data.arrays import to_arrow as to_arrow
 from heliostat.exceptions import ObjectLostError
 
@@ -100,20 +100,21 @@ def from_batch(batch: Any, source: str = "the function", like: pa.Schema | None 
         The block.
 
     Raises:
-        ValueError: if it is none of these, or its columns have different lengths.
+        ValueError: if it is none of these, two columns have one name, or different lengths.
 
     Example:
         >>> from_batch({"a": [1, 2]}).num_rows
         2
     """
-    if isinstance(batch, pa.Table):
-        return batch
     if isinstance(batch, pa.RecordBatch):
-        return pa.Table.from_batches([batch])
+        batch = pa.Table.from_batches([batch])
+    if isinstance(batch, pa.Table):
+        require_names(batch.column_names, source)
+        return without_views(batch)
     if is_frame(batch):
         columns = {str(name): batch[name] for name in batch.columns}
         if len(columns) != batch.shape[1]:
-            raise ValueError(f"{source} returned a DataFrame with repeated column names")
+            require_names([str(name) for name in batch.columns], source)
     elif isinstance(batch, Mapping):
         columns = {str(name): column for name, column in batch.items()}
     else:
@@ -320,6 +321,23 @@ def compact(table: Block) -> Block:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return pa.ipc.open_stream(sink.getvalue()).read_all()
+
+
+def require_names(names: Sequence[str], source: str) -> None:
+    """Raise if two columns have one name: rows and batches could hold only one of them.
+
+    Args:
+        names: Of the columns.
+        source: Where they come from, for the error.
+
+    Raises:
+        ValueError: which names them.
+    """
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"two columns from {source} are named {', '.join(map(repr, twice))}; rename one"
+        )
 
 
 def require_columns(names: Sequence[str], known: Sequence[str], verb: str) -> None:

@@ -1,7 +1,7 @@
 """The eager verbs: each runs the plan, as far as it must, and gives rows or writes them."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -10,9 +10,11 @@ from heliostat.data._gather import stratified
 from heliostat.data._native.engine import is_native
 from heliostat.data._native.queries import Aggregate
 from heliostat.data._optimize import optimize
+from heliostat.data._pass import Cut
 from heliostat.data._plan import Apply, Blocks, Limit, Plan, Relate, Shuffle, count_of
 from heliostat.data._split import split_while_running
 from heliostat.data.aggregate import Count
+from heliostat.data.arrays import no_rows
 from heliostat.data.block import (
     Bundle,
     Row,
@@ -151,6 +153,11 @@ class Consumption:
         return sum(bundle.rows for bundle in self._bundles())
 
     # -- iteration
+
+    def _converted(
+        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any]
+    ) -> Iterator[Any]:
+        return self.iterator()._converted(cut, prefetch_batches, convert)
 
     def iterator(self) -> DataIterator:
         """This dataset as something that can only be iterated.
@@ -300,7 +307,7 @@ class Consumption:
             )
         tables = [bundle.table() for bundle in bundles]
         if not tables and schema is not None:
-            tables = [schema.empty_table()]
+            tables = [no_rows(schema)]
         frame: pd.DataFrame = to_batch(concat(tables), "pandas")
         return frame
 

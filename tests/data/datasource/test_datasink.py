@@ -101,3 +101,26 @@ def test_a_store_without_renames_gets_whole_files(tmp_path):
         assert memory.find("/bucket/out") == before
     finally:
         memory.rm("/bucket", recursive=True)
+
+
+def test_a_store_that_removes_nothing_keeps_what_is_new_and_what_was_there():
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+
+    class Keeps(type(memory)):
+        cachable = False
+        protocol = "memory"
+
+        def rm(self, path, recursive=False, maxdepth=None):
+            raise PermissionError("not allowed to remove")
+
+    try:
+        ray.data.range(3).write_parquet("/bucket/kept", filesystem=memory)
+        with pytest.raises(OSError, match=r"new files in .* are complete, but . of what was there"):
+            ray.data.range(2).write_parquet("/bucket/kept", filesystem=Keeps(), mode="overwrite")
+        rows = ray.data.read_parquet("/bucket/kept", filesystem=memory).take_all()
+        assert sorted(row["id"] for row in rows) == [0, 0, 1, 1, 2]
+        ray.data.range(2).write_parquet("/bucket/kept", filesystem=memory, mode="overwrite")
+        assert ray.data.read_parquet("/bucket/kept", filesystem=memory).count() == 2
+    finally:
+        memory.rm("/bucket", recursive=True)

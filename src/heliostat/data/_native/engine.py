@@ -14,6 +14,7 @@ import pyarrow as pa
 from heliostat.data._evaluate import computed_schema
 from heliostat.data._native.binding import bind, cursor, refused
 from heliostat.data._native.expression import sql_of
+from heliostat.data._native.nothing import NothingKnownError, of_nothing
 from heliostat.data._native.relation import Relation, clash, quote, quoted
 from heliostat.data._native.scan import scan_of
 from heliostat.data._native.temp_files import removed_if_killed
@@ -36,6 +37,7 @@ from heliostat.data._plan import (
     schema_of,
     walk,
 )
+from heliostat.data.arrays import no_rows
 from heliostat.data.block import Bundle, concat
 
 # An input up to this size is a table, which DuckDB scans with all threads; above it, a stream.
@@ -157,7 +159,13 @@ class Segment:
         Yields:
             Blocks, in order; one without rows if there are none.
         """
-        relation = self._relation(self.plan)
+        try:
+            relation = self._relation(self.plan)
+        except NothingKnownError:
+            instead = of_nothing(self.plan)
+            if instead is not None:
+                yield from Segment(instead, self.run, self.memory_bytes).blocks()
+            return
         empty = True
         with ExitStack() as stack:
             if self._may_need_disk():
@@ -178,7 +186,7 @@ class Segment:
                     raise self.errors[0] from None
                 raise refused(error, _name(self.plan)) from error
         if empty:
-            yield relation.schema.empty_table()
+            yield no_rows(relation.schema)
 
     def _may_need_disk(self) -> bool:
         """Whether it takes in a good part of what it may hold, as far as one can tell."""
@@ -231,7 +239,9 @@ class Segment:
             if size > min(TABLE_BYTES, self.memory_bytes // 4):
                 break
         else:
-            whole = concat(tables) if tables else (schema or pa.schema([])).empty_table()
+            whole = concat(tables) if tables else no_rows(schema or pa.schema([]))
+            if not whole.num_columns:
+                raise NothingKnownError
             return to_storage(whole), whole.schema.remove_metadata()
         first = concat(tables)
         kinds = first.schema.remove_metadata()

@@ -413,10 +413,23 @@ class FileDatasink(Datasink[list[str]]):
             return
         while self._uploads:
             self._complete(*self._uploads.pop(0))
-        kept = set(self._uploaded)
-        for path in self._before:
-            if path not in kept:
-                self.filesystem.delete_file(path)
+        old = sorted(set(self._before) - set(self._uploaded))
+        # What is new is whole: whatever happens from here on, it stays.
+        self._uploaded.clear()
+        for number, path in enumerate(old):
+            self._remove(path, len(old) - number)
+
+    def _remove(self, path: str, left: int) -> None:
+        """Remove a file that is overwritten by others."""
+        try:
+            retrying(lambda: self.filesystem.delete_file(path), self.filesystem)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise OSError(
+                f"the new files in {self.path!r} are complete, but {left} of what was there before "
+                f"could not be removed, {path!r} first ({error}); remove them, or write again"
+            ) from error
 
     def on_write_failed(self, error: Exception) -> None:
         """Remove what was written.

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from heliostat.data.arrays import schema_without_views
 from heliostat.data.block import require_columns, take_rows
 from heliostat.data.datasource.datasink import BlockBasedFileDatasink
 from heliostat.data.datasource.files import File, Shuffling, scalar, unreadable, with_constants
@@ -284,7 +285,7 @@ def _footer(
         if (group := metadata.row_group(number)).num_rows
     )
     constants = tuple((name, value) for name, value in file.constants if name not in names)
-    return ParquetFile(file.path, groups, schema.remove_metadata(), constants)
+    return ParquetFile(file.path, groups, schema_without_views(schema.remove_metadata()), constants)
 
 
 def _common_schema(files: Sequence[ParquetFile]) -> pa.Schema:

@@ -4,11 +4,11 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from heliostat.data.arrays import tensors
 from heliostat.data.datasource.source import Part
 
 __all__ = ["RangeSource", "TensorRangeSource"]
@@ -107,9 +107,8 @@ class TensorRangeTask:
         """One table of them."""
         numbers = np.arange(self.start, self.stop, dtype=np.int64)
         wide = numbers.reshape(-1, *(1 for _ in self.shape))
-        tensors = np.broadcast_to(wide, (len(numbers), *self.shape))
-        array: Any = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(tensors))
-        yield pa.table({"data": array})
+        whole = np.broadcast_to(wide, (len(numbers), *self.shape))
+        yield pa.table({"data": tensors(np.ascontiguousarray(whole))})
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from heliostat.data.arrays import no_rows, schema_without_views, without_views
 from heliostat.data.block import Bundle, require_columns
 from heliostat.data.datasource.source import Part
 
@@ -49,6 +50,9 @@ class TableSource:
     reads_in_driver = True
     rows = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema", schema_without_views(self.schema))
+
     def describe(self) -> str:
         """Its name."""
         return f"Read{self.kind}"
@@ -64,10 +68,10 @@ class TableSource:
         for batch in self.batches(names):
             if batch.num_rows:
                 empty = False
-                table = pa.Table.from_batches([batch])
+                table = without_views(pa.Table.from_batches([batch]))
                 yield table if names is None else table.select(names)
         if empty:
-            yield self.schema.empty_table()
+            yield no_rows(self.schema)
 
     def select(self, columns: tuple[str, ...]) -> "TableSource":
         """The same table, fewer columns."""

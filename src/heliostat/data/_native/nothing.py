@@ -1,0 +1,52 @@
+"""What a native part gives where an input has neither rows nor columns.
+
+A user's function that has given no rows has not shown its columns either. Most verbs make nothing
+of nothing, whatever its columns would have been called.
+"""
+
+import pyarrow as pa
+
+from heliostat.data._native.join import Join
+from heliostat.data._native.queries import Aggregate, Text
+from heliostat.data._plan import Apply, Blocks, Plan, Relate
+from heliostat.data.block import Bundle
+
+# Of whose rows there is one for rows of both sides only.
+_OF_BOTH = ("inner", "left_semi", "right_semi")
+
+
+class NothingKnownError(Exception):
+    """An input has no rows, and nothing tells its columns."""
+
+
+def of_nothing(plan: Plan) -> Plan | None:
+    """What gives the rows of a plan, one of whose inputs has neither rows nor columns.
+
+    Args:
+        plan: A native plan.
+
+    Returns:
+        A plan that can be run, or None if there are no rows.
+
+    Raises:
+        ValueError: if the rows depend on columns that are not known.
+    """
+    match plan:
+        case Relate((_,), Aggregate((), aggregates)):
+            columns = {one._measure(None).on for one in aggregates} - {None}
+            none = pa.table({str(name): pa.nulls(0, pa.int64()) for name in columns or {"_"}})
+            return Relate((Blocks((Bundle.of(none),), none.schema),), plan.query)
+        case Relate((below,), query) if not isinstance(query, Text):
+            inner = of_nothing(below)
+            return None if inner is None else Relate((inner,), query)
+        case Relate(_, Join(kind)) if kind in _OF_BOTH:
+            return None
+        case Apply(below, step):
+            inner = of_nothing(below)
+            return None if inner is None else Apply(inner, step)
+        case Relate(_, query):
+            raise ValueError(
+                f"{query.name}: a function has given no rows, so nothing tells which columns this "
+                "reads; let it give a row at least, or run this only if count() is above 0"
+            )
+    return None
