@@ -8,6 +8,7 @@ runs it; a task runs a chain of steps (`_stage`) over blocks (`block`).
 
 from heliostat.data._commit import SaveMode
 from heliostat.data._mix import MixStoppingCondition
+from heliostat.data._seeds import RandomSeedConfig
 from heliostat.data._sql import sql
 from heliostat.data.block import Block
 from heliostat.data.compute import ActorPoolStrategy, TaskPoolStrategy
@@ -20,8 +21,11 @@ from heliostat.data.datasource.datasink import (
     RowBasedFileDatasink,
 )
 from heliostat.data.datasource.files import FileShuffleConfig
+from heliostat.data.execution_options import ExecutionOptions, ExecutionResources, NodeIdStr
 from heliostat.data.from_api import (
     from_arrow_refs,
+    from_daft,
+    from_dask,
     from_huggingface,
     from_numpy_refs,
     from_pandas_refs,
@@ -43,6 +47,7 @@ from heliostat.data.read_api import (
     read_parquet,
 )
 from heliostat.data.read_files import (
+    read_audio,
     read_avro,
     read_binary_files,
     read_csv,
@@ -52,9 +57,15 @@ from heliostat.data.read_files import (
     read_orc,
     read_text,
     read_tfrecords,
+    read_videos,
     read_webdataset,
 )
-from heliostat.data.read_tables import read_delta, read_lance, read_sql
+from heliostat.data.read_tables import read_delta, read_iceberg, read_lance, read_sql
+from heliostat.data.stats_summary import (
+    DatasetStatsSummary,
+    OperatorStatsSummary,
+    list_stats_summaries,
+)
 from heliostat.data.summary import DatasetSummary
 
 __all__ = [
@@ -64,13 +75,19 @@ __all__ = [
     "DataContext",
     "DataIterator",
     "Dataset",
+    "DatasetStatsSummary",
     "DatasetSummary",
     "Datasink",
     "Datasource",
+    "ExecutionOptions",
+    "ExecutionResources",
     "FileShuffleConfig",
     "MaterializedDataset",
     "MixStoppingCondition",
+    "NodeIdStr",
+    "OperatorStatsSummary",
     "Preprocessor",
+    "RandomSeedConfig",
     "ReadTask",
     "RowBasedFileDatasink",
     "SaveMode",
@@ -79,6 +96,8 @@ __all__ = [
     "from_arrow",
     "from_arrow_refs",
     "from_blocks",
+    "from_daft",
+    "from_dask",
     "from_huggingface",
     "from_items",
     "from_numpy",
@@ -88,13 +107,16 @@ __all__ = [
     "from_polars",
     "from_tf",
     "from_torch",
+    "list_stats_summaries",
     "range",
     "range_tensor",
+    "read_audio",
     "read_avro",
     "read_binary_files",
     "read_csv",
     "read_datasource",
     "read_delta",
+    "read_iceberg",
     "read_images",
     "read_json",
     "read_lance",
@@ -104,6 +126,7 @@ __all__ = [
     "read_sql",
     "read_text",
     "read_tfrecords",
+    "read_videos",
     "read_webdataset",
     "sql",
 ]

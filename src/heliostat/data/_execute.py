@@ -5,6 +5,7 @@ started go on meanwhile. It chooses nothing.
 """
 
 import contextlib
+import dataclasses
 import logging
 import os
 import time
@@ -47,6 +48,7 @@ from heliostat.data._plan import (
     schema_of,
     step_name,
 )
+from heliostat.data._seeds import settled
 from heliostat.data._stage import StageResult, build_functions, run_stage
 from heliostat.data._states import StageState
 from heliostat.data._stats import StageStats, Stats
@@ -121,9 +123,10 @@ class Execution:
         gives_way: bool = False,
     ) -> None:
         self._context = context.copy()
+        self._options = self._context.execution_options
         self._gives_way = gives_way
         self._memory_bytes = _budget(context) if memory_bytes is None else max(1, memory_bytes)
-        self._plan = plan
+        self._plan = settled(plan)
         self.stages: tuple[Stage, ...] = ()
         self.schema: pa.Schema | None = None
         self.stats: Stats | None = None
@@ -155,17 +158,21 @@ class Execution:
             return
         self.stages = compile_stages(best, self._block_bytes())
         slots = 1
+        limit = None
         if any(not isinstance(stage.place, Here) for stage in self.stages):
-            check_room(self.stages, heliostat.cluster_resources())
-            cpus = max(1, int(heliostat.cluster_resources().get("CPU", 1)))
+            total = heliostat.cluster_resources()
+            check_room(self.stages, total)
+            cpus = max(1, int(total.get("CPU", 1)))
             # What asks for CPUs may wait for one; what does not is no more than there are.
             slots = cpus if self._gives_way else 2 * cpus
+            limit = self._options.task_limit(total.get("CPU", 1))
         pipeline = Pipeline(
             self.stages,
             self._memory_bytes,
             slots,
             self._block_bytes(),
             self._context.max_errored_blocks,
+            limit,
         )
         try:
             with self._progress() as show:
@@ -245,17 +252,22 @@ class Execution:
             # What errors call it by.
             run.__name__ = run.__qualname__ = stage.name
             # The pipeline decides about retries, for tasks and actors alike.
-            options = {"name": stage.name, "max_retries": 0, **dict(stage.place.options)}
+            options = {"name": stage.name, "max_retries": 0, **self._placed(stage.place)}
             if self._gives_way:
                 options.setdefault("num_cpus", 0)
             self._functions[number] = heliostat.remote(run).options(**options)
         return self._functions[number]
 
+    def _placed(self, place: Tasks | Actors) -> dict[str, Any]:
+        """The options of its tasks or actors, with the labels that are asked for in general."""
+        labels = self._options.label_selector
+        return {**({} if labels is None else {"label_selector": labels}), **dict(place.options)}
+
     def _start_actor(self, number: int, actor: int) -> None:
         stage = self.stages[number]
         assert isinstance(stage.place, Actors)
         # Without a wish of the user's the pool's size alone says how many run at once.
-        options = {"num_cpus": 0, **dict(stage.place.options)}
+        options = {"num_cpus": 0, **self._placed(stage.place)}
         handle: Any = heliostat.remote(StageActor).options(**options).remote(stage.steps)
         self._actors[number, actor] = handle
         self._pending[handle.build.remote()] = Flying(number, -1, 0, actor)
@@ -311,9 +323,10 @@ class Execution:
 
     def _below(self, plan: Plan, memory_bytes: int) -> tuple[Generator[Bundle], pa.Schema | None]:
         """What a streamed part takes in: a run of its own, and the schema, if that is known."""
-        execution = Execution(
-            plan, self._context, memory_bytes=memory_bytes, gives_way=self._gives_way
-        )
+        context = self._context
+        if not self._options.verbose_progress:
+            context = dataclasses.replace(context, enable_progress_bars=False)
+        execution = Execution(plan, context, memory_bytes=memory_bytes, gives_way=self._gives_way)
         self._executions.append(execution)
         bundles = execution.run()
         first = next(bundles, None)
@@ -402,7 +415,7 @@ class Execution:
 
     @contextlib.contextmanager
     def _progress(self) -> Generator[Callable[[Pipeline], None]]:
-        """One line a stage, for those that run something."""
+        """One line a stage, for those that run something; or for the last alone."""
         if not self._context.enable_progress_bars:
             yield lambda _: None
             return
@@ -410,7 +423,8 @@ class Execution:
             lines = {
                 number: stack.enter_context(progress.line(stage.name, unit="rows"))
                 for number, stage in enumerate(self.stages)
-                if stage.steps or (stage.source and not isinstance(stage.source[0], Bundle))
+                if (stage.steps or (stage.source and not isinstance(stage.source[0], Bundle)))
+                and (self._options.verbose_progress or number == len(self.stages) - 1)
             }
 
             def show(pipeline: Pipeline) -> None:
@@ -432,9 +446,9 @@ class Execution:
 
 def _budget(context: DataContext) -> int:
     if context.memory_budget_bytes is not None:
-        return context.memory_budget_bytes
+        return context.execution_options.budget(context.memory_budget_bytes)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(total * MEMORY_SHARE)
+    return context.execution_options.budget(int(total * MEMORY_SHARE))
 
 
 def pack(items: Sequence[Item]) -> tuple[list[Part | Position], list[Any]]:

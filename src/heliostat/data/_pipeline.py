@@ -50,6 +50,8 @@ class Pipeline:
         slots: How many tasks of one stage may be in flight.
         max_task_bytes: No task takes more than this from one block.
         max_errored: How many tasks may fail and be left out; -1 for any number.
+        max_running: How many tasks of all stages may be in flight in workers; None for as many as
+            the slots allow.
 
     Example:
         >>> import pyarrow as pa
@@ -68,6 +70,7 @@ class Pipeline:
         slots: int,
         max_task_bytes: int = 128 << 20,
         max_errored: int = 0,
+        max_running: int | None = None,
     ) -> None:
         share = max(1, budget_bytes // max(1, len(stages)))
         self.stages = [
@@ -76,6 +79,7 @@ class Pipeline:
         ]
         self._max_task_bytes = max_task_bytes
         self._max_errored = max_errored
+        self._max_running = max_running
         self._errored = 0
         self._wanted = 0
         self._over = False
@@ -316,7 +320,7 @@ class Pipeline:
         if state.phase == "done":
             return False
         if state.retry:
-            return self._relaunch(index)
+            return not self._is_full(index) and self._relaunch(index)
         complete = self._fill(index)
         if state.stage.limit == 0 or self._exhausted(index):
             self._close(index)
@@ -327,9 +331,7 @@ class Pipeline:
             return self._pass_through(index)
         if len(state.running) >= state.slots or state.enough_coming():
             return False
-        if isinstance(state.stage.place, Here) and self._here_is_busy():
-            return False
-        return self._launch(index)
+        return not self._is_full(index) and self._launch(index)
 
     def _start_pools(self) -> None:
         for index, state in enumerate(self.stages):
@@ -344,8 +346,14 @@ class Pipeline:
         self._out.append(StartActor(index, state.next_actor))
         state.next_actor += 1
 
-    def _here_is_busy(self) -> bool:
-        return any(state.running for state in self.stages if isinstance(state.stage.place, Here))
+    def _is_full(self, index: int) -> bool:
+        """Whether as many tasks as may be are in flight: in the driver, or in workers."""
+        here = isinstance(self.stages[index].stage.place, Here)
+        most = 1 if here else self._max_running
+        if most is None:
+            return False
+        alike = (one for one in self.stages if isinstance(one.stage.place, Here) == here)
+        return sum(len(one.running) for one in alike) >= most
 
     def _relaunch(self, index: int) -> bool:
         state = self.stages[index]

@@ -5,7 +5,7 @@ are checked; below it there are frozen values.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import heliostat
@@ -48,10 +48,15 @@ class ActorPoolStrategy:
         min_size: this many from the beginning (default 1),
         max_size: and up to this many when there is work for more (default: one per CPU).
         initial_size: With how many to begin, between the two.
-        max_tasks_in_flight_per_actor: How many blocks may wait at an actor (default 2).
+        max_tasks_in_flight_per_actor: How many blocks may wait at an actor (default: twice as many
+            as it works on at once).
+        max_concurrent_calls_per_actor: On how many blocks an actor works at once, in threads
+            (default 1). What is around the function (reading, cutting into batches, making blocks
+            of results) goes on meanwhile; the function itself is called by one at a time,
+        enable_true_multi_threading: unless this is true: then it must be safe to call from several.
 
     Raises:
-        ValueError: if the sizes contradict each other.
+        ValueError: if a number is below 1, or the sizes contradict each other.
 
     Example:
         >>> ActorPoolStrategy(size=2)
@@ -66,6 +71,8 @@ class ActorPoolStrategy:
         max_size: int | None = None,
         initial_size: int | None = None,
         max_tasks_in_flight_per_actor: int | None = None,
+        max_concurrent_calls_per_actor: int | None = None,
+        enable_true_multi_threading: bool | None = None,
     ) -> None:
         if size is not None:
             if min_size is not None or max_size is not None or initial_size is not None:
@@ -74,7 +81,11 @@ class ActorPoolStrategy:
         self.min_size = 1 if min_size is None else min_size
         self.max_size = max_size
         self.initial_size = self.min_size if initial_size is None else initial_size
-        self.max_tasks_in_flight_per_actor = max_tasks_in_flight_per_actor or 2
+        calls = _at_least_one("max_concurrent_calls_per_actor", max_concurrent_calls_per_actor)
+        waiting = _at_least_one("max_tasks_in_flight_per_actor", max_tasks_in_flight_per_actor)
+        self.max_concurrent_calls_per_actor = calls or 1
+        self.max_tasks_in_flight_per_actor = waiting or 2 * self.max_concurrent_calls_per_actor
+        self.enable_true_multi_threading = bool(enable_true_multi_threading)
         if self.min_size < 1:
             raise ValueError(f"the size of an actor pool must be >= 1, got {self.min_size}")
         if self.max_size is not None and self.max_size < self.min_size:
@@ -90,6 +101,12 @@ class ActorPoolStrategy:
             f"ActorPoolStrategy(min_size={self.min_size}, max_size={self.max_size}, "
             f"initial_size={self.initial_size})"
         )
+
+
+def _at_least_one(name: str, value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
+        raise ValueError(f"{name} must be an int >= 1, got {value!r}")
+    return value
 
 
 def parse_udf(
@@ -155,6 +172,9 @@ def parse_udf(
     _check_options(options, is_class)
     if isinstance(strategy, TaskPoolStrategy):
         return udf, Tasks(strategy.size, tuple(options.items()))
+    if strategy.max_concurrent_calls_per_actor > 1:
+        options["max_concurrency"] = strategy.max_concurrent_calls_per_actor
+        udf = replace(udf, in_turn=not strategy.enable_true_multi_threading)
     return udf, Actors(
         strategy.min_size,
         strategy.max_size,

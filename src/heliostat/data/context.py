@@ -4,6 +4,8 @@ import dataclasses
 import threading
 from typing import ClassVar
 
+from heliostat.data.execution_options import ExecutionOptions
+
 __all__ = ["DataContext"]
 
 
@@ -20,6 +22,8 @@ class DataContext:
             `raise`, `skip`, `null` or `quarantine`.
         quarantine_path: The directory into which failing rows are written, one JSON a line.
         enable_progress_bars: Whether executions show how far they have come.
+        execution_options: How executions run: limits, labels, how much progress is shown.
+        enable_stats_summary_collection: Whether `list_stats_summaries` has what executions did.
 
     Example:
         >>> DataContext.get_current().target_max_block_size = 64 * 1024 * 1024
@@ -33,6 +37,8 @@ class DataContext:
     on_error: str = "raise"
     quarantine_path: str | None = None
     enable_progress_bars: bool = True
+    execution_options: ExecutionOptions = dataclasses.field(default_factory=ExecutionOptions)
+    enable_stats_summary_collection: bool = False
 
     _current: ClassVar["DataContext | None"] = None
     _lock: ClassVar[threading.Lock] = threading.Lock()
@@ -55,4 +61,6 @@ class DataContext:
         Returns:
             A new context.
         """
-        return dataclasses.replace(self)
+        return dataclasses.replace(
+            self, execution_options=dataclasses.replace(self.execution_options)
+        )

@@ -1,5 +1,6 @@
 """Dataset: a plan with verbs, and what can be said about it; rows are made when asked for."""
 
+import pickle
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,8 +15,11 @@ from heliostat.data.block import Bundle, iter_rows
 from heliostat.data.consumption import Consumption
 from heliostat.data.context import DataContext
 from heliostat.data.exporting import Exporting
+from heliostat.data.frameworks import Frameworks
+from heliostat.data.lineage import Lineage
 from heliostat.data.reductions import Reductions
 from heliostat.data.relations import Relations
+from heliostat.data.stats_summary import record
 from heliostat.data.transforms import Transforms
 from heliostat.data.writing import Writing
 
@@ -69,7 +73,9 @@ class Schema:
         return "\n".join(lines)
 
 
-class Dataset(Transforms, Relations, Reductions, Consumption, Writing, Exporting):
+class Dataset(
+    Transforms, Relations, Reductions, Consumption, Frameworks, Writing, Exporting, Lineage
+):
     """Rows to come: immutable and lazy.
 
     Made by `heliostat.data.read_parquet`, `range`, `from_items` and their like. Verbs that build
@@ -91,6 +97,7 @@ class Dataset(Transforms, Relations, Reductions, Consumption, Writing, Exporting
         self._stats: Stats | None = None
         self._name: str | None = None
         self._uuid = uuid.uuid4().hex
+        self._runs = 0
 
     # -- what the two mixins stand on
 
@@ -109,28 +116,39 @@ class Dataset(Transforms, Relations, Reductions, Consumption, Writing, Exporting
 
     def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
         """Blocks as they come, of this dataset or of a plan made from it."""
-        execution = Execution(self._plan if plan is None else plan, DataContext.get_current())
+        execution = self._execution(self._plan if plan is None else plan)
         try:
             for bundle in execution.run():
                 if plan is None and self._schema is None:
                     self._schema = bundle.schema
                 yield bundle
         finally:
-            self._stats = execution.stats or self._stats
+            self._keep_stats(execution)
             if plan is None and self._schema is None:
                 self._schema = execution.schema
 
     def _run(self, plan: Plan) -> tuple[list[Bundle], pa.Schema | None]:
         """All blocks at once, and their schema."""
-        execution = Execution(plan, DataContext.get_current(), unbounded=True)
+        execution = self._execution(plan, unbounded=True)
         try:
             bundles = list(execution.run())
         finally:
-            self._stats = execution.stats or self._stats
+            self._keep_stats(execution)
         schema = schema_of(plan)
         if schema is None:
             schema = bundles[0].schema if bundles else execution.schema
         return bundles, schema
+
+    def _execution(self, plan: Plan, *, unbounded: bool = False) -> Execution:
+        self._runs += 1
+        return Execution(plan, DataContext.get_current(), unbounded=unbounded)
+
+    def _keep_stats(self, execution: Execution) -> None:
+        if execution.stats is None:
+            return
+        self._stats = execution.stats
+        if DataContext.get_current().enable_stats_summary_collection:
+            record(self.get_stats_summary())
 
     # -- what can be said
 
@@ -238,6 +256,21 @@ class Dataset(Transforms, Relations, Reductions, Consumption, Writing, Exporting
         lines += ["-------- Logical Plan (Optimized) --------", *render(best)]
         lines += ["-------- Stages --------", *_stage_lines(best, size)]
         print("\n".join(lines))  # noqa: T201 - what it is for
+
+    @staticmethod
+    def deserialize_lineage(serialized_ds: bytes) -> "Dataset":
+        """The dataset of which `serialize_lineage` made these bytes.
+
+        Args:
+            serialized_ds: The bytes. They are unpickled: load only what comes from whom you trust.
+
+        Returns:
+            A Dataset, with the name and the identifier of the old one.
+        """
+        plan, name, identifier = pickle.loads(serialized_ds)
+        dataset = Dataset(plan)
+        dataset._name, dataset._uuid = name, identifier
+        return dataset
 
     @property
     def name(self) -> str | None:

@@ -1,8 +1,6 @@
 """Datasets of what other libraries hold: references, polars, torch, Hugging Face, and their like."""
 
-import builtins
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import importlib
 from typing import Any
 
 import numpy as np
@@ -12,11 +10,13 @@ import heliostat
 from heliostat.data._plan import Blocks, Read
 from heliostat.data.block import Bundle, Cell, from_batch, from_rows
 from heliostat.data.dataset import Dataset, MaterializedDataset
-from heliostat.data.datasource.source import Part
-from heliostat.data.read_api import from_arrow
+from heliostat.data.datasource.iterable import IterableSource, row_of
+from heliostat.data.read_api import from_arrow, from_pandas
 
 __all__ = [
     "from_arrow_refs",
+    "from_daft",
+    "from_dask",
     "from_huggingface",
     "from_numpy_refs",
     "from_pandas_refs",
@@ -24,8 +24,6 @@ __all__ = [
     "from_tf",
     "from_torch",
 ]
-
-ROWS_A_BLOCK = 4096
 
 
 def _of_refs(refs: Any, verb: str, wrap: Any = None) -> MaterializedDataset:
@@ -114,6 +112,42 @@ def from_polars(frames: Any, *, override_num_blocks: int | None = None) -> Mater
     return from_arrow(eager, override_num_blocks=override_num_blocks)
 
 
+def from_daft(df: Any) -> MaterializedDataset:
+    """A dataset of a daft DataFrame.
+
+    Args:
+        df: The DataFrame; it is computed now.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        TypeError: if it is something else.
+    """
+    if not hasattr(df, "to_arrow") or not hasattr(df, "collect"):
+        raise TypeError(f"from_daft needs a daft.DataFrame, got {type(df).__name__}")
+    return from_arrow(df.to_arrow())
+
+
+def from_dask(df: Any) -> MaterializedDataset:
+    """A dataset of a Dask DataFrame; each of its partitions is a block.
+
+    Args:
+        df: The DataFrame; it is computed now, by Dask.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        TypeError: if it is something else.
+    """
+    if not hasattr(df, "to_delayed"):
+        raise TypeError(f"from_dask needs a dask.dataframe.DataFrame, got {type(df).__name__}")
+    # An optional package, which is there if the frame is.
+    dask: Any = importlib.import_module("dask")
+    return from_pandas(list(dask.compute(*df.to_delayed())))
+
+
 def from_huggingface(
     dataset: Any,
     parallelism: int = -1,
@@ -143,7 +177,7 @@ def from_huggingface(
     if not hasattr(dataset, "with_format"):
         raise TypeError(f"from_huggingface needs a datasets.Dataset, got {type(dataset).__name__}")
     # Whole, or the rows that a selection or shuffle has chosen.
-    table = dataset.with_format("arrow")[builtins.slice(None)]
+    table = dataset.with_format("arrow")[slice(None)]
     wanted = override_num_blocks or (parallelism if parallelism > 0 else None)
     return from_arrow(table, override_num_blocks=wanted)
 
@@ -192,73 +226,5 @@ def from_tf(dataset: Any) -> Dataset:
     """
     if not hasattr(dataset, "as_numpy_iterator"):
         raise TypeError(f"from_tf needs a tf.data.Dataset, got {type(dataset).__name__}")
-    rows = [_row(element) for element in dataset.as_numpy_iterator()]
+    rows = [row_of(element) for element in dataset.as_numpy_iterator()]
     return from_arrow(from_rows(rows)) if rows else MaterializedDataset(Blocks((), None))
-
-
-def _row(element: Any) -> dict[str, Any]:
-    if isinstance(element, dict):
-        return {str(name): _value(value) for name, value in element.items()}
-    return {"item": _value(element)}
-
-
-def _value(value: Any) -> Any:
-    if hasattr(value, "detach") and hasattr(value, "numpy"):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        return value.item()
-    if isinstance(value, tuple | list):
-        return [_value(one) for one in value]
-    return value
-
-
-@dataclass(frozen=True)
-class IterableSource:
-    """An object of this process that gives rows one after the other."""
-
-    kind: str
-    rows_of: Any
-    by_index: bool = False
-
-    schema = None
-    # It can be read in this process alone: others would need a copy of it.
-    reads_in_driver = True
-    size_bytes = 0
-
-    @property
-    def rows(self) -> int:
-        """As it says itself; else unknown."""
-        return len(self.rows_of) if self.by_index else 0
-
-    def describe(self) -> str:
-        """Its name."""
-        return f"Read{self.kind}"
-
-    def read_tasks(self, target_bytes: int) -> Sequence[Part]:
-        """It is one part."""
-        return [self]
-
-    def read(self) -> Iterator[pa.Table]:
-        """So many rows at a time."""
-        elements = self.rows_of
-        if self.by_index:
-            elements = (self.rows_of[number] for number in builtins.range(len(self.rows_of)))
-        rows: list[dict[str, Any]] = []
-        for element in elements:
-            # A torch element is one value, whatever it is.
-            rows.append({"item": _value(element)} if self.kind == "Torch" else _row(element))
-            if len(rows) == ROWS_A_BLOCK:
-                yield from_rows(rows)
-                rows = []
-        if rows:
-            yield from_rows(rows)
-
-    def select(self, columns: tuple[str, ...]) -> None:
-        """It gives all columns."""
-
-    def head(self, rows: int) -> None:
-        """It is read as far as rows are taken."""
-
-    def input_files(self) -> list[str]:
-        """None."""
-        return []

@@ -15,6 +15,8 @@ from heliostat.data._pass import Cut, Pass, cut_tables, sliced
 from heliostat.data._plan import Blocks
 from heliostat.data._torch import torch_converter
 from heliostat.data.block import Bundle, Row, check_batch_format, iter_rows, to_batch
+from heliostat.data.context import DataContext
+from heliostat.data.frameworks import Frameworks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +29,7 @@ __all__ = ["DataIterator"]
 SLAB_ROWS = 1 << 16
 
 
-class DataIterator:
+class DataIterator(Frameworks):
     """Iterates over a dataset.
 
     Args:
@@ -116,6 +118,24 @@ class DataIterator:
             assert cut.batch_size is not None
             made = itertools.islice(sliced(made, cut.batch_size), skip, None)
         return self._counted(made, source, this_pass)
+
+    def _converted(
+        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any]
+    ) -> Iterator[Any]:
+        return self._iterate(cut, prefetch_batches, convert)
+
+    def get_context(self) -> DataContext:
+        """The knobs that its next execution works with.
+
+        Returns:
+            The context of this process.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(3).iterator().get_context().max_errored_blocks
+            0
+        """
+        return DataContext.get_current()
 
     def _counted(
         self, made: Iterator[Any], source: Iterator[Any], this_pass: Pass

@@ -146,20 +146,25 @@ _PARQUET_ARGS = (
 
 
 def range(  # Ray's name for it
-    n: int, *, parallelism: int = -1, override_num_blocks: int | None = None
+    n: int,
+    *,
+    parallelism: int = -1,
+    concurrency: int | None = None,
+    override_num_blocks: int | None = None,
 ) -> Dataset:
     """The integers from 0 to `n - 1`, in a column `id`.
 
     Args:
         n: How many.
         parallelism: Older name of `override_num_blocks`.
+        concurrency: How many blocks at once, in tasks; None makes them where they are wanted.
         override_num_blocks: In how many blocks.
 
     Returns:
         A Dataset.
 
     Raises:
-        ValueError: if `n` is negative.
+        ValueError: if `n` is negative, or `concurrency` below 1.
 
     Example:
         >>> import heliostat as ray
@@ -169,7 +174,7 @@ def range(  # Ray's name for it
     if n < 0:
         raise ValueError(f"range needs n >= 0, got {n}")
     pieces = override_num_blocks or (parallelism if parallelism > 0 else None)
-    return Dataset(Read(RangeSource(n, pieces)))
+    return Dataset(Read(RangeSource(n, pieces), parse_place({"concurrency": concurrency})))
 
 
 def range_tensor(
@@ -277,6 +282,7 @@ def from_arrow(tables: Any, *, override_num_blocks: int | None = None) -> Materi
 
     Raises:
         TypeError: if something else is given.
+        ValueError: if two columns have one name.
 
     Example:
         >>> import heliostat as ray
@@ -284,7 +290,8 @@ def from_arrow(tables: Any, *, override_num_blocks: int | None = None) -> Materi
         2
     """
     listed = list(tables) if isinstance(tables, list | tuple) else [tables]
-    return _of([_arrow(table) for table in listed], override_num_blocks)
+    made = [from_batch(_arrow(table), "from_arrow") for table in listed]
+    return _of(made, override_num_blocks)
 
 
 def _arrow(table: Any) -> pa.Table:

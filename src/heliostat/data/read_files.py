@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from heliostat.data.dataset import Dataset
-from heliostat.data.datasource import csv, images, json, orc
+from heliostat.data.datasource import audio, csv, images, json, orc, video
 from heliostat.data.datasource.avro import AvroFormat, fastavro
 from heliostat.data.datasource.numpy import NumpyFormat
 from heliostat.data.datasource.partitioning import Partitioning
@@ -15,6 +15,7 @@ from heliostat.data.datasource.webdataset import WebDatasetFormat
 from heliostat.data.read_options import FileOptions, own_options, read_files
 
 __all__ = [
+    "read_audio",
     "read_avro",
     "read_binary_files",
     "read_csv",
@@ -24,6 +25,7 @@ __all__ = [
     "read_orc",
     "read_text",
     "read_tfrecords",
+    "read_videos",
     "read_webdataset",
 ]
 
@@ -190,6 +192,61 @@ def read_images(
         options["arrow_open_stream_args"] = arrow_open_file_args
     form = images.ImageFormat(size, mode)
     return read_files("read_images", paths, form, options, extensions=images.EXTENSIONS)
+
+
+def read_audio(paths: Paths, **options: Unpack[FileOptions]) -> Dataset:
+    """Read files of sound, one row each. Needs soundfile: `pip install 'heliostat[audio]'`.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        **options: See `FileOptions`. Only files with the usual endings of sound count unless
+            `file_extensions` says otherwise.
+
+    Returns:
+        A Dataset: `amplitude`, an array of channels and samples from -1 to 1, and `sample_rate`.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ImportError: when it is read, if soundfile is not installed.
+        ValueError: when it is read, if a file is no sound that libsndfile reads.
+    """
+    return read_files(
+        "read_audio", paths, audio.AudioFormat(), options, extensions=audio.EXTENSIONS
+    )
+
+
+def read_videos(
+    paths: Paths,
+    *,
+    include_timestamps: bool = False,
+    fps: int | None = None,
+    resize: tuple[int, int] | None = None,
+    **options: Unpack[FileOptions],
+) -> Dataset:
+    """Read films, one row a frame. Needs PyAV: `pip install 'heliostat[video]'`.
+
+    Args:
+        paths: A file, directory, glob or URI, or a list of them.
+        include_timestamps: Add `frame_timestamp`: when each begins and ends, in seconds.
+        fps: About how many frames a second to keep; None keeps all.
+        resize: Height and width to bring them to.
+        **options: See `FileOptions`. Only files with the usual endings of films count unless
+            `file_extensions` says otherwise.
+
+    Returns:
+        A Dataset: `frame`, an array of height, width and colours, and its number `frame_index`.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ImportError: when it is read, if PyAV is not installed.
+        ValueError: if `fps` or `resize` makes no sense; when it is read, if a file is no film.
+    """
+    if fps is not None and (isinstance(fps, bool) or fps != int(fps) or fps < 1):
+        raise ValueError(f"fps must be an int >= 1, got {fps!r}")
+    if resize is not None and (len(resize) != 2 or min(resize) < 1):
+        raise ValueError(f"resize must be (height, width), both >= 1, got {resize!r}")
+    form = video.VideoFormat(include_timestamps, fps, resize)
+    return read_files("read_videos", paths, form, options, extensions=video.EXTENSIONS)
 
 
 def read_numpy(paths: Paths, *, allow_pickle: bool = False, **options: Any) -> Dataset:

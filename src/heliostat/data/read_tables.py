@@ -5,11 +5,12 @@ from typing import Any, Unpack
 
 from heliostat.data._plan import Read
 from heliostat.data.dataset import Dataset
+from heliostat.data.datasource.iceberg import iceberg_source, load_table
 from heliostat.data.datasource.sql import SqlSource
 from heliostat.data.datasource.tables import TableSource, library
 from heliostat.data.read_options import ReadOptions, check_names, parse_place, pieces
 
-__all__ = ["read_delta", "read_lance", "read_sql"]
+__all__ = ["read_delta", "read_iceberg", "read_lance", "read_sql"]
 
 
 def read_sql(
@@ -93,6 +94,50 @@ def read_delta(
     table = found.to_pyarrow_dataset()
     source = TableSource("Delta", lambda names: table.to_batches(columns=names), table.schema)
     return _selected(source, columns, options)
+
+
+def read_iceberg(
+    *,
+    table_identifier: str,
+    row_filter: Any = None,
+    selected_fields: Sequence[str] = ("*",),
+    snapshot_id: int | None = None,
+    scan_kwargs: Mapping[str, Any] | None = None,
+    catalog_kwargs: Mapping[str, Any] | None = None,
+    catalog: Any = None,
+    **options: Any,
+) -> Dataset:
+    """Read an Iceberg table. Needs pyiceberg: `pip install 'heliostat[iceberg]'`.
+
+    Such a table has no order of its own: rows come in that of its files.
+
+    Args:
+        table_identifier: Its name in the catalog, such as `"db.trips"`.
+        row_filter: Which rows: an expression, or what pyiceberg takes.
+        selected_fields: Which columns; `select_columns` does the same.
+        snapshot_id: Which snapshot; None for the latest.
+        scan_kwargs: Others of pyiceberg's `Table.scan`.
+        catalog_kwargs: Of `pyiceberg.catalog.load_catalog`: `name`, `type`, `uri`, ...
+        catalog: Not offered: it stands for services that are not reached from here.
+        **options: See `ReadOptions`.
+
+    Returns:
+        A Dataset.
+
+    Raises:
+        ImportError: if pyiceberg is not installed.
+        FileNotFoundError: if there is no such table.
+        KeyError: if a column does not exist.
+        NotImplementedError: if `catalog` is given, or the filter cannot be said to Iceberg.
+    """
+    check_names("read_iceberg", options, ReadOptions)
+    if catalog is not None:
+        raise NotImplementedError(
+            "read_iceberg(catalog=...) is not offered; say where the catalog is by catalog_kwargs"
+        )
+    table = load_table(table_identifier, catalog_kwargs, "read_iceberg")
+    source = iceberg_source(table, row_filter, selected_fields, snapshot_id, scan_kwargs)
+    return Dataset(Read(source, parse_place(options)))
 
 
 def read_lance(

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, Unpack
 import pyarrow as pa
 
 from heliostat.data._commit import SaveMode
+from heliostat.data._expr import Expr
 from heliostat.data._plan import Plan, schema_of
 from heliostat.data._write import WriteOptions, run_write
 from heliostat.data.block import Bundle
@@ -387,6 +388,65 @@ class Writing:
             mode="error" if mode is SaveMode.CREATE else mode.value,
             storage_options=storage_options,
             **arguments,
+        )
+
+    def write_iceberg(
+        self,
+        table_identifier: str,
+        catalog_kwargs: Mapping[str, Any] | None = None,
+        catalog: Any = None,
+        snapshot_properties: Mapping[str, str] | None = None,
+        mode: SaveMode | str = SaveMode.APPEND,
+        overwrite_filter: Expr | None = None,
+        upsert_kwargs: Mapping[str, Any] | None = None,
+        overwrite_kwargs: Mapping[str, Any] | None = None,
+        ray_remote_args: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Write to an Iceberg table that is there, in one transaction. Needs pyiceberg.
+
+        Columns that the table lacks are added to it.
+
+        Args:
+            table_identifier: Its name in the catalog, such as `"db.trips"`.
+            catalog_kwargs: Of `pyiceberg.catalog.load_catalog`: `name`, `type`, `uri`, ...
+            catalog: Not offered: it stands for services that are not reached from here.
+            snapshot_properties: Kept with the new snapshots.
+            mode: `"append"`; `"overwrite"`, of all rows or those of `overwrite_filter`; or
+                `"upsert"`, which replaces rows that are equal in some columns; all rows are in
+                memory then.
+            overwrite_filter: An expression: which rows are replaced.
+            upsert_kwargs: `join_cols`, the columns; and others of pyiceberg's `upsert`.
+            overwrite_kwargs: `branch` and others of pyiceberg's `delete`.
+            ray_remote_args: Not needed: files are written by threads of this process.
+            concurrency: The same.
+
+        Raises:
+            ImportError: if pyiceberg is not installed.
+            FileNotFoundError: if there is no such table.
+            NotImplementedError: if `catalog` is given, or the filter cannot be said to Iceberg.
+            ValueError: for another mode, or arguments of one with another.
+            Exception: what pyiceberg raises; then nothing is written.
+        """
+        from heliostat.data.datasource.iceberg import (  # noqa: PLC0415 - see above
+            check_mode,
+            load_table,
+            write_table,
+        )
+
+        if catalog is not None:
+            raise NotImplementedError(
+                "write_iceberg(catalog=...) is not offered; use catalog_kwargs instead"
+            )
+        mode = check_mode(SaveMode(mode), overwrite_filter, overwrite_kwargs, upsert_kwargs)
+        write_table(
+            load_table(table_identifier, catalog_kwargs, "write_iceberg"),
+            self._bundles(),
+            mode,
+            snapshot_properties=snapshot_properties or {},
+            overwrite_filter=overwrite_filter,
+            upsert=upsert_kwargs or {},
+            overwrite=overwrite_kwargs or {},
         )
 
     def write_lance(
