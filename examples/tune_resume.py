@@ -10,27 +10,36 @@ from pathlib import Path
 import heliostat
 from heliostat import tune
 
+# The program that will be killed.
+PROGRAM = """
+import sys, time
+import heliostat
+from heliostat import tune
 
 def slow(config):
-    """A trial of a tenth of a second."""
+    time.sleep(0.1)
+    return {"loss": (config["x"] - 7) ** 2}
+
+heliostat.init(num_cpus=2)
+tune.Tuner(
+    slow,
+    param_space={"x": tune.grid_search(list(range(20)))},
+    tune_config=tune.TuneConfig(metric="loss", mode="min"),
+    run_config=tune.RunConfig(name="study", storage_path=sys.argv[1], verbose=0),
+).fit()
+"""
+
+
+def slow(config):
+    """A trial of a tenth of a second, as in the program."""
     time.sleep(0.1)
     return {"loss": (config["x"] - 7) ** 2}
 
 
-def begin(directory):
-    """Run the study from its beginning."""
-    tune.Tuner(
-        slow,
-        param_space={"x": tune.grid_search(list(range(20)))},
-        tune_config=tune.TuneConfig(metric="loss", mode="min"),
-        run_config=tune.RunConfig(name="study", storage_path=directory, verbose=0),
-    ).fit()
-
-
 def main():
-    """Begin it in another process, kill that one, and go on here."""
+    """Begin the study in another process, kill that one, and go on here."""
     with tempfile.TemporaryDirectory() as directory:
-        process = subprocess.Popen([sys.executable, __file__, directory])
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM, directory])
         study = Path(directory, "study")
         while len(list(study.glob("*/result.json"))) < 5:
             time.sleep(0.01)
@@ -46,7 +55,4 @@ def main():
 
 if __name__ == "__main__":
     heliostat.init(num_cpus=2)
-    if len(sys.argv) > 1:
-        begin(sys.argv[1])
-    else:
-        main()
+    main()

@@ -5,7 +5,8 @@ import pytest
 import heliostat
 from heliostat import tune
 from heliostat.tune import _messages as m
-from heliostat.tune._experiment import Experiment, Study
+from heliostat.tune._experiment import Experiment
+from heliostat.tune._study import Study
 from heliostat.tune.search import BasicVariantGenerator
 from heliostat.tune.stopper import NoopStopper
 

@@ -1,18 +1,22 @@
 """The decider of a study: what starts, what stops, what is tried again, what is kept."""
 
+import random
 from collections import Counter
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from heliostat import tune
 from heliostat.tune import _messages as m
-from heliostat.tune._experiment import Experiment, Study, check_fits
+from heliostat.tune._experiment import Experiment
+from heliostat.tune._study import Study, check_fits
 from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
 from heliostat.tune.search import BasicVariantGenerator, Searcher
 from heliostat.tune.stopper import NoopStopper, Stopper, as_stopper
+
+_ENDS = ("complete", "error")
 
 
 class Say(TrialScheduler):
@@ -323,7 +327,7 @@ def test_a_checkpoint_is_on_record_before_an_older_one_goes():
         getattr(c, "what", type(c).__name__)
         for c in bench.report("t_00000", checkpoint="b", loss=1)
     ]
-    assert kinds == ["checkpoint", "Delete", "result", "Continue"]
+    assert kinds == ["result", "Delete", "Continue"]
 
 
 def test_the_searcher_hears_of_every_end():
@@ -379,6 +383,167 @@ def test_the_same_seed_gives_the_same_configs_at_any_concurrency():
         return [trial.config for trial in bench.experiment.get_trials()]
 
     assert configs(1, 0) == configs(4, 0) == configs(4, -1)
+
+
+# Lots: short trials, one after the other in one place.
+
+
+class Places:
+    """Does what workers do with lots: which trials each place has, in order."""
+
+    def __init__(self, bench, now=0.0):
+        self.bench, self.now, self.places = bench, now, {}
+        self.perform(bench.tick(now))
+
+    def perform(self, commands):
+        for command in commands:
+            match command:
+                case m.Start(trial, _, then):
+                    first = (trial.trial_id, trial.attempt)
+                    others = [(later.trial_id, later.attempt + 1) for later in then]
+                    self.places[trial.trial_id] = [first, *others]
+                case m.Stop(trial_id):
+                    self.send(m.TrialDone(trial_id, self.places.pop(trial_id)[0][1], []))
+
+    def send(self, *events):
+        event = events[0] if len(events) == 1 else m.Together(events)
+        self.perform(self.bench.send(event, self.now))
+
+    def end(self, lead, count=None, goes_on=False, takes=2**-10):
+        """The first of a lot end, each in so many seconds; the next one goes on, or nobody."""
+        lot = self.places.pop(lead)
+        count = len(lot) if count is None else count
+        self.now += takes * count
+        news = [m.TrialDone(*who, [m.Report({"loss": 1})]) for who in lot[:count]]
+        if goes_on:
+            self.places[lot[count][0]] = lot[count : count + 1]
+            news += [m.Returned(*lot[count]), m.Reported(*lot[count], [])]
+        elif count < len(lot):
+            news.insert(-1, m.Returned(*lot[count - 1]))
+        self.send(*news)
+
+    def lose(self, lead):
+        trial_id, attempt = self.places.pop(lead)[0]
+        self.send(m.TrialLost(trial_id, attempt, OSError("gone")))
+
+    def sizes(self):
+        return sorted(map(len, self.places.values()))
+
+
+def lots(samples=100, cpus=1, **fixed):
+    places = Places(Bench(samples=samples, capacity={"CPU": cpus}, ahead=True, **fixed))
+    while max(places.sizes()) < 4:
+        places.end(next(iter(places.places)))
+    return places
+
+
+def test_trials_that_were_short_go_together_more_and_more():
+    places = Places(Bench(samples=100, capacity={"CPU": 1}, ahead=True))
+    sizes = []
+    while places.places:
+        sizes += places.sizes()
+        places.end(next(iter(places.places)))
+    assert sizes == [1, 2, 4, 8, 16, 30, 30, 9]
+    assert places.bench.experiment.finished
+    assert set(places.bench.status()) == {"TERMINATED"}
+
+
+def test_trials_that_take_long_go_one_by_one():
+    places = lots()
+    places.end(*places.places, takes=0.5)
+    assert places.sizes() == [1]
+
+
+def test_a_lot_takes_the_room_of_one_trial_and_all_its_trials_wait_but_one():
+    places = lots(cpus=2)
+    assert places.bench.experiment.running == 2
+    assert places.bench.status().count("RUNNING") == 2
+    # One more waits for room, as ever.
+    assert places.bench.status().count("PENDING") == sum(places.sizes()) - 2 + 1
+
+
+def test_who_was_handed_back_runs_before_new_ones():
+    places = lots()
+    [lot] = places.places.values()
+    places.end(*places.places, count=1, goes_on=True)
+    assert list(places.places) == [lot[1][0]]
+    places.end(*places.places)
+    assert list(places.places) == [lot[2][0]]
+
+
+def test_a_failure_in_a_lot_is_that_trials_alone():
+    places = lots()
+    [lot] = places.places.values()
+    places.end(*places.places, count=1, goes_on=True)
+    [(trial_id, attempt)] = places.places.pop(lot[1][0])
+    places.send(m.TrialDone(trial_id, attempt, [], ValueError("no")))
+    while places.places:
+        places.end(next(iter(places.places)))
+    assert places.bench.experiment.failed == 1
+
+
+def test_when_the_process_of_a_lot_is_lost_each_runs_again_alone_and_nobody_is_blamed_yet():
+    places = lots()
+    [lot] = places.places.values()
+    places.lose(*places.places)
+    for trial_id, _ in lot:
+        assert list(places.places) == [trial_id]
+        assert places.sizes() == [1]
+        if trial_id == lot[2][0]:
+            places.lose(trial_id)
+        else:
+            places.end(trial_id)
+    assert places.bench.experiment.failed == 1
+
+
+def test_trials_behind_others_end_with_the_study_without_having_run():
+    places = lots()
+    places.send(m.Interrupted())
+    assert places.bench.experiment.finished
+    assert set(places.bench.status()) == {"TERMINATED"}
+
+
+def test_a_searcher_that_learns_is_not_asked_ahead():
+    class Ones(Searcher):
+        def suggest(self, trial_id):
+            return {"x": 1}
+
+    assert Ones.learns
+    places = Places(Bench(searcher=Ones(), limit=20))
+    while places.places:
+        assert set(places.sizes()) == {1}
+        places.end(next(iter(places.places)))
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    cpus=st.integers(1, 3),
+    samples=st.integers(1, 60),
+    max_failures=st.integers(0, 1),
+)
+@settings(max_examples=50, deadline=None)
+def test_whatever_becomes_of_lots_every_trial_ends_once(seed, cpus, samples, max_failures):
+    draw = random.Random(seed)
+    bench = Bench(samples=samples, capacity={"CPU": cpus}, ahead=True, max_failures=max_failures)
+    places = Places(bench)
+    while places.places:
+        lead = draw.choice(sorted(places.places))
+        size = len(places.places[lead])
+        match draw.randrange(10):
+            case 0:
+                places.lose(lead)
+            case 1 if size > 1:
+                places.end(lead, draw.randrange(size), goes_on=True)
+            case 2 if size > 1:
+                places.end(lead, draw.randrange(1, size))
+            case 3 if seed % 5 == 0:
+                places.send(m.Interrupted())
+            case _:
+                places.end(lead, takes=draw.choice([0.001, 0.02]))
+    assert bench.experiment.finished
+    ends = Counter(c.trial.trial_id for c in of(m.Snapshot, bench.commands) if c.what in _ENDS)
+    assert set(ends.values()) <= {1}
+    assert len(ends) == len(bench.experiment.get_trials())
 
 
 def test_an_impossible_move_tells_the_story():

@@ -153,6 +153,48 @@ def test_a_stopped_trial_leaves_its_process_for_the_next(run_study):
     assert {result.metrics["training_iteration"] for result in grid} == {2}
 
 
+def test_trials_work_in_their_own_directories(run_study, monkeypatch):
+    def trial(config):
+        Path("note").write_text("mine")
+        return {"at": os.getcwd(), "own": tune.get_context().get_trial_dir()}
+
+    for result in run_study(trial, num_samples=3):
+        assert result.metrics["at"] == result.metrics["own"]
+        assert Path(result.path, "note").read_text() == "mine"
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    [result] = run_study(lambda config: {"at": os.getcwd()})
+    assert result.metrics["at"] == os.getcwd()
+
+
+def test_a_trial_that_ends_its_process_is_found_among_those_it_ran_with(run_study):
+    def trial(config):
+        if config["x"] == 60:
+            os._exit(3)
+        return {"x": config["x"]}
+
+    grid = run_study(trial, {"x": tune.grid_search(list(range(100)))})
+    assert (grid.num_errors, grid.num_terminated) == (1, 99)
+    [lost] = [result for result in grid if result.error]
+    assert lost.config == {"x": 60}
+
+
+def test_a_long_trial_holds_up_none_that_were_to_run_after_it(run_study, tmp_path):
+    def trial(config):
+        here = Path(config["dir"], str(config["x"]))
+        here.touch()
+        if config["x"] == 60:  # until all others have run
+            deadline = time.monotonic() + 30
+            while len(os.listdir(config["dir"])) < 100:
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+        return {"x": config["x"]}
+
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    grid = run_study(trial, {"x": tune.grid_search(list(range(100))), "dir": str(seen)})
+    assert grid.errors == []
+
+
 def test_trials_of_other_sizes_get_processes_of_their_own(run_study):
     sized = tune.with_resources(pid, lambda config: {"cpu": config["n"]})
     grid = run_study(sized, {"n": tune.grid_search([1, 2, 1, 2])})

@@ -1,98 +1,147 @@
-"""What people see: the table, and failures without a flood."""
+"""Reporters: what is in their tables, how often they come, and where they are shown."""
+
+import sys
+import types
 
 import pytest
 
 from heliostat import tune
+from heliostat.tune import progress_reporter
 from heliostat.tune._trial import Trial
-from heliostat.tune.progress_reporter import MOST_ROWS, MOST_TRACEBACKS, Display, summary
 
-ENGINE = None
-SPACE = {"params": {"depth": tune.randint(1, 9)}, "fixed": 1}
+SPACE = {"lr": tune.uniform(0, 1), "net": {"width": tune.randint(1, 9)}, "fixed": 1}
 
 
-def make(n, state="TERMINATED", **result):
-    return Trial(
-        f"t_{n}",
-        "f",
-        {"params": {"depth": n}, "fixed": 1},
-        "0",
-        "/x",
-        {},
-        state=state,
-        last_result=result and {"training_iteration": 2, "time_total_s": 0.5, **result},
-        error=ValueError("bad") if state == "ERROR" else None,
-    )
+def make(name, state="TERMINATED", lr=0.5, **result):
+    config = {"lr": lr, "net": {"width": 3}, "fixed": 1}
+    trial = Trial(name, "f", config, "0", f"/study/{name}", {}, state=state, last_result=result)
+    trial.num_failures = int(state == "ERROR")
+    return trial
 
 
-class Line:
-    """A stand-in for a live line: it keeps what it was told."""
-
-    def update(self, done, total=None, note=""):
-        self.said = (done, total, note)
-
-
-def test_the_best_trial_is_on_top_and_failed_ones_below():
-    trials = [make(1, loss=3.0), make(2, "ERROR"), make(3, loss=1.25), make(4, loss=float("nan"))]
-    text = summary(trials, SPACE, "loss", "min").splitlines()
-    assert text[0] == "4 trials: 3 terminated, 1 failed"
-    assert text[1].split() == ["trial", "status", "params/depth", "iter", "time", "(s)", "loss"]
-    assert [row.split()[0] for row in text[3:]] == ["f_t_3", "f_t_1", "f_t_4", "f_t_2"]
-    assert text[3].split() == ["f_t_3", "TERMINATED", "3", "2", "0.5", "1.25"]
+TRIALS = [
+    make("a", loss=3.0, acc=0.1),
+    make("b", loss=1.0, acc=0.9, lr=0.123456789),
+    make("c", "RUNNING", loss=2.0, acc=0.5),
+    make("d", "ERROR"),
+]
 
 
-def test_a_long_table_shows_its_best_rows():
-    trials = [make(n, loss=float(-n)) for n in range(100)]
-    text = summary(trials, SPACE, "loss", "min")
-    assert f"the best {MOST_ROWS}:" in text
-    assert "f_t_99 " in text
-    assert "f_t_0 " not in text
+def report(capsys, trials=TRIALS, done=False, **options):
+    reporter = tune.CLIReporter(**options)
+    reporter.setup(0.0, 8, "loss", "min", param_space=SPACE)
+    reporter.report(trials, done, "memory is fine")
+    return capsys.readouterr().out.splitlines()
 
 
-def test_without_a_metric_the_order_stays_and_numbers_are_shown():
-    text = summary([make(1, b=2, note="x"), make(2, b=1)], {}, None, "max")
-    assert text.splitlines()[1].split() == ["trial", "status", "iter", "time", "(s)", "b"]
-    assert text.index("f_t_1") < text.index("f_t_2")
+def test_counts_and_the_best_trial_come_first_then_trials_that_run(capsys):
+    lines = report(capsys)
+    assert lines[0].startswith("4 of 8 trials, 2 terminated, 1 running, 1 error, ")
+    assert lines[0].endswith(" s left")
+    assert lines[1] == "memory is fine"
+    assert lines[2].startswith("Best so far: f_b with loss=1 and {'lr': 0.123456789")
+    assert lines[3].split()[:4] == ["trial", "status", "lr", "net/width"]
+    assert [line.split()[0] for line in lines[5:9]] == ["f_c", "f_a", "f_b", "f_d"]
+    assert lines[-1].split() == ["f_d", "1", "/study/d/error.txt"]
 
 
-def test_a_study_without_trials_has_a_table_too():
-    assert summary([], SPACE, "loss", "min").startswith("0 trials")
+def test_the_best_are_on_top_if_asked_and_the_rest_are_counted(capsys):
+    lines = report(capsys, sort_by_metric=True, max_progress_rows=2)
+    assert [line.split()[0] for line in lines[5:8]] == ["f_b", "f_c", "..."]
+    assert lines[7] == "... and 2 more"
 
 
-def test_only_the_first_failures_are_shown_in_full(capsys):
-    display = Display(Line(), SPACE, None, None)
-    for n in range(10):
-        display.failed(make(n, "ERROR"))
-    said = capsys.readouterr().err
-    assert said.count("ValueError: bad") == MOST_TRACEBACKS
-    assert "counted, not shown" in said
+def test_columns_have_the_names_that_users_give(capsys):
+    options = {"metric_columns": {"acc": "accuracy"}, "parameter_columns": ["net/width"]}
+    lines = report(capsys, **options, max_column_length=4)
+    assert lines[3].split()[2:] == ["net/width", "iter", "time", "(s)", "accuracy"]
+    reporter = tune.CLIReporter(parameter_columns=[], metric_columns=[])
+    reporter.add_parameter_column("lr", "rate")
+    reporter.add_metric_column("acc")
+    reporter.report(TRIALS, True)
+    titles = capsys.readouterr().out.splitlines()[1]
+    assert titles.split() == ["trial", "status", "rate", "iter", "time", "(s)", "acc"]
 
 
-def test_a_quiet_study_says_nothing(capsys):
-    display = Display(None, SPACE, "loss", "min")
-    display.failed(make(1, "ERROR"))
-    display.finish([make(1, loss=1.0)], "/x")
-    assert capsys.readouterr() == ("", "")
+def test_tables_may_come_at_the_end_only(capsys):
+    assert len(report(capsys, print_intermediate_tables=False)) == 3
+    assert len(report(capsys, print_intermediate_tables=False, done=True)) > 3
 
 
-@pytest.mark.parametrize(("mode", "best"), [("min", "1"), ("max", "2")])
-def test_the_line_has_counts_and_the_best_value(mode, best):
-    class Study:
-        running, failed, ended, total = 2, 1, 3, float("inf")
-
-    line = Line()
-    display = Display(line, SPACE, "loss", mode)
-    display.saw(make(1, loss=1.0))
-    display.saw(make(2, loss=2.0))
-    display.saw(make(3))
-    display.interrupted = True
-    display.update(Study())
-    assert line.said == (3, None, f"2 running, 1 failed, best loss={best}, stopping")
+def test_it_reports_now_and_then_and_always_at_the_end(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress_reporter.time, "time", lambda: now[0])
+    reporter = tune.CLIReporter(max_report_frequency=5)
+    reporter.setup()
+    asked = []
+    for now[0] in (101.0, 106.0, 107.0, 112.0):
+        asked.append(reporter.should_report([]))
+    assert asked == [False, True, False, True]
+    assert reporter.should_report([], done=True)
 
 
-def test_the_end_says_where_the_results_are_and_how_to_go_on(capsys):
-    display = Display(Line(), SPACE, "loss", "min")
-    display.interrupted = True
-    display.finish([make(1, loss=1.0)], "/results/study")
-    said = capsys.readouterr()
-    assert "Results: /results/study" in said.out
-    assert "Tuner.restore('/results/study'" in said.err
+def test_a_study_without_reports_has_no_best_trial(capsys):
+    assert not any("Best" in line for line in report(capsys, [make("a", "RUNNING")]))
+
+
+def test_a_reporter_of_ones_own_must_say_when_and_what():
+    for call in (lambda r: r.should_report([]), lambda r: r.report([], False)):
+        with pytest.raises(NotImplementedError, match="ProgressReporter must override"):
+            call(tune.ProgressReporter())
+    with pytest.raises(ValueError, match="'best'"):
+        tune.CLIReporter(mode="best")
+
+
+def test_a_study_reports_by_the_reporter_it_is_given(run_study, capsys):
+    reporter = tune.CLIReporter(max_report_frequency=0)
+    run = {"progress_reporter": reporter, "verbose": 1}
+    run_study(lambda config: {"loss": config["lr"]}, SPACE, run=run, metric="loss", mode="min")
+    out = capsys.readouterr().out
+    assert "1 of 1 trials, 1 terminated" in out
+    assert "Best so far: lambda_" in out
+    with pytest.raises(TypeError, match=r"must be a tune\.ProgressReporter or None, got 3"):
+        tune.Tuner(lambda config: 1, run_config=tune.RunConfig(progress_reporter=3))
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """A process that looks like a notebook's kernel, and what it has shown."""
+    shown = []
+
+    class ZMQInteractiveShell:
+        pass
+
+    screen = types.ModuleType("IPython.display")
+    screen.HTML = lambda text: text
+    screen.display = shown.append
+    screen.clear_output = lambda wait: shown.clear()
+    package = types.ModuleType("IPython")
+    package.get_ipython = ZMQInteractiveShell
+    package.display = screen
+    monkeypatch.setitem(sys.modules, "IPython", package)
+    monkeypatch.setitem(sys.modules, "IPython.display", screen)
+    return shown
+
+
+def test_a_notebook_shows_the_newest_tables_only(notebook):
+    reporter = tune.JupyterNotebookReporter(max_progress_rows=3)
+    reporter.setup(metric="loss", mode="min", param_space=SPACE)
+    reporter.report(TRIALS[:1], False)
+    reporter.report([*TRIALS, make("<x>", "RUNNING")], True)
+    [page] = notebook
+    assert page.count("<table>") == 2
+    assert "f_&lt;x&gt;" in page
+    assert "... and 2 more" in page
+    tune.JupyterNotebookReporter(overwrite=False).report(TRIALS, False)
+    assert len(notebook) == 2
+
+
+def test_a_study_in_a_notebook_has_tables_without_asking(notebook, run_study):
+    run_study(lambda config: {"loss": 1.0}, run={"verbose": 1}, metric="loss", mode="min")
+    assert "1 terminated" in notebook[-1]
+
+
+def test_without_ipython_the_error_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython.display", None)
+    with pytest.raises(ImportError, match="take a CLIReporter"):
+        tune.JupyterNotebookReporter()

@@ -25,7 +25,7 @@ def grid(tmp_path):
             for value in values:
                 trial.last_result = {"loss": value, "eval": {"acc": -value}}
                 files.append(trial.last_result)
-            files.close()
+            files.write()
             trials.append(trial)
         return ResultGrid(trials, str(tmp_path), metric, mode)
 

@@ -1,5 +1,6 @@
 """A trial's end of the conversation: reports, answers, stops, and who is who in one process."""
 
+import math
 import threading
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from heliostat import train, tune
 from heliostat.tune import session as sessions
 from heliostat.tune._messages import Order
+from heliostat.tune._snapshot import read_results
 from heliostat.tune.session import Session
 
 ENGINE = None
@@ -17,11 +19,12 @@ def begin(tmp_path):
     """Run code as a trial in a thread of its own, as a trial actor does."""
     threads = []
 
-    def start(code, lockstep=False, **order):
+    def start(code, hold_at=math.inf, **order):
         made = Session(
             Order(
                 **{
                     "trial_id": "t",
+                    "attempt": 1,
                     "trial_name": "f_t",
                     "experiment_name": "s",
                     "experiment_tag": "0",
@@ -31,7 +34,7 @@ def begin(tmp_path):
                     "checkpoint": None,
                     "next_checkpoint": 0,
                     "last_result": {},
-                    "lockstep": lockstep,
+                    "hold_at": hold_at,
                     **order,
                 }
             )
@@ -59,7 +62,7 @@ def drain(session):
             return seen
 
 
-def test_in_lockstep_each_report_waits_for_its_answer(begin):
+def test_from_the_iteration_on_that_must_wait_each_report_waits_for_its_answer(begin):
     reached = []
 
     def code(_):
@@ -67,15 +70,75 @@ def test_in_lockstep_each_report_waits_for_its_answer(begin):
             tune.report({"n": n})
             reached.append(n)
 
-    session = begin(code, lockstep=True)
+    session = begin(code, hold_at=0)
     for n in range(3):
         assert numbers(session.wait()) == [n]
         assert reached == list(range(n))
-        session.go_on()
+        session.go_on(0)
     assert session.wait().done
 
 
-def test_out_of_lockstep_reports_gather(begin):
+def test_reports_before_that_iteration_gather_and_come_with_it(begin):
+    reached = []
+
+    def code(_):
+        for n in range(6):
+            tune.report({"n": n})
+            reached.append(n)
+
+    def gather(session):
+        seen = []
+        while not seen or seen[-1] not in (1, 5):
+            seen += numbers(session.wait())
+        return seen
+
+    session = begin(code, hold_at=2)
+    assert gather(session) == [0, 1]
+    assert reached == [0]
+    session.go_on(6)
+    assert gather(session) == [2, 3, 4, 5]
+    session.go_on(math.inf)
+    assert session.wait().done
+
+
+def test_an_answer_to_earlier_reports_lets_no_later_one_go_on(begin):
+    first, second, third = (threading.Event() for _ in range(3))
+
+    def code(_):
+        tune.report({"n": 0})
+        first.wait(60)
+        tune.report({"n": 1})
+        second.wait(60)
+        tune.report({"n": 2})
+        third.set()
+
+    session = begin(code, hold_at=3)
+    assert numbers(session.wait()) == [0]
+    first.set()
+    second.set()
+    while not session._holding:  # the last report waits before the answer to the first one comes
+        assert not third.is_set()
+    session.go_on(3)
+    assert numbers(session.wait()) == [1, 2]
+    assert not third.wait(0.05)
+    session.go_on(math.inf)
+    assert session.wait().done
+
+
+def test_what_the_study_hears_of_is_in_the_file(begin):
+    def code(_):
+        tune.report({"n": 1})
+        tune.report({"n": 2})
+
+    session = begin(code, hold_at=1)
+    for n in (1, 2):
+        assert numbers(session.wait()) == [n]
+        assert [result["n"] for result in read_results(session.order.path)][-1] == n
+        session.go_on(0)
+    assert session.wait().done
+
+
+def test_reports_that_need_not_wait_gather(begin):
     def code(_):
         for n in range(5000):
             tune.report({"n": n})
@@ -116,7 +179,7 @@ def test_a_stop_ends_the_trial_inside_its_report_and_runs_its_finally(begin):
         finally:
             unwound.append("finally")
 
-    session = begin(code, lockstep=True)
+    session = begin(code, hold_at=0)
     session.wait()
     assert session.stop(save=False)
     assert session.wait().done

@@ -108,7 +108,8 @@ def test_results_are_lines_and_a_cut_one_does_not_count(tmp_path):
     files = snap.TrialFiles(str(tmp_path))
     files.begin({"lr": np.float64(0.5), "f": max, 3: (1,)})
     files.append({"loss": np.float32(0.5), "curve": np.arange(2)})
-    files.close()
+    assert snap.read_results(str(tmp_path)) == []
+    files.write()
     with (tmp_path / "result.json").open("a") as file:
         file.write('{"loss": 0.')
     assert snap.read_results(str(tmp_path)) == [{"loss": 0.5, "curve": [0, 1]}]

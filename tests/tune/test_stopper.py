@@ -1,5 +1,6 @@
 """Stoppers, and what RunConfig(stop=) may be."""
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -62,3 +63,15 @@ def test_stop_may_be_given_in_many_forms():
     assert as_stopper(lambda trial_id, result: 1)("t", {}) is True
     with pytest.raises(TypeError, match="got 3"):
         as_stopper(3)
+
+
+def test_a_stopper_says_from_which_iteration_on_it_must_be_asked():
+    assert NoopStopper().next_turn("t", 1) == math.inf
+    assert FunctionStopper(lambda trial_id, result: False).next_turn("t", 1) == 0
+    assert MetricStopper({"training_iteration": 7}).next_turn("t", 1) == 7
+    assert MetricStopper({"training_iteration": 7, "loss": 1}).next_turn("t", 1) == 0
+    counts = MaximumIterationStopper(5)
+    assert counts.next_turn("t", 10) == 15
+    counts("t", {})
+    assert counts.next_turn("t", 11) == 15
+    assert CombinedStopper(counts, NoopStopper()).next_turn("t", 11) == 15

@@ -67,8 +67,6 @@ def test_older_arguments_are_refused_with_the_newer_ones():
     for name, says in [("local_dir", "storage_path"), ("checkpoint_freq", "checkpoint_frequency")]:
         with pytest.raises(ValueError, match=says):
             tune.run(parabola, **{name: 3})
-    with pytest.raises(NotImplementedError, match="share their process"):
-        tune.run(parabola, chdir_to_trial_dir=True)
     with pytest.raises(NotImplementedError, match="export_formats"):
         tune.run(parabola, export_formats=["onnx"])
     with pytest.raises(TypeError, match="sync_config"):

@@ -393,7 +393,7 @@ def test_a_tuner_refuses_what_it_cannot_use(arguments, error, says):
     [
         ({"stop": 3}, TypeError, "stop must be"),
         ({"callbacks": [3]}, TypeError, r"tune\.Callback objects, got 3"),
-        ({"progress_reporter": 3}, NotImplementedError, "not offered yet"),
+        ({"progress_reporter": 3}, TypeError, "must be a tune.ProgressReporter"),
         (
             {"checkpoint_config": tune.CheckpointConfig(checkpoint_at_end=True)},
             ValueError,

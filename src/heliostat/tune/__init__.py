@@ -15,6 +15,11 @@ from heliostat.tune.analysis import ExperimentAnalysis
 from heliostat.tune.callback import Callback
 from heliostat.tune.context import TuneContext
 from heliostat.tune.error import TuneError
+from heliostat.tune.progress_reporter import (
+    CLIReporter,
+    JupyterNotebookReporter,
+    ProgressReporter,
+)
 from heliostat.tune.registry import register_env, register_trainable
 from heliostat.tune.result_grid import ResultGrid
 from heliostat.tune.resume_config import ResumeConfig, SyncConfig
@@ -43,13 +48,16 @@ from heliostat.tune.tune_config import TuneConfig
 from heliostat.tune.tuner import Tuner
 
 __all__ = [
+    "CLIReporter",
     "Callback",
     "Checkpoint",
     "CheckpointConfig",
     "Experiment",
     "ExperimentAnalysis",
     "FailureConfig",
+    "JupyterNotebookReporter",
     "PlacementGroupFactory",
+    "ProgressReporter",
     "Result",
     "ResultGrid",
     "ResumeConfig",

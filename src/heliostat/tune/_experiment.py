@@ -4,15 +4,17 @@ It asks the searcher for configs, the scheduler and the stopper for verdicts, an
 resources. It does not know of actors, files or the clock.
 """
 
+import math
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from heliostat.tune import _messages as m
 from heliostat.tune import _space
 from heliostat.tune._loans import Loans
+from heliostat.tune._lots import Lots
 from heliostat.tune._metrics import look_up, user_metrics
+from heliostat.tune._study import EPSILON, Study, check_fits
 from heliostat.tune._trial import (
     ERROR,
     PAUSED,
@@ -29,50 +31,7 @@ from heliostat.tune.schedulers import TrialScheduler
 from heliostat.tune.search import Searcher
 from heliostat.tune.stopper import Stopper
 
-_EPSILON = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """What does not change while a study runs.
-
-    Attributes:
-        name: Of the study.
-        trainable_name: Of what is tuned.
-        id_prefix: First part of each trial's id.
-        space: The search space.
-        limit: How many trials at most; None leaves it to the searcher.
-        capacity: The resources of the cluster.
-        request: Resources for a config.
-        create: Makes the directory name of a trial, and its name where users want another.
-        metric: What is optimised; None for nothing.
-        mode: "min", "max" or None.
-        max_concurrent: At most so many at a time; 0 for as many as fit.
-        time_budget_s: Stop everything after this.
-        max_failures: How often a trial may fail and be tried again; -1 for always.
-        fail_fast: The first failed trial ends the study.
-        keep: How many checkpoints of a trial stay; None for all.
-        keep_by: The metric by which they are ranked; None for the newest.
-        keep_mode: "min" or "max".
-    """
-
-    name: str
-    trainable_name: str
-    id_prefix: str
-    space: Mapping[str, Any]
-    limit: float | None
-    capacity: Mapping[str, float]
-    request: Callable[[dict[str, Any]], Mapping[str, float]]
-    create: Callable[[Trial], Trial] = lambda trial: trial
-    metric: str | None = None
-    mode: str | None = None
-    max_concurrent: int = 0
-    time_budget_s: float | None = None
-    max_failures: int = 0
-    fail_fast: bool = False
-    keep: int | None = None
-    keep_by: str | None = None
-    keep_mode: str = "max"
+_GOES_ON = (TrialScheduler.CONTINUE, TrialScheduler.NOOP)
 
 
 class Experiment:
@@ -113,6 +72,7 @@ class Experiment:
         self._deadline: float | None = None
         self._seen_metric: set[str] = set()
         self._loans = Loans(self._trials)
+        self._lots = Lots()
         # Commands of the event being handled, for what a scheduler asks for meanwhile.
         self._out: list[m.Command] = []
         self._counts = dict.fromkeys((TERMINATED, ERROR), 0)
@@ -230,11 +190,14 @@ class Experiment:
                     self._deadline = now + self.study.time_budget_s
             case m.Reported():
                 self._check_time(now, out)  # before the trial is told to go on
-                self._on_news(event, out)
-            case m.TrialDone() | m.TrialLost() | m.Saved():
-                self._on_news(event, out)
+                self._on_news(event, now, out)
+            case m.Together():
+                for one in event.events:
+                    self._on_news(one, now, out)
+            case m.TrialDone() | m.TrialLost() | m.Saved() | m.Returned():
+                self._on_news(event, now, out)
         self._check_time(now, out)
-        self._admit(out)
+        self._admit(now, out)
         return out
 
     def fail(self, error: BaseException, out: list[m.Command]) -> None:
@@ -246,9 +209,7 @@ class Experiment:
         if self._deadline is not None and now >= self._deadline:
             self._stop_all("time budget", out)
 
-    def _on_news(
-        self, event: m.Reported | m.Saved | m.TrialDone | m.TrialLost, out: list[m.Command]
-    ) -> None:
+    def _on_news(self, event: m.News, now: float, out: list[m.Command]) -> None:
         trial = self._live.get(event.trial_id)
         if trial is None or trial.attempt != event.attempt:
             return  # late news of an attempt that is over
@@ -260,14 +221,19 @@ class Experiment:
             case m.TrialDone():
                 self._on_done(trial, event, out)
             case m.TrialLost():
-                self._on_failed(trial, event.error, out)
+                self._on_lost(trial, event.error, out)
+            case m.Returned():
+                self._take_back(trial)
+        if trial.trial_id not in self._live:
+            self._vacate(trial, now, out)
 
     # Reports.
 
     def _on_reported(self, trial: Trial, reports: list[m.Report], out: list[m.Command]) -> None:
         verdict = TrialScheduler.CONTINUE
         for report in reports:
-            verdict = self._judge(trial, report, out)
+            said = self._judge(trial, report, out)
+            verdict = said if verdict in _GOES_ON else verdict
         if trial.state != RUNNING:
             return  # told to stop already, by this report or before
         match verdict:
@@ -281,7 +247,7 @@ class Experiment:
                 trial.move(SAVING, "verdict")
                 out.append(m.Save(trial.trial_id))
             case TrialScheduler.CONTINUE | TrialScheduler.NOOP:
-                out.append(m.Continue(trial.trial_id))
+                out.append(m.Continue(trial.trial_id, self._next_turn(trial)))
             case _:
                 scheduler = type(self._scheduler).__name__
                 self.fail(
@@ -299,9 +265,10 @@ class Experiment:
         if metric is not None and look_up(result, metric) is not None:
             self._seen_metric.add(trial.trial_id)
         self._searcher.on_trial_result(trial.trial_id, result)
+        # One record for both: a kill must not come between a report and its checkpoint.
+        out.append(m.Snapshot("result", trial, result, report.checkpoint))
         if report.checkpoint is not None:
             self._keep(trial, report.checkpoint, result, out)
-        out.append(m.Snapshot("result", trial, result))
         stop = self._stopper(trial.trial_id, result)
         verdict = TrialScheduler.STOP
         if not stop and not result.get("done"):  # else it hears of the end alone
@@ -310,9 +277,16 @@ class Experiment:
             self._stop_all("stopper", out)
         return TrialScheduler.STOP if stop else verdict
 
+    def _next_turn(self, trial: Trial) -> float:
+        """The iteration whose report must wait for its verdict."""
+        if not self.lockstep:
+            return math.inf
+        iteration = trial.last_result.get("training_iteration", 0)
+        stop = self._stopper.next_turn(trial.trial_id, iteration)
+        return min(stop, self._scheduler.next_turn(trial))
+
     def _keep(self, trial: Trial, path: str, result: dict[str, Any], out: list[m.Command]) -> None:
         trial.keep(path, result)
-        out.append(m.Snapshot("checkpoint", trial, result, path))
         out.extend(map(m.Delete, self._loans.give_back(trial)))
         study = self.study
         if study.keep is None or len(trial.checkpoints) <= study.keep:
@@ -323,12 +297,16 @@ class Experiment:
         if worst[0] != trial.checkpoint and not self._loans.is_lent(worst[0]):
             out.append(m.Delete(worst[0]))
 
+    def _keep_unreported(self, trial: Trial, path: str, out: list[m.Command]) -> None:
+        out.append(m.Snapshot("checkpoint", trial, trial.last_result, path))
+        self._keep(trial, path, trial.last_result, out)
+
     def _on_saved(self, trial: Trial, path: str | None, out: list[m.Command]) -> None:
         if path is not None:
-            self._keep(trial, path, trial.last_result, out)
+            self._keep_unreported(trial, path, out)
         if trial.state == SAVING:
             trial.move(RUNNING, "saved")
-            out.append(m.Continue(trial.trial_id))
+            out.append(m.Continue(trial.trial_id, self._next_turn(trial)))
 
     def _worth(self, kept: tuple[str, dict[str, Any]]) -> float:
         if self.study.keep_by is None:
@@ -347,7 +325,7 @@ class Experiment:
             self._on_failed(trial, event.error, out)
             return
         if event.saved is not None:
-            self._keep(trial, event.saved, trial.last_result, out)
+            self._keep_unreported(trial, event.saved, out)
         self._release(trial)
         if trial.state == PAUSING:
             trial.move(PAUSED, "done")
@@ -377,6 +355,17 @@ class Experiment:
             f"trial {trial} ended without reporting {self.study.metric!r}, the metric of TuneConfig; "
             f"the metrics it reported: {reported}. Report that one, or name one of these"
         )
+
+    def _on_lost(self, trial: Trial, error: BaseException, out: list[m.Command]) -> None:
+        suspects = [trial, *self._take_back(trial)]
+        if len(suspects) == 1 or trial.state != RUNNING:
+            self._on_failed(trial, error, out)
+            return
+        # Which of them ended the process nobody knows: each runs again, with no other behind it.
+        self._lots.part(suspects)
+        self._release(trial)
+        trial.move(PENDING, "lost with others")
+        self._waiting.appendleft(trial)
 
     def _on_failed(self, trial: Trial, error: BaseException, out: list[m.Command]) -> None:
         if trial.state == STOPPING:  # its process was ended on purpose
@@ -408,6 +397,8 @@ class Experiment:
                 out.append(m.Stop(trial.trial_id))
             if trial.state != STOPPING:  # one that pauses is on its way out already
                 trial.move(STOPPING, why)
+        for trial in self._live.values():
+            self._take_back(trial)
         for trial in self._waiting:
             self._scheduler.on_trial_remove(self, trial)
             self._complete(trial, out)
@@ -415,20 +406,53 @@ class Experiment:
 
     # Admission.
 
-    def _admit(self, out: list[m.Command]) -> None:
+    def _admit(self, now: float, out: list[m.Command]) -> None:
         while trial := self._next_trial(out):
             if not self._has_room(trial):
                 return
             self._waiting.remove(trial)
             out.extend(map(m.Delete, self._loans.take_over(trial)))
-            self._live[trial.trial_id] = trial
-            for name, amount in trial.resources.items():
-                self._used[name] = self._used.get(name, 0.0) + amount
-            trial.attempt += 1
-            trial.error = None
-            trial.move(RUNNING, f"attempt {trial.attempt}")
-            out.append(m.Snapshot("start", trial))
-            out.append(m.Start(trial, self.lockstep))
+            self._begin(trial, out)
+            then = self._line_up(trial, out)
+            self._lots.begin(trial, then, now)
+            out.append(m.Start(trial, self._next_turn(trial), then))
+
+    def _begin(self, trial: Trial, out: list[m.Command]) -> None:
+        self._live[trial.trial_id] = trial
+        for name, amount in trial.resources.items():
+            self._used[name] = self._used.get(name, 0.0) + amount
+        trial.attempt += 1
+        trial.error = None
+        trial.move(RUNNING, f"attempt {trial.attempt}")
+        out.append(m.Snapshot("start", trial))
+
+    # Short trials run one after the other in one place, without a word from us in between.
+
+    def _line_up(self, first: Trial, out: list[m.Command]) -> tuple[Trial, ...]:
+        """Trials to run after one, in its place; they wait no longer, and are not begun."""
+        then: list[Trial] = []
+        room = self._lots.size(first) - 1 if self.study.ahead and not self.lockstep else 0
+        while len(then) < room:
+            if not self._waiting:
+                self._propose(out)
+            if not self._waiting or not self._lots.fits(first, self._waiting[0]):
+                break
+            then.append(self._waiting.popleft())
+        return tuple(then)
+
+    def _vacate(self, trial: Trial, now: float, out: list[m.Command]) -> None:
+        """A trial's place is free: whoever was to run there after it does so already."""
+        after = self._lots.pass_on(trial, now) if trial.state == TERMINATED else None
+        if after is not None:
+            self._begin(after, out)
+        else:
+            self._take_back(trial)
+
+    def _take_back(self, trial: Trial) -> list[Trial]:
+        """Let those who were to run after a trial wait again."""
+        then = self._lots.take_back(trial)
+        self._waiting.extendleft(reversed(then))
+        return then
 
     def _next_trial(self, out: list[m.Command]) -> Trial | None:
         if self.study.max_concurrent and len(self._live) >= self.study.max_concurrent:
@@ -514,7 +538,7 @@ class Experiment:
 
     def _has_room(self, trial: Trial) -> bool:
         return all(
-            self._used.get(name, 0.0) + amount <= self.study.capacity.get(name, 0.0) + _EPSILON
+            self._used.get(name, 0.0) + amount <= self.study.capacity.get(name, 0.0) + EPSILON
             for name, amount in trial.resources.items()
         )
 
@@ -522,7 +546,7 @@ class Experiment:
         del self._live[trial.trial_id]
         for name, amount in trial.resources.items():
             left = self._used[name] - amount
-            self._used[name] = left if left > _EPSILON else 0.0
+            self._used[name] = left if left > EPSILON else 0.0
         if trial.request is not None:  # what its next attempt asks for
             trial.resources = trial.request.required_resources
 
@@ -536,7 +560,11 @@ class Experiment:
         assert self._order == list(self._trials.values())
         ended = [t for t in self._trials.values() if t.is_finished()]
         assert len(ended) == self.ended
-        assert len(ended) + len(self._live) + len(self._waiting) == len(self._trials)
+        lined_up = self._lots.get_trials()
+        for trial in lined_up:
+            assert trial.state == PENDING, trial.story
+        counted = len(ended) + len(self._live) + len(self._waiting) + len(lined_up)
+        assert counted == len(self._trials)
         for name in {*self._used, *self.study.capacity}:
             used = sum(trial.resources.get(name, 0.0) for trial in self._live.values())
             assert abs(used - self._used.get(name, 0.0)) < 1e-6
@@ -558,29 +586,3 @@ def _is_replaced(trial: Trial, out: list[m.Command]) -> bool:
         and command.exploit.donor != trial.trial_id
         for command in out
     )
-
-
-def check_fits(request: Mapping[str, float], capacity: Mapping[str, float], who: str) -> None:
-    """Refuse a request that the whole cluster could never meet.
-
-    Args:
-        request: What is asked.
-        capacity: What the cluster has when it is empty.
-        who: Whose request it is, for the message.
-
-    Raises:
-        TuneError: It can never fit; the message names what is missing.
-
-    Example:
-        >>> check_fits({"CPU": 1}, {"CPU": 2}, "a trial")
-    """
-    missing = [
-        f"{name}: {amount:g} asked, {capacity.get(name, 0.0):g} there"
-        for name, amount in request.items()
-        if amount > capacity.get(name, 0.0) + _EPSILON
-    ]
-    if missing:
-        raise TuneError(
-            f"{who} can never run here ({'; '.join(missing)}). Ask for less, or give the cluster "
-            "more: heliostat.init(num_cpus=, num_gpus=, resources=)"
-        )

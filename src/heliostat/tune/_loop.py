@@ -18,13 +18,13 @@ import heliostat
 from heliostat.exceptions import RayActorError, RayError
 from heliostat.train import Checkpoint
 from heliostat.tune import _messages as m
+from heliostat.tune._display import Display
 from heliostat.tune._experiment import Experiment
 from heliostat.tune._runnable import Runnable
 from heliostat.tune._snapshot import CALLBACKS_FILE, Log, encode, write_policy, write_whole
 from heliostat.tune._trial import Trial
 from heliostat.tune._trial_actor import TrialActor
 from heliostat.tune.callback import Callback
-from heliostat.tune.progress_reporter import Display
 
 # How long what was kept for a next trial may take to clean up.
 _CLOSE_S = 10.0
@@ -49,6 +49,8 @@ class _Call(NamedTuple):
     trial_id: str
     attempt: int
     saves: bool = False
+    # How many attempts it is about: others may run after the first in its place.
+    orders: int = 1
 
 
 class Loop:
@@ -146,10 +148,10 @@ class Loop:
     def _perform(self, command: m.Command) -> None:
         match command:
             case m.Start():
-                self._start(command.trial, lockstep=command.lockstep)
+                self._start(command)
             case m.Continue():
                 slot = self._slots[command.trial_id]
-                self._call(command.trial_id, slot.actor.next.remote())
+                self._call(command.trial_id, slot.actor.next.remote(command.hold_at))
             case m.Stop():
                 self._stop(command.trial_id, save=False)
             case m.Pause():
@@ -165,12 +167,20 @@ class Loop:
                 self._log.flush()  # nothing refers to it any more, and the disk knows
                 shutil.rmtree(command.path, ignore_errors=True)
 
-    def _start(self, trial: Trial, *, lockstep: bool) -> None:
-        request = trial.request or self._runnable.request(trial.config)
+    def _start(self, start: m.Start) -> None:
+        trial = start.trial
+        request = trial.request or trial.base or self._runnable.request(trial.config)
         slot = self._slot(tuple(sorted(request.bundles[0].items())))
         self._slots[trial.trial_id] = slot
-        order = m.Order(
+        orders = [self._order(trial, trial.attempt, start.hold_at)]
+        # Those after it have not begun, so their attempts are not counted yet.
+        orders += [self._order(later, later.attempt + 1, start.hold_at) for later in start.then]
+        self._call(trial.trial_id, slot.actor.start.remote(orders), orders=len(orders))
+
+    def _order(self, trial: Trial, attempt: int, hold_at: float) -> m.Order:
+        return m.Order(
             trial_id=trial.trial_id,
+            attempt=attempt,
             trial_name=str(trial),
             experiment_name=self._name,
             experiment_tag=trial.experiment_tag,
@@ -181,9 +191,9 @@ class Loop:
             next_checkpoint=trial.saved,
             # Counts go on from what the checkpoint knew, or begin anew without one.
             last_result=trial.origin if trial.checkpoint else {},
-            lockstep=lockstep,
+            hold_at=hold_at,
+            chdir=self._experiment.study.chdir,
         )
-        self._call(trial.trial_id, slot.actor.start.remote(order))
 
     def _slot(self, holds: tuple[tuple[str, float], ...]) -> _Slot:
         for index, slot in enumerate(self._idle):
@@ -201,9 +211,9 @@ class Loop:
         ).remote(self._shipped)
         return _Slot(actor, holds)
 
-    def _call(self, trial_id: str, ref: Any, *, saves: bool = False) -> None:
+    def _call(self, trial_id: str, ref: Any, *, saves: bool = False, orders: int = 1) -> None:
         attempt = self._experiment.get_trial(trial_id).attempt
-        self._calls[ref] = _Call(trial_id, attempt, saves)
+        self._calls[ref] = _Call(trial_id, attempt, saves, orders)
 
     def _stop(self, trial_id: str, *, save: bool) -> None:
         waiting = [ref for ref, call in self._calls.items() if call.trial_id == trial_id]
@@ -254,9 +264,9 @@ class Loop:
             self._waiting = False
 
     def _take(self, ref: Any, call: _Call) -> m.Event:
-        trial_id, attempt, saves = call
+        trial_id, attempt, saves, orders = call
         try:
-            update: m.Update = heliostat.get(ref)
+            updates: list[m.Update] = heliostat.get(ref)
         except RayActorError as error:
             self._slots.pop(trial_id, None)
             return m.TrialLost(trial_id, attempt, error)
@@ -264,12 +274,18 @@ class Loop:
             # A fresh process for the next trial: what failed may have left anything behind.
             self._drop(trial_id)
             return m.TrialDone(trial_id, attempt, [], error)
+        last = updates[-1]
         if saves:
-            return m.Saved(trial_id, attempt, update.saved)
-        if not update.done:
-            return m.Reported(trial_id, attempt, update.reports)
-        self._idle.append(self._slots.pop(trial_id))
-        return m.TrialDone(trial_id, attempt, update.reports, None, update.saved)
+            return m.Saved(trial_id, attempt, last.saved)
+        slot = self._slots.pop(trial_id)
+        if last.done:
+            self._idle.append(slot)
+        else:
+            self._slots[last.trial_id] = slot
+        if orders == 1:
+            return _said(last)
+        back = (m.Returned(last.trial_id, last.attempt),) if len(updates) < orders else ()
+        return m.Together((*map(_said, updates[:-1]), *back, _said(last)))
 
     # Records.
 
@@ -288,7 +304,8 @@ class Loop:
                     config=encode(trial.config),
                 )
             case "result":
-                log.append("result", trial=trial.trial_id, result=encode(result))
+                kept = {} if checkpoint is None else {"path": self._relative(checkpoint)}
+                log.append("result", trial=trial.trial_id, result=encode(result), **kept)
             case "checkpoint":
                 assert checkpoint is not None
                 log.append(
@@ -335,13 +352,12 @@ class Loop:
     def _tell(self, callback: Callback, snapshot: m.Snapshot) -> None:
         what, trial, result, checkpoint, *_ = snapshot
         trials = self._experiment.get_trials()
+        if what in ("result", "checkpoint") and checkpoint is not None:
+            callback.on_trial_save(self._iteration, trials, trial)
+            callback.on_checkpoint(self._iteration, trials, trial, Checkpoint(checkpoint))
         if what == "result":
             assert result is not None
             callback.on_trial_result(self._iteration, trials, trial, result)
-        elif what == "checkpoint":
-            assert checkpoint is not None
-            callback.on_trial_save(self._iteration, trials, trial)
-            callback.on_checkpoint(self._iteration, trials, trial, Checkpoint(checkpoint))
         elif what in _HOOKS:
             getattr(callback, _HOOKS[what])(self._iteration, trials, trial)
             if what == "start" and trial.checkpoint is not None:
@@ -366,6 +382,13 @@ class Loop:
         self._slots.clear()
         self._idle.clear()
         self._log.flush()
+
+
+def _said(update: m.Update) -> m.Reported | m.TrialDone:
+    trial_id, attempt, reports, done, saved = update
+    if done:
+        return m.TrialDone(trial_id, attempt, reports, None, saved)
+    return m.Reported(trial_id, attempt, reports)
 
 
 def _encode_error(error: BaseException) -> Any:

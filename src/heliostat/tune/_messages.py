@@ -13,9 +13,14 @@ class Report(NamedTuple):
 
 
 class Order(NamedTuple):
-    """What a trial actor needs to know to run an attempt."""
+    """What a trial actor needs to know to run an attempt.
+
+    `hold_at` is the iteration whose report waits for the study's answer; infinity for none. With
+    `chdir` a trial that has its process for itself works in its own directory.
+    """
 
     trial_id: str
+    attempt: int
     trial_name: str
     experiment_name: str
     experiment_tag: str
@@ -25,12 +30,15 @@ class Order(NamedTuple):
     checkpoint: str | None
     next_checkpoint: int
     last_result: dict[str, Any]
-    lockstep: bool
+    hold_at: float
+    chdir: bool = False
 
 
 class Update(NamedTuple):
-    """What a trial actor answers: reports since the last answer, and whether the trial ended."""
+    """What a trial actor says of an attempt: reports since the last time, and whether it ended."""
 
+    trial_id: str
+    attempt: int
     reports: list[Report]
     done: bool
     saved: str | None = None
@@ -70,6 +78,13 @@ class TrialLost(NamedTuple):
     error: BaseException
 
 
+class Returned(NamedTuple):
+    """What was to run after an attempt, in its place, has not begun and does not wait there now."""
+
+    trial_id: str
+    attempt: int
+
+
 class Saved(NamedTuple):
     """A trial did what `Save` asked; the path is None if it saves by itself only."""
 
@@ -78,17 +93,32 @@ class Saved(NamedTuple):
     path: str | None
 
 
+News = Reported | TrialDone | TrialLost | Returned | Saved
+
+
+class Together(NamedTuple):
+    """News of trials that ran one after the other in one place; nothing starts before the last."""
+
+    events: tuple[News, ...]
+
+
 class Start(NamedTuple):
-    """Run an attempt, from the trial's checkpoint when it has one."""
+    """Run an attempt, from the trial's checkpoint when it has one.
+
+    In `hold_at`, an iteration, its report waits for an answer. Those in `then` run after it in its
+    place, first attempts all; each begins when the one before it has ended well.
+    """
 
     trial: Trial
-    lockstep: bool
+    hold_at: float
+    then: tuple[Trial, ...] = ()
 
 
 class Continue(NamedTuple):
-    """Let an attempt go on, and wait for its next report."""
+    """Let an attempt go on, and wait for its next report; that of iteration `hold_at` waits for us."""
 
     trial_id: str
+    hold_at: float = 0.0
 
 
 class Save(NamedTuple):
@@ -144,5 +174,5 @@ class Delete(NamedTuple):
     path: str
 
 
-Event = Tick | Interrupted | Reported | Saved | TrialDone | TrialLost
+Event = Tick | Interrupted | News | Together
 Command = Start | Continue | Save | Stop | Pause | Snapshot | Delete

@@ -55,7 +55,7 @@ class Resumed:
         for record in read_log(self.log):
             replay.take(record)
         for trial in replay.get_trials():
-            self._settle(trial)
+            _settle(trial, **self.record())
         return replay.get_trials()
 
     def take_up(
@@ -78,36 +78,20 @@ class Resumed:
         replay = _Retold(directory, trainable_name, deciders)
         for record in read_log(self.log):
             replay.take(record)
+        replay.rest()
         before = {trial for trial in replay.get_trials() if trial.is_finished()}
         for trial in replay.get_trials():
             if trial.trial_id in replay.doomed and not trial.is_finished():
                 trial.state = TERMINATED
-            self._settle(trial)
+            _settle(trial, **self.record())
         ended = [t for t in replay.get_trials() if t.state == TERMINATED and t not in before]
         for trial in ended:
             replay.complete(trial)
         return replay.get_trials(), ended
 
-    def _settle(self, trial: Trial) -> None:
-        match trial.state:
-            case "TERMINATED":
-                what = self.finished
-            case "ERROR":
-                what = self.errored
-                trial.num_failures = 0 if what != "skip" else trial.num_failures
-            case _:
-                what = self.unfinished
-        if what == "skip":
-            if not trial.is_finished():
-                trial.state = TERMINATED
-            return
-        if what == "restart":
-            trial.checkpoint, trial.checkpoints, trial.loan = None, [], None
-        if trial.checkpoint is None:
-            trial.last_result = {}  # nothing to go on from: it counts from one again
-        trial.error = None
-        if trial.state != PAUSED:
-            trial.state = PENDING
+    def record(self) -> dict[str, str]:
+        """What the log must know of it, for whoever takes the study up once more."""
+        return {"unfinished": self.unfinished, "errored": self.errored, "finished": self.finished}
 
 
 def read(log: Path, unfinished: Errored, errored: Errored, finished: Errored = "skip") -> Resumed:
@@ -132,6 +116,29 @@ def read(log: Path, unfinished: Errored, errored: Errored, finished: Errored = "
     return Resumed(log, first["id_prefix"], unfinished, errored, finished)
 
 
+def _settle(trial: Trial, unfinished: str, errored: str, finished: str) -> None:
+    """Bring a trial from where it was into the state in which it goes on."""
+    match trial.state:
+        case "TERMINATED":
+            what = finished
+        case "ERROR":
+            what = errored
+            trial.num_failures = 0 if what != "skip" else trial.num_failures
+        case _:
+            what = unfinished
+    if what == "skip":
+        if not trial.is_finished():
+            trial.state = TERMINATED
+        return
+    if what == "restart":
+        trial.checkpoint, trial.checkpoints, trial.loan = None, [], None
+    if trial.checkpoint is None:
+        trial.last_result = {}  # nothing to go on from: it counts from one again
+    trial.error = None
+    if trial.state != PAUSED:
+        trial.state = PENDING
+
+
 class _Replay:
     """Trials as a log says."""
 
@@ -151,21 +158,31 @@ class _Replay:
                 trial = self._added(record)
                 self._trials[trial.trial_id] = trial
                 self._add(trial)
+            case "restore":
+                how = {name: record[name] for name in ("unfinished", "errored", "finished")}
+                self._taken_up(how)
             case "delete":
                 self._forget(str(self._directory / record["path"]))
             case kind if "trial" in record:
                 self._happen(self._trials[record["trial"]], kind, record)
+
+    def _taken_up(self, how: dict[str, str]) -> None:
+        """The study was taken up after a kill: those that ran wait again."""
+        for trial in self._trials.values():
+            _settle(trial, **how)
 
     def _add(self, trial: Trial) -> None:
         """A trial was proposed."""
 
     def _happen(self, trial: Trial, kind: str, record: dict[str, Any]) -> None:
         match kind:
-            case "result":
-                trial.last_result = decode(record["result"])
-            case "checkpoint":
-                trial.keep(str(self._directory / record["path"]), decode(record["result"]))
-                trial.loan = None
+            case "result" | "checkpoint":
+                result = decode(record["result"])
+                if kind == "result":
+                    trial.last_result = result
+                if "path" in record:
+                    trial.keep(str(self._directory / record["path"]), result)
+                    trial.loan = None
             case "exploit":
                 config, tag = decode(record["config"]), record["tag"]
                 self.exploit(trial, Exploit(record["donor"], config, tag))
@@ -214,8 +231,10 @@ class _Retold(_Replay):
         self._searcher = deciders.searcher
         self._scheduler = deciders.scheduler
         self._stopper = deciders.stopper
-        # Trials that were to be stopped, if nothing is heard of them after that.
+        # Trials that were to be stopped or paused, if nothing is heard of them after that.
         self.doomed: set[str] = set()
+        self._resting: set[str] = set()
+        self._choosing = False
 
     def get_live_trials(self) -> list[Trial]:
         """Those that have not ended."""
@@ -230,6 +249,11 @@ class _Retold(_Replay):
         """The resources of the cluster."""
         return self._capacity
 
+    def exploit(self, trial: Trial, exploit: Exploit) -> None:
+        """A trial has another configuration; what is decided before a start is on record before it."""
+        if not self._choosing:
+            super().exploit(trial, exploit)
+
     def stop_trial(self, trial: Trial) -> None:
         """It ends, unless the log knows better."""
         self.doomed.add(trial.trial_id)
@@ -237,6 +261,19 @@ class _Retold(_Replay):
     def set_resources(self, trial: Trial, request: Any, total: Mapping[str, float]) -> None:
         """A trial has other resources from its next attempt on."""
         trial.request = request
+
+    def _taken_up(self, how: dict[str, str]) -> None:
+        """Those whose end was due are on record as ended next; the others wait again."""
+        self.rest()
+        for trial in self._trials.values():
+            if trial.is_finished() or trial.trial_id not in self.doomed:
+                _settle(trial, **how)
+
+    def rest(self) -> None:
+        """Those that a kill kept from being paused count as paused, if they have a checkpoint."""
+        for trial in self._trials.values():
+            if trial.trial_id in self._resting and trial.state == RUNNING and trial.checkpoint:
+                trial.state = PAUSED
 
     def _add(self, trial: Trial) -> None:
         """Let searcher and scheduler see it as it was proposed: both may draw from their randomness."""
@@ -261,7 +298,10 @@ class _Retold(_Replay):
 
     def _happen(self, trial: Trial, kind: str, record: dict[str, Any]) -> None:
         if kind == "start":
+            self._choosing = True
             self._scheduler.choose_trial_to_run(self)
+            self._choosing = False
+            self._resting.discard(trial.trial_id)
         super()._happen(trial, kind, record)
         match kind:
             case "result":
@@ -277,11 +317,15 @@ class _Retold(_Replay):
         self.doomed.discard(trial.trial_id)
         result = trial.last_result
         self._searcher.on_trial_result(trial.trial_id, result)
-        stop = self._stopper(trial.trial_id, result)
-        if not stop and not result.get("done"):
-            stop = self._scheduler.on_trial_result(self, trial, result) == TrialScheduler.STOP
-        if stop:
+        verdict = TrialScheduler.STOP
+        if not self._stopper(trial.trial_id, result):
+            verdict = TrialScheduler.CONTINUE
+            if not result.get("done"):
+                verdict = self._scheduler.on_trial_result(self, trial, result)
+        if verdict == TrialScheduler.STOP:
             self.doomed.add(trial.trial_id)
+        elif verdict == TrialScheduler.PAUSE:
+            self._resting.add(trial.trial_id)
 
     def complete(self, trial: Trial) -> None:
         """A trial ended well."""

@@ -1,11 +1,16 @@
 """TrialActor: the actor that hosts trials, one after the other. A thread runs the user's code."""
 
 import threading
+from collections import deque
+from queue import SimpleQueue
 
 from heliostat.tune._messages import Order, Update
 from heliostat.tune._runnable import Runnable
 from heliostat.tune.error import TuneError
 from heliostat.tune.session import Session
+
+# So long may several attempts take together; those that have not begun by then are handed back.
+SPAN_S = 0.05
 
 
 class TrialActor:
@@ -14,40 +19,82 @@ class TrialActor:
     def __init__(self, runnable: Runnable) -> None:
         self._runnable = runnable
         self._session: Session | None = None
+        # Attempts still to come in this lot, and what those before the present one said.
+        self._changing = threading.Lock()
+        self._to_come: deque[Order] = deque()
+        self._past: list[Update] = []
+        self._over = threading.Event()
+        self._lots: SimpleQueue[Session] = SimpleQueue()
+        self._thread: threading.Thread | None = None
 
-    def start(self, order: Order) -> Update:
-        """Begin an attempt and wait for its first word."""
-        self._session = session = Session(order)
-        threading.Thread(
-            target=session.run, args=(self._runnable.run,), name=order.trial_name, daemon=True
-        ).start()
-        return self._wait(session)
+    def start(self, orders: list[Order]) -> list[Update]:
+        """Begin attempts, each when the one before it has ended well, and wait for their first words.
 
-    def next(self) -> Update:
+        Returns:
+            What they said. Those of which there is nothing have not begun, and will not.
+        """
+        first, *rest = orders
+        self._session = session = Session(first)
+        self._to_come.extend(rest)
+        self._over.clear()
+        self._lots.put(session)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._host, daemon=True)
+            self._thread.start()
+        if rest:
+            self._over.wait(SPAN_S)
+            with self._changing:
+                self._to_come.clear()
+        return self._wait(patient=not rest)
+
+    def next(self, hold_at: float) -> list[Update]:
         """Let the attempt go on and wait for its next word."""
         assert self._session is not None
-        self._session.go_on()
-        return self._wait(self._session)
+        self._session.go_on(hold_at)
+        return self._wait()
 
-    def save(self) -> Update:
+    def save(self) -> list[Update]:
         """Let the attempt, which waits for its answer, save itself, and wait until it has."""
         assert self._session is not None
-        return self._session.ask_to_save()
+        return [self._session.ask_to_save()]
 
-    def stop(self, save: bool) -> Update:
+    def stop(self, save: bool) -> list[Update]:
         """End the attempt, and wait until it is quiet."""
         assert self._session is not None
         if not self._session.stop(save=save):
             raise TuneError("the trial did not end when it was told to")
-        return self._wait(self._session)
+        return self._wait()
 
     def close(self) -> None:
         """There are no more trials for this process."""
         self._runnable.close()
 
-    def _wait(self, session: Session) -> Update:
+    def _host(self) -> None:
+        """In a thread of its own: run the attempts of one lot after the other."""
+        while True:
+            session: Session | None = self._lots.get()
+            while session is not None:
+                session.run(self._runnable.run)
+                session = self._pass_on(session)
+            self._over.set()
+
+    def _pass_on(self, session: Session) -> Session | None:
+        """The session after one that has ended; None if there is none, or if it failed."""
+        with self._changing:
+            if not self._to_come or session.has_failed():
+                return None  # how it ended is read by `_wait`
+            self._past.append(session.wait())
+            self._session = session = Session(self._to_come.popleft())
+            return session
+
+    def _wait(self, *, patient: bool = True) -> list[Update]:
+        """What was said; from here on nobody changes `_past` and `_session` but the calls."""
+        assert self._session is not None
+        past, self._past = self._past, []
+        if past and self._session.has_failed():
+            return [*past, self._session.say_nothing()]  # its error is for the next call
         try:
-            return session.wait()
+            return [*past, self._session.wait(patient=patient)]
         except Exception:
             raise
         except BaseException as error:  # sys.exit() in a trial must not end its process unexplained

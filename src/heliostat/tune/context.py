@@ -1,7 +1,38 @@
 """TuneContext: which trial am I, in which study."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where the files of a trial and of its study are.
+
+    Args:
+        storage_path: The directory that has the study's.
+        experiment_dir_name: The name of the study's directory in it.
+        trial_dir_name: The name of the trial's directory in that.
+
+    Example:
+        >>> Storage("/results", "study", "trial_1").trial_fs_path
+        '/results/study/trial_1'
+    """
+
+    storage_path: str
+    experiment_dir_name: str
+    trial_dir_name: str
+
+    @property
+    def experiment_fs_path(self) -> str:
+        """The study's directory."""
+        return os.path.join(self.storage_path, self.experiment_dir_name)
+
+    @property
+    def trial_fs_path(self) -> str:
+        """The trial's directory."""
+        return os.path.join(self.experiment_fs_path, self.trial_dir_name)
 
 
 @dataclass(frozen=True)
@@ -50,3 +81,20 @@ class TuneContext:
     def get_local_rank(self) -> int:
         """0: a trial has no ranks of its own."""
         return 0
+
+    def get_local_world_size(self) -> int:
+        """1: a trial has no ranks of its own."""
+        return 1
+
+    def get_node_rank(self) -> int:
+        """0: there is one machine."""
+        return 0
+
+    def get_metadata(self) -> dict[str, Any]:
+        """Nothing: metadata are a trainer's."""
+        return {}
+
+    def get_storage(self) -> Storage:
+        """Where the trial's files are."""
+        directory, trial = os.path.split(self.trial_dir)
+        return Storage(*os.path.split(directory), trial)

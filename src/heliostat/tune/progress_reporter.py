@@ -1,154 +1,333 @@
-"""What people see of a study: one live line while it runs, failures as they come, a table at the end."""
+"""Progress reporters: tables of a study while it runs, in a terminal or a notebook.
 
+`RunConfig(progress_reporter=)` takes one; in a notebook there is one without asking. They see the
+trials and nothing else of the study.
+"""
+
+import html
+import importlib
 import sys
-import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from heliostat.tune import _space
-from heliostat.tune._metrics import look_up, rank, user_metrics
-from heliostat.tune._trial import ERROR, TERMINATED, Trial
+from heliostat.tune._metrics import look_up, rank
+from heliostat.tune._table import align, infer_metrics, parameter_columns, rows, show
+from heliostat.tune._trial import ERROR, Trial
 
-if TYPE_CHECKING:
-    from heliostat.tune._experiment import Experiment
-    from heliostat.util.progress import Line
-
-MOST_ROWS = 20
-# After so many tracebacks the rest are counted only: one mistake often fails every trial.
-MOST_TRACEBACKS = 3
-_MOST_LINES = 20
-_MOST_METRICS = 4
-_WIDEST = 28
+Columns = Sequence[str] | Mapping[str, str] | None
 
 
-class Display:
-    """Shows a study to people.
+class ProgressReporter:
+    """Shows people how a study goes; subclass it for your own way.
+
+    Example:
+        >>> class Count(ProgressReporter):
+        ...     def should_report(self, trials, done=False):
+        ...         return done
+        ...     def report(self, trials, done, *sys_info):
+        ...         print(f"{len(trials)} trials")
+        >>> Count().report([], True)
+        0 trials
+    """
+
+    def setup(
+        self,
+        start_time: float | None = None,
+        total_samples: int | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """The study begins.
+
+        Args:
+            start_time: When, in seconds since 1970.
+            total_samples: How many trials there will be, if that is known.
+            metric: The metric of `TuneConfig`.
+            mode: The mode of `TuneConfig`.
+            kwargs: More about the study: `param_space`.
+        """
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        """Say whether `report` shall be called now; asked each time something has happened.
+
+        Args:
+            trials: All so far.
+            done: Whether the study is over.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override should_report()")
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Show the study.
+
+        Args:
+            trials: All so far.
+            done: Whether the study is over.
+            sys_info: Lines to show with it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override report()")
+
+
+class _TableReporter(ProgressReporter):
+    """What both kinds of tables have in common: what is in them."""
+
+    def __init__(
+        self,
+        *,
+        metric_columns: Columns = None,
+        parameter_columns: Columns = None,
+        total_samples: int | None = None,
+        max_progress_rows: int = 20,
+        max_error_rows: int = 20,
+        max_column_length: int = 20,
+        max_report_frequency: int = 5,
+        infer_limit: int = 3,
+        print_intermediate_tables: bool | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        sort_by_metric: bool = False,
+    ) -> None:
+        if mode not in (None, "min", "max"):
+            raise ValueError(f'mode must be "min" or "max", got {mode!r}')
+        self._metric_columns = _titles(metric_columns)
+        self._parameter_columns = _titles(parameter_columns)
+        self._total = total_samples
+        self._most_rows = max_progress_rows
+        self._most_errors = max_error_rows
+        self._widest = max_column_length
+        self._every_s = max_report_frequency
+        self._infer_limit = infer_limit
+        self._intermediate = print_intermediate_tables is not False
+        self._metric, self._mode = metric, mode
+        self._sorts = sort_by_metric
+        self._space: Mapping[str, Any] = {}
+        self._started = self._last = time.time()
+
+    def setup(
+        self,
+        start_time: float | None = None,
+        total_samples: int | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Hear what the study is about; what was given to the reporter itself counts first."""
+        self._started = self._last = time.time() if start_time is None else start_time
+        self._total = self._total or total_samples
+        self._metric, self._mode = self._metric or metric, self._mode or mode
+        self._space = kwargs.get("param_space", {})
+
+    def add_metric_column(self, metric: str, representation: str | None = None) -> None:
+        """Show a metric, too.
+
+        Args:
+            metric: Its name.
+            representation: The title of its column; the name if None.
+        """
+        self._metric_columns = {**(self._metric_columns or {}), metric: representation or metric}
+
+    def add_parameter_column(self, parameter: str, representation: str | None = None) -> None:
+        """Show a parameter, too.
+
+        Args:
+            parameter: Its name in the config; `a/b` is `b` inside `a`.
+            representation: The title of its column; the name if None.
+        """
+        title = representation or parameter
+        self._parameter_columns = {**(self._parameter_columns or {}), parameter: title}
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        """At most every `max_report_frequency` seconds, and at the end."""
+        now = time.time()
+        if not done and now - self._last < self._every_s:
+            return False
+        self._last = now
+        return True
+
+    def _head(self, trials: list[Trial], sys_info: Sequence[str]) -> list[str]:
+        now = time.time() - self._started
+        counts: dict[str, int] = {}
+        for trial in trials:
+            counts[trial.status.lower()] = counts.get(trial.status.lower(), 0) + 1
+        ended = sum(trial.is_finished() for trial in trials)
+        of = f" of {self._total:g}" if self._total and self._total != float("inf") else ""
+        parts = [f"{len(trials)}{of} trials", *(f"{n} {state}" for state, n in counts.items())]
+        parts.append(f"{now:.1f} s")
+        if of and self._total and 0 < ended < self._total:
+            parts.append(f"about {now * (self._total - ended) / ended:.0f} s left")
+        lines = [", ".join(parts), *sys_info]
+        best = self._best(trials)
+        if best is not None:
+            value = show(look_up(best.last_result, self._metric or ""))
+            lines.append(f"Best so far: {best} with {self._metric}={value} and {best.config}")
+        return lines
+
+    def _best(self, trials: list[Trial]) -> Trial | None:
+        if self._metric is None:
+            return None
+        best = min(trials, key=self._rank, default=None)
+        return best if best is not None and self._rank(best)[0] == 0 else None
+
+    def _rank(self, trial: Trial) -> tuple[int, float]:
+        return rank(look_up(trial.last_result, self._metric or ""), self._mode or "max")
+
+    def _table(self, trials: list[Trial]) -> tuple[list[list[str]], int]:
+        """The rows of the trials that are shown, below their titles; and how many are not."""
+        shown = list(trials)
+        if self._sorts and self._metric is not None:
+            shown.sort(key=self._rank)
+        else:
+            shown.sort(key=Trial.is_finished)  # those that run first, else in their order
+        shown = shown[: self._most_rows]
+        metrics = self._metric_columns
+        if metrics is None:
+            names = ([] if self._metric is None else [self._metric]) + infer_metrics(
+                trials, self._infer_limit
+            )
+            metrics = {name: name for name in names}
+        columns: dict[Any, str] = {("metric", name): title for name, title in metrics.items()}
+        if self._parameter_columns is None:
+            columns |= parameter_columns(self._space)
+        else:
+            columns |= {
+                tuple(name.split("/")): title for name, title in self._parameter_columns.items()
+            }
+        return rows(shown, columns, self._widest), len(trials) - len(shown)
+
+    def _errors(self, trials: list[Trial]) -> list[list[str]]:
+        """A row for each failed trial, below the titles."""
+        failed = [trial for trial in trials if trial.state == ERROR][: self._most_errors]
+        table = [["failed trial", "failures", "error file"]]
+        table += [[str(t), str(t.num_failures), f"{t.path}/error.txt"] for t in failed]
+        return table
+
+
+class CLIReporter(_TableReporter):
+    """Prints tables of trials to the terminal, every few seconds and at the end.
 
     Args:
-        line: The live line; None to show nothing at all.
-        space: The search space, for the columns.
-        metric: The metric that is optimised.
-        mode: "min" or "max".
+        metric_columns: Metrics to show: names, or names with titles; those that trials report if None.
+        parameter_columns: Parameters to show, likewise; those that the space leaves open if None.
+        total_samples: How many trials there will be, if the study does not know.
+        max_progress_rows: At most so many trials.
+        max_error_rows: At most so many failed trials.
+        max_column_length: Longer values are cut.
+        max_report_frequency: At most every so many seconds.
+        infer_limit: How many metrics, if they are not named.
+        print_intermediate_tables: False shows tables at the end only, and counts meanwhile.
+        metric: The metric of the best trial; that of `TuneConfig` if None.
+        mode: "min" or "max"; that of `TuneConfig` if None.
+        sort_by_metric: The best trials first, instead of those that run.
+
+    Raises:
+        ValueError: Another mode.
+
+    Example:
+        >>> reporter = CLIReporter(metric_columns=["loss"])
+        >>> reporter.add_metric_column("acc", "accuracy")
+        >>> reporter.report([], True)  # doctest: +ELLIPSIS
+        0 trials, ... s
+        trial  status  iter  time (s)  loss  accuracy
+        -----  ------  ----  --------  ----  --------
+    """
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Print the tables."""
+        lines = self._head(trials, sys_info)
+        if done or self._intermediate:
+            table, hidden = self._table(trials)
+            lines.append(align(table))
+            if hidden:
+                lines.append(f"... and {hidden} more")
+            errors = self._errors(trials)
+            if len(errors) > 1:
+                lines.append(align(errors))
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+
+
+class JupyterNotebookReporter(_TableReporter):
+    """Shows tables of trials below the cell of a notebook. A study in a notebook has one of its own.
+
+    Args:
+        overwrite: Show the newest tables in place of those before.
+        options: What `CLIReporter` takes.
+
+    Raises:
+        ImportError: There is no IPython.
+        ValueError: A mode that is none.
     """
 
     def __init__(
         self,
-        line: "Line | None",
-        space: Mapping[str, Any],
-        metric: str | None,
-        mode: str | None,
+        *,
+        overwrite: bool = True,
+        metric_columns: Columns = None,
+        parameter_columns: Columns = None,
+        total_samples: int | None = None,
+        max_progress_rows: int = 20,
+        max_error_rows: int = 20,
+        max_column_length: int = 20,
+        max_report_frequency: int = 5,
+        infer_limit: int = 3,
+        print_intermediate_tables: bool | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        sort_by_metric: bool = False,
     ) -> None:
-        self.interrupted = False
-        self._line = line
-        self._space = space
-        self._metric = metric
-        self._mode = mode or "max"
-        self._best: Any = None
-        self._failures = 0
-
-    def saw(self, trial: Trial) -> None:
-        """A trial ended; remember the best value."""
-        if self._metric is None:
-            return
-        value = look_up(trial.last_result, self._metric)
-        if rank(value, self._mode) < rank(self._best, self._mode):
-            self._best = value
-
-    def update(self, experiment: "Experiment") -> None:
-        """Move the line."""
-        if self._line is None:
-            return
-        notes = [f"{experiment.running} running"]
-        if experiment.failed:
-            notes.append(f"{experiment.failed} failed")
-        if self._best is not None:
-            notes.append(f"best {self._metric}={_show(self._best)}")
-        if self.interrupted:
-            notes.append("stopping")
-        total = experiment.total
-        known = total if total is not None and total != float("inf") else None
-        self._line.update(experiment.ended, known, ", ".join(notes))
-
-    def failed(self, trial: Trial) -> None:
-        """Show why a trial failed."""
-        self._failures += 1
-        if self._line is None or self._failures > MOST_TRACEBACKS:
-            return
-        assert trial.error is not None
-        lines = "".join(traceback.format_exception_only(trial.error)).rstrip().splitlines()
-        if len(lines) > _MOST_LINES:  # the end is where the user's code is
-            lines = [lines[0], "...", *lines[2 - _MOST_LINES :]]
-        text = "\n".join(lines)
-        sys.stderr.write(f"Trial {trial} failed:\n{text}\nSee {trial.path}/error.txt\n")
-        if self._failures == MOST_TRACEBACKS:
-            sys.stderr.write("More failures are counted, not shown.\n")
-
-    def finish(self, trials: Sequence[Trial], directory: str) -> None:
-        """Show the table of trials."""
-        if self._line is None:
-            return
-        if self.interrupted:
-            sys.stderr.write(f"Interrupted. Go on with Tuner.restore({directory!r}, trainable).\n")
-        sys.stdout.write(summary(trials, self._space, self._metric, self._mode) + "\n")
-        sys.stdout.write(f"Results: {directory}\n")
-        sys.stdout.flush()
-
-
-def summary(
-    trials: Sequence[Trial], space: Mapping[str, Any], metric: str | None, mode: str
-) -> str:
-    """The table of trials, best first when there is a metric; long ones show the best rows only."""
-    shown = list(trials)
-    if metric is not None:
-        shown.sort(key=lambda trial: rank(look_up(trial.last_result, metric), mode))
-    ended = sum(trial.state == TERMINATED for trial in trials)
-    failed = sum(trial.state == ERROR for trial in trials)
-    head = f"{len(trials)} trials: {ended} terminated, {failed} failed"
-    if len(shown) > MOST_ROWS:
-        head += f"; the {'best' if metric else 'first'} {MOST_ROWS}:"
-        shown = shown[:MOST_ROWS]
-    paths = list(dict.fromkeys(path for path, _ in _space.open_values(space)))
-    metrics = _columns(trials, metric)
-    titles = [
-        "trial", "status", *("/".join(map(str, path)) for path in paths), "iter", "time (s)", *metrics
-    ]  # fmt: skip
-    rows = [titles]
-    for trial in shown:
-        chosen = _space.chosen(space, trial.config)
-        result = trial.last_result
-        cells = [chosen.get(path, "") for path in paths]
-        cells += [result.get("training_iteration", ""), result.get("time_total_s", "")]
-        cells += [look_up(result, name) for name in metrics]
-        rows.append([str(trial), trial.status, *map(_show, cells)])
-    return f"{head}\n{align(rows)}"
-
-
-def _columns(trials: Sequence[Trial], metric: str | None) -> list[str]:
-    names: dict[str, None] = {} if metric is None else {metric: None}
-    for trial in trials[:MOST_ROWS]:
-        names |= dict.fromkeys(
-            name
-            for name, value in user_metrics(trial.last_result).items()
-            if isinstance(value, int | float)
+        super().__init__(
+            metric_columns=metric_columns,
+            parameter_columns=parameter_columns,
+            total_samples=total_samples,
+            max_progress_rows=max_progress_rows,
+            max_error_rows=max_error_rows,
+            max_column_length=max_column_length,
+            max_report_frequency=max_report_frequency,
+            infer_limit=infer_limit,
+            print_intermediate_tables=print_intermediate_tables,
+            metric=metric,
+            mode=mode,
+            sort_by_metric=sort_by_metric,
         )
-    return list(names)[:_MOST_METRICS]
+        self._overwrite = overwrite
+        try:
+            self._screen: Any = importlib.import_module("IPython.display")
+        except ImportError as error:
+            raise ImportError(
+                "JupyterNotebookReporter needs IPython; run it in a notebook, or take a CLIReporter"
+            ) from error
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Show the tables."""
+        parts = [f"<div>{html.escape(line)}</div>" for line in self._head(trials, sys_info)]
+        if done or self._intermediate:
+            table, hidden = self._table(trials)
+            parts.append(_as_html(table))
+            if hidden:
+                parts.append(f"<div>... and {hidden} more</div>")
+            errors = self._errors(trials)
+            if len(errors) > 1:
+                parts.append(_as_html(errors))
+        if self._overwrite:
+            self._screen.clear_output(wait=True)
+        self._screen.display(self._screen.HTML("".join(parts)))
 
 
-def align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as text in columns; the first row is the title."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [_pad(row, widths) for row in rows]
-    return "\n".join([lines[0], _pad(["-" * width for width in widths], widths), *lines[1:]])
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
-def _pad(row: Sequence[str], widths: Iterable[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+def _titles(columns: Columns) -> dict[str, str] | None:
+    if columns is None:
+        return None
+    return dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns}
 
 
-def _show(value: Any) -> str:
-    if value is None:
-        return ""
-    if hasattr(value, "item") and getattr(value, "size", 0) == 1:
-        value = value.item()
-    text = f"{value:.5g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
+def _as_html(table: Sequence[Sequence[str]]) -> str:
+    titles, *body = [[html.escape(cell) for cell in row] for row in table]
+    head = "".join(f"<th>{cell}</th>" for cell in titles)
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in body)
+    return f"<table><tr>{head}</tr>{lines}</table>"

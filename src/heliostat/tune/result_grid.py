@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heliostat.train import Checkpoint, Result
+from heliostat.tune import _plot
 from heliostat.tune._metrics import flatten, look_up, rank, user_metrics
 from heliostat.tune._snapshot import read_results
 from heliostat.tune._trial import ERROR, TERMINATED, Trial
@@ -190,6 +191,122 @@ class ResultGrid:
             config = flatten(trial.config, "config/")
             rows.append({**flat, "trial_id": trial.trial_id, **config, "logdir": trial.path})
         return pd.DataFrame(rows)
+
+    def plot_progress(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+    ) -> str:
+        """Draw the value of each trial, and the best so far.
+
+        Args:
+            path: The file, an SVG; `progress.svg` in the study's directory if None.
+            metric: What to draw; that of `TuneConfig` if None.
+            mode: "min" or "max"; that of `TuneConfig` if None.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ValueError: No metric or mode, or a file that is no SVG.
+            RuntimeError: No trial has a number for the metric.
+
+        Example:
+            >>> from heliostat import tune
+            >>> grid = tune.Tuner(
+            ...     lambda config: {"loss": config["x"] ** 2},
+            ...     param_space={"x": tune.grid_search([-1, 0, 2])},
+            ...     run_config=tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0),
+            ... ).fit()
+            >>> grid.plot_progress("/tmp/heliostat-docs/progress.svg", "loss", "min")
+            '/tmp/heliostat-docs/progress.svg'
+        """
+        metric, mode = self._resolve(metric, mode)
+        drawn = _plot.progress(self._runs(metric), metric, mode)
+        return self._draw(path, "progress.svg", drawn)
+
+    def plot_parallel_coordinates(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+    ) -> str:
+        """Draw a line for each trial through its parameters to its value.
+
+        Args:
+            path: The file, an SVG; `parallel_coordinates.svg` in the study's directory if None.
+            metric: What to draw; that of `TuneConfig` if None.
+            mode: "min" or "max"; that of `TuneConfig` if None.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ValueError: No metric or mode, or a file that is no SVG.
+            RuntimeError: No trial has a number for the metric.
+
+        Example:
+            >>> from heliostat import tune
+            >>> grid = tune.Tuner(
+            ...     lambda config: {"loss": config["x"] ** 2},
+            ...     param_space={"x": tune.grid_search([-1, 0, 2])},
+            ...     run_config=tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0),
+            ... ).fit()
+            >>> grid.plot_parallel_coordinates("/tmp/heliostat-docs/lines.svg", "loss", "min")
+            '/tmp/heliostat-docs/lines.svg'
+        """
+        metric, mode = self._resolve(metric, mode)
+        drawn = _plot.parallel_coordinates(self._runs(metric), metric, mode)
+        return self._draw(path, "parallel_coordinates.svg", drawn)
+
+    def plot_importance(
+        self, path: str | os.PathLike[str] | None = None, metric: str | None = None
+    ) -> str:
+        """Draw how much of the differences between trials each parameter explains alone.
+
+        Args:
+            path: The file, an SVG; `importance.svg` in the study's directory if None.
+            metric: What differs; that of `TuneConfig` if None.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ValueError: No metric, or a file that is no SVG.
+            RuntimeError: No trial has a number for the metric.
+
+        Example:
+            >>> from heliostat import tune
+            >>> grid = tune.Tuner(
+            ...     lambda config: {"loss": config["x"] ** 2},
+            ...     param_space={"x": tune.grid_search([-1, 0, 2])},
+            ...     run_config=tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0),
+            ... ).fit()
+            >>> grid.plot_importance("/tmp/heliostat-docs/importance.svg", "loss")
+            '/tmp/heliostat-docs/importance.svg'
+        """
+        metric, _ = self._resolve(metric, "min")
+        return self._draw(path, "importance.svg", _plot.importance(self._runs(metric), metric))
+
+    def _runs(self, metric: str) -> list[_plot.Run]:
+        """The trials that have a number for a metric."""
+        runs = []
+        for trial in self._trials:
+            value = look_up(trial.last_result, metric)
+            if rank(value, "min")[0] == 0 and _finite(value):
+                runs.append(_plot.Run(flatten(trial.config), float(value)))
+        if not runs:
+            raise RuntimeError(self._no_best(metric, filter_nan_and_inf=True))
+        return runs
+
+    def _draw(self, path: str | os.PathLike[str] | None, name: str, drawn: str) -> str:
+        target = os.path.join(self._path, name) if path is None else os.fspath(path)
+        if not target.endswith(".svg"):
+            raise ValueError(f"plots are SVG files; give a path that ends in .svg, not {target!r}")
+        with open(target, "w", encoding="utf-8") as file:
+            file.write(drawn)
+        return target
 
     def __len__(self) -> int:
         return len(self._trials)

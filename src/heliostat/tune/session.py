@@ -1,9 +1,9 @@
 """What a trial talks to: report, get_checkpoint, get_context.
 
 A Session is one attempt's end of the conversation with its actor. The user's code runs in a thread
-and calls `report`; the actor's calls wait for what it says. In lockstep `report` returns when the study
-has answered; otherwise reports are gathered and the code goes on at once. It does not know how the
-answers travel.
+and calls `report`; the actor's calls wait for what it says. Reports are gathered and the code goes on at
+once, up to the iteration at which `report` must wait for the study's answer, if there is one. It does
+not know how the answers travel.
 """
 
 import os
@@ -58,7 +58,10 @@ class Session:
         self._files = TrialFiles(order.path)
         self._changed = threading.Condition()
         self._unread: list[Report] = []
-        self._answered = True
+        self._hold_at = order.hold_at
+        # The code waits for an answer; somebody waits for the code's word.
+        self._holding = False
+        self._awaited = False
         self._stopping = False
         self._ended = False
         self._error: BaseException | None = None
@@ -97,7 +100,7 @@ class Session:
             self._say(metrics, None, None, False, done=True)
 
     def _may_go_on(self) -> bool:
-        heard = self._answered if self.order.lockstep else len(self._unread) < MOST_UNREAD
+        heard = not self._holding and len(self._unread) < MOST_UNREAD
         return heard or self._stopping or self._asked_to_save
 
     def _stop_here(self) -> None:
@@ -118,8 +121,13 @@ class Session:
         result = self._with_auto(metrics, path, done=done)
         self._files.append(result)
         self._unread.append(Report(result, path))
-        self._answered = False
-        self._changed.notify_all()
+        self._holding = self._iteration >= self._hold_at and not done
+        if self._awaited and (self._holding or self._has_much()):
+            self._changed.notify_all()
+
+    def _has_much(self) -> bool:
+        """Whether a call that waits for reports has something to do: the first one, or the last."""
+        return len(self._unread) == 1 or len(self._unread) >= MOST_UNREAD
 
     def _store(self, checkpoint: Checkpoint, name: str | None, delete_local: bool) -> str:
         if not isinstance(checkpoint, Checkpoint):
@@ -175,9 +183,13 @@ class Session:
     def run(self, code: Callable[["Session"], Mapping[str, Any] | None]) -> None:
         """Run the trial's code as this session's, then say how it ended."""
         error: BaseException | None = None
+        threading.current_thread().name = self.order.trial_name
         with _hosted(self):
             try:
                 self._files.begin(self.order.config)
+                # On the inline engine it would be everybody's directory.
+                if self.order.chdir and os.environ.get("HELIOSTAT_WORKER") == "1":
+                    os.chdir(self.order.path)
                 final = code(self)
                 if final is not None:
                     self._say_last(final)
@@ -188,35 +200,51 @@ class Session:
         with self._changed:
             self._error = error
             self._ended = True
-            self._files.close()
             self._changed.notify_all()
 
     # The actor's side.
 
-    def wait(self) -> Update:
-        """Wait until there is something to say.
+    def wait(self, *, patient: bool = True) -> Update:
+        """What the trial has said since the last time.
+
+        Args:
+            patient: Wait until there is something; more that comes soon after it is taken along.
 
         Raises:
             BaseException: What the trial's code raised, once all it said before is read.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._unread)
-            if not self.order.lockstep and not self._ended:
-                self._changed.wait_for(
-                    lambda: self._ended or len(self._unread) >= MOST_UNREAD, LINGER_S
-                )
+            if patient:
+                self._awaited = True
+                self._changed.wait_for(lambda: self._ended or self._unread)
+                self._changed.wait_for(self._says_no_more, LINGER_S)
+                self._awaited = False
             reports, self._unread = self._unread, []
+            self._files.write()  # before the study hears of it
             self._changed.notify_all()
-            if self._error is None:
-                return Update(reports, self._ended, self._saved)
-            if reports:
-                return Update(reports, done=False)
-            raise self._error
+            if self._error is not None and not reports:
+                raise self._error
+            order, done = self.order, self._ended and self._error is None
+            return Update(order.trial_id, order.attempt, reports, done, self._saved)
 
-    def go_on(self) -> None:
-        """Let `report` return."""
+    def _says_no_more(self) -> bool:
+        return self._ended or self._holding or len(self._unread) >= MOST_UNREAD
+
+    def has_failed(self) -> bool:
+        """Whether it ended with an error."""
         with self._changed:
-            self._answered = True
+            return self._error is not None
+
+    def say_nothing(self) -> Update:
+        """An answer that leaves everything for the next one."""
+        return Update(self.order.trial_id, self.order.attempt, [], done=False)
+
+    def go_on(self, hold_at: float) -> None:
+        """Let `report` return, up to the iteration at which it waits for an answer again."""
+        with self._changed:
+            self._hold_at = hold_at
+            # The answer is to what was read: a report that came after that still waits for its own.
+            self._holding = bool(self._unread) and self._iteration >= hold_at
             self._changed.notify_all()
 
     def ask_to_save(self) -> Update:
@@ -233,7 +261,7 @@ class Session:
             if self._error is not None:
                 raise self._error
             saved, self._saved = self._saved, None
-            return Update([], done=False, saved=saved)
+            return self.say_nothing()._replace(saved=saved)
 
     def stop(self, *, save: bool) -> bool:
         """Let `report` end the trial instead of returning.

@@ -1,5 +1,6 @@
 """Stoppers: rules that end a trial, or the whole study, by what was reported."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -32,6 +33,19 @@ class Stopper:
     def stop_all(self) -> bool:
         """Say whether the study ends."""
         raise NotImplementedError
+
+    def next_turn(self, trial_id: str, iteration: int) -> float:
+        """From which report on a trial must wait for the verdict; all before it are judged, too.
+
+        Args:
+            trial_id: The trial.
+            iteration: The `training_iteration` of its last report, which has been judged.
+
+        Returns:
+            The first `training_iteration` at which this stopper may say True. Infinity for none; 0,
+            as long as nothing better is known, for the next one.
+        """
+        return 0.0 if self.decides else math.inf
 
 
 class NoopStopper(Stopper):
@@ -111,6 +125,11 @@ class MetricStopper(Stopper):
         """False."""
         return False
 
+    def next_turn(self, trial_id: str, iteration: int) -> float:
+        """The limit, if it is one of iterations and the only one."""
+        only = len(self._limits) == 1
+        return self._limits.get("training_iteration", 0.0) if only else 0.0
+
 
 class MaximumIterationStopper(Stopper):
     """Ends a trial after a number of reports.
@@ -135,6 +154,10 @@ class MaximumIterationStopper(Stopper):
     def stop_all(self) -> bool:
         """False."""
         return False
+
+    def next_turn(self, trial_id: str, iteration: int) -> float:
+        """When there will be enough of them."""
+        return iteration + self._max_iter - self._seen.get(trial_id, 0)
 
 
 class TimeoutStopper(Stopper):
@@ -186,6 +209,11 @@ class CombinedStopper(Stopper):
     def stop_all(self) -> bool:
         """Whether any of them ends the study."""
         return any(stopper.stop_all() for stopper in self._stoppers)
+
+    def next_turn(self, trial_id: str, iteration: int) -> float:
+        """The next turn of any of them."""
+        turns = (stopper.next_turn(trial_id, iteration) for stopper in self._stoppers)
+        return min(turns, default=math.inf)
 
 
 def as_stopper(stop: Any) -> Stopper:

@@ -136,7 +136,7 @@ def run(
     checkpoint_score_attr: str | None = None,
     checkpoint_freq: int = 0,
     checkpoint_at_end: bool = False,
-    chdir_to_trial_dir: bool = False,
+    chdir_to_trial_dir: bool | None = None,
     local_dir: str | None = None,
 ) -> ExperimentAnalysis:
     """Run a study, by the names of Ray's older interface; `Tuner` is the newer one.
@@ -178,7 +178,7 @@ def run(
         checkpoint_score_attr: Refused, too.
         checkpoint_freq: Refused, too.
         checkpoint_at_end: Refused, too.
-        chdir_to_trial_dir: Not offered.
+        chdir_to_trial_dir: Whether a trial's working directory is its own; see `TuneConfig`.
         local_dir: Refused: it is `storage_path` now.
 
     Returns:
@@ -201,8 +201,6 @@ def run(
     """
     given = locals()
     _refuse_old({name: given[name] for name in _OLD})
-    if chdir_to_trial_dir:
-        raise NotImplementedError("chdir_to_trial_dir is not offered: trials share their process")
     if isinstance(run_or_experiment, Experiment):
         study = run_or_experiment
     else:
@@ -219,6 +217,7 @@ def run(
         reuse_actors=reuse_actors,
         trial_name_creator=study.trial_name_creator,
         trial_dirname_creator=study.trial_dirname_creator,
+        chdir_to_trial_dir=chdir_to_trial_dir,
     )
     run_config = _run_config(study, fail_fast, verbose, callbacks, progress_reporter)
     if resume is not None and resume not in _RESUMES and resume is not False:

@@ -1,5 +1,6 @@
 """TuneConfig: how a study searches. Checked when it is made."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +27,9 @@ class TuneConfig:
             `reset_config` can; warm processes are reused in any case.
         trial_name_creator: A function from a Trial to its name.
         trial_dirname_creator: A function from a Trial to the name of its directory.
+        chdir_to_trial_dir: Whether a trial's working directory is its own directory. If None, the
+            variable `RAY_CHDIR_TO_TRIAL_DIR` says so: "0" for no, and without it they are. The inline
+            engine has one process, whose directory stays.
 
     Raises:
         ValueError: A value out of range, or values that contradict each other.
@@ -46,6 +50,7 @@ class TuneConfig:
     reuse_actors: bool = False
     trial_name_creator: Callable[[Trial], str] | None = None
     trial_dirname_creator: Callable[[Trial], str] | None = None
+    chdir_to_trial_dir: bool | None = None
 
     def __post_init__(self) -> None:
         check_mode(self.mode)
@@ -85,6 +90,13 @@ class TuneConfig:
                 f"max_concurrent_trials={limit} and a ConcurrencyLimiter as search_alg say the same "
                 "thing twice; drop one"
             )
+
+    @property
+    def changes_directory(self) -> bool:
+        """Whether trials work in their own directories."""
+        if self.chdir_to_trial_dir is None:
+            return os.environ.get("RAY_CHDIR_TO_TRIAL_DIR", "1") != "0"
+        return self.chdir_to_trial_dir
 
     @property
     def budget_s(self) -> float | None:

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import os
 import time
 import uuid
@@ -16,7 +17,8 @@ import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 import heliostat
 from heliostat.train import RunConfig
 from heliostat.tune import _restore
-from heliostat.tune._experiment import Experiment, Study, check_fits
+from heliostat.tune._display import Display
+from heliostat.tune._experiment import Experiment
 from heliostat.tune._loop import Loop
 from heliostat.tune._runnable import Runnable, as_runnable
 from heliostat.tune._snapshot import (
@@ -28,10 +30,15 @@ from heliostat.tune._snapshot import (
     write_whole,
 )
 from heliostat.tune._space import copy_containers
+from heliostat.tune._study import Study, check_fits
 from heliostat.tune._trial import Trial
 from heliostat.tune.callback import Callback
 from heliostat.tune.error import TuneError
-from heliostat.tune.progress_reporter import Display
+from heliostat.tune.progress_reporter import (
+    JupyterNotebookReporter,
+    ProgressReporter,
+    in_notebook,
+)
 from heliostat.tune.result_grid import ResultGrid
 from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
 from heliostat.tune.search import (
@@ -96,11 +103,9 @@ class Tuner:
         _check_type("tune_config", tune_config, TuneConfig, "a TuneConfig")
         _check_type("run_config", run_config, RunConfig, "a RunConfig")
         run = run_config or RunConfig()
-        if run.progress_reporter is not None:
-            raise NotImplementedError(
-                f"progress_reporter={run.progress_reporter!r} is not offered yet; leave it out, or use "
-                "callbacks=[a tune.Callback]"
-            )
+        _check_type(
+            "progress_reporter", run.progress_reporter, ProgressReporter, "a tune.ProgressReporter"
+        )
         for callback in run.callbacks or ():
             if not isinstance(callback, Callback):
                 raise TypeError(
@@ -303,6 +308,8 @@ class Tuner:
             time_budget_s=config.budget_s,
             max_failures=run.failure_config.max_failures,
             fail_fast=bool(run.failure_config.fail_fast),
+            ahead=not searcher.learns,
+            chdir=config.changes_directory,
             # A trainer keeps its own.
             keep=None if hasattr(self._runnable, "trainer") else keep.num_to_keep,
             keep_by=keep.checkpoint_score_attribute,
@@ -340,6 +347,8 @@ class Tuner:
         log = Log(self._resumed.log if self._resumed else _new_log(directory))
         if self._resumed is None:
             log.append("begin", version=1, name=name, id_prefix=experiment.study.id_prefix)
+        else:
+            log.append("restore", **self._resumed.record())
         for trial in ended:
             log.append("complete", trial=trial.trial_id)
         callbacks = list(run.callbacks or ())
@@ -347,9 +356,11 @@ class Tuner:
         for callback in callbacks:
             total = experiment.total
             callback.setup(stop=run.stop, num_samples=config.num_samples, total_num_samples=total)
-        shown = nullcontext() if run.verbose == 0 else progress.line(f"Tune {name}", unit="trials")
+        reporter = self._reporter(experiment)
+        quiet = run.verbose == 0 or reporter is not None
+        shown = nullcontext() if quiet else progress.line(f"Tune {name}", unit="trials")
         with shown as line:
-            display = Display(line, self._given.param_space, config.metric, config.mode)
+            display = Display(line, self._given.param_space, config.metric, config.mode, reporter)
             loop = Loop(experiment, self._runnable, name, directory, log, callbacks, display)
             try:
                 loop.run()
@@ -358,6 +369,23 @@ class Tuner:
         for callback in callbacks:
             callback.on_experiment_end(experiment.get_trials())
         display.finish(experiment.get_trials(), str(directory))
+
+    def _reporter(self, experiment: Experiment) -> ProgressReporter | None:
+        """Who shows tables; a notebook has no terminal for a live line."""
+        run, config = self._given.run_config, self._given.tune_config
+        if run.verbose == 0:
+            return None
+        reporter = run.progress_reporter or (JupyterNotebookReporter() if in_notebook() else None)
+        if reporter is not None:
+            total = experiment.total
+            reporter.setup(
+                start_time=time.time(),
+                total_samples=None if total is None or math.isinf(total) else int(total),
+                metric=config.metric,
+                mode=config.mode,
+                param_space=self._given.param_space,
+            )
+        return reporter
 
     def _raise_failure(self, experiment: Experiment) -> None:
         if experiment.failure is not None:

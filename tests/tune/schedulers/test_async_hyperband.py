@@ -1,6 +1,7 @@
 """ASHA: rungs, cutoffs, what is stopped and what is not."""
 
 import math
+import random
 
 import pytest
 from hypothesis import given
@@ -127,3 +128,70 @@ def test_a_study_with_it_stops_most_trials_early(run_study):
         ages = [result.metrics["training_iteration"] for result in grid]
         assert ages == [9, 1, 1, 1, 1, 1, 1, 1, 1]
     heliostat.shutdown()
+
+
+# A plain reference: what ASHA says about a list of reports, by its paper and Ray's documentation.
+
+
+def reference(trace, *, max_t, grace, factor):
+    """The verdict about each (trial, age, loss), less being better."""
+    rungs = []
+    while grace <= max_t:
+        rungs.insert(0, grace)
+        grace *= factor
+    seen = {rung: {} for rung in rungs}
+    verdicts = []
+    for trial, age, loss in trace:
+        verdict = "CONTINUE"
+        if age >= max_t:
+            verdict = "STOP"
+        else:
+            rung = next((r for r in rungs if age >= r and trial not in seen[r]), None)
+            if rung is not None:
+                others = sorted(seen[rung].values())
+                seen[rung][trial] = loss
+                if others:
+                    at = (len(others) - 1) / factor
+                    low, high = others[math.floor(at)], others[math.ceil(at)]
+                    if loss > low + (high - low) * (at - math.floor(at)) + 1e-9:
+                        verdict = "STOP"
+        verdicts.append(verdict)
+    return verdicts
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    max_t=st.integers(2, 40),
+    grace=st.integers(1, 3),
+    factor=st.sampled_from([2, 3, 4]),
+)
+def test_decisions_on_a_trace_equal_the_plain_reference_and_wait_for_their_turn(
+    seed, max_t, grace, factor
+):
+    grace = min(grace, max_t)
+    asha, trials = begin(8, max_t=max_t, grace_period=grace, reduction_factor=factor)
+    draw = random.Random(seed)
+    running = dict.fromkeys(trials, 0)
+    trace, verdicts = [], []
+    while running:
+        trial = draw.choice(list(running))
+        running[trial] = age = running[trial] + 1
+        turn = asha.next_turn(trial)
+        loss = draw.random()
+        verdict = report(asha, trial, age, loss)
+        assert verdict == "CONTINUE" or age >= turn
+        trace.append((trial.trial_id, age, loss))
+        verdicts.append(verdict)
+        if verdict == "STOP":
+            del running[trial]
+    assert verdicts == reference(trace, max_t=max_t, grace=grace, factor=factor)
+
+
+def test_one_with_other_rules_or_another_clock_is_asked_each_time():
+    class Mine(ASHAScheduler):
+        def on_trial_result(self, tune_controller, trial, result):
+            return self.STOP
+
+    assert Mine().next_turn(Trial("a", "f", {}, "0", "/x", {})) == 0
+    asha, (a,) = begin(1, time_attr="time_total_s")
+    assert asha.next_turn(a) == 0

@@ -105,13 +105,14 @@ def test_decisions_on_a_recorded_trace_equal_the_plain_reference(steps, fraction
     ages, trace, decided = dict.fromkeys(range(6), 0), [], []
     for n, score in steps:
         ages[n] += 1
-        before = len(study.exploits)
+        before, turn = len(study.exploits), pbt.next_turn(trials[n])
         verdict = pbt.on_trial_result(
             study, trials[n], {"training_iteration": ages[n], "loss": score}
         )
         trace.append((f"t{n}", ages[n], score, None))
         decided.append(study.exploits[-1] if len(study.exploits) > before else None)
         assert (verdict == "PAUSE") == (decided[-1] is not None)
+        assert verdict == "CONTINUE" or ages[n] >= turn
     expected = reference(
         [*start, *trace],
         rng,

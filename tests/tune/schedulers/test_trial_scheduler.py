@@ -1,9 +1,16 @@
 """What every scheduler does unless it says otherwise."""
 
+import math
+
 from heliostat.tune._trial import Trial
 from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
 
 ENGINE = None
+
+
+def test_who_decides_is_asked_after_each_report_and_who_does_not_never():
+    assert TrialScheduler().next_turn(Two.trials[0]) == 0
+    assert FIFOScheduler().next_turn(Two.trials[0]) == math.inf
 
 
 class Two:

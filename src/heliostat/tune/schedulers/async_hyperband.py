@@ -121,6 +121,21 @@ class AsyncHyperBandScheduler(TrialScheduler):
         )
         return float(np.quantile(scores, 1 - 1 / self._factor, method=method))
 
+    def next_turn(self, trial: Trial) -> float:
+        """The next rung."""
+        judges = type(self).on_trial_result is AsyncHyperBandScheduler.on_trial_result
+        if self._time_attr != "training_iteration" or not judges:
+            return 0.0
+        ladder = self._ladder[trial.trial_id]
+        ahead = [
+            rung
+            for rung, seen in zip(self.rungs[ladder], self._seen[ladder], strict=True)
+            if trial.trial_id not in seen
+        ]
+        if self._stop_last:
+            ahead.append(self._max_t)
+        return min(ahead, default=math.inf)
+
     def on_trial_complete(
         self, tune_controller: Trials, trial: Trial, result: Mapping[str, Any]
     ) -> None:

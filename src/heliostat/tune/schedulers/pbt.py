@@ -158,6 +158,15 @@ class PopulationBasedTraining(TrialScheduler):
             return age >= self._turn
         return age >= self._burn_in and age - member.perturbed >= self._interval
 
+    def next_turn(self, trial: Trial) -> float:
+        """When it is older by an interval."""
+        judges = type(self).on_trial_result is PopulationBasedTraining.on_trial_result
+        if self._time_attr != "training_iteration" or not judges:
+            return 0.0
+        if self._synch:
+            return self._turn
+        return max(self._burn_in, self._members[trial.trial_id].perturbed + self._interval)
+
     def _without(self, trial: Trial, result: Mapping[str, Any]) -> str:
         lacks = [n for n in (self._time_attr, self._metric or "") if look_up(result, n) is None]
         if self._require:

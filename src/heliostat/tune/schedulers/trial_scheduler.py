@@ -1,5 +1,6 @@
 """TrialScheduler: who cuts a trial short. It sees results and decides; no I/O."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -111,6 +112,18 @@ class TrialScheduler:
             `CONTINUE`, `SAVE`, `PAUSE` or `STOP`.
         """
         return self.CONTINUE
+
+    def next_turn(self, trial: Trial) -> float:
+        """From which report on a trial must wait for the verdict; all before it are judged, too.
+
+        Args:
+            trial: The trial; its last report has been judged.
+
+        Returns:
+            The first `training_iteration` about which this scheduler may say anything but
+            `CONTINUE`. Infinity for none; 0, as long as nothing better is known, for the next one.
+        """
+        return 0.0 if self.decides else math.inf
 
     def on_trial_complete(
         self, tune_controller: Trials, trial: Trial, result: Mapping[str, Any]

@@ -31,6 +31,8 @@ class BasicVariantGenerator(Searcher):
         ({'a': 1}, {'a': 2}, 'FINISHED')
     """
 
+    learns = False
+
     def __init__(
         self,
         points_to_evaluate: list[dict[str, Any]] | None = None,

@@ -31,6 +31,9 @@ class Searcher:
 
     FINISHED = "FINISHED"
 
+    # Whether results may change what it proposes; if not, trials may be made before there is room.
+    learns = True
+
     def __init__(
         self, metric: str | list[str] | None = None, mode: str | list[str] | None = None
     ) -> None:

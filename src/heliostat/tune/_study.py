@@ -1,0 +1,84 @@
+"""Study: what does not change while a study runs, and whether a trial can run in it at all."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from heliostat.tune._trial import Trial
+from heliostat.tune.error import TuneError
+
+# Sums of fractions are not exact.
+EPSILON = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What does not change while a study runs.
+
+    Attributes:
+        name: Of the study.
+        trainable_name: Of what is tuned.
+        id_prefix: First part of each trial's id.
+        space: The search space.
+        limit: How many trials at most; None leaves it to the searcher.
+        capacity: The resources of the cluster.
+        request: Resources for a config.
+        create: Makes the directory name of a trial, and its name where users want another.
+        metric: What is optimised; None for nothing.
+        mode: "min", "max" or None.
+        max_concurrent: At most so many at a time; 0 for as many as fit.
+        time_budget_s: Stop everything after this.
+        max_failures: How often a trial may fail and be tried again; -1 for always.
+        fail_fast: The first failed trial ends the study.
+        ahead: Trials may be made before there is room for them: what others report changes nothing.
+        chdir: Trials work in their own directories.
+        keep: How many checkpoints of a trial stay; None for all.
+        keep_by: The metric by which they are ranked; None for the newest.
+        keep_mode: "min" or "max".
+    """
+
+    name: str
+    trainable_name: str
+    id_prefix: str
+    space: Mapping[str, Any]
+    limit: float | None
+    capacity: Mapping[str, float]
+    request: Callable[[dict[str, Any]], Mapping[str, float]]
+    create: Callable[[Trial], Trial] = lambda trial: trial
+    metric: str | None = None
+    mode: str | None = None
+    max_concurrent: int = 0
+    time_budget_s: float | None = None
+    max_failures: int = 0
+    fail_fast: bool = False
+    ahead: bool = False
+    chdir: bool = False
+    keep: int | None = None
+    keep_by: str | None = None
+    keep_mode: str = "max"
+
+
+def check_fits(request: Mapping[str, float], capacity: Mapping[str, float], who: str) -> None:
+    """Refuse a request that the whole cluster could never meet.
+
+    Args:
+        request: What is asked.
+        capacity: What the cluster has when it is empty.
+        who: Whose request it is, for the message.
+
+    Raises:
+        TuneError: It can never fit; the message names what is missing.
+
+    Example:
+        >>> check_fits({"CPU": 1}, {"CPU": 2}, "a trial")
+    """
+    missing = [
+        f"{name}: {amount:g} asked, {capacity.get(name, 0.0):g} there"
+        for name, amount in request.items()
+        if amount > capacity.get(name, 0.0) + EPSILON
+    ]
+    if missing:
+        raise TuneError(
+            f"{who} can never run here ({'; '.join(missing)}). Ask for less, or give the cluster "
+            "more: heliostat.init(num_cpus=, num_gpus=, resources=)"
+        )
