@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from heliostat import tune
 from heliostat.tune import _messages as m
 from heliostat.tune._experiment import Experiment
-from heliostat.tune._study import Study, check_fits
+from heliostat.tune._resources import check_fits
+from heliostat.tune._study import Study
 from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
 from heliostat.tune.search import BasicVariantGenerator, Searcher
 from heliostat.tune.stopper import NoopStopper, Stopper, as_stopper

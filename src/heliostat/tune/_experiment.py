@@ -14,7 +14,8 @@ from heliostat.tune import _space
 from heliostat.tune._loans import Loans
 from heliostat.tune._lots import Lots
 from heliostat.tune._metrics import look_up, user_metrics
-from heliostat.tune._study import EPSILON, Study, check_fits
+from heliostat.tune._resources import EPSILON, check_fits
+from heliostat.tune._study import Study
 from heliostat.tune._trial import (
     ERROR,
     PAUSED,

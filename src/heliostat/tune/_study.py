@@ -1,14 +1,10 @@
-"""Study: what does not change while a study runs, and whether a trial can run in it at all."""
+"""Study: what does not change while a study runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from heliostat.tune._trial import Trial
-from heliostat.tune.error import TuneError
-
-# Sums of fractions are not exact.
-EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +52,3 @@ class Study:
     keep: int | None = None
     keep_by: str | None = None
     keep_mode: str = "max"
-
-
-def check_fits(request: Mapping[str, float], capacity: Mapping[str, float], who: str) -> None:
-    """Refuse a request that the whole cluster could never meet.
-
-    Args:
-        request: What is asked.
-        capacity: What the cluster has when it is empty.
-        who: Whose request it is, for the message.
-
-    Raises:
-        TuneError: It can never fit; the message names what is missing.
-
-    Example:
-        >>> check_fits({"CPU": 1}, {"CPU": 2}, "a trial")
-    """
-    missing = [
-        f"{name}: {amount:g} asked, {capacity.get(name, 0.0):g} there"
-        for name, amount in request.items()
-        if amount > capacity.get(name, 0.0) + EPSILON
-    ]
-    if missing:
-        raise TuneError(
-            f"{who} can never run here ({'; '.join(missing)}). Ask for less, or give the cluster "
-            "more: heliostat.init(num_cpus=, num_gpus=, resources=)"
-        )

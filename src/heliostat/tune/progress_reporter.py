@@ -314,12 +314,6 @@ class JupyterNotebookReporter(_TableReporter):
         self._screen.display(self._screen.HTML("".join(parts)))
 
 
-def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return type(shell).__name__ == "ZMQInteractiveShell"
-
-
 def _titles(columns: Columns) -> dict[str, str] | None:
     if columns is None:
         return None

@@ -17,9 +17,10 @@ import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 import heliostat
 from heliostat.train import RunConfig
 from heliostat.tune import _restore
-from heliostat.tune._display import Display
+from heliostat.tune._display import Display, in_notebook
 from heliostat.tune._experiment import Experiment
 from heliostat.tune._loop import Loop
+from heliostat.tune._resources import check_fits
 from heliostat.tune._runnable import Runnable, as_runnable
 from heliostat.tune._snapshot import (
     CALLBACKS_FILE,
@@ -30,15 +31,11 @@ from heliostat.tune._snapshot import (
     write_whole,
 )
 from heliostat.tune._space import copy_containers
-from heliostat.tune._study import Study, check_fits
+from heliostat.tune._study import Study
 from heliostat.tune._trial import Trial
 from heliostat.tune.callback import Callback
 from heliostat.tune.error import TuneError
-from heliostat.tune.progress_reporter import (
-    JupyterNotebookReporter,
-    ProgressReporter,
-    in_notebook,
-)
+from heliostat.tune.progress_reporter import JupyterNotebookReporter, ProgressReporter
 from heliostat.tune.result_grid import ResultGrid
 from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
 from heliostat.tune.search import (

@@ -3,7 +3,7 @@
 import pytest
 
 from heliostat.tune import TuneError
-from heliostat.tune._study import check_fits
+from heliostat.tune._resources import check_fits
 
 ENGINE = None
 
