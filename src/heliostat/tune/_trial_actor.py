@@ -2,7 +2,6 @@
 
 import threading
 from collections import deque
-from queue import SimpleQueue
 
 from heliostat.tune._messages import Order, Update
 from heliostat.tune._runnable import Runnable
@@ -24,8 +23,6 @@ class TrialActor:
         self._to_come: deque[Order] = deque()
         self._past: list[Update] = []
         self._over = threading.Event()
-        self._lots: SimpleQueue[Session] = SimpleQueue()
-        self._thread: threading.Thread | None = None
 
     def start(self, orders: list[Order]) -> list[Update]:
         """Begin attempts, each when the one before it has ended well, and wait for their first words.
@@ -37,10 +34,7 @@ class TrialActor:
         self._session = session = Session(first)
         self._to_come.extend(rest)
         self._over.clear()
-        self._lots.put(session)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._host, daemon=True)
-            self._thread.start()
+        threading.Thread(target=self._host, args=(session,), daemon=True).start()
         if rest:
             self._over.wait(SPAN_S)
             with self._changing:
@@ -69,14 +63,12 @@ class TrialActor:
         """There are no more trials for this process."""
         self._runnable.close()
 
-    def _host(self) -> None:
-        """In a thread of its own: run the attempts of one lot after the other."""
-        while True:
-            session: Session | None = self._lots.get()
-            while session is not None:
-                session.run(self._runnable.run)
-                session = self._pass_on(session)
-            self._over.set()
+    def _host(self, session: Session | None) -> None:
+        """In a thread of its own: run the attempts of a lot."""
+        while session is not None:
+            session.run(self._runnable.run)
+            session = self._pass_on(session)
+        self._over.set()
 
     def _pass_on(self, session: Session) -> Session | None:
         """The session after one that has ended; None if there is none, or if it failed."""
