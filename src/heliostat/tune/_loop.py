@@ -377,8 +377,9 @@ class Loop:
         if getattr(self._runnable, "reuse", False):  # what they kept may have something to clean up
             closing = [slot.actor.close.remote() for slot in self._idle]
             heliostat.wait(closing, num_returns=len(closing), timeout=_CLOSE_S) if closing else None
-        for slot in (*self._slots.values(), *self._idle):
+        for slot in self._slots.values():
             heliostat.kill(slot.actor)
+        # Those that have nothing to do end when nobody can call them any more.
         self._slots.clear()
         self._idle.clear()
         self._log.flush()
