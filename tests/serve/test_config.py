@@ -22,14 +22,28 @@ def test_http_options_come_as_themselves_as_a_dict_or_not_at_all():
         ({"port": 70000}, ValueError, r"0\.\.65535, got 70000"),
         ({"port": "80"}, TypeError, "port must be an int"),
         ({"root_path": "x"}, ValueError, "must start with '/'"),
-        ({"ssl_keyfile": "x"}, NotImplementedError, "proxy in front of Serve"),
-        ({"location": "NoServer"}, NotImplementedError, "route_prefix=None"),
+        ({"ssl_keyfile": "x"}, ValueError, "ssl_keyfile and ssl_certfile must both"),
+        ({"ssl_ca_certs": "x"}, ValueError, "ssl_ca_certs needs"),
+        ({"location": "NoServer"}, ValueError, "'HeadOnly' or 'EveryNode', got 'NoServer'"),
+        ({"middlewares": [1]}, ValueError, "add_middleware"),
+        ({"num_cpus": 1}, ValueError, "num_cpus must be 0"),
         ({"request_timeout_s": 0}, ValueError, "request_timeout_s must be > 0"),
     ],
 )
 def test_bad_http_options_are_named(options: dict[str, Any], error: type[Exception], text: str):
     with pytest.raises(error, match=text):
         HTTPOptions.parse(options)
+
+
+def test_no_host_is_nobody_listening():
+    assert HTTPOptions(host=None).is_disabled
+    assert HTTPOptions(location="Disabled").is_disabled
+    assert not HTTPOptions().is_disabled
+
+
+def test_files_of_certificates_that_are_not_there_are_named():
+    with pytest.raises(OSError, match=r"ssl_certfile='no\.pem'"):
+        HTTPOptions(ssl_keyfile="no.key", ssl_certfile="no.pem").tls()
 
 
 def config(**options: Any) -> DeploymentConfig:

@@ -127,6 +127,8 @@ class Acceptor:
         own: Answers on the connections that no replica takes.
         idle_timeout_s: How long a new connection may stay silent.
         on_waiting: Hears how many connections wait for an application's first replica.
+        reads_first_line: False when connections are encrypted: they go to the application at "/",
+            or the first there is, whose replicas forward what is not theirs.
     """
 
     def __init__(
@@ -135,6 +137,8 @@ class Acceptor:
         own: Connections,
         idle_timeout_s: float,
         on_waiting: Callable[[str, int], None] | None = None,
+        *,
+        reads_first_line: bool = True,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
@@ -145,6 +149,7 @@ class Acceptor:
         self._doors: dict[str, _Door] = {}
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}
         self._on_waiting = on_waiting
+        self._reads_first_line = reads_first_line
         self._queues: dict[str, Queue] = {}
         self._waiting: dict[str, deque[socket.socket]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -321,6 +326,8 @@ class Acceptor:
 
     def _give(self, sock: socket.socket, path: str | None) -> None:
         route = None if path is None else match(self._routes, path)
+        if not self._reads_first_line and self._routes:
+            route = self._routes[-1]
         app = "" if route is None else route.app_name
         for door in sorted(self._apps.get(app, []), key=lambda door: door.open_count):
             try:

@@ -17,6 +17,7 @@ import math
 import os
 import secrets
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable
@@ -28,6 +29,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+_HEAD_BYTES = 65536  # request line and headers
+_HEAD_S = 20.0  # how long they may take
+_STALL_S = 60.0  # how long nothing may come of a body that is not whole
 _FLUSH_S = 0.002  # how soon to look again whether an answer has left
 TAKEN, CLOSED, BACK = b"+", b"-", b"<"  # what the replica says
 GIVEN, ASK = b"c", b"?"  # what the acceptor says: here is one, and give one back
@@ -39,6 +43,38 @@ class _Connection(HttpToolsProtocol):
     owner: Connections
     reading = False
     request: asyncio.Task[None] | None = None  # of the request that is being answered
+    head_since: float | None = None  # when a request began whose headers are not whole yet
+    _head_bytes = 0
+
+    heard_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        super().data_received(data)
+        if self.head_since is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_BYTES:
+                self.refuse(b"431 Request Header Fields Too Large")
+
+    def on_headers_complete(self) -> None:
+        self.head_since, self._head_bytes = None, 0
+        super().on_headers_complete()
+
+    def is_slow(self, now: float) -> bool:
+        """Whether the client has begun a request and takes too long to say the rest."""
+        if self.head_since is not None:
+            return now - self.head_since > _HEAD_S
+        stalls = self.reading and not self.flow.read_paused and not self.cycle.response_started
+        return stalls and now - self.heard_at > _STALL_S
+
+    def refuse(self, status: bytes) -> None:
+        """Answer what is no whole request, and close."""
+        self.head_since, self.reading = None, False
+        if not self.transport.is_closing():
+            self.transport.write(
+                b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            )
+            self.transport.close()
 
     def belong(self, owner: Connections) -> None:
         """To these, whose app answers."""
@@ -64,6 +100,7 @@ class _Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.reading = True
+        self.head_since = self.heard_at
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
@@ -112,10 +149,15 @@ class Connections:
     Args:
         app: The ASGI app that answers.
         keep_alive_timeout_s: How long a connection may be idle.
+        tls: What they are encrypted with, if they are. Such a connection cannot be given to
+            another process: it is closed instead, when it is idle.
     """
 
-    def __init__(self, app: ASGIApp, keep_alive_timeout_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, keep_alive_timeout_s: float, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.app = app
+        self._tls = tls
         self._config = uvicorn.Config(
             app,
             http="httptools",
@@ -147,7 +189,7 @@ class Connections:
         sock.setblocking(False)
         try:
             loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: connection, sock)
+            await loop.connect_accepted_socket(lambda: connection, sock, ssl=self._tls)
         except OSError:  # the client has gone already
             sock.close()
             self.lost(connection)
@@ -183,7 +225,7 @@ class Connections:
 
     def idle(self, connection: _Connection) -> None:
         """A connection has been answered; it goes away if that is wanted and nothing waits on it."""
-        if self._owed > 0:
+        if self._owed > 0 and (self._tls is None or self._draining):
             # Not now: loops may keep the answer until the end of their round.
             asyncio.get_running_loop().call_soon(self._give_away, connection)
 
@@ -197,7 +239,7 @@ class Connections:
             asyncio.get_running_loop().call_later(_FLUSH_S, self._give_away, connection)
             return
         self._owed -= 1
-        if self._give_back(connection.descriptor()):
+        if self._tls is None and self._give_back(connection.descriptor()):
             transport.abort()  # ours only: the descriptor that was sent lives on
         else:
             transport.close()
@@ -226,12 +268,20 @@ class Connections:
         if self._draining and not self._on_lost:
             self.drained.set()
 
+    def _refuse_slow(self) -> None:
+        """Requests that are begun and do not come to their end."""
+        now = asyncio.get_running_loop().time()
+        for connection in list(self._on_lost):
+            if isinstance(connection, _Connection) and connection.is_slow(now):
+                connection.refuse(b"408 Request Timeout")
+
     def _tick(self) -> None:
         """Keep the Date header right, as long as there are connections."""
         now = time.time()
         date = (b"date", formatdate(now, usegmt=True).encode())
         self._state.default_headers = [date, *self._config.encoded_headers]
         self._clock = None
+        self._refuse_slow()
         if self._on_lost:
             self._clock = asyncio.get_running_loop().call_later(1.0 - now % 1.0, self._tick)
 

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import heliostat as ray
 from heliostat.exceptions import RayError
@@ -24,6 +24,7 @@ from heliostat.serve._connections import Connections
 from heliostat.serve._proxy import Proxy, Route
 from heliostat.serve._replica import Replica, forward, log_to_stderr
 from heliostat.serve._scaling import Scaling
+from heliostat.serve._specs import ApplicationSpec, DeploymentSpec
 from heliostat.serve._state import (
     Command,
     Deployed,
@@ -56,23 +57,6 @@ logger = logging.getLogger("heliostat.serve")
 _ROOM_PATIENCE_S = 0.5
 _RELEASE_S = 1.0  # how long an update waits for former replicas, which may be busy
 _FAILED_CHECKS_ALLOWED = 3
-
-
-class DeploymentSpec(NamedTuple):
-    """One deployment as the controller gets it; user code only as a reference."""
-
-    name: str
-    config: DeploymentConfig
-    version: str
-    payload: list[ray.ObjectRef[Any]]  # (class or function, args, kwargs), not to be read here
-
-
-class ApplicationSpec(NamedTuple):
-    """An application as the controller gets it; the ingress is the last deployment."""
-
-    name: str
-    route_prefix: str | None
-    deployments: list[DeploymentSpec]
 
 
 @dataclass
@@ -108,6 +92,7 @@ class Controller:
         self._deployments: dict[tuple[str, str], _Deployment] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._acceptor: Acceptor | None = None
+        self._news: asyncio.Event | None = None  # made in the loop, by `start`
         self._numbers = itertools.count(1)  # no two replicas or tables have the same
 
     async def start(self, caller_pid: int) -> HTTPOptions:
@@ -123,20 +108,36 @@ class Controller:
                 "in the calling thread; use heliostat.init() without engine='inline' or "
                 "local_mode=True"
             )
-        if self._acceptor is None:
+        if self._news is None:
             log_to_stderr()
             self._news = asyncio.Event()
-            listener = listen(self._http.host, self._http.port)
             self._proxy = Proxy(forward, self._http)
-            idle_s = self._http.keep_alive_timeout_s
-            own = Connections(self._proxy, idle_s)
-            self._acceptor = Acceptor(listener, own, idle_s, self._on_connections_waiting)
+            if not self._http.is_disabled:
+                self._acceptor = self._listen(self._http)
         return self._http
 
-    async def address(self) -> tuple[str, int]:
-        """Host and port that Serve listens on."""
-        assert self._acceptor is not None
-        return self._acceptor.address
+    def _listen(self, http: HTTPOptions) -> Acceptor:
+        try:
+            listener = listen(http.host or "", http.port)
+        except OSError:
+            self._news = None  # not started: it may be tried again
+            raise
+        own = Connections(self._proxy, http.keep_alive_timeout_s, http.tls())
+        return Acceptor(
+            listener,
+            own,
+            http.keep_alive_timeout_s,
+            self._on_connections_waiting,
+            reads_first_line=http.ssl_certfile is None,
+        )
+
+    async def url(self) -> str:
+        """Where Serve listens; empty when nobody does."""
+        if self._acceptor is None:
+            return ""
+        host, port = self._acceptor.address
+        scheme = "http" if self._http.ssl_certfile is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def deploy(self, spec: ApplicationSpec) -> None:
         """Want this application from now on.
@@ -196,7 +197,7 @@ class Controller:
                 return ""
             if overview.status == ApplicationStatus.DEPLOY_FAILED:
                 return overview.message
-            await self._news.wait()
+            await self._until_news()
 
     async def watch(self, app_name: str, deployment_name: str, known_version: int) -> Table:
         """The deployment's table, as soon as it is another than the known one."""
@@ -205,7 +206,7 @@ class Controller:
             table = deployment.table if deployment else _no_table(app_name, deployment_name)
             if table.version != known_version:
                 return table
-            await self._news.wait()
+            await self._until_news()
 
     async def ingress_of(self, app_name: str) -> str | None:
         """The name of the application's ingress; None when there is no such application."""
@@ -241,7 +242,7 @@ class Controller:
                 break  # deployed again meanwhile
             self._feed(deployment, Removed())
             while deployment.state.removed and not deployment.state.is_gone:
-                await self._news.wait()
+                await self._until_news()
         return True
 
     async def stop(self) -> None:
@@ -357,8 +358,13 @@ class Controller:
         self._bury(deployment)
         self._wake()
 
+    async def _until_news(self) -> None:
+        assert self._news is not None, "start comes first"
+        await self._news.wait()
+
     def _wake(self) -> None:
         """Whoever waits for news looks again."""
+        assert self._news is not None, "start comes first"
         self._news.set()
         self._news = asyncio.Event()
 

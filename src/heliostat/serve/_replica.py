@@ -19,7 +19,7 @@ import heliostat as ray
 from heliostat.serve._call import Call
 from heliostat.serve._connections import Connections, Intake
 from heliostat.serve._dispatch import dispatch_to
-from heliostat.serve._http import HttpRequest, run_app
+from heliostat.serve._http import HttpRequest, body_first, run_app
 from heliostat.serve._proxy import Proxy, Route
 from heliostat.serve._slots import Slots
 from heliostat.serve._user_code import UserCode
@@ -78,7 +78,9 @@ class Replica:
             return Up("", self._code.is_multiplexed)
         self._proxy = Proxy(forward, self._http, {self._app_name: self._answer})
         self._proxy.set_routes(routes)
-        self._connections = Connections(self._proxy, self._http.keep_alive_timeout_s)
+        self._connections = Connections(
+            self._proxy, self._http.keep_alive_timeout_s, self._http.tls()
+        )
         self._intake = Intake(self._connections)
         return Up(self._intake.address, self._code.is_multiplexed)
 
@@ -157,6 +159,8 @@ class Replica:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The user's code as an ASGI app."""
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+            receive = await body_first(receive)
         limit = self._config.max_queued_requests
         if 0 <= limit <= self._slots.load - self._slots.most:
             error = BackPressureError(

@@ -14,16 +14,17 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import heliostat as ray
 from heliostat.exceptions import RayActorError, RayTaskError
 from heliostat.serve._build import Node, build
-from heliostat.serve._controller import ApplicationSpec, Controller, DeploymentSpec
+from heliostat.serve._controller import Controller
 from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller, forget_unavailable
 from heliostat.serve._local import LocalApplication
-from heliostat.serve.config import HTTPOptions
+from heliostat.serve._specs import ApplicationSpec, DeploymentSpec
+from heliostat.serve.config import HTTPOptions, ProxyLocation
 from heliostat.serve.context import get_replica_context
 from heliostat.serve.deployment import Application
 from heliostat.serve.exceptions import DeployFailedError, RayServeException
@@ -168,7 +169,7 @@ def run_many(
         return [_run_locally(target) for target in targets]
     handles = _deploy(targets, wait_for_applications_running)
     if blocking:
-        _block(targets, _ask(find_controller().address.remote()))
+        _block(targets, _ask(find_controller().url.remote()))
     return handles
 
 
@@ -220,7 +221,7 @@ def start(
     """Start Serve without an application, to choose where it listens.
 
     Args:
-        proxy_location: Means nothing on one machine; "Disabled" is not offered.
+        proxy_location: "Disabled": nobody listens, for handles only. All else is one machine.
         http_options: HTTPOptions, or a dict of them.
         grpc_options: Not offered yet.
         logging_config: Not offered; configure the logger "heliostat.serve".
@@ -241,11 +242,11 @@ def start(
         tracing_config=(tracing_config, "leave it out"),
         controller_options=(controller_options, "there is nothing to set"),
     )
-    if str(getattr(proxy_location, "value", proxy_location)) == "Disabled":
-        raise NotImplementedError(
-            'proxy_location="Disabled" is not offered; use serve.run(..., route_prefix=None)'
-        )
-    _start(HTTPOptions.parse(http_options))
+    options = HTTPOptions.parse(http_options)
+    if proxy_location is not None:
+        options = replace(options, location=ProxyLocation.parse(proxy_location))
+    options.tls()  # wrong files are told here
+    _start(options)
 
 
 def status() -> ServeStatus:
@@ -414,13 +415,12 @@ def _refuse(**options: tuple[Any, str]) -> None:
             raise NotImplementedError(f"{name}={value!r} is not offered: {instead}")
 
 
-def _block(targets: Sequence[RunTarget], address: tuple[str, int]) -> None:
+def _block(targets: Sequence[RunTarget], url: str) -> None:
     """Wait for Ctrl-C, then leave nothing behind."""
-    host, port = address
     try:
         for target in targets:
             prefix = target.route_prefix
-            where = "handles only" if prefix is None else f"http://{host}:{port}{prefix}"
+            where = "handles only" if prefix is None or not url else f"{url}{prefix}"
             sys.stderr.write(f"Application {target.name!r} runs ({where}); Ctrl-C stops it.\n")
         sys.stderr.flush()
         while True:

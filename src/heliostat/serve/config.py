@@ -7,8 +7,10 @@ raises and says what to use instead. It does not know how the options are carrie
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import ssl
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -29,9 +31,32 @@ __all__ = [
     "BackpressureConfig",
     "DeploymentConfig",
     "HTTPOptions",
+    "ProxyLocation",
 ]
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+class ProxyLocation(StrEnum):
+    """Where somebody listens."""
+
+    Disabled = "Disabled"
+    HeadOnly = "HeadOnly"
+    EveryNode = "EveryNode"
+
+    @staticmethod
+    def parse(value: object) -> ProxyLocation:
+        """From what users write.
+
+        Raises:
+            ValueError: For another word.
+        """
+        try:
+            return ProxyLocation(str(getattr(value, "value", value)))
+        except ValueError:
+            raise ValueError(
+                f"a proxy's location is 'Disabled', 'HeadOnly' or 'EveryNode', got {value!r}"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -39,12 +64,20 @@ class HTTPOptions:
     """Where and how Serve listens.
 
     Args:
-        host: The address to listen on; loopback unless you open it yourself.
+        host: The address to listen on; loopback unless you open it yourself. None: nobody listens.
         port: The TCP port; 0 takes a free one.
+        middlewares: Refused; they belong to your own app.
+        location: "HeadOnly" and "EveryNode" are the same on one machine; "Disabled": nobody
+            listens.
+        num_cpus: Must be 0.
+        root_url: Means nothing here.
         root_path: A prefix that a proxy in front of Serve has taken off the path.
         request_timeout_s: Answer 408 after so many seconds; None waits for ever.
         keep_alive_timeout_s: How long an idle connection stays open.
-        location: "HeadOnly" and "EveryNode" are the same on one machine.
+        ssl_keyfile: A key in PEM; with the certificate, Serve speaks HTTPS and nothing else.
+        ssl_certfile: Its certificate, or chain of them.
+        ssl_keyfile_password: The key's password.
+        ssl_ca_certs: Clients must have a certificate signed by one of these.
 
     Raises:
         ValueError: For a value out of range.
@@ -55,27 +88,71 @@ class HTTPOptions:
         '127.0.0.1'
     """
 
-    host: str = "127.0.0.1"
+    host: str | None = "127.0.0.1"
     port: int = 8000
+    middlewares: Sequence[Any] = ()
+    location: str | None = None
+    num_cpus: int = 0
+    root_url: str = ""
     root_path: str = ""
     request_timeout_s: float | None = None
     keep_alive_timeout_s: float = 90
-    location: str | None = "HeadOnly"
+    ssl_keyfile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile_password: str | None = None
+    ssl_ca_certs: str | None = None
 
     def __post_init__(self) -> None:
         whole("port", self.port, 0)
         if self.port > 65535:
             raise ValueError(f"port must be 0..65535, got {self.port}")
+        if self.middlewares:
+            raise ValueError(
+                "middlewares of HTTPOptions is not offered; add them to your FastAPI app with "
+                "app.add_middleware, and use @serve.ingress(app)"
+            )
+        if self.num_cpus:
+            raise ValueError(f"num_cpus must be 0, got {self.num_cpus!r}: nothing is reserved")
         if self.root_path and not self.root_path.startswith("/"):
             raise ValueError(f"root_path must start with '/', got {self.root_path!r}")
         if self.request_timeout_s is not None:
             positive("request_timeout_s", self.request_timeout_s)
         positive("keep_alive_timeout_s", self.keep_alive_timeout_s)
-        if self.location not in ("HeadOnly", "EveryNode"):
-            raise NotImplementedError(
-                f"location={self.location!r} is not offered; to have no HTTP for an application "
-                "use serve.run(..., route_prefix=None)"
+        location = ProxyLocation.Disabled if self.host is None else self.location
+        if location is not None:
+            object.__setattr__(self, "location", ProxyLocation.parse(location))
+        if bool(self.ssl_keyfile) != bool(self.ssl_certfile):
+            raise ValueError("ssl_keyfile and ssl_certfile must both be given, or neither")
+        if self.ssl_ca_certs and not self.ssl_certfile:
+            raise ValueError("ssl_ca_certs needs ssl_keyfile and ssl_certfile")
+
+    @property
+    def is_disabled(self) -> bool:
+        """Nobody listens: handles only."""
+        return self.location == ProxyLocation.Disabled
+
+    def tls(self) -> ssl.SSLContext | None:
+        """What connections are encrypted with; None for plain HTTP.
+
+        Raises:
+            OSError: When a file cannot be read, or is no certificate; names it.
+        """
+        if self.ssl_certfile is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(
+                self.ssl_certfile, self.ssl_keyfile, self.ssl_keyfile_password or ""
             )
+            if self.ssl_ca_certs:  # then clients need a certificate too
+                context.load_verify_locations(self.ssl_ca_certs)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except OSError as error:
+            files = f"ssl_certfile={self.ssl_certfile!r}, ssl_keyfile={self.ssl_keyfile!r}"
+            raise OSError(
+                f"{files}, ssl_ca_certs={self.ssl_ca_certs!r}: {error.strerror or error}"
+            ) from error
+        return context
 
     @staticmethod
     def parse(value: HTTPOptions | Mapping[str, Any] | None) -> HTTPOptions:
@@ -83,7 +160,6 @@ class HTTPOptions:
 
         Raises:
             TypeError: For an unknown option; the known ones are listed.
-            NotImplementedError: For options of Ray that are not offered yet.
         """
         if value is None:
             return HTTPOptions()
@@ -91,10 +167,6 @@ class HTTPOptions:
             return value
         known = [field.name for field in fields(HTTPOptions)]
         for name in value:
-            if name.startswith("ssl_") or name in ("root_url", "middlewares"):
-                raise NotImplementedError(
-                    f"http_options {name!r} is not offered yet; put a proxy in front of Serve"
-                )
             if name not in known:
                 raise TypeError(f"http_options has no {name!r}; it takes {', '.join(known)}")
         return HTTPOptions(**value)
