@@ -294,7 +294,8 @@ def test_a_plan_says_what_runs_natively_and_what_below_it(parquet, capsys):
     ds.map(lambda row: row).explain()
     stages = capsys.readouterr().out.split("Stages --------\n")[1].splitlines()
     assert stages == [
-        "0: ReadParquet -> Filter((col('id') > 5)) -> Aggregate(zone; mean(fare)), 0 inputs, natively",
+        "   0: ReadParquet -> Filter((col('id') > 5)) -> Aggregate(zone; mean(fare)), 0 inputs, natively",
+        "0: Sort(zone), 1 inputs, in place",
         "1: Map(<lambda>), from 0, in workers",
     ]
     mapped = ray.data.range(4).map(lambda row: row).sql("SELECT sum(id) AS s FROM ds")

@@ -80,8 +80,9 @@ LEAST_BLOCK_BYTES = 1 << 20
 class StageActor:
     """What a pool consists of: holds the user's objects and runs the chain of its stage."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], thrifty: bool) -> None:
         self._steps = steps
+        self._thrifty = thrifty
         self._functions: dict[int, Callable[..., Any]] = {}
 
     def build(self) -> None:
@@ -90,7 +91,9 @@ class StageActor:
 
     def run(self, parts: Sequence[Part | Position], *tables: pa.Table) -> StageResult:
         """Run the chain over one input."""
-        return run_stage(self._steps, self._functions, parts, tables, share=True)
+        return run_stage(
+            self._steps, self._functions, parts, tables, share=True, thrifty=self._thrifty
+        )
 
 
 class Flying(NamedTuple):
@@ -124,6 +127,8 @@ class Execution:
     ) -> None:
         self._context = context.copy()
         self._options = self._context.execution_options
+        # Somebody has said how much memory there is.
+        self._thrifty = context.memory_budget_bytes is not None
         self._gives_way = gives_way
         self._memory_bytes = _budget(context) if memory_bytes is None else max(1, memory_bytes)
         self._plan = settled(plan)
@@ -243,11 +248,12 @@ class Execution:
         """The remote function of a stage: made once, so that its chain is pickled once."""
         if number not in self._functions:
             stage = self.stages[number]
-            steps = stage.steps
+            steps, thrifty = stage.steps, self._thrifty
             assert isinstance(stage.place, Tasks)
 
             def run(parts: Sequence[Part | Position], *tables: pa.Table) -> StageResult:
-                return run_stage(steps, build_functions(steps), parts, tables, share=True)
+                functions = build_functions(steps)
+                return run_stage(steps, functions, parts, tables, share=True, thrifty=thrifty)
 
             # What errors call it by.
             run.__name__ = run.__qualname__ = stage.name
@@ -268,7 +274,9 @@ class Execution:
         assert isinstance(stage.place, Actors)
         # Without a wish of the user's the pool's size alone says how many run at once.
         options = {"num_cpus": 0, **self._placed(stage.place)}
-        handle: Any = heliostat.remote(StageActor).options(**options).remote(stage.steps)
+        handle: Any = (
+            heliostat.remote(StageActor).options(**options).remote(stage.steps, self._thrifty)
+        )
         self._actors[number, actor] = handle
         self._pending[handle.build.remote()] = Flying(number, -1, 0, actor)
 
@@ -406,10 +414,10 @@ class Execution:
     def _block_bytes(self) -> int:
         """No task should be given more than this. Less than the context says if memory is short.
 
-        Only where somebody has said how much there is: on each machine the same cuts otherwise.
+        Only where it was said how much there is: otherwise the same cuts on each machine.
         """
         most = self._context.target_max_block_size
-        if self._context.memory_budget_bytes is None:
+        if not self._thrifty:
             return most
         return min(most, max(LEAST_BLOCK_BYTES, self._memory_bytes // BLOCKS_AT_ONCE))
 

@@ -13,7 +13,7 @@ from heliostat.data._evaluate import is_positional
 from heliostat.data._expr import Unnest, columns_of
 from heliostat.data._mix import Mix
 from heliostat.data._native.engine import is_native, is_sql, leaves
-from heliostat.data._native.queries import Sort
+from heliostat.data._native.queries import Aggregate, Sort
 from heliostat.data._plan import (
     GATHERING,
     RAISE,
@@ -45,6 +45,7 @@ from heliostat.data._plan import (
     schema_of,
     step_name,
 )
+from heliostat.data._sorting import is_plain
 from heliostat.data.block import Bundle
 from heliostat.data.datasource.source import Part
 
@@ -144,20 +145,44 @@ def optimize(plan: Plan) -> Plan:
     Returns:
         What to run.
     """
+    return _groups_sorted_apart(_rewritten(plan))
+
+
+def _rewritten(plan: Plan) -> Plan:
     match plan:
         case Union(inputs):
-            plan = Union(tuple(optimize(one) for one in inputs))
+            plan = Union(tuple(_rewritten(one) for one in inputs))
         case Relate(inputs, query):
-            plan = Relate(tuple(optimize(one) for one in inputs), query)
+            plan = Relate(tuple(_rewritten(one) for one in inputs), query)
         case Mix(inputs):
-            plan = replace(plan, inputs=tuple(optimize(one) for one in inputs))
+            plan = replace(plan, inputs=tuple(_rewritten(one) for one in inputs))
         case Apply(below, step):
-            plan = Apply(optimize(below), step)
+            plan = Apply(_rewritten(below), step)
     for rule in RULES:
         better = rule(plan)
         if better is not None:
-            return optimize(better)
+            return _rewritten(better)
     return plan
+
+
+def _groups_sorted_apart(plan: Plan) -> Plan:
+    """Groups that are the result are sorted here: the engine takes as long for it as to make them."""
+    match plan:
+        case Relate((below,), Aggregate(keys, _, True) as query) if keys and _sorted_here(
+            plan, keys
+        ):
+            groups = Relate((below,), replace(query, ordered=False))
+            return Apply(groups, SortRows(keys, (False,) * len(keys)))
+        case Apply(below, step) if not isinstance(step, Limit):
+            return Apply(_groups_sorted_apart(below), step)
+    return plan
+
+
+def _sorted_here(plan: Plan, keys: tuple[str, ...]) -> bool:
+    schema = schema_of(plan)
+    if schema is None or len(set(schema.names)) < len(schema):
+        return False
+    return all(is_plain(schema.field(key).type) for key in keys)
 
 
 def merge_limits(plan: Plan) -> Plan | None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from heliostat.data._sorting import ROWS_A_BLOCK
-from heliostat.data._spill import Extent, SpillFile
+from heliostat.data._spill import Extent, SpillFile, give_back_memory
 from heliostat.data.block import concat, take_columns
 
 # A constant, because the order depends on it. As many fit into a byte, by which one sorts fast.
@@ -53,6 +53,7 @@ def shuffled_blocks(
                 file = stack.enter_context(SpillFile()) if file is None else file
                 _spill(file, spilled, held, draws)
                 size = 0
+                give_back_memory()
         if file is None:
             yield from _in_memory(held, empty, draws, seed)
             return

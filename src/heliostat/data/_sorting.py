@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from heliostat.data._batching import rebatch
-from heliostat.data._spill import Extent, SpillFile
+from heliostat.data._spill import Extent, SpillFile, give_back_memory
 from heliostat.data.block import concat, require_columns, take_columns
 
 # Sorted rows go on in blocks of this many.
@@ -27,7 +27,7 @@ BATCH_BYTES = 4 << 20
 LEAST_BATCH_BYTES = 32 << 10
 # Runs are merged by ranges of keys of about this size, or a part of what a run may hold.
 RANGE_BYTES = 64 << 20
-RANGES_A_RUN = 4
+RANGES_A_RUN = 8
 # More runs than this are first merged into fewer.
 FAN_IN = 64
 # From so many values it is guessed whether most of a column's are different.
@@ -70,6 +70,7 @@ def sorted_blocks(
                     runs = stack.enter_context(Runs(keys, descending, memory_bytes))
                 runs.add(sorted_table(held, keys, descending))
                 size = 0
+                give_back_memory()
         if runs is None:
             yield from _in_memory(held, empty, keys, descending)
             return
@@ -210,6 +211,7 @@ class Runs:
         step = max(1, self._range_bytes // self._batch_bytes)
         # The first row of a batch bounds a range: all before it, of whatever run, comes before.
         for bound in range(step, len(order), step):
+            give_back_memory()
             for one in inputs:
                 one.load(bound)
             head = int(order[bound])
@@ -318,6 +320,30 @@ def sort_order(columns: Sequence[Any], descending: Sequence[bool]) -> "np.ndarra
         order = _stable(ranks) if order is None else order[_stable(ranks[order])]
     assert order is not None
     return order
+
+
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether values of a type are sorted here for sure, as the native engine would.
+
+    Args:
+        kind: Of a column.
+
+    Returns:
+        True for numbers, texts, truth values and times.
+
+    Example:
+        >>> is_plain(pa.int8()), is_plain(pa.list_(pa.int8()))
+        (True, False)
+    """
+    checks = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_boolean,
+        pa.types.is_string,
+        pa.types.is_date,
+        pa.types.is_timestamp,
+    )
+    return any(check(kind) for check in checks)
 
 
 def _stable(ranks: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":

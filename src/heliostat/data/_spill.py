@@ -3,16 +3,27 @@
 It knows nothing of what the blocks are for.
 """
 
+import ctypes
 import errno
 import os
 import tempfile
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 
 from heliostat.exceptions import OutOfDiskError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+_LIBC: Any = ctypes.CDLL(None)
+
+
+def give_back_memory() -> None:
+    """Let the system have what allocators keep for later: where memory is short, they keep much."""
+    pa.default_memory_pool().release_unused()
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
 
 
 class Extent(NamedTuple):

@@ -44,6 +44,7 @@ from heliostat.data._plan import (
     native_schema,
     step_name,
 )
+from heliostat.data._spill import give_back_memory
 from heliostat.data.block import (
     INLINE_BYTES,
     Bundle,
@@ -115,6 +116,7 @@ def run_stage(
     *,
     share: bool,
     first: int = 0,
+    thrifty: bool = False,
 ) -> StageResult:
     """Run the chain over these parts, and give what it makes as bundles.
 
@@ -125,6 +127,7 @@ def run_stage(
         tables: The blocks that the parts point into.
         share: Put large blocks into the object store, because the caller is another process.
         first: The number of the first row, where a step asks for it.
+        thrifty: Keep no memory for the next task.
 
     Returns:
         The new bundles, in order; one without rows if there are none, for its schema.
@@ -146,6 +149,8 @@ def run_stage(
     if not bundles and empty is not None:
         bundles.append(Bundle.of(empty))
     failed = sum(one.count for one in failures)
+    if thrifty:
+        give_back_memory()
     return StageResult(tuple(bundles), time.perf_counter() - started, failed)
 
 

@@ -10,17 +10,19 @@ import pyarrow as pa
 
 from heliostat.data._mix import Mix, mixed
 from heliostat.data._native.engine import Segment
-from heliostat.data._plan import Apply, Plan, Shuffle, SortRows
+from heliostat.data._plan import UDF_STEPS, Apply, Plan, Shuffle, SortRows, walk
 from heliostat.data._shuffling import shuffled_blocks
 from heliostat.data._sorting import sorted_blocks
 from heliostat.data.arrays import no_rows
 from heliostat.data.block import Bundle
 
-# What an execution may hold is shared by what sorts or queries and what runs below it. A sort needs
-# as much again as it holds.
-HELD_SHARE = 4
+# What an execution may hold is shared by what sorts or queries, what runs below it, and processes.
+# A sort needs as much again as it holds; but of what was read in this process, each column goes as
+# soon as it was brought into order.
+HELD_SHARE = 8
+HELD_SHARE_ALONE = 3
 QUERY_SHARE = 2
-BELOW_SHARE = 4
+BELOW_SHARE = 8
 
 Run: TypeAlias = Callable[[Plan, int], "tuple[Generator[Bundle], pa.Schema | None]"]
 
@@ -47,7 +49,10 @@ def streamed(plan: Plan, run: Run, memory_bytes: int) -> Generator[pa.Table]:
         case Apply(input, (SortRows() | Shuffle()) as step):
             rows, schema = run(input, memory_bytes // BELOW_SHARE)
             try:
-                yield from _reordered(_tables(rows, schema), step, memory_bytes // HELD_SHARE)
+                held_bytes = memory_bytes // (
+                    HELD_SHARE if _has_functions(input) else HELD_SHARE_ALONE
+                )
+                yield from _reordered(_tables(rows, schema), step, held_bytes)
             finally:
                 rows.close()
         case _:
@@ -56,6 +61,10 @@ def streamed(plan: Plan, run: Run, memory_bytes: int) -> Generator[pa.Table]:
                 return run(one, memory_bytes // BELOW_SHARE)
 
             yield from Segment(plan, leaf, memory_bytes // QUERY_SHARE).blocks()
+
+
+def _has_functions(plan: Plan) -> bool:
+    return any(isinstance(one, Apply) and isinstance(one.step, UDF_STEPS) for one in walk(plan))
 
 
 def _reordered(

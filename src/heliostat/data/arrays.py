@@ -15,6 +15,7 @@ import pyarrow as pa
 
 __all__ = [
     "RaggedTensorType",
+    "has_few_texts",
     "is_frame",
     "is_tensor",
     "no_rows",
@@ -321,7 +322,7 @@ def to_numpy(column: Any, writable: bool) -> Any:
         if not parts:
             return np.empty((0, *column.type.shape), column.type.value_type.to_pandas_dtype())
         array = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    elif _is_text(column.type) and _has_few_values(column):
+    elif has_few_texts(column):
         return _each_value_once(column)
     elif column.num_chunks == 1:
         array = column.chunk(0).to_numpy(zero_copy_only=False)
@@ -330,13 +331,21 @@ def to_numpy(column: Any, writable: bool) -> Any:
     return array.copy() if writable and not array.flags.writeable else array
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def has_few_texts(column: Any) -> bool:
+    """Whether a column is of texts of which most occur again and again; a guess by the first ones.
 
+    Args:
+        column: A chunked array.
 
-def _has_few_values(column: Any) -> bool:
-    """A guess, by the first ones, whether most values occur again and again."""
-    if len(column) < MANY_TEXTS:
+    Returns:
+        True if it is worth while to work with each of them once.
+
+    Example:
+        >>> has_few_texts(pa.chunked_array([["a", "b"] * 1000]))
+        True
+    """
+    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if not text or len(column) < MANY_TEXTS:
         return False
     return len(column.slice(0, SAMPLE).unique()) <= SAMPLE // 4
 

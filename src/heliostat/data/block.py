@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 import heliostat
+from heliostat.data.arrays import has_few_texts, is_tensor, one_type, to_numpy, without_views
 from heliostat.data.arrays import is_frame as is_frame
-from heliostat.data.arrays import is_tensor, one_type, to_numpy, without_views
 from heliostat.data.arrays import to_arrow as to_arrow
 from heliostat.exceptions import ObjectLostError
 
@@ -291,8 +291,13 @@ def take_columns(
         column, columns[number] = columns[number], None
         if isinstance(column.type, pa.FixedShapeTensorType):
             return to_arrow(to_numpy(column, False)[indices], names[number], "take")
+        few = len(indices) >= MANY_VALUES and has_few_texts(column)
         whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         del column
+        if few and isinstance(whole, pa.Array):
+            # Numbers are moved, and the texts put in their places in one go at the end.
+            whole = whole.dictionary_encode()
+            return whole.dictionary.take(whole.indices.take(positions))
         return whole.take(positions)
 
     numbers = range(len(names))

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from heliostat.data._gather import stratified
 from heliostat.data._native.engine import is_native
-from heliostat.data._native.queries import Aggregate
+from heliostat.data._native.queries import Aggregate, CountWhere
 from heliostat.data._optimize import optimize
 from heliostat.data._pass import Cut
-from heliostat.data._plan import Apply, Blocks, Limit, Plan, Relate, Shuffle, count_of
+from heliostat.data._plan import Apply, Blocks, Limit, Plan, Relate, Shuffle, Where, count_of
 from heliostat.data._split import split_while_running
 from heliostat.data.aggregate import Count
 from heliostat.data.arrays import no_rows
@@ -147,9 +147,12 @@ class Consumption:
         if count is not None:
             return count
         best = optimize(self._plan)
-        if is_native(best):
-            counted = Relate((best,), Aggregate((), (Count(),)))
-            return int(next(self._rows(counted))["count()"])
+        match best:
+            case Apply(below, Where(predicate)) if is_native(best):
+                return int(next(self._rows(Relate((below,), CountWhere(predicate))))["count()"])
+            case _ if is_native(best):
+                counted = Relate((best,), Aggregate((), (Count(),)))
+                return int(next(self._rows(counted))["count()"])
         return sum(bundle.rows for bundle in self._bundles())
 
     # -- iteration

@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from heliostat.data._expr import Expr
+from heliostat.data._native.expression import sql_of
 from heliostat.data._native.relation import Relation, clash, quote, quoted
 from heliostat.data.block import require_columns
 
@@ -137,6 +139,8 @@ class Aggregate:
 
     keys: tuple[str, ...]
     aggregates: tuple[Measurable, ...]
+    # Off where the groups are brought into order afterwards.
+    ordered: bool = True
 
     @property
     def name(self) -> str:
@@ -163,7 +167,7 @@ class Aggregate:
         rest = ""
         if self.keys:
             order = ", ".join(f"k{number} NULLS LAST" for number in range(len(self.keys)))
-            rest = f"GROUP BY {numbers} ORDER BY {order}"
+            rest = f"GROUP BY {numbers}" + (f" ORDER BY {order}" if self.ordered else "")
         columns_out: list[tuple[str, pa.DataType | None]] = [
             (key, below.schema.field(key).type) for key in self.keys
         ]
@@ -177,6 +181,30 @@ class Aggregate:
         )
         sql = inner if clash(names) else f"SELECT {renamed} FROM ({inner}) AS _"
         return Written(sql, tuple(columns_out))
+
+
+@dataclass(frozen=True)
+class CountWhere:
+    """How many rows a predicate is true of. Faster than to filter them first and count what is left."""
+
+    predicate: Expr
+
+    @property
+    def name(self) -> str:
+        """With the predicate."""
+        return f"Count({self.predicate!r})"
+
+    @property
+    def keeps_rows(self) -> bool:
+        """One row."""
+        return False
+
+    def write(self, inputs: Sequence[Relation]) -> Written:
+        """A count of those for which it is true."""
+        (below,) = inputs
+        sql = sql_of(self.predicate, below.schema)
+        counted = f'count(CASE WHEN {sql} THEN 1 END) AS "count()"'
+        return Written(below.select(counted), (("count()", pa.int64()),))
 
 
 @dataclass(frozen=True)

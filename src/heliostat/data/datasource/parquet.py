@@ -29,6 +29,8 @@ __all__ = ["ParquetDatasink", "ParquetSource", "open_parquet"]
 
 EXTENSIONS = (".parquet", ".pq")
 FOOTER_THREADS = 16
+# So many footers on a disk of this machine are read before the threads have started.
+FEW_FILES = 64
 HIVE = Partitioning("hive")
 
 
@@ -237,8 +239,11 @@ def open_parquet(
     listed = with_constants(found, partitioning, partition_filter, include_paths)
     if not listed:
         raise ValueError(f"no Parquet files are left of {paths!r}")
-    with ThreadPoolExecutor(FOOTER_THREADS) as threads:
-        files = list(threads.map(lambda one: _footer(one, where, options), listed))
+    if isinstance(where, fs.LocalFileSystem) and len(listed) <= FEW_FILES:
+        files = [_footer(one, where, options) for one in listed]
+    else:
+        with ThreadPoolExecutor(FOOTER_THREADS) as threads:
+            files = list(threads.map(lambda one: _footer(one, where, options), listed))
     source = ParquetSource(
         tuple(files),
         where,
