@@ -22,7 +22,7 @@ from heliostat.data.block import concat, require_columns, take_columns
 ROWS_A_BLOCK = 1 << 17
 FEW_VALUES = 1 << 16
 # A run is written in about this many batches: while runs are merged, one of each is in memory.
-BATCHES_A_RUN = 128
+BATCHES_A_RUN = 256
 BATCH_BYTES = 4 << 20
 LEAST_BATCH_BYTES = 32 << 10
 # Runs are merged by ranges of keys of about this size, or a part of what a run may hold.
