@@ -326,7 +326,7 @@ def test_a_full_disk_is_the_error_of_who_waits_and_of_nobody_else() -> None:
 
 def test_a_value_larger_than_everything_is_refused_at_once() -> None:
     world = World()
-    with pytest.raises(ObjectStoreFullError, match="does not fit"):
+    with pytest.raises(ObjectStoreFullError, match="larger than the shared memory budget of"):
         world.put(ROOM + 1)
 
 

@@ -463,11 +463,18 @@ class Memory:
     def _full(self, request: Request) -> ObjectStoreFullError:
         arena = self.arena
         what = "a value" if request.id is None else "an object that is on disk,"
+        budget = f"the shared memory budget of {arena.capacity:,} bytes"
+        if request.size > arena.capacity:
+            return ObjectStoreFullError(
+                f"{what} of {request.size:,} bytes is larger than {budget}, so it does not fit even "
+                "with everything else on disk. Pass it in pieces, or "
+                "init(object_store_memory=...) with more"
+            )
         return ObjectStoreFullError(
-            f"{what} of {request.size:,} bytes does not fit into the shared memory budget: "
-            f"{arena.used:,} of {arena.capacity:,} bytes are in use and cannot be moved to disk "
-            f"now, and the largest free range has {arena.largest():,}. Drop arrays and references "
-            "that are not needed, pass smaller pieces, or init(object_store_memory=...) with more"
+            f"{what} of {request.size:,} bytes does not fit into {budget}: {arena.used:,} are in "
+            f"use and cannot be moved to disk now, and the largest free range has "
+            f"{arena.largest():,}. Drop arrays and references that are not needed, pass smaller "
+            "pieces, or init(object_store_memory=...) with more"
         )
 
     # What was moved
