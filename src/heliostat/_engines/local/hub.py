@@ -73,7 +73,6 @@ from heliostat.exceptions import RaySystemError
 
 _QUESTIONS = ("describe", "records")
 
-
 if TYPE_CHECKING:
     from heliostat._engines.local.output.records import Records
 
@@ -131,6 +130,10 @@ class Hub:
         self._window = Window(self._report)
         self._watch(self._window.fileno(), self._window.answer)
         self._handlers = self._table()
+        self._looks: dict[type, Callable[[Any], Any]] = {
+            Finished: self._finished, Asked: self._asked,
+            Defined: self._defined, Described: self._described,
+        }  # fmt: skip
         LIVE.add(self)
         if options.runtime_env is None:
             self._perform(self._scheduler.prestart())
@@ -348,23 +351,31 @@ class Hub:
             self._count_dropped()  # what goes with them goes when the event has been handled
         if self._views.gone:
             self._drain()
-        kind = type(event)
-        if kind is Finished:
-            conn = self._conns.get(event.proc)
-            if conn is not None:
-                conn.open -= 1
-        elif kind is Defined:
-            self._outbox.codes[event.key] = event.blob
+        look = self._looks.get(type(event))  # what the hub does itself, before the scheduler
+        if look is not None and (event := look(event)) is None:
             return
-        elif kind is Described:
-            self._pool.describe(event)
-        elif kind is Asked:
-            if event.question in _QUESTIONS:
-                self._own_answer(event)
-                return
-            if event.question in storage.QUESTIONS:
-                event = self._storage.event(event)
-        self._perform(self._scheduler.handle(event, time.monotonic()))
+        handlers = self._handlers
+        for command in self._scheduler.handle(event, time.monotonic()):
+            handlers[type(command)](command)
+
+    def _finished(self, event: Finished) -> Finished:
+        conn = self._conns.get(event.proc)
+        if conn is not None:
+            conn.open -= 1
+        return event
+
+    def _defined(self, event: Defined) -> None:
+        self._outbox.codes[event.key] = event.blob
+
+    def _described(self, event: Described) -> Described:
+        self._pool.describe(event)
+        return event
+
+    def _asked(self, event: Asked) -> Any:
+        if event.question in _QUESTIONS:
+            self._own_answer(event)
+            return None
+        return self._storage.event(event) if event.question in storage.QUESTIONS else event
 
     def _tell(self, event: Any) -> None:
         self._drain()

@@ -7,7 +7,6 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable
-from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -30,7 +29,6 @@ class Guard:
         self._lock = threading.RLock()
         self._depth = 0
         self._main = threading.main_thread().ident
-        self._main_inside = False
         self._interrupted = False
         self._installed = False
         in_main = threading.current_thread() is threading.main_thread()
@@ -42,8 +40,6 @@ class Guard:
         """Wait for the tables; False if this thread is in them already."""
         self._lock.acquire()
         depth = self._depth = self._depth + 1
-        if get_ident() == self._main:
-            self._main_inside = True
         return depth == 1
 
     def postpone(self, event: Any) -> None:
@@ -56,14 +52,10 @@ class Guard:
             while self._events:
                 self._late(self._events.popleft())
         depth = self._depth = self._depth - 1
-        if not depth and self._main_inside:  # then this is the main thread
-            self._main_inside = False
-            self._lock.release()
-            if self._interrupted:
-                self._interrupted = False
-                raise KeyboardInterrupt
-        else:
-            self._lock.release()
+        self._lock.release()
+        if self._interrupted and not depth and threading.get_ident() == self._main:
+            self._interrupted = False
+            raise KeyboardInterrupt
         if self.callbacks:
             self._call_back()
 
@@ -82,7 +74,7 @@ class Guard:
         self.leave()
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> Any:
-        if self._main_inside:
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # by this thread, the main one
             self._interrupted = True
             return None
         if _in_finaliser(frame):  # Python ignores what is raised there: try again soon
