@@ -4,6 +4,7 @@
 - `_traceback.py`: what of an error the program's author gets to see
 - `_demo.py`: where the taxi demo is
 - `_debug.py`: the breakpoints that wait in tasks and actors
+- `_serve.py`: applications from files, and those that run
 - `_why.py`: what the sessions that run now do, and what they wait for
 
 argparse, because `heliostat --version` shall answer at once: click alone takes 40 ms to import.
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from heliostat._version import __version__
-from heliostat.cli import _debug, _demo, _run, _why
+from heliostat.cli import _debug, _demo, _run, _serve, _why
 
 __all__ = ["main"]
 
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _why.why(options.pid, as_json=options.json)
         if options.command == "debug":
             return _debug.debug(options.pid)
+        if options.command == "serve":
+            return _serve.serve(options)
         if options.command == "demo":
             script = str(_demo.find())
             return _run.run(script, [], as_module=False, full_traceback=False)
@@ -51,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             as_module=options.as_module,
             full_traceback=options.full_traceback,
         )
-    except (_run.NotAProgram, _demo.DemoNotHere) as error:
+    except (_run.NotAProgram, _demo.DemoNotHere, _serve.ServeUsage) as error:
         sys.stderr.write(f"heliostat {options.command}: {error}\n")
         return USAGE_ERROR
 
@@ -80,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         "args", metavar="ARGS", nargs=argparse.REMAINDER, help="what the program is given"
     )
     commands.add_parser("demo", help="the taxi lesson: read, train, tune, predict, serve")
+    _serve.add_parser(commands)
     why = commands.add_parser("why", help="what your running sessions do, and what they wait for")
     why.add_argument("pid", nargs="?", type=int, metavar="PID", help="only of this driver process")
     why.add_argument("--json", action="store_true", help="everything, for programs")

@@ -1,4 +1,4 @@
-"""What `serve.status()` returns, with Ray's names.
+"""What `serve.status()` returns, and what a config file holds, with Ray's names.
 
 It knows nothing of how states come about: that is `_state.py`.
 """
@@ -7,6 +7,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from heliostat.serve.deploy_schema import (
+    DeploymentSchema,
+    ServeApplicationSchema,
+    ServeDeploySchema,
+)
+
+__all__ = [
+    "ApplicationStatus",
+    "ApplicationStatusOverview",
+    "DeploymentSchema",
+    "DeploymentStatus",
+    "DeploymentStatusOverview",
+    "DeploymentStatusTrigger",
+    "ProxyStatus",
+    "ReplicaState",
+    "ServeApplicationSchema",
+    "ServeDeploySchema",
+    "ServeStatus",
+]
 
 
 class ApplicationStatus(StrEnum):

@@ -1,0 +1,232 @@
+"""`heliostat serve`: run applications from files and import paths, and talk to those that run.
+
+`run` and `start` are the process that everything lives in; the others speak to it over the REST
+interface on loopback. Needs the serve extra and PyYAML.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+_ADDRESS = "http://127.0.0.1:8265"
+
+
+class ServeUsage(Exception):
+    """A command that cannot be carried out as it stands; the message is for its author."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `serve` and its own commands."""
+    serve = commands.add_parser("serve", help="run applications, and look after them")
+    verbs = serve.add_subparsers(dest="verb", required=True, metavar="VERB")
+    run = verbs.add_parser("run", help="run a config file or an import path, until Ctrl-C")
+    run.add_argument("target", metavar="CONFIG_OR_IMPORT_PATH")
+    run.add_argument("arguments", nargs="*", metavar="KEY=VALUE", help="for an app builder")
+    run.add_argument("--name", default="default")
+    run.add_argument("--route-prefix", default="/")
+    start = verbs.add_parser("start", help="run without applications, for `deploy`")
+    for verb in (run, start):
+        verb.add_argument("--http-host", default=None)
+        verb.add_argument("--http-port", type=int, default=None)
+        verb.add_argument("--rest-port", type=int, default=8265, help="where `deploy` finds it")
+    build = verbs.add_parser("build", help="write a config file for import paths")
+    build.add_argument("import_paths", nargs="+", metavar="IMPORT_PATH")
+    build.add_argument("-o", "--output-path", default=None)
+    deploy = verbs.add_parser("deploy", help="give a config file to a running Serve")
+    deploy.add_argument("config_file", metavar="CONFIG")
+    for verb in (run, start, build):
+        verb.add_argument("--app-dir", default=".", help="where modules are looked for first")
+    status = verbs.add_parser("status", help="how applications and replicas are")
+    config = verbs.add_parser("config", help="what was deployed last")
+    shutdown = verbs.add_parser("shutdown", help="end all applications and Serve itself")
+    shutdown.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    for verb in (deploy, status, config, shutdown):
+        verb.add_argument(
+            "-a", "--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", _ADDRESS)
+        )
+    for verb in (status, config):
+        verb.add_argument("-n", "--name", default=None, help="of this application only")
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Carry a command out; its exit code.
+
+    Raises:
+        ServeUsage: For what cannot be done as it stands.
+    """
+    if options.verb in ("run", "start"):
+        return _run(options)
+    if options.verb == "build":
+        return _build(options)
+    if options.verb == "deploy":
+        config = _read(Path(options.config_file))
+        _ask(options.address, "PUT", config)
+        sys.stdout.write(f"deployed {options.config_file}\n")
+        return 0
+    if options.verb == "shutdown":
+        return _shutdown(options)
+    details = _ask(options.address, "GET")
+    apps = details["applications"]
+    if options.name is not None and options.name not in apps:
+        raise ServeUsage(f"there is no application {options.name!r}; there are {sorted(apps)}")
+    chosen = {k: v for k, v in apps.items() if options.name in (None, k)}
+    if options.verb == "config":
+        _print([app["deployed_app_config"] for app in chosen.values()])
+    else:
+        _print({"proxies": details["proxies"], "applications": chosen})
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from heliostat import _alias  # noqa: PLC0415 - imports that other commands do without
+    from heliostat import serve as library  # noqa: PLC0415
+    from heliostat.serve._rest import Deployments, served  # noqa: PLC0415
+    from heliostat.serve.exceptions import DeployFailedError  # noqa: PLC0415
+    from heliostat.serve.schema import ServeDeploySchema  # noqa: PLC0415
+
+    sys.path.insert(0, str(Path(options.app_dir).resolve()))
+    _alias.install()
+    ended = threading.Event()
+    try:
+        config = ServeDeploySchema.parse(_config_of(options))
+        http = {"host": options.http_host, "port": options.http_port}
+        given = {key: value for key, value in http.items() if value is not None}
+        config = ServeDeploySchema.parse(
+            {**config.to_dict(), "http_options": {**config.http_options, **given}}
+        )
+        library.start(http_options=config.to_http_options())
+        deployments = Deployments()
+        with served(deployments, options.rest_port, ended.set):
+            deployments.apply(config)
+            names = ", ".join(app.name for app in config.applications) or "none yet"
+            sys.stderr.write(f"Serve runs; applications: {names}. Ctrl-C ends it.\n")
+            sys.stderr.flush()
+            ended.wait()
+    except KeyboardInterrupt:
+        sys.stderr.write("Serve shuts down.\n")
+    except (ValueError, OSError, DeployFailedError) as error:
+        raise ServeUsage(str(error)) from error
+    finally:
+        library.shutdown()
+    return 0
+
+
+def _config_of(options: argparse.Namespace) -> Any:
+    if options.verb == "start":
+        return {}
+    if options.target.endswith((".yaml", ".yml", ".json")):
+        if options.arguments:
+            raise ServeUsage("KEY=VALUE arguments are for an import path; a file has its own args")
+        return _read(Path(options.target))
+    args = {}
+    for argument in options.arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise ServeUsage(f"arguments are KEY=VALUE, got {argument!r}")
+        args[key] = value
+    app = {"import_path": options.target, "name": options.name, "args": args}
+    return {"applications": [{**app, "route_prefix": options.route_prefix}]}
+
+
+def _build(options: argparse.Namespace) -> int:
+    import yaml  # noqa: PLC0415 - only this file's commands need it
+
+    from heliostat import _alias  # noqa: PLC0415
+    from heliostat.serve._import import load, names_of  # noqa: PLC0415
+    from heliostat.serve.schema import ServeApplicationSchema  # noqa: PLC0415
+
+    sys.path.insert(0, str(Path(options.app_dir).resolve()))
+    _alias.install()
+    apps = []
+    for number, path in enumerate(options.import_paths, start=1):
+        schema = ServeApplicationSchema.parse({"import_path": path}, path)
+        try:
+            graph = load(schema)
+        except ValueError as error:
+            raise ServeUsage(str(error)) from error
+        several = len(options.import_paths) > 1
+        deployments = [
+            {"name": one.deployment.name, "num_replicas": one.deployment.num_replicas}
+            if one.deployment.config.autoscaling_config is None
+            else {"name": one.deployment.name}
+            for one in names_of(graph)
+        ]
+        apps.append(
+            {
+                "name": f"app{number}" if several else "app1",
+                "route_prefix": f"/app{number}" if several else "/",
+                "import_path": path,
+                "deployments": deployments,
+            }
+        )
+    http = {"host": "127.0.0.1", "port": 8000}
+    text = yaml.safe_dump(
+        {"proxy_location": "EveryNode", "http_options": http, "applications": apps},
+        sort_keys=False,
+    )
+    if options.output_path is None:
+        sys.stdout.write(text)
+    else:
+        Path(options.output_path).write_text(text)
+    return 0
+
+
+def _shutdown(options: argparse.Namespace) -> int:
+    if not options.yes:
+        sys.stdout.write("This ends all applications and Serve itself. Go on? [y/N] ")
+        sys.stdout.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return 1
+    _ask(options.address, "DELETE")
+    return 0
+
+
+def _read(file: Path) -> Any:
+    import yaml  # noqa: PLC0415 - only this file's commands need it
+
+    try:
+        return yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise ServeUsage(f"{file}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ServeUsage(f"{file} is no YAML: {error}") from error
+
+
+def _ask(address: str, method: str, body: Any = None) -> Any:
+    import urllib.error  # noqa: PLC0415 - slow to load, and few commands ask
+    import urllib.request  # noqa: PLC0415
+
+    from heliostat.serve._rest import token_file  # noqa: PLC0415
+
+    port = int(address.rstrip("/").rsplit(":", 1)[1])
+    token = os.environ.get("RAY_AUTH_TOKEN", "")
+    if not token and token_file(port).exists():
+        token = token_file(port).read_text()
+    request = urllib.request.Request(
+        f"{address.rstrip('/')}/api/serve/applications/",
+        None if body is None else json.dumps(body).encode(),
+        {"authorization": f"Bearer {token}", "content-type": "application/json"},
+        method=method,
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise ServeUsage(json.load(error)["error"]) from error
+    except (urllib.error.URLError, ConnectionError) as error:
+        raise ServeUsage(
+            f"nothing answers at {address}; start it with: heliostat serve start"
+        ) from error
+
+
+def _print(value: Any) -> None:
+    import yaml  # noqa: PLC0415 - only this file's commands need it
+
+    # By way of JSON: enums are their words.
+    sys.stdout.write(yaml.safe_dump(json.loads(json.dumps(value)), sort_keys=False))

@@ -1,0 +1,166 @@
+"""The REST interface of a running Serve: GET, PUT and DELETE /api/serve/applications/.
+
+On loopback, with a token that only this user can read; a page of a browser that knows neither
+cannot use it. It runs in the process that `heliostat serve` started, in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from heliostat.serve import api
+from heliostat.serve._import import load
+from heliostat.serve.deploy_schema import ServeDeploySchema
+
+PORT = 8265  # where Ray's dashboard has the same interface
+_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+
+def token_file(port: int) -> Path:
+    """Where the token of the Serve on this port is."""
+    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/heliostat-{os.getuid()}"
+    return Path(folder) / f"serve-{port}.token"
+
+
+def new_token(port: int) -> str:
+    """Make a token and write it where only this user can read it.
+
+    Raises:
+        PermissionError: When somebody else has made the folder.
+    """
+    file = token_file(port)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if file.parent.stat().st_uid != os.getuid():
+        raise PermissionError(f"{file.parent} belongs to another user")
+    token = secrets.token_urlsafe(32)
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as opened:
+        opened.write(token)
+    return token
+
+
+class Deployments:
+    """What was asked for last, and how to carry it out."""
+
+    def __init__(self) -> None:
+        self.config = ServeDeploySchema()
+        self._lock = threading.Lock()
+
+    def apply(self, config: ServeDeploySchema) -> None:
+        """Run these applications, and end all others.
+
+        Raises:
+            ValueError: For a config that cannot be run; nothing has changed then.
+            DeployFailedError: When a replica cannot be made; the old ones go on.
+        """
+        with self._lock:
+            targets = [
+                api.RunTarget(load(app), app.name, app.route_prefix) for app in config.applications
+            ]
+            if targets:
+                api.run_many(targets)
+            wanted = {app.name for app in config.applications}
+            for name in set(api.status().applications) - wanted:
+                api.delete(name)
+            self.config = config
+
+    def details(self) -> dict[str, Any]:
+        """How everything is."""
+        overview = asdict(api.status())
+        asked = {app["name"]: app for app in self.config.to_dict()["applications"]}
+        for name, app in overview["applications"].items():
+            app["name"] = name
+            app["deployed_app_config"] = asked.get(name)
+            app["route_prefix"] = asked.get(name, {}).get("route_prefix")
+        return {
+            "proxy_location": str(self.config.proxy_location),
+            "http_options": dict(self.config.http_options),
+            **overview,
+        }
+
+
+def application(deployments: Deployments, token: str, end: Callable[[], None]) -> Starlette:
+    """The interface as an ASGI app.
+
+    Args:
+        deployments: What it speaks of.
+        token: What every request must bring, as a bearer.
+        end: Called by DELETE, when all applications have ended.
+    """
+
+    def handle(request: Request, body: bytes) -> Response:
+        if request.method == "GET":
+            return JSONResponse(deployments.details())
+        if request.method == "DELETE":
+            deployments.apply(ServeDeploySchema())
+            end()
+            return JSONResponse({})
+        deployments.apply(ServeDeploySchema.parse(json.loads(body)))
+        return JSONResponse({})
+
+    async def answer(request: Request) -> Response:
+        refusal = _refusal(request, token)
+        if refusal is not None:
+            return refusal
+        body = await request.body()
+        import anyio.to_thread  # noqa: PLC0415 - starlette's own, loaded with the first request
+
+        try:
+            return await anyio.to_thread.run_sync(handle, request, body)
+        except (ValueError, ImportError, TypeError) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except Exception as error:  # noqa: BLE001 - user code, or a replica that does not start
+            return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 500)
+
+    path = "/api/serve/applications/"
+    return Starlette(routes=[Route(path, answer, methods=["GET", "PUT", "DELETE"])])
+
+
+def _refusal(request: Request, token: str) -> Response | None:
+    host = request.headers.get("host", "").rsplit(":", 1)[0]
+    if host not in _HOSTS or "origin" in request.headers:
+        return JSONResponse({"error": "only programs on this machine may ask"}, 403)
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if not hmac.compare_digest(given.encode(), token.encode()):
+        return JSONResponse({"error": "the token is missing or wrong"}, 401)
+    return None
+
+
+@contextlib.contextmanager
+def served(deployments: Deployments, port: int, end: Callable[[], None]) -> Iterator[None]:
+    """Serve the interface in a thread meanwhile.
+
+    Raises:
+        OSError: When the port is taken.
+    """
+    app = application(deployments, new_token(port), end)
+    config = uvicorn.Config(app, "127.0.0.1", port, log_level="error", lifespan="off")
+    sock = config.bind_socket()
+    server = uvicorn.Server(config)
+    thread = threading.Thread(
+        target=server.run, args=([sock],), name="heliostat-serve-rest", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+        sock.close()
+        token_file(port).unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+"""`heliostat serve` as people run it: a process that serves, and others that talk to it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import yaml
+
+from tests.cli.command import heliostat
+
+CODE = """
+from ray import serve
+
+@serve.deployment
+class Word:
+    def __init__(self, word): self.word = word
+    async def __call__(self, request): return self.word
+
+def build(args): return Word.bind(args.get("word", "WORD"))
+app = Word.bind("WORD")
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get(port, path="/"):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        return answer.read().decode()
+
+
+def write(folder, word, name="words"):
+    (folder / f"{name}.py").write_text(CODE.replace("WORD", word))
+
+
+@contextlib.contextmanager
+def running(folder, *args):
+    """`heliostat serve ...` until the end of the block; its HTTP and REST ports."""
+    http, rest = free_port(), free_port()
+    command = [sys.executable, "-m", "heliostat.cli", "serve", *args]
+    ports = ["--http-port", str(http), "--rest-port", str(rest)]
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "HELIOSTAT_NUM_CPUS": "4"}
+    process = subprocess.Popen(
+        [*command, *ports], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        for line in process.stderr:
+            if "Serve runs" in line:
+                break
+        yield http, rest, process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def test_an_import_path_runs_with_arguments_until_ctrl_c(tmp_path):
+    write(tmp_path, "unused")
+    with running(tmp_path, "run", "words:build", "word=hi") as (http, _, process):
+        assert get(http) == "hi"
+    assert process.returncode == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", http)) != 0
+
+
+def test_a_config_is_deployed_changed_shown_and_shut_down(tmp_path):
+    write(tmp_path, "one")
+    config = {"applications": [{"import_path": "words:app", "name": "w", "route_prefix": "/w"}]}
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    with running(tmp_path, "start") as (http, rest, process):
+
+        def ask(*args):
+            address = ("-a", f"http://127.0.0.1:{rest}")
+            return heliostat("serve", *args, *address, XDG_RUNTIME_DIR=str(tmp_path))
+
+        done = ask("deploy", file)
+        assert done.returncode == 0, done.stderr
+        assert get(http, "/w") == "one"
+        write(tmp_path, "three")  # what the file says now is what runs
+        config["applications"][0]["deployments"] = [{"name": "Word", "num_replicas": 2}]
+        file.write_text(yaml.safe_dump(config))
+        assert ask("deploy", file).returncode == 0
+        assert get(http, "/w") == "three"
+        status = yaml.safe_load(ask("status").stdout)["applications"]["w"]
+        assert status["status"] == "RUNNING"
+        assert status["deployments"]["Word"]["replica_states"]["RUNNING"] == 2
+        shown = yaml.safe_load(ask("config", "-n", "w").stdout)
+        assert shown[0]["deployments"] == [{"name": "Word", "num_replicas": 2}]
+        wrong = {"applications": [{"import_path": "words:nothing"}]}
+        file.write_text(yaml.safe_dump(wrong))
+        refused = ask("deploy", file)
+        assert (refused.returncode, "has no 'nothing'" in refused.stderr) == (2, True)
+        assert get(http, "/w") == "three"
+        for headers, code in (({}, 401), ({"origin": "http://evil.example"}, 403)):
+            url = f"http://127.0.0.1:{rest}/api/serve/applications/"
+            request = urllib.request.Request(url, headers=headers)
+            with pytest.raises(urllib.error.HTTPError) as error:
+                urllib.request.urlopen(request, timeout=30)
+            assert error.value.code == code
+            error.value.close()
+        assert ask("shutdown", "-y").returncode == 0
+        deadline = time.monotonic() + 30
+        while process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert process.returncode == 0
+
+
+def test_build_writes_a_file_that_run_takes(tmp_path):
+    write(tmp_path, "built")
+    done = heliostat("serve", "build", "words:app", "-o", "out.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    built = yaml.safe_load((tmp_path / "out.yaml").read_text())
+    assert built["applications"][0]["deployments"] == [{"name": "Word", "num_replicas": 1}]
+    with running(tmp_path, "run", "out.yaml") as (http, _, _process):
+        assert get(http) == "built"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("run", "no_such:app"), "there is no module 'no_such'"),
+        (("run", "missing.yaml"), "missing.yaml: No such file"),
+        (("run", "words:app", "oops"), "KEY=VALUE, got 'oops'"),
+        (("run", "words:app", "a=1"), "takes no args"),
+        (("run", "words"), "must be 'module:name'"),
+        (("build", "words:CODE"), "has no 'CODE'"),
+        (("status", "-a", "http://127.0.0.1:1"), "heliostat serve start"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_line(tmp_path, args, words):
+    write(tmp_path, "x")
+    rest = ("--rest-port", free_port(), "--http-port", free_port()) if args[0] == "run" else ()
+    done = heliostat("serve", *args, *rest, cwd=tmp_path, XDG_RUNTIME_DIR=str(tmp_path))
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert json.dumps(done.stdout) == '""'
