@@ -1,0 +1,67 @@
+"""The REST interface: who may ask, and what a wrong config changes. With processes: tests/cli."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from heliostat.serve._rest import Deployments, application, new_token, token_file
+
+PATH = "/api/serve/applications/"
+
+
+@pytest.fixture
+def ended() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def client(ended: list[int]) -> TestClient:
+    app = application(Deployments(), "secret", lambda: ended.append(1))
+    headers = {"authorization": "Bearer secret"}
+    return TestClient(app, base_url="http://127.0.0.1:8265", headers=headers)
+
+
+def test_only_programs_of_this_user_may_ask(client: TestClient):
+    assert client.get(PATH).status_code == 200
+    for headers, code in [
+        ({"authorization": "Bearer wrong"}, 401),
+        ({"authorization": ""}, 401),
+        ({"host": "evil.example"}, 403),
+        ({"origin": "http://127.0.0.1:8265"}, 403),
+    ]:
+        for method in ("GET", "PUT", "DELETE"):
+            assert client.request(method, PATH, headers=headers).status_code == code
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"{not json", "Expecting"),
+        (b"[]", "must be a mapping"),
+        (b'{"applications": [{"import_path": "no_such_module:app"}]}', "no module"),
+    ],
+)
+def test_a_wrong_config_is_400_and_says_why(client: TestClient, body: bytes, words: str):
+    answer = client.put(PATH, content=body)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+
+
+def test_without_serve_there_is_nothing_and_delete_ends_it(client: TestClient, ended: list[int]):
+    details: Any = client.get(PATH).json()
+    assert details["applications"] == {}
+    assert client.delete(PATH).status_code == 200
+    assert ended == [1]
+
+
+def test_the_token_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    tokens = {new_token(1), new_token(1)}
+    assert len(tokens) == 2
+    assert token_file(1).read_text() in tokens
+    assert stat.S_IMODE(token_file(1).stat().st_mode) == 0o600
