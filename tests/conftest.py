@@ -1,7 +1,9 @@
 """Nothing outlives a test: no process, no shared memory, no descriptor."""
 
 import os
+import runpy
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -10,6 +12,9 @@ import heliostat
 from heliostat.testing import leaks
 
 leaks.mark()
+# Only does something when somebody imports torchvision.
+TORCHVISION = Path(__file__).parent / "torchvision"
+runpy.run_path(str(TORCHVISION / "sitecustomize.py"))
 settings.register_profile("any machine", deadline=None)  # a busy one takes a second for anything
 settings.load_profile("any machine")
 
@@ -20,6 +25,14 @@ def caches_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["HELIOSTAT_CACHE_DIR"] = str(tmp_path_factory.mktemp("heliostat"))
     # Not all that other tests have imported into this process.
     os.environ.setdefault("HELIOSTAT_PRELOAD", "asyncio,numpy,pandas,pyarrow,heliostat")
+
+
+@pytest.fixture(scope="module")
+def torchvision_anywhere() -> Iterator[None]:
+    """New processes can import torchvision, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(TORCHVISION), prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

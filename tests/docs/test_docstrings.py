@@ -25,7 +25,7 @@ OURS_BESIDE = ("tools.hops", "tools.names", "benchmarks.ratios")
 # They change what `import ray` means for the rest of the process, so they get one of their own.
 APART = ("heliostat.alias", "heliostat._alias")
 # What the group `integrations` of pyproject.toml brings; environments without it leave these out.
-OPTIONAL = {"joblib", "sklearn", "torch"}
+OPTIONAL = {"joblib", "lightgbm", "pytorch_lightning", "sklearn", "torch", "transformers"}
 
 
 def modules() -> Iterator[ModuleType]:
@@ -35,8 +35,9 @@ def modules() -> Iterator[ModuleType]:
             continue
         try:
             yield importlib.import_module(info.name)
-        except ModuleNotFoundError as error:
-            if error.name not in OPTIONAL:
+        except ImportError as error:
+            # A package of ours that says what to install has the cause behind it.
+            if not {error.name, getattr(error.__cause__, "name", None)} & OPTIONAL:
                 raise
     for name in OURS_BESIDE:
         yield importlib.import_module(name)

@@ -1,0 +1,1 @@
+"""Libraries of Hugging Face's on N ranks: Transformers. Accelerate needs nothing of ours."""
