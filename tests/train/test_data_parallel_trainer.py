@@ -12,6 +12,7 @@ from heliostat.train import (
     DataParallelTrainer,
     RunConfig,
     ScalingConfig,
+    WorkerGroupError,
     get_context,
     report,
 )
@@ -77,7 +78,7 @@ def test_what_can_never_be_met_is_refused_at_once(scaling, says, run_config, tmp
             r"\['x'\].*none",
         ),
         (lambda: DataParallelTrainer(print, validation_config=1), TypeError, "valid"),
-        (lambda: DataParallelTrainer.restore("/x"), NotImplementedError, "RunConfig"),
+        (lambda: DataParallelTrainer.restore("/x", print), FileNotFoundError, "no run has written"),
         (
             lambda: DataParallelTrainer(print, run_config=RunConfig(stop={})).fit(),
             ValueError,
@@ -128,3 +129,21 @@ def test_a_trainer_travels():
     trainer = Mine("sweet", train_loop_config={"lr": 1})
     copy = pickle.loads(pickle.dumps(trainer))
     assert copy.replace(train_loop_config={"b": 2}).train_loop_config == {"lr": 1, "b": 2}
+
+
+def test_a_run_that_was_cut_short_is_restored_from_its_directory(trainer, run_config, tmp_path):
+    failing = trainer(1, {"fail_at": 2}, name="run")
+    with pytest.raises(WorkerGroupError, match="no 2"):
+        failing.fit()
+    path = tmp_path / "run"
+    assert DataParallelTrainer.can_restore(path)
+    again = DataParallelTrainer.restore(
+        path, failing.train_loop_per_worker, train_loop_config={"n": 3}, run_config=run_config()
+    )
+    result = again.fit()
+    assert result.return_value == 2
+    assert list(result.metrics_dataframe["step"]) == [0, 1, 2]
+    assert not DataParallelTrainer.can_restore(path)
+    assert not DataParallelTrainer.can_restore(tmp_path)
+    with pytest.raises(TypeError, match=r"has no loop: missing .*train_loop_per_worker"):
+        DataParallelTrainer.restore(path)

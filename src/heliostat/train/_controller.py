@@ -36,7 +36,7 @@ from heliostat.train.config import DataConfig, RunConfig, ScalingConfig
 from heliostat.train.context import TrainContext
 from heliostat.train.error import WorkerGroupError
 from heliostat.train.reported_checkpoint import ReportedCheckpoint, ReportedCheckpointStatus
-from heliostat.train.result import Result, kept_checkpoints
+from heliostat.train.result import Result, is_complete, kept_checkpoints
 from heliostat.train.session import Question, Reply, Stored
 from heliostat.train.validation_config import ValidationConfig
 from heliostat.util import progress
@@ -61,7 +61,6 @@ class Job:
     resume_from: Checkpoint | None
     metadata: dict[str, Any]
     validation: ValidationConfig | None = None
-    recipe: bytes | None = None
     unit: str = "reports"
     total: int | None = None
 
@@ -106,8 +105,7 @@ class Controller:
         )
         number = self._storage.next_number()
         entries = self._storage.entries()
-        ends = [entry for entry in entries if entry["kind"] in ("end", "resume")][-1:]
-        complete = bool(ends) and ends[0]["kind"] == "end" and not ends[0]["error"]
+        complete = is_complete(entries)
         kept = [
             self._revived(k) for k in kept_checkpoints(entries) if (self._path / k.name).is_dir()
         ]

@@ -6,19 +6,22 @@ What it hands to the controller is a Job; it knows nothing of how a run goes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import heliostat
 from heliostat.exceptions import ActorUnschedulableError
 from heliostat.train._controller import Controller, Job
+from heliostat.train._storage import LOG, read_log
 from heliostat.train.backend import BackendConfig
 from heliostat.train.callback import UserCallback
-from heliostat.train.checkpoint import Checkpoint
+from heliostat.train.checkpoint import Checkpoint, check_local, local_path
 from heliostat.train.config import DataConfig, RunConfig, ScalingConfig
-from heliostat.train.result import Result
+from heliostat.train.result import Result, is_complete, kept_checkpoints
 from heliostat.train.validation_config import ValidationConfig
 
 if TYPE_CHECKING:
@@ -157,15 +160,65 @@ class DataParallelTrainer:
         return type(self)(**_merged(self._arguments, overrides))
 
     @classmethod
-    def restore(cls, path: str, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not offered, as in Ray's Train V2: use the run's name again instead.
+    def restore(cls, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Self:
+        """A trainer that goes on where the run in a directory was cut short.
+
+        It is the same as a new one with the run's name: a loop is not kept on disk.
+
+        Args:
+            path: The run's directory, as in `Result.path`.
+            args: The constructor's arguments, as the run had them.
+            kwargs: The same by name; of `run_config` all but `name` and `storage_path` counts.
+
+        Returns:
+            The trainer; `fit` goes on from the last checkpoint, or begins if there is none.
 
         Raises:
-            NotImplementedError: Always; it says how.
+            FileNotFoundError: If no run has written there.
+            TypeError: If the loop, or what takes its place, was not given.
+
+        Example:
+            >>> DataParallelTrainer.restore("/tmp/no-such-run", print)
+            Traceback (most recent call last):
+            FileNotFoundError: no run has written to /tmp/no-such-run (there is no run.jsonl)
         """
-        raise NotImplementedError(
-            f"{cls.__name__}.restore({path!r}): a run that was cut short goes on from its last "
-            "checkpoint when you fit() again with the same RunConfig(name=..., storage_path=...)"
+        directory = local_path(f"{cls.__name__}.restore(path=...)", path)
+        if not (directory / LOG).exists():
+            raise FileNotFoundError(f"no run has written to {directory} (there is no {LOG})")
+        try:
+            given = _by_name(cls, args, kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{cls.__name__}.restore({os.fspath(path)!r}) takes the constructor's arguments as "
+                f"well, since the run's directory has no loop: {error}"
+            ) from None
+        config = given.get("run_config") or RunConfig()
+        place = {"name": directory.name, "storage_path": directory.parent}
+        return cls(**{**given, "run_config": dataclasses.replace(config, **place)})
+
+    @classmethod
+    def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
+        """Whether the run in a directory was cut short and has a checkpoint to go on from.
+
+        Args:
+            path: The run's directory.
+            storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+
+        Returns:
+            Whether `fit` of a restored trainer would go on, rather than begin anew.
+
+        Example:
+            >>> DataParallelTrainer.can_restore("/tmp/no-such-run")
+            False
+        """
+        check_local(storage_filesystem)
+        directory = local_path(f"{cls.__name__}.can_restore(path=...)", path)
+        try:
+            entries = read_log(directory)
+        except FileNotFoundError:
+            return False
+        return not is_complete(entries) and any(
+            (directory / kept.name).is_dir() for kept in kept_checkpoints(entries)
         )
 
     def _job(self, datasets: dict[str, Dataset]) -> Job:

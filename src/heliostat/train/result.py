@@ -170,3 +170,9 @@ def kept_checkpoints(entries: list[dict[str, Any]]) -> list[Kept]:
             kept.pop(name, None)
     torn = not_flushed(entries)
     return [k for k in kept.values() if k.name not in torn]
+
+
+def is_complete(entries: list[dict[str, Any]]) -> bool:
+    """Whether a log tells of a run that came to its end."""
+    ends = [entry for entry in entries if entry["kind"] in ("end", "resume")][-1:]
+    return bool(ends) and ends[0]["kind"] == "end" and not ends[0]["error"]
