@@ -18,6 +18,8 @@ from heliostat.exceptions import SerializationError
 
 Buffer = bytes | bytearray | memoryview
 
+_COPIED_MOST = 1 << 18  # pickles that are copied out of the file they were written to
+
 
 class Encoded(NamedTuple):
     """A value as bytes: the pickle, its out-of-band buffers, the references inside it."""
@@ -62,7 +64,10 @@ def encode_object(value: object, name: str = "value") -> Encoded:
         raise explain(value, error, name) from error
     finally:
         COLLECTOR.refs = outer
-    return Encoded(file.getbuffer(), tuple(map(_raw, buffers)), refs)
+    # A view of the file spares a copy, but not its owner when the garbage collector finds both in a
+    # cycle: Python 3.13 then says that the file had exported buffers.
+    data = file.getvalue() if file.tell() <= _COPIED_MOST else file.getbuffer()
+    return Encoded(data, tuple(map(_raw, buffers)), refs)
 
 
 def _raw(buffer: pickle.PickleBuffer) -> memoryview:
