@@ -59,6 +59,7 @@ def test_a_thousand_trials_take_constant_time_each(tmp_path):
 @pytest.mark.soak
 def test_a_hundred_thousand_trials_take_constant_time_and_little_memory(tmp_path):
     spans, grown_mb = run_many(100_000, 1000, tmp_path)
-    first, last = sorted(spans[1:6])[2], sorted(spans[-5:])[2]
+    # The best of ten: others share the machine, and they only ever make it slower.
+    first, last = min(spans[1:11]), min(spans[-10:])
     assert first / last >= 0.9, (first, last)
     assert grown_mb <= 200
