@@ -226,3 +226,14 @@ def test_a_projection_reads_only_the_columns_it_needs(parquet, capsys):
     ds.filter(expr=col("id") > 5).select_columns(["double"]).explain()
     assert "ReadParquet" in capsys.readouterr().out
     assert ds.filter(expr=col("id") > 5).select_columns(["double"]).count() == 94
+
+
+def test_a_column_of_nulls_without_a_type_is_filled():
+    rows = ray.data.from_items([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}])
+    ds = rows.map(lambda row: {**row, "n": None})
+    filled = ds.with_columns({"s": coalesce(col("n"), "none"), "t": coalesce(col("n"), col("b"))})
+    assert [(row["s"], row["t"]) for row in filled.iter_rows()] == [("none", "x"), ("none", "y")]
+    assert ds.with_column("u", coalesce(col("n"), None)).take(1)[0]["u"] is None
+    assert ds.filter(expr=(col("a") > 1) | col("n")).count() == 1
+    assert ds.filter(expr=~col("n")).count() == ds.filter(expr=col("n") > 1).count() == 0
+    assert ds.with_column("m", col("n") + col("a")).take(1)[0]["m"] is None

@@ -1,6 +1,8 @@
 import datetime
 import decimal
+import random
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import heliostat as ray
+from heliostat.data._evaluate import evaluate
+from heliostat.data._native.expression import sql_of
 from heliostat.data.aggregate import Count, Sum
-from heliostat.data.expressions import col
+from heliostat.data.expressions import col, when
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -345,3 +349,76 @@ def test_what_depends_on_columns_nobody_knows_is_told():
     ):
         with pytest.raises(ValueError, match="a function has given no rows"):
             made.take_all()
+
+
+BOTH_WAYS = {
+    "cast of decimals": col("d").cast(pa.float64()),
+    "cast of integers": col("h").cast(pa.float64()),
+    "product of casts": col("d").cast(pa.float64()) * (1.0 - col("d").cast(pa.float64())),
+    "decimals compared": col("d") >= decimal.Decimal("0.50"),
+    "decimals and integers": col("d") < 24,
+    "decimals of two scales": col("d") > col("e"),
+    "in text": col("s").is_in(["a", "it's"]),
+    "in numbers": ~col("i").is_in([1, -3]),
+    "beginning": col("s").str.starts_with("it'"),
+    "either": when(col("i") > 0).then(1.5).otherwise(col("f")),
+    "filled": col("s").fill_null("none"),
+    "null and not": when(col("b")).then(col("s")).otherwise("no"),
+}
+
+
+DECIMAL = pa.decimal128(15, 2)
+
+
+def cents(number, places):
+    return decimal.Decimal(number).scaleb(-places)
+
+
+@pytest.mark.parametrize("name", BOTH_WAYS)
+def test_what_is_written_as_sql_gives_what_arrow_gives(name):
+    drawn = random.Random(name)
+
+    def column(draw, kind):
+        return pa.array([None if drawn.random() < 0.2 else draw() for _ in range(500)], kind)
+
+    table = pa.table(
+        {
+            "d": column(lambda: cents(drawn.randint(-(10**15) + 1, 10**15 - 1), 2), DECIMAL),
+            "e": column(lambda: cents(drawn.randint(-9999, 9999), 3), pa.decimal128(6, 3)),
+            "h": column(lambda: drawn.randint(-(2**31), 2**31 - 1), pa.int32()),
+            "i": column(lambda: drawn.randint(-3, 3), pa.int64()),
+            "f": column(lambda: drawn.choice([0.5, -1e300, 1e-9, float("inf")]), pa.float64()),
+            "s": column(lambda: drawn.choice(["a", "it's", "it", ""]), pa.string()),
+            "b": column(lambda: drawn.random() < 0.5, pa.bool_()),
+        }
+    )
+    expr = BOTH_WAYS[name]
+    sql = sql_of(expr, table.schema)
+    assert sql is not None
+    with duckdb.connect(config={"threads": 1}) as duck:
+        duck.register("t", table)
+        made = duck.sql(f"SELECT {sql} AS x FROM t").to_arrow_table()["x"].to_pylist()
+    assert made == evaluate(expr, table).to_pylist()
+
+
+def test_what_may_differ_is_left_to_arrow():
+    schema = pa.schema([("d", pa.decimal128(30, 2)), ("i", pa.int64()), ("s", pa.string())])
+    for expr in (
+        col("d").cast(pa.float64()),
+        col("d") > 1,
+        col("i").cast(pa.float64()),
+        col("i").cast(pa.int8()),
+        col("s").is_in(["a", None]),
+        col("i").is_in([1.5]),
+        col("s").str.starts_with("a", ignore_case=True),
+        when(col("i") > 0).then(1.5).otherwise(col("i")),
+    ):
+        assert sql_of(expr, schema) is None
+
+
+def test_files_that_a_query_names_twice_are_read_twice_and_streams_are_kept(tmp_path):
+    ray.data.range(10).write_parquet(str(tmp_path))
+    query = "SELECT a.id FROM t a JOIN t b ON a.id = b.id + 1 WHERE a.id > 7"
+    for ds in (ray.data.read_parquet(str(tmp_path)), ray.data.range(10).map(lambda row: row)):
+        made = ray.data.sql(query, t=ds)
+        assert sorted(row["id"] for row in made.iter_rows()) == [8, 9]

@@ -109,7 +109,7 @@ class _Evaluation:
         values = [self.of(one) for one in call.arguments]
         kernel = KERNELS.get(call.function) or getattr(pc, call.function)
         try:
-            return kernel(*values, **dict(call.options))
+            return kernel(*_typed(values, call.function), **dict(call.options))
         except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
             kinds = ", ".join(str(value.type) for value in values)
             raise TypeError(f"{call!r} cannot be computed of {kinds}: {error}") from error
@@ -218,8 +218,43 @@ def _map_part(name: str) -> Callable[[Any], Any]:
     return part
 
 
+# What these take and give is true, false or null.
+_LOGICAL = ("and_kleene", "or_kleene", "invert")
+# What these give does not depend on what the nulls are of.
+_OF_ANY = ("is_null", "is_valid", "cast")
+
+
+def _typed(values: list[Any], function: str) -> list[Any]:
+    """Columns of nothing but nulls, which may have no type of their own, as what is beside them."""
+    kinds = [one.type for one in values]
+    if function in _OF_ANY or not any(map(pa.types.is_null, kinds)):
+        return values
+    beside = next((kind for kind in kinds if not pa.types.is_null(kind)), None)
+    kind = pa.bool_() if function in _LOGICAL else beside
+    if kind is None:
+        return values
+    return [one.cast(kind) if pa.types.is_null(one.type) else one for one in values]
+
+
 def _cast(value: Any, target_type: Any, safe: bool) -> Any:
-    return pc.cast(value, arrow_type(target_type), safe=safe)
+    kind = arrow_type(target_type)
+    exact = pa.types.is_decimal128(value.type) and value.type.precision <= 15
+    if exact and kind == pa.float64():
+        return _doubles(value)
+    return pc.cast(value, kind, safe=safe)
+
+
+def _doubles(value: Any) -> Any:
+    """Decimals of at most 15 digits as the nearest doubles; Arrow's cast is a digit off for some."""
+    array = value.combine_chunks() if isinstance(value, pa.ChunkedArray) else value
+    if isinstance(array, pa.Scalar) or not len(array):
+        return pc.cast(value, pa.float64())
+    content: Any = array.buffers()[1]
+    words = np.frombuffer(content, np.int64)
+    # Of the two words of each, the lower one holds so few digits whole.
+    digits = words[2 * array.offset : 2 * (array.offset + len(array)) : 2]
+    nulls = array.is_null().to_numpy(zero_copy_only=False)
+    return pa.array(digits / 10.0**array.type.scale, mask=nulls)
 
 
 def _hash_share(value: Any) -> Any:

@@ -1,7 +1,9 @@
 """Expressions as SQL: only those that DuckDB computes exactly as Arrow does; the others give None."""
 
 import datetime
+import decimal
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +11,8 @@ import pyarrow as pa
 from heliostat.data._evaluate import evaluate
 from heliostat.data._expr import Alias, Call, Column, Expr, Literal
 from heliostat.data._native.relation import quote, text
+from heliostat.data.arrays import no_rows
+from heliostat.data.datatype import arrow_type
 
 COMPARISONS = {
     "equal": "=",
@@ -19,6 +23,9 @@ COMPARISONS = {
     "greater_equal": ">=",
 }
 ARITHMETIC = {"add": "+", "subtract": "-", "multiply": "*"}
+# Decimals up to so many digits are exact as doubles, so both divide alike.
+EXACT_DIGITS = 15
+MOST_DIGITS = 18
 
 
 def sql_of(expr: Expr, schema: pa.Schema) -> str | None:
@@ -59,6 +66,9 @@ def _literal(value: Any) -> str | None:
             return f"{value!r}::DOUBLE" if math.isfinite(value) else None
         case str():
             return text(value) if "\0" not in value else None
+        case decimal.Decimal():
+            digits = format(value, "f")
+            return digits if value.is_finite() and len(digits) <= MOST_DIGITS else None
         case datetime.datetime():
             return f"TIMESTAMP {text(str(value))}" if value.tzinfo is None else None
         case datetime.date():
@@ -87,12 +97,54 @@ def _call(call: Call, schema: pa.Schema) -> str | None:
         return f"({inside[0]} {ARITHMETIC[call.function]} {inside[1]})"
     if call.function in COMPARISONS and _comparable(*kinds):
         return _compare(call, str(inside[0]), str(inside[1]), kinds)
+    return _function(call, [str(one) for one in inside], kinds)
+
+
+def _function(call: Call, inside: list[str], kinds: list[pa.DataType]) -> str | None:
+    options = dict(call.options)
+    match call.function, inside:
+        case "cast", [value]:
+            exact = arrow_type(options["target_type"]) == pa.float64() and _exact(kinds[0])
+            return f"CAST({value} AS DOUBLE)" if exact else None
+        case "is_in", [value]:
+            listed = _listed(options["values"], kinds[0])
+            return None if listed is None else f"coalesce({value} IN ({listed}), FALSE)"
+        case "starts_with", [value] if pa.types.is_string(kinds[0]):
+            start = _literal(options["pattern"])
+            return None if options["ignore_case"] or not start else f"starts_with({value}, {start})"
+        case "if_else", [condition, one, other] if _alike(kinds[1:]):
+            # Null, if the condition is: as Arrow has it.
+            return f"CASE WHEN {condition} THEN {one} WHEN NOT {condition} THEN {other} END"
+        case "coalesce", [_, *_] if _alike(kinds):
+            return f"coalesce({', '.join(inside)})"
     return None
 
 
+def _exact(kind: Any) -> bool:
+    """Whether every value of the type is a double."""
+    if pa.types.is_decimal128(kind):
+        return int(kind.precision) <= EXACT_DIGITS and int(kind.scale) >= 0
+    narrow = pa.types.is_integer(kind) and kind.bit_width <= 32
+    return narrow or pa.types.is_float32(kind) or pa.types.is_float64(kind)
+
+
+def _alike(kinds: list[pa.DataType]) -> bool:
+    same = (pa.types.is_float64, pa.types.is_int64, pa.types.is_string, pa.types.is_boolean)
+    return any(all(map(is_a, kinds)) for is_a in same)
+
+
+def _listed(values: Sequence[Any], kind: pa.DataType) -> str | None:
+    """Values to look for, if all of them are of the column's type."""
+    text_only = pa.types.is_string(kind) and all(isinstance(one, str) for one in values)
+    whole = pa.types.is_int64(kind) and all(type(one) is int for one in values)
+    listed = [_literal(one) for one in values]
+    if not values or not (text_only or whole) or None in listed:
+        return None
+    return ", ".join(str(one) for one in listed)
+
+
 def _kind(expr: Expr, schema: pa.Schema) -> pa.DataType:
-    rows = pa.table([pa.array([], one.type) for one in schema], schema=schema)
-    kind: pa.DataType = evaluate(expr, rows).type
+    kind: pa.DataType = evaluate(expr, no_rows(schema)).type
     return kind
 
 
@@ -102,6 +154,8 @@ def _comparable(left: pa.DataType, right: pa.DataType) -> bool:
 
     if pa.types.is_integer(left) and pa.types.is_integer(right):
         return True
+    if pa.types.is_decimal128(left) or pa.types.is_decimal128(right):
+        return _whole_or_decimal(left) and _whole_or_decimal(right)
     if number(left) and number(right):
         # float32 with double compares differently in the two.
         return left == right or pa.types.is_float64(left) or pa.types.is_float64(right)
@@ -110,6 +164,12 @@ def _comparable(left: pa.DataType, right: pa.DataType) -> bool:
         return True
     naive = [pa.types.is_timestamp(one) and one.tz is None for one in (left, right)]
     return all(naive)
+
+
+def _whole_or_decimal(kind: Any) -> bool:
+    if pa.types.is_decimal128(kind):
+        return int(kind.precision) <= MOST_DIGITS and int(kind.scale) >= 0
+    return pa.types.is_integer(kind)
 
 
 def _compare(call: Call, left: str, right: str, kinds: list[pa.DataType]) -> str | None:

@@ -412,7 +412,8 @@ class Text:
     def write(self, inputs: Sequence[Relation]) -> Written:
         """The relations as common table expressions before it."""
         tables = ", ".join(
-            f"{quote(name)} AS ({one.select()})"
+            # DuckDB keeps what is named more than once, whole, unless it is told not to.
+            f"{quote(name)} AS {'NOT MATERIALIZED ' if one.is_scan else ''}({one.select()})"
             for name, one in zip(self.tables, inputs, strict=True)
         )
         query = self.query.strip().rstrip(";")

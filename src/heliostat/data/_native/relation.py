@@ -13,10 +13,12 @@ class Relation:
     Attributes:
         sql: A SELECT, or the name of a table.
         schema: Names and types as Heliostat gives them; DuckDB's own may be wider or plainer.
+        is_scan: It is of files, which are better read again than kept.
     """
 
     sql: str
     schema: pa.Schema
+    is_scan: bool = False
 
     def select(self, what: str = "*", rest: str = "") -> str:
         """A SELECT over it.

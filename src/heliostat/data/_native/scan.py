@@ -33,4 +33,4 @@ def scan_of(source: Any) -> Relation | None:
     files = ", ".join(text(file.path) for file in source.files)
     limit = "" if source.row_limit is None else f" LIMIT {source.row_limit}"
     sql = f"SELECT {quoted(names)} FROM read_parquet([{files}], hive_partitioning = false){limit}"
-    return Relation(sql, source.schema)
+    return Relation(sql, source.schema, is_scan=True)
