@@ -1,7 +1,5 @@
 """What one task runs."""
 
-import asyncio
-
 import pyarrow as pa
 import pytest
 
@@ -50,12 +48,3 @@ def test_only_the_users_frames_are_in_the_traceback():
     frames = [entry.name for entry in caught.traceback]
     assert frames[-2:] == ["run_stage", "theirs"]
     assert "raised in Map(theirs)" in caught.value.__notes__[0]
-
-
-def test_an_async_class_is_refused_for_now():
-    class Later:
-        async def __call__(self, batch):
-            await asyncio.sleep(0)
-
-    with pytest.raises(NotImplementedError, match="async"):
-        build_functions([MapBatches(Udf(Later), Tasks(), None, "numpy", False)])

@@ -432,7 +432,7 @@ def _apply(step: Step, below: int, stages: list[Stage], fuse: bool) -> None:
             steps=(step,),
             inputs=(below,),
             pieces=_pieces(_blocks_from(below, stages)) if udf else 1,
-            batch_rows=step.batch_size if isinstance(step, MapBatches) else None,
+            batch_rows=_rows_together(step),
             limit=step.rows if isinstance(step, Limit) else None,
             gather=isinstance(step, GATHERING),
             counts=_counts(step),
@@ -519,5 +519,14 @@ def _joined(last: Stage, step: Step) -> str:
 
 def _batch_rows(last: Stage, step: Step) -> int | None:
     """Where a stage must be cut so that its first batches are whole."""
-    aligned = isinstance(step, MapBatches) and last.row_for_row
-    return step.batch_size if aligned and isinstance(step, MapBatches) else None
+    return _rows_together(step) if last.row_for_row else None
+
+
+def _rows_together(step: Step) -> int | None:
+    """Rows that one task had better take: a batch, or as many as a coroutine takes at once."""
+    if not isinstance(step, UDF_STEPS):
+        return None
+    calls = step.udf.at_once if step.udf.is_async else None
+    if isinstance(step, MapBatches):
+        return step.batch_size and step.batch_size * (calls or 1)
+    return calls

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from heliostat.data._awaited import AT_ONCE, is_async
 from heliostat.data._evaluate import check_predicate, computed_schema
 from heliostat.data._expr import Expr
 from heliostat.data._mix import Mix
@@ -68,7 +69,8 @@ RAISE = OnError()
 class Udf:
     """A user's function or callable class, with everything it is called with.
 
-    In turn: where several threads call it, one does at a time.
+    In turn: where several threads call it, one does at a time. At once: how many calls of a
+    coroutine wait together.
     """
 
     fn: Callable[..., Any] = field(repr=False)
@@ -78,6 +80,12 @@ class Udf:
     constructor_kwargs: Mapping[str, Any] = field(default_factory=dict)
     on_error: OnError = RAISE
     in_turn: bool = False
+    at_once: int = AT_ONCE
+
+    @property
+    def is_async(self) -> bool:
+        """Whether what it gives is to be awaited."""
+        return is_async(self.fn)
 
     @property
     def name(self) -> str:

@@ -3,7 +3,6 @@
 Runs in a worker, in an actor of a pool, or in the driver; it does not know which.
 """
 
-import inspect
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 import heliostat
+from heliostat.data._awaited import Awaited
 from heliostat.data._batching import rebatch
 from heliostat.data._evaluate import computed, filtered
 from heliostat.data._expr import Expr
@@ -38,7 +38,6 @@ from heliostat.data._plan import (
     ShuffleBlocks,
     SortRows,
     Step,
-    Udf,
     UdfStep,
     Where,
     native_schema,
@@ -89,23 +88,21 @@ def build_functions(steps: Sequence[Step]) -> dict[int, Callable[..., Any]]:
     for number, step in enumerate(steps):
         if isinstance(step, UDF_STEPS):
             try:
-                built = _build(step.udf)
-                functions[number] = InTurn(built) if step.udf.in_turn else built
+                functions[number] = _build(step)
             except Exception as error:  # noqa: BLE001 - the user's constructor
                 _note(error, step)
                 raise error.with_traceback(_users_part(error.__traceback__)) from error.__cause__
     return functions
 
 
-def _build(udf: Udf) -> Callable[..., Any]:
-    if isinstance(udf.fn, type):
-        instance = udf.fn(*udf.constructor_args, **udf.constructor_kwargs)
-        if inspect.iscoroutinefunction(type(instance).__call__):
-            raise NotImplementedError(
-                f"{udf.name}.__call__ is async, which Data does not run yet; make it a plain method"
-            )
-        return instance  # type: ignore[no-any-return]  # an instance of the user's class
-    return udf.fn
+def _build(step: UdfStep) -> Callable[..., Any]:
+    udf = step.udf
+    made = udf.fn
+    if isinstance(made, type):
+        made = made(*udf.constructor_args, **udf.constructor_kwargs)
+    if udf.is_async:
+        return Awaited(made, udf.at_once, lambda error: _note(error, step))
+    return InTurn(made) if udf.in_turn else made
 
 
 def run_stage(
@@ -248,6 +245,8 @@ def _user(
             _note(error, step)
             raise
 
+    if isinstance(fn, Awaited) and failures.action == "raise" and not isinstance(step, Filter):
+        return _awaited(blocks, step, fn)
     match step:
         case MapBatches() if failures.action != "raise":
             return _map_batches_by_halves(blocks, step, call, failures)
@@ -294,13 +293,35 @@ def _map_batches(
         yield from _results(table, step, call)
 
 
+def _awaited(blocks: Iterable[pa.Table], step: UdfStep, fn: Awaited) -> Iterator[pa.Table]:
+    """The same for a coroutine, several of which are under way at once."""
+    args, kwargs = step.udf.args, step.udf.kwargs
+    if isinstance(step, MapBatches):
+        form, writable = step.batch_format, step.writable
+        tables = rebatch(blocks, step.batch_size)
+        for table, result in fn.ahead(
+            tables, lambda table: ((to_batch(table, form, writable=writable), *args), kwargs)
+        ):
+            yield from _as_blocks(result, step, table.schema)
+        return
+    rows = (row for block in blocks for row in iter_rows(block))
+    made = (result for _, result in fn.ahead(rows, lambda row: ((row, *args), kwargs)))
+    if isinstance(step, FlatMap):
+        made = (one for result in made for one in result)
+    yield from _in_blocks(_row(one, step) for one in made)
+
+
 def _results(table: pa.Table, step: MapBatches, call: Callable[[Any], Any]) -> Iterator[pa.Table]:
-    source = step_name(step)
     result = call(to_batch(table, step.batch_format, writable=step.writable))
+    return _as_blocks(result, step, table.schema)
+
+
+def _as_blocks(result: Any, step: MapBatches, like: pa.Schema) -> Iterator[pa.Table]:
+    source = step_name(step)
     if isinstance(result, Generator | Iterator):
-        yield from (from_batch(one, source, table.schema) for one in _drain(result, step))
+        yield from (from_batch(one, source, like) for one in _drain(result, step))
     else:
-        yield from_batch(result, source, table.schema)
+        yield from_batch(result, source, like)
 
 
 def _map_batches_by_halves(

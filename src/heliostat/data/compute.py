@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import heliostat
+from heliostat.data._awaited import is_async
 from heliostat.data._plan import RAISE, Actors, OnError, Tasks, Udf
 from heliostat.data.context import DataContext
 
@@ -52,7 +53,8 @@ class ActorPoolStrategy:
             as it works on at once).
         max_concurrent_calls_per_actor: On how many blocks an actor works at once, in threads
             (default 1). What is around the function (reading, cutting into batches, making blocks
-            of results) goes on meanwhile; the function itself is called by one at a time,
+            of results) goes on meanwhile; the function itself is called by one at a time, or, if it
+            is a coroutine, for as many batches or rows of a block at once (default 4),
         enable_true_multi_threading: unless this is true: then it must be safe to call from several.
 
     Raises:
@@ -172,7 +174,9 @@ def parse_udf(
     _check_options(options, is_class)
     if isinstance(strategy, TaskPoolStrategy):
         return udf, Tasks(strategy.size, tuple(options.items()))
-    if strategy.max_concurrent_calls_per_actor > 1:
+    if strategy.max_concurrent_calls_per_actor > 1 and is_async(fn):
+        udf = replace(udf, at_once=strategy.max_concurrent_calls_per_actor)
+    elif strategy.max_concurrent_calls_per_actor > 1:
         options["max_concurrency"] = strategy.max_concurrent_calls_per_actor
         udf = replace(udf, in_turn=not strategy.enable_true_multi_threading)
     return udf, Actors(
