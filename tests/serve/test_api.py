@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,7 +29,9 @@ from heliostat.serve.exceptions import (
     RayServeException,
     RequestCancelledError,
 )
+from heliostat.serve.metrics import Counter
 from heliostat.serve.schema import ApplicationStatus, DeploymentStatus, ReplicaState
+from heliostat.util.metrics import exposition
 
 
 def free_port() -> int:
@@ -513,3 +516,35 @@ def test_requests_beyond_the_queue_are_refused_with_a_time_to_come_back(
     for thread in threads:
         thread.join()
     assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429]
+
+
+def test_requests_are_counted_under_rays_names(client: httpx.Client, until: Callable[..., None]):
+    @serve.deployment
+    class Counted:
+        def __init__(self) -> None:
+            self.calls = Counter("my_calls", "Calls.", tag_keys=("kind",))
+
+        async def __call__(self, request: Request) -> str:
+            self.calls.inc(tags={"kind": "http"})
+            if request.query_params:
+                raise KeyError("asked for")
+            return "x"
+
+        async def twice(self, x: int) -> int:
+            return 2 * x
+
+    handle = serve.run(Counted.bind(), name="counted", route_prefix="/counted")
+    assert handle.twice.remote(1).result() == 2
+    codes = [client.get("/counted" + query).status_code for query in ("", "", "?fail=1")]
+    assert codes == [200, 200, 500]
+    expected = [
+        r'ray_my_calls_total\{application="counted",deployment="Counted",kind="http",.*\} 3',
+        r'ray_serve_deployment_request_counter_total\{application="counted",.*route="/counted"\} 3',
+        r'ray_serve_deployment_request_counter_total\{application="counted",.*route=""\} 1',
+        r'ray_serve_deployment_error_counter_total\{application="counted",.*\} 1',
+        r'ray_serve_deployment_processing_latency_ms_count\{application="counted",.*\} 3',
+        r'ray_serve_num_http_requests_total\{application="counted",method="GET",.*"200"\} 2',
+        r'ray_serve_num_http_error_requests_total\{application="counted",error_code="500",.*\} 1',
+        r'ray_serve_http_request_latency_ms_count\{application="counted",.*"200"\} 2',
+    ]
+    until(lambda: all(re.search(line, exposition()) for line in expected))

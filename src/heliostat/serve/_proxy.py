@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
@@ -31,6 +32,7 @@ from heliostat.serve._http import (
     to_json,
     write_response,
 )
+from heliostat.serve._measures import http_answered
 from heliostat.serve.config import HTTPOptions
 from heliostat.serve.context import RequestContext, serving
 from heliostat.serve.exceptions import BackPressureError, DeploymentUnavailableError
@@ -102,12 +104,12 @@ class Proxy:
             return
         request_id, model_id = _ids(scope)
         tag = (_ID_HEADER, request_id.encode())
-        started = False
+        status, began, path = 0, time.monotonic(), scope["path"]
 
         async def send_tagged(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 headers = [h for h in message.get("headers", ()) if h[0].lower() != _ID_HEADER]
                 message = {**message, "headers": [*headers, tag]}
             await send(message)
@@ -118,10 +120,15 @@ class Proxy:
             logger.debug("request %s: the client went away", request_id)
         except Exception as error:
             answer = _problem_of(error, request_id, scope)
-            if started:
+            if status:
                 # Half an answer is out: break the connection, so that nobody takes it for whole.
                 raise
             await write_response(answer, send_tagged)
+        finally:
+            route = match(self.routes, path) or _NO_ROUTE
+            seconds = time.monotonic() - began
+            # 499, as nginx has it, for a client that went away before there was an answer.
+            http_answered(route.prefix, scope["method"], route.app_name, status or 499, seconds)
 
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, request_id: str, model_id: str
@@ -174,6 +181,7 @@ class Proxy:
         return problem(404, f"Path {path!r} not found; the routes are: {known}", request_id)
 
 
+_NO_ROUTE = Route("", "", "")
 _NO_TIMEOUT = contextlib.nullcontext()
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import AsyncIterator
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
@@ -20,12 +22,13 @@ from heliostat.serve._call import Call
 from heliostat.serve._connections import Connections, Intake
 from heliostat.serve._dispatch import dispatch_to
 from heliostat.serve._http import HttpRequest, body_first, run_app
+from heliostat.serve._measures import replica_answered
 from heliostat.serve._proxy import Proxy, Route
 from heliostat.serve._slots import Slots
 from heliostat.serve._user_code import UserCode
 from heliostat.serve._views import keep_own_views
 from heliostat.serve.config import DeploymentConfig, HTTPOptions
-from heliostat.serve.context import ReplicaContext, RequestContext, serving
+from heliostat.serve.context import ReplicaContext, RequestContext, current_request, serving
 from heliostat.serve.exceptions import BackPressureError, ReplicaClosedError
 from heliostat.serve.multiplex import watch_models
 
@@ -54,6 +57,7 @@ class Replica:
         self._http = http
         context = ReplicaContext(app_name, deployment, name, None)
         self._code = UserCode(context, config.max_ongoing_requests)
+        self._names = deployment, name, app_name
         self._is_closed = False
 
     async def placed(self) -> None:
@@ -101,11 +105,8 @@ class Replica:
         """A handle's call; the context is a RequestContext as a plain tuple, quicker to send."""
         self._refuse_if_closed()
         with serving(RequestContext(*context)):
-            await self._slots.take()
-            try:
+            async with self._slot(context[0]):
                 return await self._code.call(method, args, kwargs)
-            finally:
-                self._slots.give()
 
     async def stream(
         self, method: str, context: tuple[str, ...], /, *args: Any, **kwargs: Any
@@ -117,12 +118,9 @@ class Replica:
                 async for message in run_app(self._answer, args[0]):
                     yield message
                 return
-            await self._slots.take()
-            try:
+            async with self._slot(context[0]):
                 async for item in self._code.stream(method, args, kwargs):
                     yield item
-            finally:
-                self._slots.give()
 
     async def load(self) -> float:
         """How many requests have run or waited here, on average since the last time."""
@@ -170,15 +168,41 @@ class Replica:
             if self._config.backpressure_config is not None:
                 self._config.backpressure_config.stamp(error)
             raise error
-        await self._slots.take()
-        try:
+        async with self._slot(current_request().route):
             await self._code.app(scope, receive, send)
-        finally:
-            self._slots.give()
+
+    def _slot(self, route: str) -> _Slot:
+        return _Slot(self._slots, self._names, route)
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
             raise ReplicaClosedError(f"replica {self._name} has ended")
+
+
+class _Slot:
+    """A slot for one request, which is measured; a class, since generators cost more."""
+
+    __slots__ = ("_began", "_names", "_route", "_slots")
+
+    def __init__(self, slots: Slots, names: tuple[str, str, str], route: str) -> None:
+        self._slots = slots
+        self._names = names
+        self._route = route
+
+    async def __aenter__(self) -> None:
+        await self._slots.take()
+        self._began = time.monotonic()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._slots.give()
+        failed = error is not None and isinstance(error, Exception)
+        seconds = time.monotonic() - self._began
+        replica_answered(self._names, self._route, seconds, failed=failed)
 
 
 HTTP = "/http"  # the method name of forwarded HTTP requests; no Python method is called so

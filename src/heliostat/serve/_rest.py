@@ -1,4 +1,4 @@
-"""The REST interface of a running Serve: GET, PUT and DELETE /api/serve/applications/.
+"""The REST interface of a running Serve: GET, PUT and DELETE /api/serve/applications/, and /metrics.
 
 On loopback, with a token that only this user can read; a page of a browser that knows neither
 cannot use it. It runs in the process that `heliostat serve` started, in a thread.
@@ -20,12 +20,13 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from heliostat.serve import api
 from heliostat.serve._import import load
 from heliostat.serve.deploy_schema import ServeDeploySchema
+from heliostat.util.metrics import exposition
 
 PORT = 8265  # where Ray's dashboard has the same interface
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -128,13 +129,27 @@ def application(deployments: Deployments, token: str, end: Callable[[], None]) -
         except Exception as error:  # noqa: BLE001 - user code, or a replica that does not start
             return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 500)
 
+    def metrics(request: Request) -> Response:
+        # Without a token: scrapers have none, and there is nothing secret in it.
+        if _host(request) not in _HOSTS:
+            return JSONResponse({"error": "only programs on this machine may ask"}, 403)
+        return PlainTextResponse(exposition())
+
     path = "/api/serve/applications/"
-    return Starlette(routes=[Route(path, answer, methods=["GET", "PUT", "DELETE"])])
+    return Starlette(
+        routes=[
+            Route(path, answer, methods=["GET", "PUT", "DELETE"]),
+            Route("/metrics", metrics),
+        ]
+    )
+
+
+def _host(request: Request) -> str:
+    return request.headers.get("host", "").rsplit(":", 1)[0]
 
 
 def _refusal(request: Request, token: str) -> Response | None:
-    host = request.headers.get("host", "").rsplit(":", 1)[0]
-    if host not in _HOSTS or "origin" in request.headers:
+    if _host(request) not in _HOSTS or "origin" in request.headers:
         return JSONResponse({"error": "only programs on this machine may ask"}, 403)
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if not hmac.compare_digest(given.encode(), token.encode()):

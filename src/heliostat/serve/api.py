@@ -260,6 +260,8 @@ def status() -> ServeStatus:
         >>> serve.status().applications
         {}
     """
+    if not ray.is_initialized():
+        return ServeStatus()  # asking starts no session
     try:
         controller = find_controller()
     except RayServeException:

@@ -1,8 +1,8 @@
 """Tune: many trials, one decider.
 
 A map of the folder: `tuner.py` is the way in; `_experiment.py` decides (which trial starts, goes on,
-stops) and `_loop.py` does it, with one `_trial_actor.py` for each trial at a time; `session.py` is what
-a trial talks to. `search/` proposes configs out of a space (`_space.py`, `search/sample.py`),
+stops) and `_loop.py` does it, with one `_trial_actor.py` for each trial at a time, or for a lot of short
+ones (`_lots.py`); `session.py` is what a trial talks to. `search/` proposes configs out of a space (`_space.py`, `search/sample.py`),
 `schedulers/` and `stopper.py` cut trials short. `_snapshot.py` is everything on disk, `_restore.py` reads
 it back, `result_grid.py` is what comes out.
 """

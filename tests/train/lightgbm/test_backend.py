@@ -65,7 +65,7 @@ def fit(loop, run_config, table, **options):
     ).fit()
 
 
-def test_two_ranks_learn_from_all_rows(run_config, table):
+def test_two_ranks_learn_from_all_rows_and_their_joining_is_silent(run_config, table, capfd):
     result = LightGBMTrainer(
         label_column="tip",
         params=PARAMS,
@@ -82,6 +82,7 @@ def test_two_ranks_learn_from_all_rows(run_config, table):
     predicted = booster.predict(table.drop_columns(["tip"]).to_pandas())
     assert ((predicted > 0.5) == label).mean() > 0.95
     assert len(result.metrics_dataframe) == 20
+    assert "bind port" not in "".join(capfd.readouterr())
 
 
 def test_a_loop_trains_with_all_ranks_and_is_told_the_same_each_time(run_config, table):
