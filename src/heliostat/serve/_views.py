@@ -126,8 +126,8 @@ def _defines_call(kind: type) -> bool:
     return any("__call__" in vars(base) for base in kind.__mro__)
 
 
-def _servable(connection: HTTPConnection) -> Any:
-    """The dependency that `self` becomes."""
+async def _servable(connection: HTTPConnection) -> Any:
+    """The dependency that `self` becomes; async, since FastAPI runs others in a thread."""
     return connection.scope[SERVABLE]
 
 
