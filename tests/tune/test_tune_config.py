@@ -42,3 +42,13 @@ def test_what_makes_no_sense_is_refused(values, error, says):
 def test_a_budget_may_be_a_timedelta():
     assert tune.TuneConfig(time_budget_s=timedelta(minutes=1)).budget_s == 60
     assert tune.TuneConfig().budget_s is None
+
+
+def test_whether_trials_change_their_directory_is_yes_or_no(monkeypatch):
+    monkeypatch.delenv("RAY_CHDIR_TO_TRIAL_DIR", raising=False)
+    assert tune.TuneConfig().changes_directory
+    assert not tune.TuneConfig(chdir_to_trial_dir=False).changes_directory
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    assert not tune.TuneConfig().changes_directory
+    with pytest.raises(TypeError, match="chdir_to_trial_dir must be True, False or None, got 'x'"):
+        tune.TuneConfig(chdir_to_trial_dir="x")

@@ -71,6 +71,12 @@ class TuneConfig:
             raise ValueError(f"time_budget_s must be > 0, got {self.time_budget_s!r}")
         for name in ("trial_name_creator", "trial_dirname_creator"):
             _check_kind(name, getattr(self, name), callable, "a function of a Trial")
+        _check_kind(
+            "chdir_to_trial_dir",
+            self.chdir_to_trial_dir,
+            lambda value: isinstance(value, bool),
+            "True, False",
+        )
 
     def _check_search(self) -> None:
         _check_kind(
