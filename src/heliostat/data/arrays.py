@@ -208,7 +208,18 @@ class _Type:
     MAP = pa.map_(pa.int8(), pa.int8()).id
 
 
-_MAY_BE_VIEWS = {value for name, value in vars(_Type).items() if name.isupper()}
+def _can_cast() -> bool:
+    # Arrow 17 has the types, but makes nothing else of them: what cannot be cast stays as it is.
+    try:
+        pa.array([], pa.string_view()).cast(pa.string())
+    except pa.ArrowNotImplementedError:
+        return False
+    return True
+
+
+_MAY_BE_VIEWS = (
+    {value for name, value in vars(_Type).items() if name.isupper()} if _can_cast() else set()
+)
 
 
 def no_rows(schema: pa.Schema) -> pa.Table:

@@ -52,6 +52,7 @@ def evil(name, payload):
 
 # Older Arrow says that it does not unpickle, which is what is wanted.
 @pytest.mark.filterwarnings("ignore:pickle-based deserialization:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:pyarrow.PyExtensionType is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_metadata_of_extension_types_is_never_unpickled(tmp_path, name, payload):
     pq.write_table(evil(name, payload), tmp_path / "evil.parquet")
