@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 import heliostat as ray
-from heliostat.data._awaited import Awaited, is_async
+from heliostat.data._awaited import Awaited
+from heliostat.data._plan import is_async
 
 pytestmark = pytest.mark.usefixtures("inline")
 

@@ -4,7 +4,7 @@ import pytest
 
 import heliostat as ray
 from heliostat.data import RandomSeedConfig
-from heliostat.data._seeds import settled
+from heliostat.data._plan import settled
 
 pytestmark = pytest.mark.usefixtures("inline")
 

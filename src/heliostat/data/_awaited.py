@@ -1,32 +1,12 @@
 """Users' functions that are coroutines: several calls wait at once, their results stay in order."""
 
 import asyncio
-import inspect
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-
-# How many calls wait at once where the user does not say; as Ray's.
-AT_ONCE = 4
-
-
-def is_async(fn: Callable[..., Any]) -> bool:
-    """Whether calling it gives something to wait for.
-
-    Args:
-        fn: A function, or a callable class.
-
-    Returns:
-        True for `async def`, with `yield` in it or without.
-    """
-    called: Any = fn
-    if not inspect.isroutine(fn):
-        owner = fn if isinstance(fn, type) else type(fn)
-        called = vars(owner).get("__call__") or getattr(owner, "__call__", fn)  # noqa: B004
-    return inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
 
 
 class Awaited:

@@ -46,9 +46,9 @@ from heliostat.data._plan import (
     Step,
     Tasks,
     schema_of,
+    settled,
     step_name,
 )
-from heliostat.data._seeds import settled
 from heliostat.data._stage import StageResult, build_functions, run_stage
 from heliostat.data._states import StageState
 from heliostat.data._stats import StageStats, Stats

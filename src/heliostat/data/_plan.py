@@ -4,22 +4,44 @@ A plan is a Read, some Blocks, a Union, or one step applied to a plan. What can 
 plan without running it (columns, number of rows) is said here; nothing here runs one.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from heliostat.data._awaited import AT_ONCE, is_async
 from heliostat.data._evaluate import check_predicate, computed_schema
-from heliostat.data._expr import Expr
+from heliostat.data._expr import Expr, Random
+from heliostat.data._expr import walk as walk_expr
 from heliostat.data._mix import Mix
 from heliostat.data._native.binding import query_schema
 from heliostat.data._native.queries import Query
+from heliostat.data._seeds import Reseeding
 from heliostat.data.block import Bundle, require_columns
 from heliostat.data.datasource.source import Source
 
 # -- where Python functions run ---------------------------------------------------------------
+
+
+# How many calls wait at once where the user does not say; as Ray's.
+AT_ONCE = 4
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Whether calling it gives something to wait for.
+
+    Args:
+        fn: A function, or a callable class.
+
+    Returns:
+        True for `async def`, with `yield` in it or without.
+    """
+    called: Any = fn
+    if not inspect.isroutine(fn):
+        owner = fn if isinstance(fn, type) else type(fn)
+        called = vars(owner).get("__call__") or getattr(owner, "__call__", fn)  # noqa: B004
+    return inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called)
 
 
 @dataclass(frozen=True)
@@ -428,3 +450,47 @@ def walk(plan: Plan) -> Iterator[Plan]:
                 yield from walk(one)
         case Apply(below, _):
             yield from walk(below)
+
+
+def settled(plan: Plan) -> Plan:
+    """The plan with a seed drawn wherever it asks for another one each time.
+
+    Args:
+        plan: Any.
+
+    Returns:
+        The same object, if it asks nowhere.
+    """
+    match plan:
+        case Apply(below, step):
+            inner, fixed = settled(below), _settled_step(step)
+            return plan if inner is below and fixed is step else Apply(inner, fixed)
+        case Union(inputs) | Relate(inputs) | Mix(inputs):
+            inner_ones = tuple(settled(one) for one in inputs)
+            same = all(new is old for new, old in zip(inner_ones, inputs, strict=True))
+            return plan if same else replace(plan, inputs=inner_ones)
+    return plan
+
+
+def _settled_step(step: Step) -> Step:
+    if isinstance(step, Shuffle | ShuffleBlocks) and isinstance(step.seed, Reseeding):
+        return replace(step, seed=step.seed.draw())
+    if isinstance(step, Where) and any(_asks(one) for one in walk_expr(step.predicate)):
+        return Where(_settled_expr(step.predicate))
+    return step
+
+
+def _asks(expr: Expr) -> bool:
+    return isinstance(expr, Random) and isinstance(expr.seed, Reseeding)
+
+
+def _settled_expr(expr: Any) -> Any:
+    if isinstance(expr, tuple):
+        return tuple(_settled_expr(one) for one in expr)
+    if not isinstance(expr, Expr):
+        return expr
+    if isinstance(expr, Random) and isinstance(expr.seed, Reseeding):
+        return Random(expr.seed.draw())
+    return replace(
+        expr, **{one.name: _settled_expr(getattr(expr, one.name)) for one in fields(expr)}
+    )

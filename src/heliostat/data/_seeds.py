@@ -1,20 +1,16 @@
 """Seeds: the same order each time, or another one each time that can be had again.
 
-A plan that asks for the latter holds a `Reseeding`; `settled` puts a number in its place, once an
-execution and before anything is sent anywhere.
+A plan that asks for the latter holds a `Reseeding`; `_plan.settled` puts a number in its place, once
+an execution and before anything is sent anywhere.
 """
 
 import itertools
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from heliostat.data._expr import Expr, Random, walk
-from heliostat.data._mix import Mix
-from heliostat.data._plan import Apply, Plan, Relate, Shuffle, ShuffleBlocks, Step, Union, Where
-
-__all__ = ["RandomSeedConfig", "Reseeding", "parse_seed", "settled"]
+__all__ = ["RandomSeedConfig", "Reseeding", "parse_seed"]
 
 
 @dataclass(frozen=True)
@@ -87,47 +83,3 @@ def parse_seed(seed: Any, verb: str) -> int | None:
     if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
         return int(seed)
     raise TypeError(f"{verb}(seed={seed!r}): a seed is an int, a RandomSeedConfig or None")
-
-
-def settled(plan: Plan) -> Plan:
-    """The plan with a seed drawn wherever it asks for another one each time.
-
-    Args:
-        plan: Any.
-
-    Returns:
-        The same object, if it asks nowhere.
-    """
-    match plan:
-        case Apply(below, step):
-            inner, fixed = settled(below), _settled_step(step)
-            return plan if inner is below and fixed is step else Apply(inner, fixed)
-        case Union(inputs) | Relate(inputs) | Mix(inputs):
-            inner_ones = tuple(settled(one) for one in inputs)
-            same = all(new is old for new, old in zip(inner_ones, inputs, strict=True))
-            return plan if same else replace(plan, inputs=inner_ones)
-    return plan
-
-
-def _settled_step(step: Step) -> Step:
-    if isinstance(step, Shuffle | ShuffleBlocks) and isinstance(step.seed, Reseeding):
-        return replace(step, seed=step.seed.draw())
-    if isinstance(step, Where) and any(_asks(one) for one in walk(step.predicate)):
-        return Where(_settled_expr(step.predicate))
-    return step
-
-
-def _asks(expr: Expr) -> bool:
-    return isinstance(expr, Random) and isinstance(expr.seed, Reseeding)
-
-
-def _settled_expr(expr: Any) -> Any:
-    if isinstance(expr, tuple):
-        return tuple(_settled_expr(one) for one in expr)
-    if not isinstance(expr, Expr):
-        return expr
-    if isinstance(expr, Random) and isinstance(expr.seed, Reseeding):
-        return Random(expr.seed.draw())
-    return replace(
-        expr, **{one.name: _settled_expr(getattr(expr, one.name)) for one in fields(expr)}
-    )

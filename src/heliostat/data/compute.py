@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import heliostat
-from heliostat.data._awaited import is_async
-from heliostat.data._plan import RAISE, Actors, OnError, Tasks, Udf
+from heliostat.data._plan import RAISE, Actors, OnError, Tasks, Udf, is_async
 from heliostat.data.context import DataContext
 
 __all__ = ["ActorPoolStrategy", "TaskPoolStrategy", "parse_tasks", "parse_udf"]
