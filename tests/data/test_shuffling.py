@@ -1,6 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
+import heliostat as ray
 from heliostat.data._shuffling import shuffled_blocks
 from heliostat.data.block import concat
 
@@ -34,3 +35,24 @@ def test_no_rows_keep_their_columns():
     (made,) = shuffled_blocks(iter([pa.table({"a": pa.array([], pa.int8())})]), 1, 1)
     assert made.schema.names == ["a"]
     assert list(shuffled_blocks(iter([]), 1, 1)) == []
+
+
+def test_a_seed_gives_the_same_rows_whatever_the_number_of_workers(monkeypatch):
+    monkeypatch.setenv("HELIOSTAT_PROGRESS", "0")
+
+    def rows(cpus):
+        ray.shutdown()
+        ray.init(num_cpus=cpus)
+        try:
+            ds = ray.data.range(3000, override_num_blocks=20).map_batches(
+                lambda batch: {"a": batch["id"] * 2}, batch_size=100
+            )
+            shuffled = ds.random_shuffle(seed=5).map(lambda row: {"a": row["a"] + 1})
+            return [row["a"] for row in shuffled.random_sample(0.5, seed=2).take_all()]
+        finally:
+            ray.shutdown()
+
+    one, three = rows(1), rows(3)
+    assert one == three
+    assert len(one) > 1000
+    assert one != sorted(one)

@@ -5,9 +5,10 @@ DataFrame or a Table. A `Bundle` is a view (first row, number of rows) of a bloc
 either in this process or in the object store. This file knows nothing of plans or stages.
 """
 
+import functools
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
@@ -33,6 +34,8 @@ BATCH_FORMATS = ("default", "numpy", "pandas", "pyarrow")
 INLINE_BYTES = 64 << 10
 # Above this many values, columns are worked on by several threads.
 MANY_VALUES = 1 << 18
+# Rows of more columns than this are not worth a function of their own.
+MANY_COLUMNS = 100
 
 
 def check_batch_format(batch_format: str | None) -> str:
@@ -187,13 +190,27 @@ def iter_rows(table: Block) -> Iterator[Row]:
         [{'a': 1}, {'a': 2}]
     """
     names = table.column_names
+    if not names:
+        return
+    row = _row_of(tuple(names)) if len(names) <= MANY_COLUMNS else None
     # A slice at a time keeps the Python values of a large block from existing all at once.
     for start in range(0, table.num_rows, 4096):
         part = table.slice(start, 4096)
         columns = [_values(column) for column in part.columns]
-        for values in zip(*columns, strict=True):
-            # Both are as long as there are columns.
-            yield dict(zip(names, values))  # noqa: B905 - checking it takes a tenth of the time
+        if row is not None:
+            yield from map(row, *columns)
+        else:
+            yield from (dict(zip(names, values, strict=True)) for values in zip(*columns))  # noqa: B905
+
+
+@functools.lru_cache(maxsize=128)
+def _row_of(names: tuple[str, ...]) -> Callable[..., Row]:
+    """A function from values to a row, written for these columns: half the time of dict and zip."""
+    arguments = [f"_{number}" for number in range(len(names))]
+    pairs = ", ".join(f"{name!r}: {value}" for name, value in zip(names, arguments, strict=True))
+    # A name comes from a file, but its repr is a text literal whatever is in it.
+    made: Callable[..., Row] = eval(f"lambda {', '.join(arguments)}: {{{pairs}}}", {})
+    return made
 
 
 def _values(column: Any) -> list[Any]:
