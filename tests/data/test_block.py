@@ -164,13 +164,3 @@ def test_lists_stay_lists_whatever_their_lengths_in_a_batch():
         assert from_batch(batch, "a test", like).schema.field("l").type == pa.list_(pa.int64())
     texts = from_batch({"l": [np.array(["a"], object), np.array(["b"], object)]})
     assert texts.column("l").to_pylist() == [["a"], ["b"]]
-
-
-@pytest.mark.parametrize("columns", [1, 3, 150])
-def test_rows_have_their_columns_whatever_they_are_called(columns):
-    names = ["a'b", 'c"d\\', "__import__('os')", *(f"n{number}" for number in range(columns))]
-    table = pa.table([[number, None] for number in range(len(names))], names=names)
-    first, second = iter_rows(table)
-    assert first == {name: number for number, name in enumerate(names)}
-    assert second == dict.fromkeys(names)
-    assert list(iter_rows(pa.table({}))) == []

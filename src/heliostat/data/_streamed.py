@@ -19,10 +19,10 @@ from heliostat.data.block import Bundle
 # What an execution may hold is shared by what sorts or queries, what runs below it, and processes.
 # A sort needs as much again as it holds; but of what was read in this process, each column goes as
 # soon as it was brought into order.
-HELD_SHARE = 8
+HELD_SHARE = 10
 HELD_SHARE_ALONE = 3
 QUERY_SHARE = 2
-BELOW_SHARE = 8
+BELOW_SHARE = 12
 
 Run: TypeAlias = Callable[[Plan, int], "tuple[Generator[Bundle], pa.Schema | None]"]
 

@@ -5,10 +5,9 @@ DataFrame or a Table. A `Bundle` is a view (first row, number of rows) of a bloc
 either in this process or in the object store. This file knows nothing of plans or stages.
 """
 
-import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 import heliostat
+from heliostat.data._rows import MANY_COLUMNS, row_maker, values_of
 from heliostat.data.arrays import has_few_texts, is_tensor, one_type, to_numpy, without_views
 from heliostat.data.arrays import is_frame as is_frame
 from heliostat.data.arrays import to_arrow as to_arrow
@@ -34,8 +34,6 @@ BATCH_FORMATS = ("default", "numpy", "pandas", "pyarrow")
 INLINE_BYTES = 64 << 10
 # Above this many values, columns are worked on by several threads.
 MANY_VALUES = 1 << 18
-# Rows of more columns than this are not worth a function of their own.
-MANY_COLUMNS = 100
 
 
 def check_batch_format(batch_format: str | None) -> str:
@@ -192,37 +190,15 @@ def iter_rows(table: Block) -> Iterator[Row]:
     names = table.column_names
     if not names:
         return
-    row = _row_of(tuple(names)) if len(names) <= MANY_COLUMNS else None
+    row = row_maker(tuple(names)) if len(names) <= MANY_COLUMNS else None
     # A slice at a time keeps the Python values of a large block from existing all at once.
     for start in range(0, table.num_rows, 4096):
         part = table.slice(start, 4096)
-        columns = [_values(column) for column in part.columns]
+        columns = [values_of(column) for column in part.columns]
         if row is not None:
             yield from map(row, *columns)
         else:
             yield from (dict(zip(names, values, strict=True)) for values in zip(*columns))  # noqa: B905
-
-
-@functools.lru_cache(maxsize=128)
-def _row_of(names: tuple[str, ...]) -> Callable[..., Row]:
-    """A function from values to a row, written for these columns: half the time of dict and zip."""
-    arguments = [f"_{number}" for number in range(len(names))]
-    pairs = ", ".join(f"{name!r}: {value}" for name, value in zip(names, arguments, strict=True))
-    # A name comes from a file, but its repr is a text literal whatever is in it.
-    made: Callable[..., Row] = eval(f"lambda {', '.join(arguments)}: {{{pairs}}}", {})
-    return made
-
-
-def _values(column: Any) -> list[Any]:
-    """The values of a column in Python; through numpy where it gives the same many times faster."""
-    kind = column.type
-    if is_tensor(kind):
-        return list(to_numpy(column, False))
-    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    text = pa.types.is_string(kind) or pa.types.is_binary(kind)
-    if text or (plain and not column.null_count):
-        return list(to_numpy(column, False).tolist())
-    return list(column.to_pylist())
 
 
 def concat(tables: Sequence[Block]) -> Block:
