@@ -7,7 +7,7 @@ import pytest
 
 import heliostat as ray
 from heliostat.data import arrays
-from heliostat.data.arrays import RaggedTensorType, ragged, to_arrow, to_numpy
+from heliostat.data.arrays import RaggedTensorType, ragged, row_maker, to_arrow, to_numpy, values_of
 from heliostat.data.block import concat, from_batch, iter_rows, take_rows, to_batch
 from heliostat.data.expressions import lit
 
@@ -132,3 +132,23 @@ def test_text_of_polars_is_sorted_filtered_and_grouped(tmp_path):
         assert ds.filter(expr="s == 'b'").count() == 2
         assert ds.groupby("s").count().take(1) == [{"s": "a", "count()": 1}]
         assert ds.filter(lambda row: row["s"] > "a").take_all()[-1] == {"s": "b", "n": 3}
+
+
+@pytest.mark.parametrize("columns", [1, 3, 150])
+def test_rows_have_their_columns_whatever_they_are_called(columns):
+    names = ["a'b", 'c"d\\', "__import__('os')", *(f"n{number}" for number in range(columns))]
+    table = pa.table([[number, None] for number in range(len(names))], names=names)
+    first, second = iter_rows(table)
+    assert first == {name: number for number, name in enumerate(names)}
+    assert second == dict.fromkeys(names)
+    assert list(iter_rows(pa.table({}))) == []
+
+
+def test_values_are_pythons_own_with_null_where_there_is_none():
+    assert values_of(pa.chunked_array([[1, 2]])) == [1, 2]
+    assert values_of(pa.chunked_array([["a", None]])) == ["a", None]
+    assert type(values_of(pa.chunked_array([[True]]))[0]) is bool
+
+
+def test_a_function_for_columns_is_made_once():
+    assert row_maker(("a",)) is row_maker(("a",))

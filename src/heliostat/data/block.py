@@ -16,8 +16,16 @@ import numpy as np
 import pyarrow as pa
 
 import heliostat
-from heliostat.data._rows import MANY_COLUMNS, row_maker, values_of
-from heliostat.data.arrays import has_few_texts, is_tensor, one_type, to_numpy, without_views
+from heliostat.data.arrays import (
+    MANY_COLUMNS,
+    has_few_texts,
+    is_tensor,
+    one_type,
+    row_maker,
+    to_numpy,
+    values_of,
+    without_views,
+)
 from heliostat.data.arrays import is_frame as is_frame
 from heliostat.data.arrays import to_arrow as to_arrow
 from heliostat.exceptions import ObjectLostError
