@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import heliostat
 from heliostat.testing import leaks
 
 leaks.mark()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell began us with `&`
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Only does something when somebody imports torchvision.
 TORCHVISION = Path(__file__).parent / "torchvision"
 runpy.run_path(str(TORCHVISION / "sitecustomize.py"))
