@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -47,21 +48,25 @@ def test_each_interrupt_is_raised_once_and_outside_of_the_tables(guard: Guard) -
     for thread in threads:
         thread.start()
     raised, inside = 0, False
+    deadline = time.monotonic() + 60
     ready.set()
-    while raised < SIGNALS:
-        try:
-            while True:
-                guard.enter()
-                inside = True
-                inside = False
-                guard.leave()
-        except KeyboardInterrupt:
-            assert not inside
-            raised += 1
-            ready.set()
-    stop.set()
-    for thread in threads:
-        thread.join(10)
+    try:
+        while raised < SIGNALS and time.monotonic() < deadline:
+            try:
+                while time.monotonic() < deadline:
+                    guard.enter()
+                    inside = True
+                    inside = False
+                    guard.leave()
+            except KeyboardInterrupt:
+                assert not inside
+                raised += 1
+                ready.set()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+    assert raised == SIGNALS
     assert ended.is_set()
     assert not strays
     with guard:  # nobody has kept the lock
