@@ -27,6 +27,28 @@ def test_importing_it_imports_nothing_heavy() -> None:
     assert not [name for name in loaded if name.startswith("heliostat._engines.")]
 
 
+# Slow to load, and for users of theirs alone.
+OTHERS = {
+    "asyncio", "duckdb", "fastapi", "jax", "lightgbm", "numpy", "optuna", "pandas", "polars", "pyarrow",
+    "pydantic", "scipy", "sklearn", "starlette", "torch", "uvicorn", "websockets", "xgboost", "yaml",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("library", "needs"),
+    [
+        ("util", set()),
+        ("data", {"numpy", "pyarrow"}),
+        ("train", set()),
+        ("tune", {"numpy"}),
+        ("serve", {"asyncio", "starlette", "uvicorn", "websockets"}),
+    ],
+)
+def test_importing_a_library_imports_only_what_it_stands_on(library: str, needs: set[str]) -> None:
+    loaded = fresh(f"import sys, json, heliostat.{library}; print(json.dumps(sorted(sys.modules)))")
+    assert OTHERS & set(loaded) == needs
+
+
 def test_importing_it_starts_no_thread_and_no_session() -> None:
     assert fresh(
         "import threading, json, heliostat;"

@@ -1,10 +1,12 @@
 """Users' functions that are coroutines: several calls wait at once, their results stay in order."""
 
-import asyncio
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -21,10 +23,12 @@ class Awaited:
     def __init__(
         self, fn: Callable[..., Any], at_once: int, note: Callable[[Exception], None]
     ) -> None:
+        import asyncio  # noqa: PLC0415 - most plans have no coroutines, and it is slow to load
+
         self._fn = fn
         self._at_once = at_once
         self._note = note
-        self._loop = asyncio.new_event_loop()
+        self._loop, self._ends_of = asyncio.new_event_loop(), asyncio.wait
         weakref.finalize(self, self._loop.close)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -62,7 +66,7 @@ class Awaited:
             for task in left:
                 task.cancel()
             if left:
-                self._loop.run_until_complete(asyncio.wait(left))
+                self._loop.run_until_complete(self._ends_of(left))
 
     def _first(self, waiting: "deque[tuple[T, asyncio.Task[Any]]]") -> tuple[T, Any]:
         item, task = waiting.popleft()

@@ -184,9 +184,9 @@ def schema_without_views(schema: pa.Schema) -> pa.Schema:
 def _without_views(kind: Any) -> Any:
     match kind.id:
         case _Type.STRING_VIEW:
-            return pa.string()
+            return pa.string() if _can_cast() else kind
         case _Type.BINARY_VIEW:
-            return pa.binary()
+            return pa.binary() if _can_cast() else kind
         case _Type.DICTIONARY:
             return pa.dictionary(kind.index_type, _without_views(kind.value_type), kind.ordered)
         case _Type.LIST:
@@ -213,18 +213,18 @@ class _Type:
     MAP = pa.map_(pa.int8(), pa.int8()).id
 
 
+_MAY_BE_VIEWS = {value for name, value in vars(_Type).items() if name.isupper()}
+
+
+@functools.cache
 def _can_cast() -> bool:
     # Arrow 17 has the types, but makes nothing else of them: what cannot be cast stays as it is.
+    # Asked when there is a view, not on import: Arrow loads pandas to make an array.
     try:
         pa.array([], pa.string_view()).cast(pa.string())
     except pa.ArrowNotImplementedError:
         return False
     return True
-
-
-_MAY_BE_VIEWS = (
-    {value for name, value in vars(_Type).items() if name.isupper()} if _can_cast() else set()
-)
 
 
 def no_rows(schema: pa.Schema) -> pa.Table:
