@@ -323,4 +323,4 @@ def cluster_resources() -> dict[str, float]:
 
 def available_resources() -> dict[str, float]:
     """What of it is free now, by resource name; what is used up is left out."""
-    return {name: left for name, left in current_engine().describe().available.items() if left > 0}
+    return {name: left for name, left in current_engine().free().items() if left > 0}

@@ -43,13 +43,11 @@ class Running(NamedTuple):
 
 
 class ClusterState(NamedTuple):
-    """What the cluster has, by resource name, in whole units."""
+    """What stays as it is while a session lives; resources by name, in whole units."""
 
     total: dict[str, float]
-    available: dict[str, float]
     node_id: str
     namespace: str
-    workers: int
     labels: dict[str, str]
 
 
@@ -137,7 +135,10 @@ class Engine(Protocol):
         """Whether somebody has cancelled what the calling thread runs."""
 
     def describe(self) -> ClusterState:
-        """What there is, and what of it is free."""
+        """What there is. Nobody has to be asked for it."""
+
+    def free(self) -> dict[str, float]:
+        """What of it is free now, by resource name, in whole units."""
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """Rows of one kind (see `heliostat.runtime_context.records`), with Ray's names."""

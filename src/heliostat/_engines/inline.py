@@ -12,7 +12,7 @@ import inspect
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from heliostat._core.actors import ActorExit, find_method
@@ -27,7 +27,6 @@ from heliostat._core.options import (
     InitOptions,
     MethodOptions,
     Place,
-    Resources,
     TaskOptions,
 )
 from heliostat._core.outcomes import raisable, retries, spread, task_error
@@ -495,9 +494,12 @@ class InlineEngine:
         return name
 
     def describe(self) -> ClusterState:
-        """The resources asked for; free but for placement groups, since nothing runs meanwhile."""
-        total, free = (_whole(tuple(d.items())) for d in (self._total, self._supply.free))
-        return ClusterState(total, free, self._node.hex(), self._namespace, 0, dict(self._labels))
+        """The resources asked for."""
+        return ClusterState(_whole(self._total), self._node.hex(), self._namespace, self._labels)
+
+    def free(self) -> dict[str, float]:
+        """All but what is in placement groups, since nothing runs meanwhile."""
+        return _whole(self._supply.free)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -521,7 +523,7 @@ class InlineEngine:
         """The bundle to run in, if any; raises if this machine can never run it."""
         lacks = missing(self._total, options.resources)
         if lacks:
-            have = _whole(tuple(self._total.items()))
+            have = _whole(self._total)
             raise error(
                 f"{who} asks for more than there is: {lacks}. The session has {have}. Ask for less, or "
                 f"{remedy(self._total, options.resources)}"
@@ -547,8 +549,8 @@ def _possible(env: RuntimeEnv | None) -> RuntimeEnv | None:
     return env
 
 
-def _whole(resources: Resources) -> dict[str, float]:
-    return {name: units / UNIT for name, units in resources}
+def _whole(resources: Mapping[str, int]) -> dict[str, float]:
+    return {name: units / UNIT for name, units in resources.items()}
 
 
 def _constructor_error(actor: _Actor, error: BaseException) -> RayError:

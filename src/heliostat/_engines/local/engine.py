@@ -564,14 +564,15 @@ class LocalEngine:
         return task is not None and self._port.is_cancelled(task)
 
     def describe(self) -> ClusterState:
-        """What there is, and what of it is free."""
+        """What there is."""
         port = self._port
         total = {name: units / UNIT for name, units in port.total.items()}
-        free, workers = port.ask("describe", None)
-        available = {name: max(0, units) / UNIT for name, units in free}
-        return ClusterState(
-            total, available, port.node_id, port.namespace, workers, dict(port.labels)
-        )
+        return ClusterState(total, port.node_id, port.namespace, dict(port.labels))
+
+    def free(self) -> dict[str, float]:
+        """What of it is free now."""
+        free = self._port.ask("free", None)
+        return {name: max(0, units) / UNIT for name, units in free}
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """Rows about tasks, actors, objects, workers or placement groups."""

@@ -71,7 +71,7 @@ from heliostat._engines.local.transport.guard import Guard
 from heliostat._engines.local.transport.waiting import Lead, Some, Waiter
 from heliostat.exceptions import RaySystemError
 
-_QUESTIONS = ("describe", "records")
+_QUESTIONS = ("free", "records")
 
 if TYPE_CHECKING:
     from heliostat._engines.local.output.records import Records
@@ -459,7 +459,7 @@ class Hub:
             logs = event.payload == "logs"
             payload: Any = self._output.rows() if logs else self.records().rows(event.payload)
         else:
-            payload = tuple(self._scheduler.resources.free.items()), len(self._conns)
+            payload = tuple(self._scheduler.resources.free.items())
         self._answer(Answer(event.proc, event.request, payload, None))
 
     # Input and output

@@ -61,7 +61,7 @@ def is_native(plan: Plan) -> bool:
         True if it is a relational verb or a filter of files, perhaps under steps that say the same
         in SQL.
     """
-    return is_sql(plan) and _worthwhile(plan)
+    return _worthwhile(plan) and is_sql(plan)
 
 
 def _worthwhile(plan: Plan) -> bool:
