@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliostat.serve._autoscaler import Autoscaler, Measured, Scale
+from heliostat.serve._autoscaler import Autoscaler, Measured, PolicyFailed, Scale
 from heliostat.serve.autoscaling import AutoscalingConfig, DeploymentID
 
 QUICK: dict[str, Any] = {
@@ -95,7 +95,10 @@ def test_a_policy_decides_within_the_bounds_and_keeps_its_state():
 @pytest.mark.parametrize("answer", ["five", math.nan, None])
 def test_a_policy_that_fails_changes_nothing(answer: Any):
     one = scaler(3, policy=lambda ctx: (answer, {}))
-    assert one.handle(load(0, 3), 0) == []
+    [failed] = one.handle(load(0, 3), 0)
+    assert isinstance(failed, PolicyFailed)
+    assert isinstance(failed.error, ValueError | TypeError)
+    assert one.target == 3
 
 
 def test_oscillating_load_does_not_flap():

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from heliostat.serve._scaling import Scaling
 from heliostat.serve.autoscaling import DeploymentID
 from heliostat.serve.config import DeploymentConfig
+
+
+def broken_policy(context: Any) -> float:
+    return 1 / 0
 
 
 def config(**options: Any) -> DeploymentConfig:
@@ -48,3 +54,12 @@ def test_new_bounds_keep_what_the_load_has_asked_for():
     assert scaling.measured({}, 0) == 1
     assert scaling.configure(config(autoscaling_config={"min_replicas": 0})) == 1
     assert scaling.configure(config(autoscaling_config={"min_replicas": 2, "max_replicas": 3})) == 2
+
+
+def test_a_policy_that_fails_is_told_with_the_deployments_name(caplog: pytest.LogCaptureFixture):
+    scaling = Scaling(DeploymentID("d"))
+    options = {"min_replicas": 2, "max_replicas": 4, "policy": {"policy_function": broken_policy}}
+    assert scaling.configure(config(autoscaling_config=options)) == 2
+    assert scaling.measured({"r": 100}, 0) is None
+    assert "policy of d failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text

@@ -2,12 +2,11 @@
 
 Measurements in, numbers out; time is an argument. It knows neither replicas nor actors: the
 controller measures, and passes numbers on to the DeploymentState. A policy of the user's is
-called here; what it raises leaves the number as it is.
+called here; what it raises leaves the number as it is, and comes out for somebody to tell.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,8 +18,6 @@ from heliostat.serve.autoscaling import (
     DeploymentID,
     aggregate,
 )
-
-logger = logging.getLogger("heliostat.serve")
 
 _EPSILON_S = 1e-6  # sums of floats: a delay that has passed must count as passed
 
@@ -36,6 +33,15 @@ class Scale(NamedTuple):
     """Have so many replicas."""
 
     num_replicas: int
+
+
+class PolicyFailed(NamedTuple):
+    """The user's policy raised, or gave no number; the number of replicas stays."""
+
+    error: Exception
+
+
+Command = Scale | PolicyFailed
 
 
 class Autoscaler:
@@ -67,22 +73,24 @@ class Autoscaler:
         self._wanted_since: tuple[int, float] | None = None  # (1 up or -1 down, when first)
         self._last_up: float | None = None
         self._last_down: float | None = None
+        self._failed: list[Command] = []
 
-    def handle(self, event: Measured, now: float) -> list[Scale]:
-        """Take a measurement in; at most one number comes out."""
+    def handle(self, event: Measured, now: float) -> list[Command]:
+        """Take a measurement in; at most one number comes out, and why the policy gave none."""
+        self._failed = []
         self._measured.append((now, event))
         self._forget_old(now)
         decision = self._decide(event, now)
         decision = self._bounded(decision)
         if decision == self.target:
-            return []
+            return self._failed
         if decision > self.target:
             self._last_up = now
         else:
             self._last_down = now
         self.target = decision
         self._wanted_since = None
-        return [Scale(decision)]
+        return [*self._failed, Scale(decision)]
 
     @property
     def total(self) -> float:
@@ -121,17 +129,24 @@ class Autoscaler:
             raw: Any = self.total / self._config.target_ongoing_requests
         else:
             try:
-                outcome = self._policy(self._context(latest, now))
-                raw, self._state = outcome if isinstance(outcome, tuple) else (outcome, self._state)
-                raw = float(raw)
-            except Exception:
-                logger.exception("the autoscaling policy of %s failed", self._deployment.name)
+                raw = self._asked(self._policy, self._context(latest, now))
+            except Exception as error:  # noqa: BLE001 - the user's code
+                self._failed = [PolicyFailed(error)]
                 return None
-        if not math.isfinite(raw):
-            return None
         wanted = self._bounded(self._scaled(raw))
         # To zero from one only, so that the last step waits for its own delay.
         return wanted if wanted or self.target <= 1 else 1
+
+    def _asked(
+        self, policy: Callable[[AutoscalingContext], Any], context: AutoscalingContext
+    ) -> float:
+        outcome = policy(context)
+        number, state = outcome if isinstance(outcome, tuple) else (outcome, self._state)
+        raw = float(number)
+        if not math.isfinite(raw):
+            raise ValueError(f"it must return a finite number of replicas, got {number!r}")
+        self._state = state
+        return raw
 
     def _scaled(self, raw: float) -> int:
         """Only a part of the way, where the factors say so; but never none of it."""

@@ -5,9 +5,13 @@ Numbers of calls that wait come from many processes, loads from replicas. It kno
 
 from __future__ import annotations
 
-from heliostat.serve._autoscaler import Autoscaler, Measured
+import logging
+
+from heliostat.serve._autoscaler import Autoscaler, Measured, PolicyFailed
 from heliostat.serve.autoscaling import AutoscalingConfig, DeploymentID
 from heliostat.serve.config import DeploymentConfig
+
+logger = logging.getLogger("heliostat.serve")
 
 _BELIEVED_S = 60.0  # a process that says no more of its waiting calls may be dead
 
@@ -60,6 +64,11 @@ class Scaling:
             if now - since > _BELIEVED_S:
                 del self._queued[caller]
         queued = sum(number for number, _ in self._queued.values())
+        changed: int | None = None
         for command in self._autoscaler.handle(Measured(loads, queued), now):
-            return command.num_replicas
-        return None
+            if isinstance(command, PolicyFailed):
+                name, error = self._deployment.name, command.error
+                logger.error("the autoscaling policy of %s failed", name, exc_info=error)
+            else:
+                changed = command.num_replicas
+        return changed
