@@ -17,10 +17,11 @@ class Declare(MetaPathFinder):
         if fullname == "torchvision":
             sys.meta_path.remove(self)
             import torch
+            from torch import library
 
             if torch.version.cuda is None and "+" not in importlib.metadata.version("torchvision"):
                 # Kept with the module: the declarations end with the object.
-                torch._torchvision_operators = torch.library.Library("torchvision", "DEF")
+                torch._torchvision_operators = library.Library("torchvision", "DEF")
                 for name in ("nms", "qnms"):
                     torch._torchvision_operators.define(
                         f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"

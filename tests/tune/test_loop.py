@@ -11,6 +11,7 @@ import pytest
 import heliostat
 from heliostat import train, tune
 from heliostat.exceptions import RayActorError
+from heliostat.testing.clock import until
 
 ENGINE = "local"
 
@@ -28,10 +29,7 @@ def test_trials_share_warm_processes(run_study):
 def meet(config):
     here = Path(config["dir"], config["me"])
     here.touch()
-    deadline = time.monotonic() + 30
-    while not Path(config["dir"], config["other"]).exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until(Path(config["dir"], config["other"]).exists, "the other is here", 30)
 
 
 def test_trials_run_at_the_same_time(run_study, tmp_path):
@@ -46,10 +44,7 @@ def test_trials_run_at_the_same_time(run_study, tmp_path):
 
 def test_the_cpus_are_free_again_after_a_study(run_study):
     run_study(pid, num_samples=3)
-    deadline = time.monotonic() + 10
-    while heliostat.available_resources().get("CPU") != 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: heliostat.available_resources().get("CPU") == 2, "the CPUs are free")
 
 
 def test_a_trial_whose_process_is_killed_fails_and_the_others_go_on(run_study):
@@ -183,10 +178,7 @@ def test_a_long_trial_holds_up_none_that_were_to_run_after_it(run_study, tmp_pat
         here = Path(config["dir"], str(config["x"]))
         here.touch()
         if config["x"] == 60:  # until all others have run
-            deadline = time.monotonic() + 30
-            while len(os.listdir(config["dir"])) < 100:
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
+            until(lambda: len(os.listdir(config["dir"])) == 100, "all others ran", 30)
         return {"x": config["x"]}
 
     seen = tmp_path / "seen"

@@ -21,7 +21,7 @@ ROUNDS = 10
 class Boosting:
     """What is to be trained, and with which library, for its errors."""
 
-    library: str
+    framework: str
     label_column: str
     params: dict[str, Any]
     num_boost_round: int
@@ -38,7 +38,7 @@ class AllRows(train.DataConfig):
 
 
 def parse(
-    library: str, by_label: Mapping[str, Any], datasets: object, run_config: train.RunConfig
+    framework: str, by_label: Mapping[str, Any], datasets: object, run_config: train.RunConfig
 ) -> Boosting:
     """What the arguments ask for.
 
@@ -47,7 +47,7 @@ def parse(
         ValueError: For one that is missing or has a wrong value.
     """
     label, params, rounds = by_label.values()
-    trainer = f"{library}Trainer"
+    trainer = f"{framework}Trainer"
     if label is None:
         raise ValueError(
             f"{trainer} needs a label_column (with params and datasets), or a train_loop_per_worker"
@@ -63,7 +63,7 @@ def parse(
         raise ValueError(f"num_boost_round must be a whole number >= 1, got {rounds!r}")
     keep = run_config.checkpoint_config
     return Boosting(
-        library=library,
+        framework=framework,
         label_column=label,
         params=dict(params or {}),
         num_boost_round=rounds,
@@ -73,7 +73,7 @@ def parse(
     )
 
 
-def refuse_both(library: str, by_label: Mapping[str, object]) -> None:
+def refuse_both(framework: str, by_label: Mapping[str, object]) -> None:
     """A loop does not go with a label column.
 
     Raises:
@@ -82,7 +82,7 @@ def refuse_both(library: str, by_label: Mapping[str, object]) -> None:
     also = [name for name, value in by_label.items() if value is not None]
     if also:
         raise ValueError(
-            f"{library}Trainer takes either a training loop or {', '.join(also)}, not both; hand "
+            f"{framework}Trainer takes either a training loop or {', '.join(also)}, not both; hand "
             "them to the loop with train_loop_config"
         )
 
@@ -103,12 +103,12 @@ def rows_of(name: str, job: Boosting) -> tuple[pa.Table, Any]:
         )
     table = pa.concat_tables(batches, promote_options="permissive")
     types = dict(zip(table.column_names, table.schema.types, strict=True))
-    check_types(job.library, f"datasets[{name!r}]", types)
+    check_types(job.framework, f"datasets[{name!r}]", types)
     label = table.column(job.label_column).cast(pa.float32()).to_numpy()
     return numeric(table.drop_columns([job.label_column])), label
 
 
-def check_columns(library: str, name: str, schema: Any, label: str) -> None:
+def check_columns(framework: str, name: str, schema: Any, label: str) -> None:
     """Refuse a dataset without the label, or with nothing to predict it from.
 
     Raises:
@@ -125,10 +125,10 @@ def check_columns(library: str, name: str, schema: Any, label: str) -> None:
         )
     if len(types) == 1:
         raise ValueError(f"datasets[{name!r}] has no column beside the label {label!r}")
-    check_types(library, f"datasets[{name!r}]", types)
+    check_types(framework, f"datasets[{name!r}]", types)
 
 
-def check_types(library: str, dataset: str, types: Mapping[str, Any]) -> None:
+def check_types(framework: str, dataset: str, types: Mapping[str, Any]) -> None:
     """Refuse columns that are not numbers.
 
     Raises:
@@ -137,7 +137,7 @@ def check_types(library: str, dataset: str, types: Mapping[str, Any]) -> None:
     bad = {name: kind for name, kind in types.items() if not _is_number(kind)}
     if bad:
         raise TypeError(
-            f"{library} takes numbers, but {dataset} has "
+            f"{framework} takes numbers, but {dataset} has "
             + ", ".join(f"{name!r} of type {kind}" for name, kind in bad.items())
             + "; drop them with drop_columns, or encode them as numbers"
         )

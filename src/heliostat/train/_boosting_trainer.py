@@ -31,7 +31,7 @@ class BoostingTrainer(DataParallelTrainer):
         more: Arguments of DataParallelTrainer.
     """
 
-    library: ClassVar[str]
+    framework: ClassVar[str]
 
     def __init__(
         self,
@@ -50,10 +50,10 @@ class BoostingTrainer(DataParallelTrainer):
         if loop is None:
             if train_loop_config is not None:
                 raise ValueError("train_loop_config is for a train_loop_per_worker; use params")
-            self._boosting = parse(self.library, by_label, datasets, run_config or RunConfig())
+            self._boosting = parse(self.framework, by_label, datasets, run_config or RunConfig())
             loop = functools.partial(boost, self._boosting)
         else:
-            refuse_both(self.library, by_label)
+            refuse_both(self.framework, by_label)
         super().__init__(
             loop,
             train_loop_config=train_loop_config,
@@ -85,7 +85,7 @@ class BoostingTrainer(DataParallelTrainer):
 
     def _check_dataset(self, name: str, dataset: Dataset) -> None:
         if self._boosting is not None:
-            check_columns(self.library, name, dataset.schema(), self._boosting.label_column)
+            check_columns(self.framework, name, dataset.schema(), self._boosting.label_column)
 
     def _made_datasets(self) -> dict[str, Dataset]:
         datasets = super()._made_datasets()

@@ -75,3 +75,19 @@ def test_a_frequency_below_zero_and_a_directory_without_the_model_are_refused(tm
     (tmp_path / "other").touch()
     with pytest.raises(FileNotFoundError, match=r"holds no model\.txt; it holds: other"):
         RayTrainReportCallback.get_model(Checkpoint(tmp_path))
+
+
+def test_of_folds_the_means_are_reported_and_no_model_is_saved(run_config):
+    def loop():
+        x = np.arange(80.0).reshape(-1, 1)
+        params = {"metric": "rmse", "verbosity": -1, "num_threads": 1}
+        rows = lightgbm.Dataset(x, x[:, 0] > 40)
+        lightgbm.cv(
+            params, rows, 3, nfold=2, stratified=False, callbacks=[RayTrainReportCallback()]
+        )
+
+    result = DataParallelTrainer(
+        loop, scaling_config=ScalingConfig(num_workers=0), run_config=run_config()
+    ).fit()
+    assert sorted(result.metrics) == ["valid-rmse-mean", "valid-rmse-stdv"]
+    assert result.checkpoint is None

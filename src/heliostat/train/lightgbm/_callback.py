@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import lightgbm
 from lightgbm.callback import CallbackEnv
 
-import heliostat.train as train
-from heliostat.train._boosting import chosen
+from heliostat.train._boosting_report import BoostingReport, model_file
+from heliostat.train.checkpoint import Checkpoint
 
 __all__ = ["RayTrainReportCallback"]
 
@@ -19,7 +17,8 @@ __all__ = ["RayTrainReportCallback"]
 class RayTrainReportCallback:
     """Reports the metrics of each boosting round, and saves the model on rank 0.
 
-    LightGBM evaluates on a rank's own rows: what is reported is rank 0's.
+    LightGBM evaluates on a rank's own rows: what is reported is rank 0's. Of `lightgbm.cv` the means
+    and deviations are reported, and no model is saved: it has one for each fold.
 
     Args:
         metrics: Which to report: one name, several, or a dict of new names to LightGBM's; all
@@ -48,18 +47,11 @@ class RayTrainReportCallback:
         checkpoint_at_end: bool = True,
         results_postprocessing_fn: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
-        if frequency < 0:
-            raise ValueError(f"frequency must be >= 0, got {frequency}; 0 for never")
-        self._names = [metrics] if isinstance(metrics, str) else metrics
-        self._filename = filename
-        self._frequency = frequency
+        self._rounds = BoostingReport(metrics, filename, frequency, results_postprocessing_fn)
         self._at_end = checkpoint_at_end
-        self._postprocess = results_postprocessing_fn
 
     @classmethod
-    def get_model(
-        cls, checkpoint: train.Checkpoint, filename: str = CHECKPOINT_NAME
-    ) -> lightgbm.Booster:
+    def get_model(cls, checkpoint: Checkpoint, filename: str = CHECKPOINT_NAME) -> lightgbm.Booster:
         """The model that a checkpoint holds.
 
         Args:
@@ -75,28 +67,16 @@ class RayTrainReportCallback:
         Example:
             >>> # RayTrainReportCallback.get_model(result.checkpoint).predict(rows)
         """
-        with checkpoint.as_directory() as directory:
-            path = os.path.join(directory, filename)
-            if not os.path.isfile(path):
-                raise FileNotFoundError(
-                    f"{checkpoint} holds no {filename}; it holds: "
-                    f"{', '.join(sorted(os.listdir(directory))) or 'nothing'}"
-                )
+        with model_file(checkpoint, filename) as path:
             return lightgbm.Booster(model_file=path)
 
     def __call__(self, env: CallbackEnv) -> None:
         """Report a round."""
         done = env.iteration + 1
-        due = self._frequency > 0 and done % self._frequency == 0
         last = self._at_end and done == env.end_iteration
-        metrics = self._metrics(env)
-        if not (due or last) or train.get_context().get_world_rank() != 0:
-            train.report(metrics)
-            return
-        assert isinstance(env.model, lightgbm.Booster)
-        with tempfile.TemporaryDirectory() as directory:
-            env.model.save_model(os.path.join(directory, self._filename))
-            train.report(metrics, checkpoint=train.Checkpoint(directory))
+        saved = self._rounds.due(done) or last
+        model = env.model if saved and isinstance(env.model, lightgbm.Booster) else None
+        self._rounds.report(self._metrics(env), model)
 
     def _metrics(self, env: CallbackEnv) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -105,5 +85,4 @@ class RayTrainReportCallback:
             found[f"{data}-{metric}{mean}"] = float(value)
             if deviation:
                 found[f"{data}-{metric}-stdv"] = deviation[0]
-        found = chosen(self._names, found, "none, since lightgbm.train got no valid_sets")
-        return found if self._postprocess is None else self._postprocess(found)
+        return self._rounds.wanted(found, "none, since lightgbm.train got no valid_sets")

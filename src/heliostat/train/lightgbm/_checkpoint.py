@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
 
 import lightgbm
 
-from heliostat.train._framework_checkpoint import FrameworkCheckpoint, model_directory
-
-if TYPE_CHECKING:
-    from heliostat.data.preprocessor import Preprocessor
+from heliostat.train._framework_checkpoint import FrameworkCheckpoint
 
 __all__ = ["LightGBMCheckpoint"]
 
@@ -28,37 +24,6 @@ class LightGBMCheckpoint(FrameworkCheckpoint):
     """
 
     MODEL_FILENAME = "model.txt"
-
-    @classmethod
-    def from_model(
-        cls,
-        booster: lightgbm.Booster,
-        *,
-        preprocessor: Preprocessor | None = None,
-        path: str | os.PathLike[str] | None = None,
-    ) -> Self:
-        """Save a model.
-
-        Args:
-            booster: The model.
-            preprocessor: A fitted one, kept beside it.
-            path: An empty directory to save in; a new temporary one if None.
-
-        Returns:
-            The checkpoint.
-
-        Raises:
-            ValueError: If `path` is no directory.
-
-        Example:
-            >>> # train.report(metrics, checkpoint=LightGBMCheckpoint.from_model(booster))
-        """
-        directory = model_directory(path)
-        booster.save_model(os.path.join(directory, cls.MODEL_FILENAME))
-        checkpoint = cls(directory)
-        if preprocessor is not None:
-            checkpoint.set_preprocessor(preprocessor)
-        return checkpoint
 
     def get_model(self) -> lightgbm.Booster:
         """The model.

@@ -64,7 +64,7 @@ class LightGBMTrainer(BoostingTrainer):
         3
     """
 
-    library = "LightGBM"
+    framework = "LightGBM"
 
     def __init__(
         self,

@@ -19,10 +19,8 @@ class ReportEachRound(RayTrainReportCallback):
         super().__init__(
             frequency=job.checkpoint_frequency, checkpoint_at_end=job.checkpoint_at_end
         )
-        self._rounds = job.num_boost_round
-
-    def _due(self, rounds: int) -> bool:
-        return super()._due(rounds) or (self._at_end and rounds == self._rounds)
+        if job.checkpoint_at_end:
+            self._rounds.last = job.num_boost_round
 
 
 def boost(job: Boosting) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import xgboost
 from xgboost.callback import TrainingCallback
 
-import heliostat.train as train
-from heliostat.train._boosting import chosen
+from heliostat.train._boosting_report import BoostingReport, model_file
+from heliostat.train.checkpoint import Checkpoint
 
 __all__ = ["RayTrainReportCallback"]
 
@@ -47,20 +45,13 @@ class RayTrainReportCallback(TrainingCallback):
         results_postprocessing_fn: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
-        if frequency < 0:
-            raise ValueError(f"frequency must be >= 0, got {frequency}; 0 for never")
-        self._names = [metrics] if isinstance(metrics, str) else metrics
-        self._filename = filename
-        self._frequency = frequency
+        self._rounds = BoostingReport(metrics, filename, frequency, results_postprocessing_fn)
         self._at_end = checkpoint_at_end
-        self._postprocess = results_postprocessing_fn
         self._last_metrics: dict[str, Any] | None = None
         self._saved_last = False
 
     @classmethod
-    def get_model(
-        cls, checkpoint: train.Checkpoint, filename: str = CHECKPOINT_NAME
-    ) -> xgboost.Booster:
+    def get_model(cls, checkpoint: Checkpoint, filename: str = CHECKPOINT_NAME) -> xgboost.Booster:
         """The model that a checkpoint holds.
 
         Args:
@@ -76,14 +67,8 @@ class RayTrainReportCallback(TrainingCallback):
         Example:
             >>> # RayTrainReportCallback.get_model(result.checkpoint).predict(data)
         """
-        with checkpoint.as_directory() as directory:
-            path = os.path.join(directory, filename)
-            if not os.path.isfile(path):
-                raise FileNotFoundError(
-                    f"{checkpoint} holds no {filename}; it holds: "
-                    f"{', '.join(sorted(os.listdir(directory))) or 'nothing'}"
-                )
-            booster = xgboost.Booster()
+        booster = xgboost.Booster()
+        with model_file(checkpoint, filename) as path:
             booster.load_model(path)
         return booster
 
@@ -92,19 +77,15 @@ class RayTrainReportCallback(TrainingCallback):
     ) -> bool:
         """Report a round."""
         self._last_metrics = self._metrics(evals_log)
-        self._saved_last = self._due(model.num_boosted_rounds())
-        self._report(model if self._saved_last else None)
+        self._saved_last = self._rounds.due(model.num_boosted_rounds())
+        self._rounds.report(self._last_metrics, model if self._saved_last else None)
         return False
 
     def after_training(self, model: Any) -> Any:
         """Save the finished model, unless the last round has done so."""
         if self._at_end and not self._saved_last and self._last_metrics is not None:
-            self._report(model)
+            self._rounds.report(self._last_metrics, model)
         return model
-
-    def _due(self, rounds: int) -> bool:
-        """Whether a model of so many rounds, those it began with included, is to be saved."""
-        return self._frequency > 0 and rounds % self._frequency == 0
 
     def _metrics(self, evals_log: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         found = {
@@ -112,14 +93,4 @@ class RayTrainReportCallback(TrainingCallback):
             for data, metrics in evals_log.items()
             for metric, values in metrics.items()
         }
-        found = chosen(self._names, found, "none, since xgboost.train got no evals")
-        return found if self._postprocess is None else self._postprocess(found)
-
-    def _report(self, model: xgboost.Booster | None) -> None:
-        assert self._last_metrics is not None
-        if model is None or train.get_context().get_world_rank() != 0:
-            train.report(self._last_metrics)
-            return
-        with tempfile.TemporaryDirectory() as directory:
-            model.save_model(os.path.join(directory, self._filename))
-            train.report(self._last_metrics, checkpoint=train.Checkpoint(directory))
+        return self._rounds.wanted(found, "none, since xgboost.train got no evals")

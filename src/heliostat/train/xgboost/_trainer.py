@@ -63,7 +63,7 @@ class XGBoostTrainer(BoostingTrainer):
         3
     """
 
-    library = "XGBoost"
+    framework = "XGBoost"
 
     def __init__(
         self,
