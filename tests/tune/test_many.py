@@ -12,13 +12,10 @@ ENGINE = None
 
 
 class Clock(tune.Callback):
-    """What the driver had worked when each part of a study had ended, in seconds.
-
-    Not what the clock showed: others share the machine, for minutes on end.
-    """
+    """When each thousandth part of a study had ended."""
 
     def __init__(self, part):
-        self.part, self.ended, self.times = part, 0, [time.process_time()]
+        self.part, self.ended, self.times = part, 0, [time.monotonic()]
 
     def __deepcopy__(self, memo):
         return self
@@ -26,7 +23,7 @@ class Clock(tune.Callback):
     def on_trial_complete(self, iteration, trials, trial, **info):
         self.ended += 1
         if self.ended % self.part == 0:
-            self.times.append(time.process_time())
+            self.times.append(time.monotonic())
 
 
 def trivial(config):
@@ -62,6 +59,7 @@ def test_a_thousand_trials_take_constant_time_each(tmp_path):
 @pytest.mark.soak
 def test_a_hundred_thousand_trials_take_constant_time_and_little_memory(tmp_path):
     spans, grown_mb = run_many(100_000, 1000, tmp_path)
+    # The fastest of ten thousand at either end: what else the machine does only ever adds.
     first, last = min(spans[1:11]), min(spans[-10:])
     assert first / last >= 0.9, (first, last)
     assert grown_mb <= 200
