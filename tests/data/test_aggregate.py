@@ -208,3 +208,14 @@ def test_different_values_come_in_the_order_in_which_they_first_occur():
     assert ds.unique("item") == [3, 1, None]
     assert ds.unique("item", ignore_nulls=True) == [3, 1]
     assert ray.data.from_items([{"a": [1]}, {"a": [1]}, {"a": [2]}]).unique("a") == [[1], [2]]
+
+
+def test_a_list_has_the_order_of_the_rows_however_many_threads_make_it(tmp_path):
+    ds = ray.data.range(600_000, override_num_blocks=12)
+    assert ds.aggregate(AsList("id"))["list(id)"] == list(range(600_000))
+    by_key = ds.add_column("k", lambda batch: batch["id"] % 3, batch_format="numpy").groupby("k")
+    got = by_key.aggregate(AsList("id")).take_all()
+    assert [row["list(id)"] for row in got] == [list(range(k, 600_000, 3)) for k in range(3)]
+    ds.write_parquet(str(tmp_path))
+    read = ray.data.read_parquet(str(tmp_path)).aggregate(AsList("id"))
+    assert read["list(id)"] == list(range(600_000))

@@ -206,8 +206,8 @@ class Native(AggregateFnV2[Any, Any]):
         """What it is in SQL, over rows of this schema if it is known."""
         raise NotImplementedError
 
-    def _made(self, sql: str, kind: pa.DataType | None = None) -> Measure:
-        return Measure(self.name, sql, self._target_col_name, kind)
+    def _made(self, sql: str, kind: pa.DataType | None = None, *, by_row: bool = False) -> Measure:
+        return Measure(self.name, sql, self._target_col_name, kind, by_row)
 
     def _unless_null(self, sql: str) -> str:
         """The value; null if any is null and nulls count."""

@@ -468,11 +468,12 @@ class AsList(Native):
         super().__init__(on, ignore_nulls, alias_name)
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
-        sql = f"list({self._column})"
+        sql = f"list({self._column} ORDER BY __row)"
         if self._ignore_nulls:
             sql += f" FILTER (WHERE {self._column} IS NOT NULL)"
         kind = type_of(schema, self._target_col_name)
-        return self._made(f"coalesce({sql}, [])", None if kind is None else pa.list_(kind))
+        listed = None if kind is None else pa.list_(kind)
+        return self._made(f"coalesce({sql}, [])", listed, by_row=True)
 
 
 class ValueCounter(Native):

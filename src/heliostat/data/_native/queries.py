@@ -114,12 +114,15 @@ class Measure:
         sql: Over the columns.
         on: The column it is of, if any.
         kind: Its type; None asks DuckDB.
+        by_row: Whether it depends on the order of the rows: its SQL may name `__row` then, their
+            number. Threads give DuckDB the rows in any order.
     """
 
     name: str
     sql: str
     on: str | None = None
     kind: pa.DataType | None = None
+    by_row: bool = False
 
 
 class Measurable(Protocol):
@@ -172,6 +175,9 @@ class Aggregate:
             (key, below.schema.field(key).type) for key in self.keys
         ]
         columns_out += [(one.name, one.kind) for one in measures]
+        if any(one.by_row for one in measures):
+            numbered = below.select("*, row_number() OVER () AS __row")
+            below = Relation(numbered, below.schema)
         inner = below.select(", ".join(parts), rest)
         named = [f"k{number}" for number in range(len(self.keys))]
         named += [f"m{number}" for number in range(len(measures))]
