@@ -102,7 +102,7 @@ test-lowest:  ## the suite with the oldest versions we say we work with
 $(VENV)/.tests-lowest: $(NEED) constraints-lowest.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --constraint constraints.txt pip
-	$(INSTALL) --constraint constraints-lowest.txt --editable '.[demo]' --group test
+	$(INSTALL) --constraint constraints-lowest.txt --editable '.[demo,http,avro,delta,lance,iceberg,audio,video]' --group test
 	@touch $@
 
 test-newest:  ## the suite with whatever is newest today
@@ -113,7 +113,7 @@ test-newest:  ## the suite with whatever is newest today
 $(VENV)/.tests-newest: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --upgrade pip
-	$(INSTALL) --upgrade --upgrade-strategy eager --editable '.[demo]' --group test
+	$(INSTALL) --upgrade --upgrade-strategy eager --editable '.[demo,http,avro,delta,lance,iceberg,audio,video]' --group test
 	@touch $@
 
 constraints:  ## write constraints.txt anew from a fresh environment with the newest of everything
