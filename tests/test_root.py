@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,13 +41,33 @@ OTHERS = {
         ("util", set()),
         ("data", {"numpy", "pyarrow"}),
         ("train", set()),
-        ("tune", {"numpy"}),
+        ("tune", set()),
         ("serve", {"asyncio", "starlette", "uvicorn", "websockets"}),
     ],
 )
 def test_importing_a_library_imports_only_what_it_stands_on(library: str, needs: set[str]) -> None:
     loaded = fresh(f"import sys, json, heliostat.{library}; print(json.dumps(sorted(sys.modules)))")
     assert OTHERS & set(loaded) == needs
+
+
+def test_a_first_fit_loads_nothing_else_in_the_driver_or_where_the_trial_runs(
+    tmp_path: Path,
+) -> None:
+    driver, worker = fresh(
+        "import sys, json, heliostat as ray\n"
+        "from heliostat import tune\n"
+        "ray.init(num_cpus=1)\n"
+        "def trial(config):\n"
+        "    import sys\n"
+        "    tune.report({'loss': config['x'], 'loaded': sorted(sys.modules)})\n"
+        "config = tune.TuneConfig(metric='loss', mode='min')\n"
+        f"run = tune.RunConfig(storage_path={str(tmp_path)!r}, verbose=0)\n"
+        "space = {'x': tune.uniform(0, 1)}\n"
+        "fit = tune.Tuner(trial, param_space=space, tune_config=config, run_config=run).fit()\n"
+        "loaded = fit.get_best_result().metrics['loaded']\n"
+        "print(json.dumps([sorted(sys.modules), loaded]))\n"
+    )
+    assert OTHERS & {*driver, *worker} == set()
 
 
 def test_importing_it_starts_no_thread_and_no_session() -> None:

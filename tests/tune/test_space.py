@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from heliostat.tune import _space
 from heliostat.tune.search import sample as s
+from heliostat.tune.search.randomness import as_rng
 
 
 def configs(space, seed=0, samples=1, constant=False):
-    rng = s.as_rng(seed)
+    rng = as_rng(seed)
     return [
         config
         for _ in range(samples)

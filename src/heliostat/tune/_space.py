@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from heliostat.tune.search.sample import Domain, Function, Rng
+from heliostat.tune.search.randomness import Rng
+from heliostat.tune.search.sample import Domain, Function
 
 Path = tuple[Any, ...]
 _TAG_LIMIT = 60

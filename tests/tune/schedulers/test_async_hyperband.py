@@ -3,6 +3,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from heliostat import tune
 from heliostat.tune._trial import Trial
 from heliostat.tune.schedulers import ASHAScheduler, AsyncHyperBandScheduler
+from heliostat.tune.schedulers.async_hyperband import quantile
 
 ENGINE = None
 
@@ -195,3 +197,16 @@ def test_one_with_other_rules_or_another_clock_is_asked_each_time():
     assert Mine().next_turn(Trial("a", "f", {}, "0", "/x", {})) == 0
     asha, (a,) = begin(1, time_attr="time_total_s")
     assert asha.next_turn(a) == 0
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1), st.floats(1.01, 9))
+def test_the_edge_of_a_rung_is_numpys_quantile_to_the_last_bit(scores, factor):
+    assert quantile(scores, 1 - 1 / factor) == np.quantile(scores, 1 - 1 / factor)
+
+
+@given(st.lists(st.sampled_from([-math.inf, 0.0, 1.0, math.inf]), min_size=1), st.floats(1.01, 9))
+def test_with_infinities_the_edge_of_a_rung_is_the_lower_neighbour(scores, factor):
+    expected = np.quantile(scores, 1 - 1 / factor, method="lower")
+    assert quantile([*scores, math.inf], 0.0) == min(scores)
+    if not all(map(math.isfinite, scores)):
+        assert quantile(scores, 1 - 1 / factor) == expected

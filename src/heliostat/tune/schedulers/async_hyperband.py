@@ -4,10 +4,8 @@ No trial ever waits for others. At each rung (an age) a trial is compared with t
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
-
-import numpy as np
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from heliostat.tune._metrics import look_up
 from heliostat.tune._trial import Trial
@@ -114,12 +112,7 @@ class AsyncHyperBandScheduler(TrialScheduler):
     def _cutoff(self, seen: dict[str, float]) -> float | None:
         if not seen:
             return None
-        scores = list(seen.values())
-        # Between two infinities there is no number: take the lower of the two neighbours then.
-        method: Literal["linear", "lower"] = (
-            "linear" if all(map(math.isfinite, scores)) else "lower"
-        )
-        return float(np.quantile(scores, 1 - 1 / self._factor, method=method))
+        return quantile(seen.values(), 1 - 1 / self._factor)
 
     def next_turn(self, trial: Trial) -> float:
         """The next rung."""
@@ -150,6 +143,32 @@ class AsyncHyperBandScheduler(TrialScheduler):
             for rung, seen in zip(ladder, marks, strict=True)
         ]
         return f"Using AsyncHyperBand: {', '.join(counts)}"
+
+
+def quantile(values: Iterable[float], share: float) -> float:
+    """The value that a share of all are below, between two of them where it has to be.
+
+    Args:
+        values: At least one number; infinities may be among them.
+        share: From 0 to 1.
+
+    Returns:
+        What numpy's `quantile` gives, to the last bit: a trial may lie exactly at the edge.
+
+    Example:
+        >>> quantile([4.0, 1.0, 2.0], 0.75)
+        3.0
+    """
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * share
+    below = math.floor(place)
+    low, high = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    if not (math.isfinite(ordered[0]) and math.isfinite(ordered[-1])):
+        return low  # between two infinities there is no number
+    part = place - below
+    if part < 0.5:
+        return low + (high - low) * part
+    return high - (high - low) * (1 - part)
 
 
 ASHAScheduler = AsyncHyperBandScheduler

@@ -18,13 +18,13 @@ class _At:
     def __init__(self, place: float) -> None:
         self._place = min(max(place, 0.0), 1.0)
 
-    def uniform(self, low: float, high: float) -> float:
+    def uniform(self, low: float, high: float, /) -> float:
         return low + self._place * (high - low)
 
-    def integers(self, low: int, high: int) -> int:
+    def integers(self, low: int, high: int, /) -> int:
         return min(low + int(self._place * (high - low)), high - 1)
 
-    def normal(self, mean: float, sd: float) -> float:
+    def normal(self, mean: float, sd: float, /) -> float:
         return NormalDist(mean, sd).inv_cdf(min(max(self._place, 1e-6), 1 - 1e-6))
 
 
@@ -43,7 +43,7 @@ def to_value(domain: Searchable, place: float) -> Any:
         >>> to_value(tune.choice("abcd"), 0.6), to_value(tune.uniform(0, 10), 0.25)
         ('c', 2.5)
     """
-    return domain.draw(_At(place), {})  # type: ignore[arg-type]  # has the methods that draw calls
+    return domain.draw(_At(place), {})
 
 
 def to_place(domain: Searchable, value: Any) -> float:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from heliostat.tune import _space
-from heliostat.tune.search.sample import Domain, RandomState, as_rng
+from heliostat.tune.search.randomness import RandomState, apart_from_global, as_rng
+from heliostat.tune.search.sample import Domain
 from heliostat.tune.search.searcher import Searcher
 
 
@@ -46,7 +45,7 @@ class BasicVariantGenerator(Searcher):
         self.max_concurrent = max_concurrent
         self._points = list(points_to_evaluate or [])
         self._constant = constant_grid_search
-        self._rng = as_rng(_copy_of_global() if random_state is None else random_state)
+        self._rng = apart_from_global() if random_state is None else as_rng(random_state)
         self._live: set[str] = set()
         self._variants: Iterator[dict[str, Any]] = iter(())
         self._total: float = 0
@@ -112,15 +111,3 @@ class BasicVariantGenerator(Searcher):
                     f"which is not in {domain!r}"
                 )
         return merged
-
-
-def _copy_of_global() -> np.random.RandomState:
-    """A generator that begins where numpy's global one is, so that `np.random.seed` counts.
-
-    A copy, because what others draw meanwhile must not change a study. The global one is moved far
-    away, so that the next study is another.
-    """
-    copy = np.random.RandomState()
-    copy.set_state(np.random.get_state())
-    np.random.seed(np.random.randint(2**31))
-    return copy

@@ -9,56 +9,12 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from numbers import Integral, Real
+from typing import Any, Literal, Self, TypeGuard
 
-import numpy as np
+from heliostat.tune.search.randomness import RandomState, Rng, as_rng
 
-# What users may give as a source of randomness; None is numpy's global one, so np.random.seed counts.
-RandomState = int | np.random.Generator | np.random.RandomState | None
 Shape = Literal["uniform", "log", "normal"]
-
-
-class _Global:
-    """numpy's global generator, spoken to by the names of `numpy.random.Generator`."""
-
-    def __init__(self, legacy: np.random.RandomState | None = None) -> None:
-        self._legacy = legacy
-
-    def uniform(self, low: float, high: float) -> float:
-        return float((self._legacy or np.random).uniform(low, high))
-
-    def integers(self, low: int, high: int) -> int:
-        return int((self._legacy or np.random).randint(low, high))
-
-    def normal(self, mean: float, sd: float) -> float:
-        return float((self._legacy or np.random).normal(mean, sd))
-
-
-Rng = np.random.Generator | _Global
-
-
-def as_rng(random_state: "RandomState | Rng") -> Rng:
-    """Turn a seed, a generator or None into something to draw from.
-
-    Args:
-        random_state: A seed, a numpy generator of either kind, or None for numpy's global one.
-
-    Returns:
-        A generator with `uniform`, `integers` and `normal`.
-
-    Example:
-        >>> int(as_rng(7).integers(0, 10)) == int(as_rng(7).integers(0, 10))
-        True
-    """
-    match random_state:
-        case np.random.Generator() | _Global():
-            return random_state
-        case np.random.RandomState():
-            return _Global(random_state)
-        case None:
-            return _Global()
-        case _:
-            return np.random.default_rng(random_state)
 
 
 class Domain:
@@ -68,7 +24,7 @@ class Domain:
         self,
         config: Mapping[str, Any] | None = None,
         size: int = 1,
-        random_state: "RandomState | Rng" = None,
+        random_state: RandomState = None,
     ) -> Any:
         """Draw from the domain.
 
@@ -157,7 +113,7 @@ class Float(Domain):
 
     def is_valid(self, value: Any) -> bool:
         """Say whether a value could have come from this domain."""
-        if not isinstance(value, int | float | np.number):
+        if not _is_number(value):
             return False
         return self.lower is None or self.upper is None or bool(self.lower <= value <= self.upper)
 
@@ -218,7 +174,7 @@ class Integer(Domain):
 
     def is_valid(self, value: Any) -> bool:
         """Say whether a value could have come from this domain."""
-        return isinstance(value, int | np.integer) and bool(self.lower <= value <= self.upper)
+        return isinstance(value, Integral) and self.lower <= int(value) <= self.upper
 
 
 @dataclass(frozen=True, slots=True)
@@ -519,6 +475,11 @@ def grid_search(values: Iterable[Any]) -> dict[str, list[Any]]:
     return {"grid_search": listed}
 
 
+def _is_number(value: Any) -> TypeGuard[float]:
+    """A real number of Python's or numpy's."""
+    return isinstance(value, Real)
+
+
 def _draw_between(rng: Rng, low: float, high: float, *, log: bool) -> float:
     if not log:
         return float(rng.uniform(low, high))
@@ -535,7 +496,7 @@ def _grid_indices(lower: float, upper: float, q: float) -> tuple[int, int]:
 
 def _check_bounds(lower: float | None, upper: float | None, *, log: bool) -> None:
     for side, bound in (("lower", lower), ("upper", upper)):
-        if not isinstance(bound, int | float | np.number) or not math.isfinite(bound):
+        if not _is_number(bound) or not math.isfinite(bound):
             raise ValueError(f"the {side} bound must be a finite number, got {bound!r}")
     assert lower is not None
     assert upper is not None
