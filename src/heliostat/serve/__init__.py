@@ -33,6 +33,7 @@ from heliostat.serve.api import (
     status,
 )
 from heliostat.serve.batching import batch
+from heliostat.serve.checkpoint import from_checkpoint
 from heliostat.serve.config import AutoscalingConfig, HTTPOptions
 from heliostat.serve.context import (
     ReplicaContext,
@@ -62,6 +63,7 @@ __all__ = [
     "delete",
     "deployment",
     "exceptions",
+    "from_checkpoint",
     "get_app_handle",
     "get_deployment_handle",
     "get_multiplexed_model_id",
