@@ -47,7 +47,8 @@ def test_a_file_is_read_with_rays_keys_and_written_again():
         ),
         ({"http_options": {"prot": 1}}, "http_options: http_options has no 'prot'"),
         ({"proxy_location": "Moon"}, "got 'Moon'"),
-        ({"grpc_options": {"port": 1}}, "grpc_options, which is not offered"),
+        ({"grpc_options": {"prot": 1}}, "grpc_options: grpc_options has no 'prot'"),
+        ({"logging_config": {"level": 1}}, "logging_config, which is not offered"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(config: Any, words: str):

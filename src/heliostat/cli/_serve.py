@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
         config = ServeDeploySchema.parse(
             {**config.to_dict(), "http_options": {**config.http_options, **given}}
         )
-        library.start(http_options=config.to_http_options())
+        library.start(http_options=config.to_http_options(), grpc_options=config.grpc_options)
         deployments = Deployments()
         with served(deployments, options.rest_port, ended.set):
             deployments.apply(config)

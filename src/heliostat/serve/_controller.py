@@ -21,6 +21,8 @@ from heliostat.exceptions import RayError
 from heliostat.serve._acceptor import Acceptor, Queue, listen
 from heliostat.serve._call import Table
 from heliostat.serve._connections import Connections
+from heliostat.serve._grpc import GrpcServer
+from heliostat.serve._overview import overview_of
 from heliostat.serve._proxy import Proxy, Route
 from heliostat.serve._replica import Replica, forward, log_to_stderr
 from heliostat.serve._scaling import Scaling
@@ -43,11 +45,10 @@ from heliostat.serve._state import (
     Tick,
 )
 from heliostat.serve.autoscaling import DeploymentID
-from heliostat.serve.config import DeploymentConfig, HTTPOptions
+from heliostat.serve.config import DeploymentConfig, HTTPOptions, gRPCOptions
 from heliostat.serve.schema import (
     ApplicationStatus,
     ApplicationStatusOverview,
-    DeploymentStatus,
     ProxyStatus,
     ServeStatus,
 )
@@ -86,8 +87,10 @@ class _Application:
 class Controller:
     """All of Serve's state; an actor with `async` methods only."""
 
-    def __init__(self, http: HTTPOptions) -> None:
+    def __init__(self, http: HTTPOptions, grpc: gRPCOptions) -> None:
         self._http = http
+        self._grpc = grpc
+        self._grpc_server: Any = None  # an actor; None when nothing is offered over gRPC
         self._apps: dict[str, _Application] = {}
         self._deployments: dict[tuple[str, str], _Deployment] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -95,8 +98,8 @@ class Controller:
         self._news: asyncio.Event | None = None  # made in the loop, by `start`
         self._numbers = itertools.count(1)  # no two replicas or tables have the same
 
-    async def start(self, caller_pid: int) -> HTTPOptions:
-        """Listen, once; returns the options in force (with the real port).
+    async def start(self, caller_pid: int) -> tuple[HTTPOptions, gRPCOptions]:
+        """Listen, once; returns the options in force.
 
         Raises:
             PortTakenError: When the port is taken.
@@ -114,7 +117,14 @@ class Controller:
             self._proxy = Proxy(forward, self._http)
             if not self._http.is_disabled:
                 self._acceptor = self._listen(self._http)
-        return self._http
+                await self._listen_for_grpc()
+        return self._http, self._grpc
+
+    async def _listen_for_grpc(self) -> None:
+        if self._grpc.grpc_servicer_functions:
+            make = ray.remote(GrpcServer).options(num_cpus=0, max_concurrency=100_000)
+            self._grpc_server = make.remote(self._grpc, self._http.host)
+            await self._grpc_server.start.remote()
 
     def _listen(self, http: HTTPOptions) -> Acceptor:
         try:
@@ -251,6 +261,10 @@ class Controller:
         if self._acceptor is not None:
             self._acceptor.close()
             self._acceptor = None
+        if self._grpc_server is not None:
+            await self._grpc_server.stop.remote()
+            ray.kill(self._grpc_server)
+            self._grpc_server = None
 
     async def report_queued(
         self, app_name: str, deployment_name: str, caller: str, number: int
@@ -516,6 +530,10 @@ class Controller:
         routes = self._routes()
         self._proxy.set_routes(routes)
         self._update_acceptor()
+        if self._grpc_server is not None:
+            running = {name: app for name, app in self._apps.items() if not app.deleting}
+            ingresses = {name: app.spec.deployments[-1].name for name, app in running.items()}
+            self._grpc_server.set_applications.remote(ingresses)
         for deployment in self._deployments.values():
             for name in deployment.addresses:
                 deployment.actors[name].set_routes.remote(routes)
@@ -553,25 +571,8 @@ class Controller:
         if app is None:
             return None
         overviews = {d.spec.name: d.state.overview() for d in self._of(app_name)}
-        wanted = [overviews[d.name] for d in app.spec.deployments if d.name in overviews]
-        states = {overview.status for overview in wanted}
-        message = ""
-        if app.deleting:
-            status = ApplicationStatus.DELETING
-        elif DeploymentStatus.DEPLOY_FAILED in states:
-            status = ApplicationStatus.DEPLOY_FAILED
-            message = "\n".join(
-                f"deployment {name!r} failed: {overview.message}"
-                for name, overview in overviews.items()
-                if overview.status == DeploymentStatus.DEPLOY_FAILED
-            )
-        elif DeploymentStatus.UPDATING in states:
-            status = ApplicationStatus.DEPLOYING
-        elif DeploymentStatus.UNHEALTHY in states:
-            status = ApplicationStatus.UNHEALTHY
-        else:
-            status = ApplicationStatus.RUNNING
-        return ApplicationStatusOverview(status, message, app.deployed_at, overviews)
+        wanted = [spec.name for spec in app.spec.deployments]
+        return overview_of(overviews, wanted, app.deployed_at, deleting=app.deleting)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

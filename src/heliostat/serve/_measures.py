@@ -87,4 +87,29 @@ def http_answered(route: str, method: str, application: str, status: int, second
     answers.latency_ms.observe(seconds * 1000)
 
 
+@functools.cache
+def _of_grpc(application: str, method: str, status: str) -> _Answers:
+    tags = {"application": application, "method": method, "route": application}
+    made = _Answers(
+        Counter("serve_num_grpc_requests", "gRPC requests.", (*tags, "status_code")),
+        Counter("serve_num_grpc_error_requests", "gRPC requests not OK.", (*tags, "error_code")),
+        Histogram(
+            "serve_grpc_request_latency_ms", "Time from end to end.", _MS, (*tags, "status_code")
+        ),
+    )
+    made.requests.set_default_tags({**tags, "status_code": status})
+    made.errors.set_default_tags({**tags, "error_code": status})
+    made.latency_ms.set_default_tags({**tags, "status_code": status})
+    return made
+
+
+def grpc_answered(application: str, method: str, status: str, seconds: float) -> None:
+    """A gRPC request is over, whatever came of it."""
+    answers = _of_grpc(application, method, status)
+    answers.requests.inc()
+    if status != "OK":
+        answers.errors.inc()
+    answers.latency_ms.observe(seconds * 1000)
+
+
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

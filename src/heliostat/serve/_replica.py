@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 from starlette.types import Message, Receive, Scope, Send
 
 import heliostat as ray
+from heliostat.serve import _grpc_calls
 from heliostat.serve._call import Call
 from heliostat.serve._connections import Connections, Intake
 from heliostat.serve._dispatch import dispatch_to
+from heliostat.serve._grpc_calls import GRPC
 from heliostat.serve._http import HttpRequest, body_first, run_app
 from heliostat.serve._measures import replica_answered
 from heliostat.serve._proxy import Proxy, Route
@@ -106,6 +108,8 @@ class Replica:
         self._refuse_if_closed()
         with serving(RequestContext(*context)):
             async with self._slot(context[0]):
+                if method == GRPC:
+                    return await _grpc_calls.answer(self._code, *args)
                 return await self._code.call(method, args, kwargs)
 
     async def stream(
@@ -119,7 +123,11 @@ class Replica:
                     yield message
                 return
             async with self._slot(context[0]):
-                async for item in self._code.stream(method, args, kwargs):
+                if method == GRPC:
+                    items = _grpc_calls.stream(self._code, *args)
+                else:
+                    items = self._code.stream(method, args, kwargs)
+                async for item in items:
                     yield item
 
     async def load(self) -> float:

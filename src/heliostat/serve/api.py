@@ -24,7 +24,7 @@ from heliostat.serve._controller import Controller
 from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller, forget_unavailable
 from heliostat.serve._local import LocalApplication
 from heliostat.serve._specs import ApplicationSpec, DeploymentSpec
-from heliostat.serve.config import HTTPOptions, ProxyLocation
+from heliostat.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from heliostat.serve.context import get_replica_context
 from heliostat.serve.deployment import Application
 from heliostat.serve.exceptions import DeployFailedError, RayServeException
@@ -213,7 +213,7 @@ def _end_locally(*names: str) -> bool:
 def start(
     proxy_location: Any = None,
     http_options: HTTPOptions | Mapping[str, Any] | None = None,
-    grpc_options: Any = None,
+    grpc_options: gRPCOptions | Mapping[str, Any] | None = None,
     logging_config: Any = None,
     tracing_config: Any = None,
     controller_options: Any = None,
@@ -223,13 +223,14 @@ def start(
     Args:
         proxy_location: "Disabled": nobody listens, for handles only. All else is one machine.
         http_options: HTTPOptions, or a dict of them.
-        grpc_options: Not offered yet.
+        grpc_options: `serve.config.gRPCOptions`, or a dict of them.
         logging_config: Not offered; configure the logger "heliostat.serve".
         tracing_config: Not offered.
         controller_options: Not offered.
 
     Raises:
-        OSError: When the port is taken; names who holds it, where that can be known.
+        ImportError: When a servicer function cannot be imported, or grpcio is not installed.
+        OSError: When a port is taken; names who holds it, where that can be known.
 
     Example:
         >>> from heliostat import serve
@@ -237,7 +238,6 @@ def start(
         >>> serve.shutdown()
     """
     _refuse(
-        grpc_options=(grpc_options, "use HTTP or handles"),
         logging_config=(logging_config, "configure the logger 'heliostat.serve'"),
         tracing_config=(tracing_config, "leave it out"),
         controller_options=(controller_options, "there is nothing to set"),
@@ -246,7 +246,7 @@ def start(
     if proxy_location is not None:
         options = replace(options, location=ProxyLocation.parse(proxy_location))
     options.tls()  # wrong files are told here
-    _start(options)
+    _start(options, gRPCOptions.parse(grpc_options))
 
 
 def status() -> ServeStatus:
@@ -356,7 +356,7 @@ def _own_app() -> str:
         raise RayServeException("outside a deployment's code, app_name must be given") from None
 
 
-def _start(http: HTTPOptions | None) -> Any:
+def _start(http: HTTPOptions | None, grpc: gRPCOptions | None = None) -> Any:
     """The controller, which listens; made if there is none."""
     controller: Any = (
         ray.remote(Controller)
@@ -368,15 +368,16 @@ def _start(http: HTTPOptions | None) -> Any:
             num_cpus=0,
             max_concurrency=100_000,
         )
-        .remote(http or HTTPOptions())
+        .remote(http or HTTPOptions(), grpc or gRPCOptions())
     )
     try:
         in_force = _ask(controller.start.remote(os.getpid()))
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ImportError, ValueError):
         ray.kill(controller)
         raise
-    if http is not None and http != in_force:
-        logger.warning("Serve runs already with %s; %s is ignored", in_force, http)
+    for asked, found in zip((http, grpc), in_force, strict=True):
+        if asked is not None and asked != found:
+            logger.warning("Serve runs already with %s; %s is ignored", found, asked)
     return controller
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "DeploymentConfig",
     "HTTPOptions",
     "ProxyLocation",
+    "gRPCOptions",
 ]
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -170,6 +171,58 @@ class HTTPOptions:
             if name not in known:
                 raise TypeError(f"http_options has no {name!r}; it takes {', '.join(known)}")
         return HTTPOptions(**value)
+
+
+@dataclass(frozen=True)
+class gRPCOptions:
+    """What Serve offers over gRPC, and where; on the host of HTTPOptions.
+
+    Args:
+        port: The TCP port.
+        grpc_servicer_functions: Import paths of the `add_..._to_server` functions that were
+            generated for your services; without any, nobody listens.
+        request_timeout_s: Answer DEADLINE_EXCEEDED after so many seconds; None waits for ever.
+        enable_reflection: Let tools such as grpcurl ask which services there are.
+
+    Raises:
+        ValueError: For a value out of range.
+
+    Example:
+        >>> from heliostat.serve.config import gRPCOptions
+        >>> gRPCOptions(grpc_servicer_functions=["fares_pb2_grpc.add_FaresServicer_to_server"]).port
+        9000
+    """
+
+    port: int = 9000
+    grpc_servicer_functions: Sequence[str] = ()
+    request_timeout_s: float | None = None
+    enable_reflection: bool = True
+
+    def __post_init__(self) -> None:
+        whole("port", self.port, 1)
+        if self.port > 65535:
+            raise ValueError(f"port must be 1..65535, got {self.port}")
+        paths = self.grpc_servicer_functions
+        if isinstance(paths, str) or not all(isinstance(path, str) for path in paths):
+            raise ValueError(f"grpc_servicer_functions must be a list of import paths: {paths!r}")
+        object.__setattr__(self, "grpc_servicer_functions", tuple(paths))
+        if self.request_timeout_s is not None:
+            positive("request_timeout_s", self.request_timeout_s)
+
+    @staticmethod
+    def parse(value: gRPCOptions | Mapping[str, Any] | None) -> gRPCOptions:
+        """gRPCOptions from what `serve.start(grpc_options=)` takes.
+
+        Raises:
+            TypeError: For an unknown option; the known ones are listed.
+        """
+        if isinstance(value, gRPCOptions):
+            return value
+        known = [field.name for field in fields(gRPCOptions)]
+        for name in value or ():
+            if name not in known:
+                raise TypeError(f"grpc_options has no {name!r}; it takes {', '.join(known)}")
+        return gRPCOptions(**(value or {}))
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from heliostat.serve.config import DeploymentConfig, HTTPOptions, ProxyLocation
+from heliostat.serve.config import DeploymentConfig, HTTPOptions, ProxyLocation, gRPCOptions
 
 T = TypeVar("T")
 _NOT_OFFERED = (
-    "grpc_options",
     "controller_options",
     "logging_config",
     "tracing_config",
@@ -100,6 +99,7 @@ class ServeDeploySchema:
         applications: What is to run; all else is ended.
         proxy_location: As for `serve.start`.
         http_options: The same.
+        grpc_options: The same.
 
     Example:
         >>> from heliostat.serve.schema import ServeDeploySchema
@@ -111,6 +111,7 @@ class ServeDeploySchema:
     applications: Sequence[ServeApplicationSchema] = ()
     proxy_location: ProxyLocation = ProxyLocation.EveryNode
     http_options: Mapping[str, Any] = field(default_factory=dict)
+    grpc_options: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def parse(value: Any) -> ServeDeploySchema:
@@ -134,6 +135,10 @@ class ServeDeploySchema:
             HTTPOptions.parse(found.setdefault("http_options", {}))
         except (TypeError, ValueError) as error:
             raise ValueError(f"http_options: {error}") from error
+        try:
+            gRPCOptions.parse(found.setdefault("grpc_options", {}))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"grpc_options: {error}") from error
         return _made(ServeDeploySchema, found, "the config")
 
     def to_http_options(self) -> HTTPOptions:

@@ -5,6 +5,8 @@ It knows nothing of HTTP: which status an error becomes is decided in `_proxy.py
 
 from __future__ import annotations
 
+from typing import Any
+
 from heliostat.exceptions import RayError
 
 
@@ -33,6 +35,27 @@ class ReplicaUnavailableError(RayServeException):
 
 class ReplicaClosedError(RayServeException):
     """The replica had finished and takes no request any more; callers go to another by themselves."""
+
+
+class gRPCStatusError(RayServeException):
+    """Raise it in a deployment: the gRPC client gets this status instead of INTERNAL.
+
+    Args:
+        original_exception: What went wrong.
+        code: A `grpc.StatusCode`; None for INTERNAL.
+        details: What the client is told; the exception's text if None.
+    """
+
+    def __init__(
+        self, original_exception: BaseException, code: Any = None, details: str | None = None
+    ) -> None:
+        super().__init__(str(original_exception))
+        self.original_exception = original_exception
+        self.grpc_code = code
+        self.grpc_details = details
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.original_exception, self.grpc_code, self.grpc_details)
 
 
 class DeployFailedError(RayServeException, RuntimeError):
