@@ -1,6 +1,7 @@
 """Columns between Arrow, numpy and pandas."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -132,6 +133,65 @@ def test_text_of_polars_is_sorted_filtered_and_grouped(tmp_path):
         assert ds.filter(expr="s == 'b'").count() == 2
         assert ds.groupby("s").count().take(1) == [{"s": "a", "count()": 1}]
         assert ds.filter(lambda row: row["s"] > "a").take_all()[-1] == {"s": "b", "n": 3}
+
+
+class Tensor:
+    """What torch's look like to numpy."""
+
+    def __init__(self, values):
+        self._values = np.asarray(values)
+        self.shape, self.dtype = self._values.shape, f"other.{self._values.dtype}"
+
+    def __array__(self, dtype=None, copy=None):
+        if self._values.dtype == bool:
+            raise TypeError("masks are not for numpy")
+        return self._values
+
+    def __len__(self):
+        return len(self._values)
+
+    def __iter__(self):
+        return map(Tensor, self._values)
+
+
+def test_array_likes_of_other_libraries_are_stored_as_arrays():
+    pictures = [np.full((1, 2, 3), n, np.float32) for n in range(3)]
+    whole = {
+        "list": [Tensor(one) for one in pictures],
+        "first missing": [None, *map(Tensor, pictures[1:])],
+        "one": Tensor(np.stack(pictures)),
+        "series": pd.Series([Tensor(one) for one in pictures]),
+    }
+    for name, column in whole.items():
+        back = to_numpy(pa.chunked_array([to_arrow(column, "x", "test")]), False)
+        assert back.dtype == (object if name == "first missing" else np.float32)
+        assert np.array_equal(back[2], pictures[2])
+    numbers = to_arrow([Tensor(1), Tensor(2)], "x", "test")
+    assert numbers.to_pylist() == [1, 2]
+    assert to_arrow([np.array(1), np.array(2)], "x", "test").to_pylist() == [1, 2]
+    shapes = to_numpy(pa.chunked_array([to_arrow([Tensor([[1]]), Tensor([[1, 2]])], "x", "t")]), 0)
+    assert [one.shape for one in shapes] == [(1, 1), (1, 2)]
+
+
+def test_an_array_like_that_numpy_cannot_read_is_told_by_column_and_type():
+    with pytest.raises(ValueError, match=r"column 'x' from f .* Tensor of other.bool: masks are"):
+        to_arrow([Tensor([True])], "x", "f")
+
+
+@pytest.mark.usefixtures("inline")
+def test_tensors_of_torch_are_stored_without_their_gradients():
+    torch = pytest.importorskip("torch")
+    ds = ray.data.range(4).map_batches(
+        lambda batch: {"x": [torch.ones(1, 2, requires_grad=True) * int(n) for n in batch["id"]]}
+    )
+    assert ds.take_batch()["x"].tolist() == [[[n, n]] for n in range(4)]
+    assert ds.map(lambda row: {"n": torch.tensor(row["x"]).sum()}).sum("n") == 12
+
+
+def test_an_error_does_not_print_the_value_whole():
+    with pytest.raises(ValueError, match="column 'x' from f cannot be stored") as caught:
+        to_arrow([["a" * 5000, 1], [{"b": "c" * 5000}]], "x", "f")
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("columns", [1, 3, 150])

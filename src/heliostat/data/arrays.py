@@ -34,6 +34,9 @@ MANY_TEXTS = 1 << 10
 SAMPLE = 1 << 8
 
 
+# So many characters of another library's error are told.
+MESSAGE = 300
+
 # Rows of more columns than this are not worth a function of their own.
 MANY_COLUMNS = 100
 
@@ -89,8 +92,8 @@ def to_arrow(column: Any, name: str, source: str) -> Any:
     """One column as an Arrow array; arrays of more than one dimension become tensors."""
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return column
-    scalar = isinstance(column, np.ndarray) and column.ndim == 0
-    if scalar or isinstance(column, str | bytes) or not hasattr(column, "__len__"):
+    column = _as_numpy(column, name, source)
+    if isinstance(column, str | bytes | np.generic) or not hasattr(column, "__len__"):
         raise ValueError(
             f"{source} returned {type(column).__name__} for column {name!r}; a column is a list "
             "or an array with one value for each row"
@@ -103,7 +106,7 @@ def to_arrow(column: Any, name: str, source: str) -> Any:
         if _holds_arrays(column) and not (
             isinstance(column, np.ndarray) and column.dtype != object
         ):
-            column = _stack(column)
+            column = _stack([_as_numpy(value, name, source) for value in column])
             if isinstance(column, pa.Array):
                 return column
         if isinstance(column, np.ndarray) and column.dtype != object:
@@ -111,9 +114,39 @@ def to_arrow(column: Any, name: str, source: str) -> Any:
         return pa.array(column)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise ValueError(
-            f"column {name!r} from {source} cannot be stored: {error}. Give all its values one "
-            "type that Arrow knows"
+            f"column {name!r} from {source} cannot be stored: {_short(error)}. Give all its "
+            "values one type that Arrow knows"
         ) from error
+
+
+def _short(error: Exception) -> str:
+    # Arrow's errors have the value in them, which may be a picture.
+    text = " ".join(str(error).split())
+    return text if len(text) <= MESSAGE else f"{text[: MESSAGE // 2]} ... {text[-MESSAGE // 2 :]}"
+
+
+def _is_array_like(value: Any) -> bool:
+    """Whether it is an array of another library's, such as a tensor of torch's."""
+    if isinstance(value, np.ndarray | np.generic) or not hasattr(type(value), "__array__"):
+        return False
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _as_numpy(value: Any, name: str, source: str) -> Any:
+    """What is array-like as an array, with numbers for those without dimensions."""
+    if isinstance(value, np.ndarray):
+        return value if value.ndim else value[()]
+    if not _is_array_like(value) or is_pandas(value, "Series"):
+        return value
+    try:
+        # The gradient of a value that is stored leads nowhere.
+        array = np.asarray(value.detach() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"column {name!r} from {source} cannot be stored: no array can be made of a "
+            f"{type(value).__name__} of {value.dtype}: {_short(error)}"
+        ) from error
+    return array if array.ndim else array[()]
 
 
 def _from_numpy(array: "np.ndarray[Any, Any]") -> Any:
@@ -250,7 +283,7 @@ def no_rows(schema: pa.Schema) -> pa.Table:
 def _holds_arrays(column: Any) -> bool:
     for value in column:
         if value is not None:
-            return isinstance(value, np.ndarray) and value.ndim > 0
+            return isinstance(value, np.ndarray) or _is_array_like(value)
     return False
 
 
