@@ -1,9 +1,12 @@
 """The package as a whole: quick to import, light, lazy, and complete."""
 
+import ast
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -45,9 +48,44 @@ OTHERS = {
         ("serve", {"asyncio", "starlette", "uvicorn", "websockets"}),
     ],
 )
-def test_importing_a_library_imports_only_what_it_stands_on(library: str, needs: set[str]) -> None:
-    loaded = fresh(f"import sys, json, heliostat.{library}; print(json.dumps(sorted(sys.modules)))")
+def test_a_library_and_its_names_import_only_what_it_stands_on(
+    library: str, needs: set[str]
+) -> None:
+    loaded = fresh(
+        f"import sys, json, heliostat.{library} as library\n"
+        "names = [getattr(library, name) for name in getattr(library, '__all__', ())]\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
     assert OTHERS & set(loaded) == needs
+
+
+@pytest.mark.parametrize("library", [ray.train, ray.tune], ids=lambda library: library.__name__)
+def test_names_are_loaded_from_where_type_checkers_are_told_they_are(library: ModuleType) -> None:
+    tree = ast.parse(inspect.getsource(library))
+    (checked,) = [node for node in tree.body if isinstance(node, ast.If) and node.orelse == []][:1]
+    told = {
+        alias.name: node.module
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if node.module != library.__name__
+    }
+    assert {name: f"heliostat.{home}" for name, home in library._HOMES.items()} == told
+    assert set(library.__all__) <= set(dir(library))
+    with pytest.raises(AttributeError, match="has no attribute 'solar'"):
+        _ = library.solar
+
+
+def test_a_worker_of_train_or_tune_loads_nothing_of_what_the_driver_decides() -> None:
+    loaded = fresh(
+        "import sys, json, heliostat\n"
+        "import heliostat.tune._trial_actor, heliostat.train._worker\n"
+        "from heliostat import train, tune\n"
+        "train.report, tune.report, tune.Trainable\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+    driver = {"train._controller", "train._run", "tune.tuner", "tune._experiment", "tune.search"}
+    assert {f"heliostat.{name}" for name in driver} & set(loaded) == set()
 
 
 def test_a_first_fit_loads_nothing_else_in_the_driver_or_where_the_trial_runs(

@@ -6,39 +6,49 @@ actors (`_worker.py`), each of which runs the user's loop in a thread that talks
 Session (`session.py`); `_storage.py` owns the run's directory. Events and commands of Run are in
 `_run_messages.py`; `_validations.py` is its part about checkpoints that are validated, by the
 tasks of a Validator (`_validator.py`).
+
+A name is loaded when it is first touched: where a rank runs, few are.
 """
 
-from heliostat.train.backend import Backend, BackendConfig
-from heliostat.train.callback import UserCallback
-from heliostat.train.checkpoint import Checkpoint
-from heliostat.train.config import (
-    CheckpointConfig,
-    DataConfig,
-    FailureConfig,
-    LoggingConfig,
-    RunConfig,
-    ScalingConfig,
-)
-from heliostat.train.context import TrainContext, get_context
-from heliostat.train.data_parallel_trainer import DataParallelTrainer
-from heliostat.train.error import (
-    ControllerError,
-    NCCLHangError,
-    PreemptionError,
-    TrainingFailedError,
-    WorkerGroupError,
-)
-from heliostat.train.preemption import PreemptionInfo, get_preemption_info
-from heliostat.train.report_config import CheckpointConsistencyMode, CheckpointUploadMode
-from heliostat.train.reported_checkpoint import ReportedCheckpoint, ReportedCheckpointStatus
-from heliostat.train.result import Result
-from heliostat.train.session import (
-    get_all_reported_checkpoints,
-    get_checkpoint,
-    get_dataset_shard,
-    report,
-)
-from heliostat.train.validation_config import ValidationConfig, ValidationFn, ValidationTaskConfig
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for those who check types; `_HOMES` has the same for those who run
+    from heliostat.train.backend import Backend, BackendConfig
+    from heliostat.train.callback import UserCallback
+    from heliostat.train.checkpoint import Checkpoint
+    from heliostat.train.config import (
+        CheckpointConfig,
+        DataConfig,
+        FailureConfig,
+        LoggingConfig,
+        RunConfig,
+        ScalingConfig,
+    )
+    from heliostat.train.context import TrainContext, get_context
+    from heliostat.train.data_parallel_trainer import DataParallelTrainer
+    from heliostat.train.error import (
+        ControllerError,
+        NCCLHangError,
+        PreemptionError,
+        TrainingFailedError,
+        WorkerGroupError,
+    )
+    from heliostat.train.preemption import PreemptionInfo, get_preemption_info
+    from heliostat.train.report_config import CheckpointConsistencyMode, CheckpointUploadMode
+    from heliostat.train.reported_checkpoint import ReportedCheckpoint, ReportedCheckpointStatus
+    from heliostat.train.result import Result
+    from heliostat.train.session import (
+        get_all_reported_checkpoints,
+        get_checkpoint,
+        get_dataset_shard,
+        report,
+    )
+    from heliostat.train.validation_config import (
+        ValidationConfig,
+        ValidationFn,
+        ValidationTaskConfig,
+    )
 
 TRAIN_DATASET_KEY = "train"
 
@@ -77,3 +87,51 @@ __all__ = [
     "get_preemption_info",
     "report",
 ]
+
+_HOMES = {
+    "Backend": "train.backend",
+    "BackendConfig": "train.backend",
+    "Checkpoint": "train.checkpoint",
+    "CheckpointConfig": "train.config",
+    "CheckpointConsistencyMode": "train.report_config",
+    "CheckpointUploadMode": "train.report_config",
+    "ControllerError": "train.error",
+    "DataConfig": "train.config",
+    "DataParallelTrainer": "train.data_parallel_trainer",
+    "FailureConfig": "train.config",
+    "LoggingConfig": "train.config",
+    "NCCLHangError": "train.error",
+    "PreemptionError": "train.error",
+    "PreemptionInfo": "train.preemption",
+    "ReportedCheckpoint": "train.reported_checkpoint",
+    "ReportedCheckpointStatus": "train.reported_checkpoint",
+    "Result": "train.result",
+    "RunConfig": "train.config",
+    "ScalingConfig": "train.config",
+    "TrainContext": "train.context",
+    "TrainingFailedError": "train.error",
+    "UserCallback": "train.callback",
+    "ValidationConfig": "train.validation_config",
+    "ValidationFn": "train.validation_config",
+    "ValidationTaskConfig": "train.validation_config",
+    "WorkerGroupError": "train.error",
+    "get_all_reported_checkpoints": "train.session",
+    "get_checkpoint": "train.session",
+    "get_context": "train.context",
+    "get_dataset_shard": "train.session",
+    "get_preemption_info": "train.preemption",
+    "report": "train.session",
+}
+
+if not TYPE_CHECKING:  # else any name would do for them
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f"heliostat.{_HOMES[name]}"), name)
+        else:
+            raise AttributeError(f"module 'heliostat.train' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

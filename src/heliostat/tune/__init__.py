@@ -2,50 +2,56 @@
 
 A map of the folder: `tuner.py` is the way in; `_experiment.py` decides (which trial starts, goes on,
 stops) and `_loop.py` does it, with one `_trial_actor.py` for each trial at a time, or for a lot of short
-ones (`_lots.py`); `session.py` is what a trial talks to. `search/` proposes configs out of a space (`_space.py`, `search/sample.py`),
+ones (`_lots.py`); `session.py` is what a trial talks to. `search/` proposes configs out of a space (`search/_space.py`, `search/sample.py`),
 `schedulers/` and `stopper.py` cut trials short. `_snapshot.py` is everything on disk, `_restore.py` reads
 it back, `result_grid.py` is what comes out.
+
+A name is loaded when it is first touched: where a trial runs, few are.
 """
 
-from heliostat.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig
-from heliostat.tune import schedulers, search
-from heliostat.tune._resources import PlacementGroupFactory
-from heliostat.tune._runnable import with_parameters, with_resources
-from heliostat.tune.analysis import ExperimentAnalysis
-from heliostat.tune.callback import Callback
-from heliostat.tune.context import TuneContext
-from heliostat.tune.error import TuneError
-from heliostat.tune.progress_reporter import (
-    CLIReporter,
-    JupyterNotebookReporter,
-    ProgressReporter,
-)
-from heliostat.tune.registry import register_env, register_trainable
-from heliostat.tune.result_grid import ResultGrid
-from heliostat.tune.resume_config import ResumeConfig, SyncConfig
-from heliostat.tune.schedulers import create_scheduler
-from heliostat.tune.search import create_searcher
-from heliostat.tune.search.sample import (
-    choice,
-    grid_search,
-    lograndint,
-    loguniform,
-    qlograndint,
-    qloguniform,
-    qrandint,
-    qrandn,
-    quniform,
-    randint,
-    randn,
-    sample_from,
-    uniform,
-)
-from heliostat.tune.session import get_checkpoint, get_context, report
-from heliostat.tune.stopper import Stopper
-from heliostat.tune.trainable import Trainable
-from heliostat.tune.tune import Experiment, run, run_experiments
-from heliostat.tune.tune_config import TuneConfig
-from heliostat.tune.tuner import Tuner
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for those who check types; `_HOMES` has the same for those who run
+    from heliostat.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig
+    from heliostat.tune import schedulers, search
+    from heliostat.tune._resources import PlacementGroupFactory
+    from heliostat.tune._runnable import with_parameters, with_resources
+    from heliostat.tune.analysis import ExperimentAnalysis
+    from heliostat.tune.callback import Callback
+    from heliostat.tune.context import TuneContext
+    from heliostat.tune.error import TuneError
+    from heliostat.tune.progress_reporter import (
+        CLIReporter,
+        JupyterNotebookReporter,
+        ProgressReporter,
+    )
+    from heliostat.tune.registry import register_env, register_trainable
+    from heliostat.tune.result_grid import ResultGrid
+    from heliostat.tune.resume_config import ResumeConfig, SyncConfig
+    from heliostat.tune.schedulers import create_scheduler
+    from heliostat.tune.search import create_searcher
+    from heliostat.tune.search.sample import (
+        choice,
+        grid_search,
+        lograndint,
+        loguniform,
+        qlograndint,
+        qloguniform,
+        qrandint,
+        qrandn,
+        quniform,
+        randint,
+        randn,
+        sample_from,
+        uniform,
+    )
+    from heliostat.tune.session import get_checkpoint, get_context, report
+    from heliostat.tune.stopper import Stopper
+    from heliostat.tune.trainable import Trainable
+    from heliostat.tune.tune import Experiment, run, run_experiments
+    from heliostat.tune.tune_config import TuneConfig
+    from heliostat.tune.tuner import Tuner
 
 __all__ = [
     "CLIReporter",
@@ -96,3 +102,66 @@ __all__ = [
     "with_parameters",
     "with_resources",
 ]
+
+_HOMES = {
+    "CLIReporter": "tune.progress_reporter",
+    "Callback": "tune.callback",
+    "Checkpoint": "train",
+    "CheckpointConfig": "train",
+    "Experiment": "tune.tune",
+    "ExperimentAnalysis": "tune.analysis",
+    "FailureConfig": "train",
+    "JupyterNotebookReporter": "tune.progress_reporter",
+    "PlacementGroupFactory": "tune._resources",
+    "ProgressReporter": "tune.progress_reporter",
+    "Result": "train",
+    "ResultGrid": "tune.result_grid",
+    "ResumeConfig": "tune.resume_config",
+    "RunConfig": "train",
+    "Stopper": "tune.stopper",
+    "SyncConfig": "tune.resume_config",
+    "Trainable": "tune.trainable",
+    "TuneConfig": "tune.tune_config",
+    "TuneContext": "tune.context",
+    "TuneError": "tune.error",
+    "Tuner": "tune.tuner",
+    "choice": "tune.search.sample",
+    "create_scheduler": "tune.schedulers",
+    "create_searcher": "tune.search",
+    "get_checkpoint": "tune.session",
+    "get_context": "tune.session",
+    "grid_search": "tune.search.sample",
+    "lograndint": "tune.search.sample",
+    "loguniform": "tune.search.sample",
+    "qlograndint": "tune.search.sample",
+    "qloguniform": "tune.search.sample",
+    "qrandint": "tune.search.sample",
+    "qrandn": "tune.search.sample",
+    "quniform": "tune.search.sample",
+    "randint": "tune.search.sample",
+    "randn": "tune.search.sample",
+    "register_env": "tune.registry",
+    "register_trainable": "tune.registry",
+    "report": "tune.session",
+    "run": "tune.tune",
+    "run_experiments": "tune.tune",
+    "sample_from": "tune.search.sample",
+    "uniform": "tune.search.sample",
+    "with_parameters": "tune._runnable",
+    "with_resources": "tune._runnable",
+}
+
+if not TYPE_CHECKING:  # else any name would do for them
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f"heliostat.{_HOMES[name]}"), name)
+        elif name in ("schedulers", "search"):
+            value = importlib.import_module(f"heliostat.tune.{name}")
+        else:
+            raise AttributeError(f"module 'heliostat.tune' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from heliostat.tune import _messages as m
-from heliostat.tune import _space
 from heliostat.tune._loans import Loans
 from heliostat.tune._lots import Lots
 from heliostat.tune._metrics import look_up, user_metrics
@@ -29,7 +28,7 @@ from heliostat.tune._trial import (
 )
 from heliostat.tune.error import TuneError
 from heliostat.tune.schedulers import TrialScheduler
-from heliostat.tune.search import Searcher
+from heliostat.tune.search import Searcher, _space
 from heliostat.tune.stopper import Stopper
 
 _GOES_ON = (TrialScheduler.CONTINUE, TrialScheduler.NOOP)

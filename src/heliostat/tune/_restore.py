@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from heliostat.tune import _space
 from heliostat.tune._messages import Exploit
 from heliostat.tune._snapshot import decode, read_log
 from heliostat.tune._trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 from heliostat.tune.error import TuneError
 from heliostat.tune.schedulers.trial_scheduler import TrialScheduler
-from heliostat.tune.search import Searcher
+from heliostat.tune.search import Searcher, _space
 from heliostat.tune.stopper import Stopper
 
 Errored = Literal["skip", "resume", "restart"]

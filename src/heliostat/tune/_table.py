@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from heliostat.tune import _space
 from heliostat.tune._metrics import look_up, rank, user_metrics
 from heliostat.tune._trial import ERROR, TERMINATED, Trial
+from heliostat.tune.search import _space
 
 MOST_ROWS = 20
 _MOST_METRICS = 4

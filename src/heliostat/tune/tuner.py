@@ -30,7 +30,6 @@ from heliostat.tune._snapshot import (
     newest_log,
     write_whole,
 )
-from heliostat.tune._space import copy_containers
 from heliostat.tune._study import Study
 from heliostat.tune._trial import Trial
 from heliostat.tune.callback import Callback
@@ -44,6 +43,7 @@ from heliostat.tune.search import (
     Searcher,
     SearchGenerator,
 )
+from heliostat.tune.search._space import copy_containers
 from heliostat.tune.stopper import as_stopper
 from heliostat.tune.tune_config import TuneConfig
 from heliostat.util import progress

@@ -6,7 +6,7 @@ Also the way back: from flat values to a nested config, and from a user's points
 from collections.abc import Mapping
 from typing import Any
 
-from heliostat.tune import _space
+from heliostat.tune.search import _space
 from heliostat.tune.search.sample import Categorical, Float, Function, Integer
 
 UNDEFINED_METRIC_MODE = "{cls} has no metric or no mode (metric={metric}, mode={mode}): give both to TuneConfig, or to it"

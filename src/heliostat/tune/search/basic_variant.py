@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from heliostat.tune import _space
+from heliostat.tune.search import _space
 from heliostat.tune.search.randomness import RandomState, apart_from_global, as_rng
 from heliostat.tune.search.sample import Domain
 from heliostat.tune.search.searcher import Searcher

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from heliostat.tune._metrics import look_up
-from heliostat.tune._space import copy_containers
+from heliostat.tune.search._space import copy_containers
 from heliostat.tune.search.searcher import Searcher, check_single
 
 TRIAL_INDEX = "__trial_index__"

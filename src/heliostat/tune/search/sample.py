@@ -2,7 +2,7 @@
 
 A `Domain` is a frozen value: bounds, a shape (uniform, log, normal) and an optional step. It knows how
 to draw from itself and whether a value belongs to it. It does not know where in a config it stands;
-that is `heliostat.tune._space`.
+that is `heliostat.tune.search._space`.
 """
 
 import inspect

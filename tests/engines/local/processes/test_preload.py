@@ -67,6 +67,19 @@ def test_installed_packages_that_the_driver_has_imported_are_there(tmp_path: Pat
     assert out == "[True, True, False, False]"
 
 
+def test_workers_are_born_with_what_they_run_of_a_library_whose_names_load_late() -> None:
+    out, _ = run(
+        f"""
+        from heliostat.tune import Tuner
+        {LOOK.replace(chr(10), chr(10) + " " * 8)}
+        ray.init(num_cpus=1)
+        names = "heliostat.tune", "heliostat.tune._trial_actor", "heliostat.tune._experiment"
+        print(ray.get([look.remote(name) for name in names]))
+        """
+    )
+    assert out == "[True, True, False]"
+
+
 def test_a_library_that_starts_threads_is_left_to_the_workers(tmp_path: Path) -> None:
     body = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
     package(tmp_path, "good", "")

@@ -48,6 +48,12 @@ UNSAFE = {
 # What a library imports at its first use, which is as slow as the library itself: PyTorch compiles
 # parts of each optimizer, whether asked to or not.
 LATE = {"heliostat.train.torch": ("torch._dynamo",)}
+# Names of these libraries load when they are touched; where the first of each pair is, workers run
+# the second.
+WORKERS = {
+    "heliostat.train._controller": "heliostat.train._worker",
+    "heliostat.tune._loop": "heliostat.tune._trial_actor",
+}
 _STANDARD = ("asyncio",)  # of the standard library: what is slow to import
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
@@ -70,6 +76,12 @@ class Preloads:
                 name
                 for name, module in list(sys.modules.items())
                 if self._is_wanted(name) and (_is_ours(name) or _is_installed(name, module))
+            ]
+            self._wanted += [
+                part
+                for driver, part in WORKERS.items()
+                if driver in sys.modules and part not in self._banned
+                if self._is_wanted(driver.rpartition(".")[0])
             ]
             self._wanted += [
                 late

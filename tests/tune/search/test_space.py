@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliostat.tune import _space
+from heliostat.tune.search import _space
 from heliostat.tune.search import sample as s
 from heliostat.tune.search.randomness import as_rng
 
