@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import heliostat
 from heliostat.train import session as session_module
+from heliostat.train._rank_process import prepare
 from heliostat.train._stacks import Ear, listen
 from heliostat.train.checkpoint import Checkpoint
 from heliostat.train.context import TrainContext
@@ -104,6 +105,8 @@ class TrainWorker:
             assignment.validation,
         )
         self._loop = loop
+        if own_process:
+            prepare()
         if own_process and assignment.log_level is not None:
             logging.getLogger("heliostat.train").setLevel(assignment.log_level)
         return listen() if own_process else None
