@@ -1,5 +1,8 @@
 """Columns between Arrow, numpy and pandas."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -8,7 +11,16 @@ import pytest
 
 import heliostat as ray
 from heliostat.data import arrays
-from heliostat.data.arrays import RaggedTensorType, ragged, row_maker, to_arrow, to_numpy, values_of
+from heliostat.data.arrays import (
+    RaggedTensorType,
+    from_numbers,
+    ragged,
+    row_maker,
+    to_arrow,
+    to_numbers,
+    to_numpy,
+    values_of,
+)
 from heliostat.data.block import concat, from_batch, iter_rows, take_rows, to_batch
 from heliostat.data.expressions import lit
 
@@ -212,3 +224,36 @@ def test_values_are_pythons_own_with_null_where_there_is_none():
 
 def test_a_function_for_columns_is_made_once():
     assert row_maker(("a",)) is row_maker(("a",))
+
+
+@pytest.mark.parametrize(
+    "dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]
+)
+def test_numbers_go_to_numpy_and_back_as_arrow_does_it(dtype):
+    values = np.arange(10).astype(dtype)
+    made = from_numbers(values)
+    assert made.equals(pa.array(values))
+    for part in (made, made.slice(3), made.slice(3, 4), made.slice(0, 0)):
+        expected = part.to_numpy()
+        got = to_numbers(part)
+        assert got.dtype == expected.dtype
+        assert got.tolist() == expected.tolist()
+    assert not to_numbers(made).flags.writeable
+
+
+def test_what_is_no_number_or_not_there_goes_as_arrow_does_it():
+    for array in (pa.array([1, None]), pa.array([True, False]), pa.array(["a"]), pa.nulls(2)):
+        expected = array.to_numpy(zero_copy_only=False)
+        assert repr(to_numbers(array)) == repr(expected)
+
+
+def test_numbers_are_sorted_and_handed_out_without_loading_pandas(tmp_path):
+    pq.write_table(pa.table({"a": np.random.default_rng(0).random(5000), "b": np.arange(5000)}),
+                   tmp_path / "x.parquet")  # fmt: skip
+    code = (
+        "import sys, heliostat as ray\n"
+        "ds = ray.data.read_parquet(sys.argv[1]).sort('a')\n"
+        "assert sum(len(b['a']) for b in ds.iter_batches(batch_size=300)) == 5000\n"
+        "assert 'pandas' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)

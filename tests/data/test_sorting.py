@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliostat.data import _sorting
-from heliostat.data._sorting import sort_order, sorted_blocks
+from heliostat.data._sorting import Runs, sort_order, sorted_blocks
 from heliostat.data.block import concat
 
 VALUES = {
@@ -118,3 +118,11 @@ def test_ten_times_the_memory_is_sorted_in_little_more_than_it():
         last, rows = keys[-1], rows + len(keys)
     assert rows == 5_000_000
     assert peak < 3 * memory
+
+
+def test_of_a_run_on_disk_nothing_large_stays_in_memory():
+    before = pa.total_allocated_bytes()
+    with Runs(["k"], [False], 8 << 20) as runs:
+        runs.add(concat([pa.table({"k": np.arange(1 << 20)})]).take(pa.array(np.arange(1 << 20))))
+        assert pa.total_allocated_bytes() - before < 1 << 20
+        assert sum(block.num_rows for block in runs.merged()) == 1 << 20

@@ -3,7 +3,7 @@ import os
 import pyarrow as pa
 import pytest
 
-from heliostat.data._spill import SpillFile
+from heliostat.data._spill import SpillFile, thrift
 from heliostat.exceptions import OutOfDiskError
 
 
@@ -38,3 +38,12 @@ def test_a_full_disk_is_told_with_its_place(monkeypatch):
     monkeypatch.setattr(os, "pwrite", full)
     with SpillFile() as file, pytest.raises(OutOfDiskError, match="TMPDIR"):
         file.write(pa.table({"a": [1]}))
+
+
+def test_what_is_made_in_thrift_is_the_systems_until_the_last_one_leaves():
+    own = pa.default_memory_pool().backend_name
+    with thrift():
+        with thrift():
+            assert pa.default_memory_pool().backend_name == "system"
+        assert pa.default_memory_pool().backend_name == "system"
+    assert pa.default_memory_pool().backend_name == own

@@ -30,8 +30,8 @@ from heliostat.data._expr import (
     columns_of,
     walk,
 )
-from heliostat.data.arrays import no_rows
-from heliostat.data.block import require_columns, to_arrow
+from heliostat.data.arrays import no_rows, to_arrow
+from heliostat.data.block import require_columns
 from heliostat.data.datatype import arrow_type
 
 DOWNLOADS_AT_ONCE = 16

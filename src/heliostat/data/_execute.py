@@ -49,6 +49,7 @@ from heliostat.data._plan import (
     settled,
     step_name,
 )
+from heliostat.data._spill import thrift
 from heliostat.data._stage import StageResult, build_functions, run_stage
 from heliostat.data._states import StageState
 from heliostat.data._stats import StageStats, Stats
@@ -180,7 +181,8 @@ class Execution:
             limit,
         )
         try:
-            with self._progress() as show:
+            saving = thrift() if self._thrifty else contextlib.nullcontext()
+            with saving, self._progress() as show:
                 yield from self._loop(pipeline, show)
         finally:
             self._clean_up()

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from heliostat.data._batching import rebatch
 from heliostat.data._spill import Extent, SpillFile, give_back_memory
-from heliostat.data.block import concat, require_columns, take_columns
+from heliostat.data.arrays import from_numbers, to_numbers
+from heliostat.data.block import concat, require_columns, take_columns, take_rows
 
 # Sorted rows go on in blocks of this many.
 ROWS_A_BLOCK = 1 << 17
@@ -28,10 +29,11 @@ LEAST_BATCH_BYTES = 32 << 10
 # Runs are merged by ranges of keys of about this size, or a part of what a run may hold.
 RANGE_BYTES = 64 << 20
 RANGES_A_RUN = 8
-# More runs than this are first merged into fewer.
-FAN_IN = 64
+# More runs than this are first merged into fewer: a batch of each is as much as one run.
+FAN_IN = BATCHES_A_RUN
 # From so many values it is guessed whether most of a column's are different.
 SAMPLE = 1 << 10
+FIRST_ROW = np.zeros(1, np.int64)
 
 
 def sorted_blocks(
@@ -162,7 +164,8 @@ class Runs:
             table: Rows in order, which come after those of the runs before where keys are equal.
         """
         if not any(one.schema.equals(table.schema) for one in self._examples):
-            self._examples.append(table.slice(0, 1))
+            # A row by itself: a slice would keep the whole run.
+            self._examples.append(take_rows(table, FIRST_ROW))
         self._runs.append(self._written(self._file, iter([table])))
 
     def _written(self, file: SpillFile, tables: Iterator[pa.Table]) -> Run:
@@ -175,7 +178,7 @@ class Runs:
         for batch in rebatch(stream, rows):
             extents.append(file.write(batch))
             # Apart from the batch, which would stay as long as its first row.
-            heads.append(batch.select(self._keys).take(pa.array([0])))
+            heads.append(take_rows(batch.select(self._keys), FIRST_ROW))
         return Run(file, tuple(extents), concat(heads).combine_chunks())
 
     def merged(self) -> Iterator[pa.Table]:
@@ -380,9 +383,10 @@ def _ranks(column: Any, down: bool) -> "np.ndarray[Any, Any]":
         column = column.cast(pa.float32())
     if pa.types.is_floating(column.type):
         # Zero has two signs and one place.
-        column = pc.add(column, pa.scalar(0.0, column.type))
+        zero = from_numbers(np.zeros(1, "f4" if pa.types.is_float32(column.type) else "f8"))
+        column = pc.add(column, zero[0])
     if _are_different_numbers(column):
-        values: np.ndarray[Any, Any] = column.to_numpy()
+        values = to_numbers(column)
         if not down:
             return values
         return -values if values.dtype.kind == "f" else ~values
@@ -393,7 +397,7 @@ def _are_different_numbers(column: Any) -> bool:
     number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
     if not number or column.null_count or len(column) < SAMPLE:
         return False
-    sample = column.to_numpy()[:: len(column) // SAMPLE]
+    sample = to_numbers(column)[:: len(column) // SAMPLE]
     return len(np.unique(sample)) > len(sample) * 0.9
 
 
@@ -401,10 +405,12 @@ def _numbered(column: Any, down: bool) -> "np.ndarray[Any, Any]":
     encoded = column.dictionary_encode()
     values = encoded.dictionary
     place: Any = "descending" if down else "ascending"
-    order = pc.array_sort_indices(values, order=place, null_placement="at_end").to_numpy()
+    order = to_numbers(pc.array_sort_indices(values, order=place, null_placement="at_end"))
     rank = np.empty(len(values) + 1, np.uint16 if len(values) < FEW_VALUES - 1 else np.uint32)
     rank[order] = np.arange(len(values))
     rank[len(values)] = len(values)
-    codes = pc.fill_null(encoded.indices, len(values))
-    ranks: np.ndarray[Any, Any] = rank[codes.to_numpy(zero_copy_only=False)]
+    codes = encoded.indices
+    if codes.null_count:
+        codes = pc.fill_null(codes, len(values))
+    ranks: np.ndarray[Any, Any] = rank[to_numbers(codes)]
     return ranks

@@ -3,6 +3,7 @@
 Runs in a worker, in an actor of a pool, or in the driver; it does not know which.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -43,7 +44,7 @@ from heliostat.data._plan import (
     native_schema,
     step_name,
 )
-from heliostat.data._spill import give_back_memory
+from heliostat.data._spill import give_back_memory, thrift
 from heliostat.data.block import (
     INLINE_BYTES,
     Bundle,
@@ -135,11 +136,12 @@ def run_stage(
     bundles: list[Bundle] = []
     empty: pa.Table | None = None
     try:
-        for block in blocks:
-            if block.num_rows:
-                bundles.append(_shared(block) if share else Bundle.of(block))
-            elif empty is None or not len(empty.schema):
-                empty = block
+        with thrift() if thrifty else contextlib.nullcontext():
+            for block in blocks:
+                if block.num_rows:
+                    bundles.append(_shared(block) if share else Bundle.of(block))
+                elif empty is None or not len(empty.schema):
+                    empty = block
     except Exception as error:  # noqa: BLE001 - the user's code
         # Goes on to the user as it is, without the frames of our iterators around theirs.
         raise error.with_traceback(_users_part(error.__traceback__)) from error.__cause__

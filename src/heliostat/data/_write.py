@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 import heliostat
+from heliostat.data._spill import give_back_in_thrift
 from heliostat.data.block import Block, Bundle, concat
 from heliostat.data.datasource.datasink import Datasink, FileDatasink, TaskContext, WriteResult
 
@@ -203,5 +204,6 @@ def _write(sink: Datasink[Any], number: int, tables: list[Block]) -> tuple[int, 
         # A part is a file, however many blocks it lies in.
         tables = [concat(tables)]
     returned = sink.write(iter(tables), context)
+    give_back_in_thrift()
     rows = sum(table.num_rows for table in tables)
     return rows, sum(table.nbytes for table in tables), returned

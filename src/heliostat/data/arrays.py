@@ -16,6 +16,7 @@ import pyarrow as pa
 
 __all__ = [
     "RaggedTensorType",
+    "from_numbers",
     "has_few_texts",
     "is_frame",
     "is_tensor",
@@ -24,6 +25,7 @@ __all__ = [
     "schema_without_views",
     "tensors",
     "to_arrow",
+    "to_numbers",
     "to_numpy",
     "without_views",
 ]
@@ -154,11 +156,58 @@ def _from_numpy(array: "np.ndarray[Any, Any]") -> Any:
     array = array.astype(array.dtype.newbyteorder("="), order="C")
     if array.ndim > 1:
         return tensors(array)
-    if array.dtype.kind in "iuf":
-        # What pa.array would give, without the half second in which it loads pandas.
-        kind = pa.from_numpy_dtype(array.dtype)
-        return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array.data)])
-    return pa.array(array)
+    return from_numbers(array) if array.dtype.kind in "iuf" else pa.array(array)
+
+
+def from_numbers(array: "np.ndarray[Any, Any]") -> Any:
+    """What `pa.array` gives for numbers. That loads pandas: half a second and 35 MB a process.
+
+    Args:
+        array: Of one dimension, of ints or floats, without gaps; it is not copied.
+
+    Returns:
+        An Arrow array.
+
+    Example:
+        >>> from_numbers(np.arange(3)).to_pylist()
+        [0, 1, 2]
+    """
+    kind = pa.from_numpy_dtype(array.dtype)
+    return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array.data)])
+
+
+def to_numbers(array: Any) -> "np.ndarray[Any, Any]":
+    """What `array.to_numpy` gives, and for ints and floats without loading pandas, as it does.
+
+    Args:
+        array: Of any type.
+
+    Returns:
+        An array; of numbers a view that cannot be written to.
+
+    Example:
+        >>> to_numbers(pa.array([1, 2, 3]).slice(1)).tolist()
+        [2, 3]
+    """
+    kind = array.type
+    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    content = array.buffers()[1] if plain and not array.null_count and len(array) else None
+    if content is None:
+        made: np.ndarray[Any, Any] = array.to_numpy(zero_copy_only=False)
+        return made
+    dtype = _DTYPES[kind.id]
+    view: np.ndarray[Any, Any] = np.frombuffer(
+        content, dtype, len(array), array.offset * dtype.itemsize
+    )
+    view.flags.writeable = False
+    return view
+
+
+# Arrow says them by itself, but from Python at a hundred times the price.
+_DTYPES = {
+    pa.from_numpy_dtype(np.dtype(code)).id: np.dtype(code)
+    for code in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+}
 
 
 def tensors(array: "np.ndarray[Any, Any]") -> Any:
@@ -179,7 +228,8 @@ def tensors(array: "np.ndarray[Any, Any]") -> Any:
     size = math.prod(array.shape[1:])
     if size == 0:
         raise pa.ArrowInvalid(f"tensors of shape {array.shape[1:]} have no elements")
-    elements = pa.array(array.reshape(-1))
+    flat = array.reshape(-1)
+    elements = from_numbers(flat) if flat.dtype.kind in "iuf" else pa.array(flat)
     kind = pa.fixed_shape_tensor(elements.type, array.shape[1:])
     storage = pa.FixedSizeListArray.from_arrays(elements, size)
     return pa.ExtensionArray.from_storage(kind, storage)
@@ -374,10 +424,19 @@ def to_numpy(column: Any, writable: bool) -> Any:
     elif has_few_texts(column):
         return _each_value_once(column)
     elif column.num_chunks == 1:
-        array = column.chunk(0).to_numpy(zero_copy_only=False)
+        array = to_numbers(column.chunk(0))
+    elif _is_whole(column):
+        array = np.concatenate([to_numbers(chunk) for chunk in column.chunks])
     else:
         array = column.to_numpy()
     return array.copy() if writable and not array.flags.writeable else array
+
+
+def _is_whole(column: Any) -> bool:
+    """Whether a column of several chunks is of numbers, and none is missing."""
+    kind = column.type
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return number and column.num_chunks > 1 and not column.null_count
 
 
 def has_few_texts(column: Any) -> bool:
@@ -410,7 +469,7 @@ def _each_value_once(column: Any) -> "np.ndarray[Any, Any]":
     indices = encoded.indices
     if indices.null_count:
         indices = indices.fill_null(-1)
-    taken: np.ndarray[Any, Any] = values[indices.to_numpy()]
+    taken: np.ndarray[Any, Any] = values[to_numbers(indices)]
     return taken
 
 

@@ -18,16 +18,17 @@ import pyarrow as pa
 import heliostat
 from heliostat.data.arrays import (
     MANY_COLUMNS,
+    from_numbers,
     has_few_texts,
+    is_frame,
     is_tensor,
     one_type,
     row_maker,
+    to_arrow,
     to_numpy,
     values_of,
     without_views,
 )
-from heliostat.data.arrays import is_frame as is_frame
-from heliostat.data.arrays import to_arrow as to_arrow
 from heliostat.exceptions import ObjectLostError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def from_batch(batch: Any, source: str = "the function", like: pa.Schema | None 
     else:
         raise ValueError(
             f"{source} must return a dict of columns, a pandas DataFrame or a pyarrow Table "
-            f"(or yield them), got {type(batch).__name__}: {_short(batch)}"
+            f"(or yield them), got {type(batch).__name__}: {batch!r:.80}"
         )
     arrays = {name: to_arrow(column, name, source) for name, column in columns.items()}
     lengths = {name: len(array) for name, array in arrays.items()}
@@ -286,7 +287,7 @@ def take_columns(
     Returns:
         A new block.
     """
-    positions = pa.array(indices)
+    positions = from_numbers(np.ascontiguousarray(indices))
 
     def taken(number: int) -> Any:
         column, columns[number] = columns[number], None
@@ -380,11 +381,6 @@ def _to_pandas(table: Block) -> "pd.DataFrame":
     for name in tensors:
         frame[name] = pd.Series(list(to_numpy(table.column(name), True)), dtype=object)
     return frame[table.column_names]
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _session() -> str | None:
@@ -526,7 +522,7 @@ class BlockAccessor:
         return BlockAccessor(from_batch(block, "for_block"))
 
     def num_rows(self) -> int:
-        """How many rows."""
+        """How many."""
         return int(self._table.num_rows)
 
     def size_bytes(self) -> int:

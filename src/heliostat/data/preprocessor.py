@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 import pyarrow as pa
 
-from heliostat.data.block import from_batch, is_frame, to_batch
+from heliostat.data.arrays import is_frame
+from heliostat.data.block import from_batch, to_batch
 
 if TYPE_CHECKING:
     import pandas as pd

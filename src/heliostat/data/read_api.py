@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from heliostat.data._plan import Blocks, Read
-from heliostat.data.block import Block, Bundle, from_batch, from_rows, is_frame
+from heliostat.data.arrays import is_frame
+from heliostat.data.block import Block, Bundle, from_batch, from_rows
 from heliostat.data.compute import TaskPoolStrategy
 from heliostat.data.dataset import Dataset, MaterializedDataset
 from heliostat.data.datasource.custom import CustomSource, Datasource

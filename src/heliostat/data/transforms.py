@@ -17,7 +17,8 @@ from heliostat.data._plan import (
     SortRows,
     Union,
 )
-from heliostat.data.block import check_batch_format, to_arrow
+from heliostat.data.arrays import to_arrow
+from heliostat.data.block import check_batch_format
 from heliostat.data.columns import Columns, names_of
 from heliostat.data.compute import Concurrency, parse_on_error, parse_udf
 from heliostat.data.randomness import Randomness

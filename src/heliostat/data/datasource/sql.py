@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from heliostat.data.block import Block, iter_rows, to_arrow
+from heliostat.data.arrays import to_arrow
+from heliostat.data.block import Block, iter_rows
 from heliostat.data.datasource.datasink import Datasink, TaskContext, WriteResult
 from heliostat.data.datasource.source import Part
 
