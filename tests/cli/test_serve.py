@@ -72,6 +72,20 @@ def test_an_import_path_runs_with_arguments_until_ctrl_c(tmp_path):
         assert probe.connect_ex(("127.0.0.1", http)) != 0
 
 
+def test_files_that_change_are_deployed_again_and_wrong_ones_are_not(tmp_path):
+    (tmp_path / "part.py").write_text("WORD = 'one'")
+    (tmp_path / "whole.py").write_text(f"from part import WORD\n{CODE}".replace('"WORD")', "WORD)"))
+    with running(tmp_path, "run", "--reload", "whole:app") as (http, _, process):
+        assert get(http) == "one"
+        (tmp_path / "part.py").write_text("WORD = 'three'")
+        assert next(line for line in process.stderr if "Serve runs what" in line)
+        assert get(http) == "three"
+        (tmp_path / "part.py").write_text("WORD = ")
+        assert next(line for line in process.stderr if "former version goes on" in line)
+        assert get(http) == "three"
+    assert process.returncode == 0
+
+
 def test_a_config_is_deployed_changed_shown_and_shut_down(tmp_path):
     write(tmp_path, "one")
     config = {"applications": [{"import_path": "words:app", "name": "w", "route_prefix": "/w"}]}

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+_LOOK_S = 0.3  # so often files are looked at
 _ADDRESS = "http://127.0.0.1:8265"
 
 
@@ -30,6 +31,7 @@ def add_parser(commands: Any) -> None:
     run.add_argument("arguments", nargs="*", metavar="KEY=VALUE", help="for an app builder")
     run.add_argument("--name", default="default")
     run.add_argument("--route-prefix", default="/")
+    run.add_argument("-r", "--reload", action="store_true", help="deploy anew when files change")
     start = verbs.add_parser("start", help="run without applications, for `deploy`")
     for verb in (run, start):
         verb.add_argument("--http-host", default=None)
@@ -88,18 +90,12 @@ def _run(options: argparse.Namespace) -> int:
     from heliostat import serve as library  # noqa: PLC0415
     from heliostat.serve._rest import Deployments, served  # noqa: PLC0415
     from heliostat.serve.exceptions import DeployFailedError  # noqa: PLC0415
-    from heliostat.serve.schema import ServeDeploySchema  # noqa: PLC0415
 
     sys.path.insert(0, str(Path(options.app_dir).resolve()))
     _alias.install()
     ended = threading.Event()
     try:
-        config = ServeDeploySchema.parse(_config_of(options))
-        http = {"host": options.http_host, "port": options.http_port}
-        given = {key: value for key, value in http.items() if value is not None}
-        config = ServeDeploySchema.parse(
-            {**config.to_dict(), "http_options": {**config.http_options, **given}}
-        )
+        config = _parsed(options)
         library.start(http_options=config.to_http_options(), grpc_options=config.grpc_options)
         deployments = Deployments()
         with served(deployments, options.rest_port, ended.set):
@@ -107,6 +103,8 @@ def _run(options: argparse.Namespace) -> int:
             names = ", ".join(app.name for app in config.applications) or "none yet"
             sys.stderr.write(f"Serve runs; applications: {names}. Ctrl-C ends it.\n")
             sys.stderr.flush()
+            if getattr(options, "reload", False):
+                _reload(options, deployments, ended)
             ended.wait()
     except KeyboardInterrupt:
         sys.stderr.write("Serve shuts down.\n")
@@ -115,6 +113,37 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         library.shutdown()
     return 0
+
+
+def _parsed(options: argparse.Namespace) -> Any:
+    from heliostat.serve.schema import ServeDeploySchema  # noqa: PLC0415 - as in `_run`
+
+    config = ServeDeploySchema.parse(_config_of(options))
+    http = {"host": options.http_host, "port": options.http_port}
+    given = {key: value for key, value in http.items() if value is not None}
+    return ServeDeploySchema.parse(
+        {**config.to_dict(), "http_options": {**config.http_options, **given}}
+    )
+
+
+def _reload(options: argparse.Namespace, deployments: Any, ended: threading.Event) -> None:
+    """Deploy again whenever a file changes; what cannot be deployed is told, and the old goes on."""
+    from heliostat.serve._reload import Sources  # noqa: PLC0415 - few want it
+
+    file = Path(options.target)
+    sources = Sources(Path(options.app_dir).resolve(), [file] if file.is_file() else [])
+    while not ended.wait(_LOOK_S):
+        changed = sources.changed()
+        if not changed:
+            continue
+        sys.stderr.write(f"{', '.join(path.name for path in changed)}: deploys again\n")
+        sources.forget()
+        try:
+            deployments.apply(_parsed(options))
+            sys.stderr.write("Serve runs what the files say now.\n")
+        except Exception as error:  # noqa: BLE001 - user code: half a file, perhaps
+            sys.stderr.write(f"{type(error).__name__}: {error}\nThe former version goes on.\n")
+        sys.stderr.flush()
 
 
 def _config_of(options: argparse.Namespace) -> Any:

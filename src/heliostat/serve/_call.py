@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from heliostat.serve.config import RequestRouterConfig
 from heliostat.serve.context import Cancellable, RequestContext
 
 _ready_lock = threading.Lock()
@@ -25,6 +26,8 @@ class Table(NamedTuple):
     unavailable: str  # why no replica will come; empty while one may
     models: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - never changed; by replica
     wants_queued: bool = False  # the number of calls that wait decides about replicas
+    router: RequestRouterConfig | None = None  # the user's, in place of the power of two choices
+    routing_stats: dict[str, Mapping[str, Any]] = {}  # noqa: RUF012 - as `models`
 
 
 class Sender(Protocol):

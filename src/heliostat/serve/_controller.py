@@ -24,7 +24,8 @@ from heliostat.serve._connections import Connections
 from heliostat.serve._grpc import GrpcServer
 from heliostat.serve._overview import overview_of
 from heliostat.serve._proxy import Proxy, Route
-from heliostat.serve._replica import Replica, forward, log_to_stderr
+from heliostat.serve._replica import Notes, Replica, forward, log_to_stderr
+from heliostat.serve._room import lacking
 from heliostat.serve._scaling import Scaling
 from heliostat.serve._specs import ApplicationSpec, DeploymentSpec
 from heliostat.serve._state import (
@@ -70,7 +71,7 @@ class _Deployment:
     scaling: Scaling
     actors: dict[str, Any] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
-    models: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: dict[str, Notes] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
     measuring: asyncio.Task[None] | None = None
     releasing: set[asyncio.Future[Any]] = field(default_factory=set)
@@ -430,8 +431,8 @@ class Controller:
                 await actor.set_routes.remote(self._routes())
             self._feed(deployment, ReplicaUp(name))
             beside = [asyncio.ensure_future(self._check_health(deployment, name, actor))]
-            if up.is_multiplexed:
-                beside.append(asyncio.ensure_future(self._watch_models(deployment, name, actor)))
+            if up.has_notes:
+                beside.append(asyncio.ensure_future(self._watch_notes(deployment, name, actor)))
             try:
                 await actor.until_gone.remote()
             finally:
@@ -443,7 +444,7 @@ class Controller:
             error = f"{type(failure).__name__}: {failure}"
         dead = deployment.actors.pop(name, None)
         deployment.addresses.pop(name, None)
-        deployment.models.pop(name, None)
+        deployment.notes.pop(name, None)
         if dead is not None:
             ray.kill(dead)
         if name in deployment.table.replicas or not deployment.state.removed:
@@ -465,12 +466,12 @@ class Controller:
         is_told = False
         while not placed.done():
             await asyncio.wait([placed], timeout=_ROOM_PATIENCE_S)
-            lacking = "" if placed.done() else _lacking(deployment.spec.config)
-            if lacking:
+            missing = "" if placed.done() else lacking(deployment.spec.config)
+            if missing:
                 self._feed(deployment, Starved(name))
-            if lacking and not is_told:
+            if missing and not is_told:
                 is_told = True
-                logger.warning("replica %s waits for room: %s", name, lacking)
+                logger.warning("replica %s waits for room: %s", name, missing)
         await placed
 
     async def _drain(
@@ -500,12 +501,12 @@ class Controller:
                 logger.warning("health check of replica %s failed: %s", name, error)
         self._stop_replica(deployment, name)
 
-    async def _watch_models(self, deployment: _Deployment, name: str, actor: Any) -> None:
-        """Tell callers which models the replica has, as often as that changes."""
-        known: tuple[str, ...] = ()
+    async def _watch_notes(self, deployment: _Deployment, name: str, actor: Any) -> None:
+        """Tell callers which models the replica has, and its statistics, whenever they change."""
+        known = None
         with contextlib.suppress(RayError):  # if it dies, its own task hears of that
             while True:
-                known = deployment.models[name] = await actor.models.remote(known)
+                known = deployment.notes[name] = await actor.notes.remote(known)
                 self._publish(deployment, deployment.table.replicas)
                 self._wake()
 
@@ -521,8 +522,10 @@ class Controller:
             config.max_ongoing_requests,
             config.max_queued_requests,
             unavailable,
-            dict(deployment.models),
+            {name: notes.models for name, notes in deployment.notes.items()},
             deployment.scaling.interval_s is not None,
+            config.request_router_config,
+            {name: notes.stats for name, notes in deployment.notes.items()},
         )
         self._update_acceptor()
 
@@ -544,6 +547,8 @@ class Controller:
         doors: dict[str, dict[str, str]] = {}
         queues: dict[str, Queue] = {}
         for deployment in self._deployments.values():
+            if deployment.spec.config.request_router_config is not None:
+                continue  # its requests are forwarded, one by one, where its router says
             if deployment.is_ingress and not deployment.table.unavailable:
                 most = deployment.spec.config.max_queued_requests
                 queues[deployment.app] = Queue(most, self._http.request_timeout_s)
@@ -583,16 +588,6 @@ class Controller:
 
 async def _answer_of(ref: Awaitable[Any]) -> Any:
     return await ref
-
-
-def _lacking(config: DeploymentConfig) -> str:
-    """What of a replica's resources is not free now; empty when it is only slow to start."""
-    free = ray.available_resources()
-    return ", ".join(
-        f"it asks for {resource}: {amount}, and {free.get(resource, 0)} is free"
-        for resource, amount in config.resources().items()
-        if amount > free.get(resource, 0)
-    )
 
 
 def _no_table(app_name: str, deployment_name: str) -> Table:

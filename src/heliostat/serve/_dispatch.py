@@ -26,6 +26,8 @@ from heliostat.exceptions import (
 )
 from heliostat.serve._call import Call, Table
 from heliostat.serve._router import Router
+from heliostat.serve._routing import Routing
+from heliostat.serve.autoscaling import DeploymentID
 from heliostat.serve.exceptions import (
     BackPressureError,
     DeploymentUnavailableError,
@@ -62,6 +64,7 @@ class Dispatch:
         self._caller = uuid.uuid4().hex
         self._lock = threading.RLock()
         self._router = Router()
+        self._routing: Routing | None = None  # the user's choice in place of the router's
         self._rng = random.Random()
         self._table: Table | None = None
         self._waiting: deque[Call] = deque()
@@ -94,7 +97,10 @@ class Dispatch:
             table = self._table
             error = self._why_not(call, table)
             if error is None and table is not None:
-                replica = self._router.assign(self._rng, call.context.multiplexed_model_id)
+                if self._routing is None:
+                    replica = self._router.assign(self._rng, call.context.multiplexed_model_id)
+                else:
+                    replica, error = self._chosen(self._routing, call)
                 if replica is not None:
                     actor = table.replicas[replica]
                     call.replica, call.is_counted = replica, True
@@ -109,11 +115,23 @@ class Dispatch:
             return True
         call.tries += 1
         self._begin(call, actor)
+        if self._routing is not None:
+            self._routing.routed(call)
         if call.is_cancelled:
             self.cancel(call)
         elif hurries or call.is_abandoned:
             self._settle_later(call)
         return True
+
+    def _chosen(self, routing: Routing, call: Call) -> tuple[str | None, Exception | None]:
+        """The replica that the user's router chooses, counted as busy; or its error."""
+        try:
+            replica = routing.choose(call, self._router.loads)
+        except Exception as error:  # noqa: BLE001 - user code: its error is the call's
+            return None, error
+        if replica is not None:
+            self._router.take(replica)
+        return replica, None
 
     def _begin(self, call: Call, actor: Any) -> None:
         args = (call.method, tuple(call.context), *call.args)
@@ -283,6 +301,12 @@ class Dispatch:
                 table.max_queued_requests,
                 table.models,
             )
+            if table.router is None:
+                self._routing = None
+            elif self._routing is None or self._routing.config != table.router:
+                self._routing = Routing(table.router, DeploymentID(self._key[1], self._key[0]))
+            if self._routing is not None:
+                self._routing.publish(table)
             self._told_waiting = 0 if not self._waiting else self._told_waiting
         self._send_waiting()
         self._tell_waiting()
@@ -317,6 +341,8 @@ class Dispatch:
                 call.is_counted = False
                 self._counted.discard(call)
                 self._router.finished(call.replica)
+                if self._routing is not None:
+                    self._routing.completed(call, died=died)
             if died or closed:
                 self._router.lost(call.replica)
             again = closed or (died and call.tries < MOST_TRIES)

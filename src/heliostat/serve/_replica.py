@@ -11,7 +11,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -29,17 +29,26 @@ from heliostat.serve._proxy import Proxy, Route
 from heliostat.serve._slots import Slots
 from heliostat.serve._user_code import UserCode
 from heliostat.serve._views import keep_own_views
-from heliostat.serve.config import DeploymentConfig, HTTPOptions
+from heliostat.serve.config import DeploymentConfig, HTTPOptions, RequestRouterConfig
 from heliostat.serve.context import ReplicaContext, RequestContext, current_request, serving
 from heliostat.serve.exceptions import BackPressureError, ReplicaClosedError
 from heliostat.serve.multiplex import watch_models
+
+logger = logging.getLogger("heliostat.serve")
 
 
 class Up(NamedTuple):
     """What a replica says of itself when its constructor is done."""
 
     address: str  # where it takes HTTP connections; empty unless it is an ingress
-    is_multiplexed: bool
+    has_notes: bool  # it has something to say of itself later: see `Notes`
+
+
+class Notes(NamedTuple):
+    """What callers know of a replica, and choose by."""
+
+    models: tuple[str, ...] = ()
+    stats: Mapping[str, Any] = {}
 
 
 class Replica:
@@ -61,6 +70,7 @@ class Replica:
         self._code = UserCode(context, config.max_ongoing_requests)
         self._names = deployment, name, app_name
         self._is_closed = False
+        self._recording: asyncio.Task[None] | None = None
 
     async def placed(self) -> None:
         """Answers as soon as there is a process."""
@@ -74,21 +84,42 @@ class Replica:
         """
         log_to_stderr()
         self._slots = Slots(self._config.max_ongoing_requests)
-        self._models_changed = asyncio.Event()
+        self._noted = asyncio.Event()
+        self._stats: Mapping[str, Any] = {}
         target, args, kwargs = await payload[0]
         keep_own_views(target)
         await self._code.construct(target, args, kwargs, self._config.user_config)
         if self._code.is_multiplexed:
-            watch_models(self._models_changed.set)
+            watch_models(self._noted.set)
+        has_notes = self._record_stats() or self._code.is_multiplexed
         if self._http is None:
-            return Up("", self._code.is_multiplexed)
+            return Up("", has_notes)
         self._proxy = Proxy(forward, self._http, {self._app_name: self._answer})
         self._proxy.set_routes(routes)
         self._connections = Connections(
             self._proxy, self._http.keep_alive_timeout_s, self._http.tls()
         )
         self._intake = Intake(self._connections)
-        return Up(self._intake.address, self._code.is_multiplexed)
+        return Up(self._intake.address, has_notes)
+
+    def _record_stats(self) -> bool:
+        """Ask the user's `record_routing_stats` from time to time, if there is one."""
+        router = self._config.request_router_config
+        if router is None or not self._code.has_method("record_routing_stats"):
+            return False
+        self._recording = asyncio.create_task(self._record(router))
+        return True
+
+    async def _record(self, router: RequestRouterConfig) -> None:
+        method = self._code.method("record_routing_stats")
+        while not self._is_closed:
+            try:
+                async with asyncio.timeout(router.request_routing_stats_timeout_s):
+                    self._stats = dict(await self._code.run(method, (), {}))
+                self._noted.set()
+            except Exception as error:  # noqa: BLE001 - user code: the next time may be better
+                logger.warning("record_routing_stats of replica %s failed: %s", self._name, error)
+            await asyncio.sleep(router.request_routing_stats_period_s)
 
     async def set_routes(self, routes: list[Route]) -> None:
         """Replace the ingress's table of routes."""
@@ -134,12 +165,12 @@ class Replica:
         """How many requests have run or waited here, on average since the last time."""
         return self._slots.mean_load()
 
-    async def models(self, known: tuple[str, ...]) -> tuple[str, ...]:
-        """The ids of its models, as soon as they are others than the known ones."""
-        while self._code.models == known:
-            self._models_changed.clear()
-            await self._models_changed.wait()
-        return self._code.models
+    async def notes(self, known: Notes | None) -> Notes:
+        """What there is to know of it, as soon as that is something else than the known."""
+        while (notes := Notes(self._code.models, self._stats)) == known:
+            self._noted.clear()
+            await self._noted.wait()
+        return notes
 
     async def release(self) -> None:
         """Hand idle connections back now, and the others when they have been answered."""
@@ -153,6 +184,8 @@ class Replica:
             await self._connections.drained.wait()
         await self._slots.until_idle()
         self._is_closed = True
+        if self._recording is not None:
+            self._recording.cancel()
         await self._code.close()
 
     async def check_health(self) -> None:
@@ -230,6 +263,8 @@ async def forward(
             except StopAsyncIteration:
                 return
             yield message
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                return  # whatever the app does afterwards is its own affair
     finally:
         dispatch.abandon(call)  # nothing, unless the client went away
 

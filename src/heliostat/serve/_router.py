@@ -60,6 +60,10 @@ class Router:
             self._sent[chosen].add(model_id)
         return chosen
 
+    def take(self, replica: str) -> None:
+        """Count one request on a replica that somebody else has chosen."""
+        self.loads[replica] += 1
+
     def finished(self, replica: str) -> None:
         """A request on this replica is over."""
         if replica in self.loads:

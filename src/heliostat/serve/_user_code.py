@@ -112,6 +112,10 @@ class UserCode:
         self._announce(None)
         gc.collect()  # the object may be part of a cycle
 
+    def has_method(self, name: str) -> bool:
+        """Whether the object has such a method."""
+        return callable(getattr(self._object, name, None))
+
     def method(self, name: str) -> Callable[..., Any]:
         """A method by its name.
 

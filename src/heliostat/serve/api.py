@@ -23,6 +23,7 @@ from heliostat.serve._build import Node, build
 from heliostat.serve._controller import Controller
 from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller, forget_unavailable
 from heliostat.serve._local import LocalApplication
+from heliostat.serve._room import check_room
 from heliostat.serve._specs import ApplicationSpec, DeploymentSpec
 from heliostat.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
 from heliostat.serve.context import get_replica_context
@@ -179,7 +180,7 @@ def _deploy(targets: Sequence[RunTarget], wait: bool) -> list[DeploymentHandle]:
     controller = _start(None)
     handles = []
     for target, nodes in zip(targets, graphs, strict=True):
-        _check_room(nodes)
+        check_room(nodes)
         spec = ApplicationSpec(target.name, target.route_prefix, [_spec(node) for node in nodes])
         _ask(controller.deploy.remote(spec))
         handles.append(DeploymentHandle(nodes[-1].name, target.name))
@@ -397,19 +398,6 @@ def _spec(node: Node) -> DeploymentSpec:
         full_version = f"{version} {node.config.code_options()}"
     payload = ray.put((node.target, node.args, node.kwargs))
     return DeploymentSpec(node.name, node.config, full_version, [payload])
-
-
-def _check_room(nodes: list[Node]) -> None:
-    """Raise at once for a replica that never fits into this cluster."""
-    total = ray.cluster_resources()
-    for node in nodes:
-        for resource, amount in node.config.resources().items():
-            if amount > total.get(resource, 0):
-                raise ValueError(
-                    f"each replica of {node.name!r} asks for {resource}: {amount}, but the cluster "
-                    f"has {total.get(resource, 0)}; change ray_actor_options, or give more to "
-                    "heliostat.init()"
-                )
 
 
 def _refuse(**options: tuple[Any, str]) -> None:

@@ -6,6 +6,7 @@ raises and says what to use instead. It does not know how the options are carrie
 
 from __future__ import annotations
 
+import importlib
 import math
 import ssl
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ __all__ = [
     "DeploymentConfig",
     "HTTPOptions",
     "ProxyLocation",
+    "RequestRouterConfig",
     "gRPCOptions",
 ]
 
@@ -253,6 +255,79 @@ class BackpressureConfig:
 
 
 @dataclass(frozen=True)
+class RequestRouterConfig:
+    """Who chooses a replica for each request.
+
+    HTTP requests for an ingress with a router of its own pass through the controller's process,
+    where the router chooses; without one a connection goes to a replica for good.
+
+    Args:
+        request_router_class: A `serve.request_router.RequestRouter`, or "module:Class"; None for
+            the less busy of two.
+        request_router_kwargs: For its `initialize_state`.
+        request_routing_stats_period_s: How often replicas are asked for `record_routing_stats`.
+        request_routing_stats_timeout_s: How long that may take.
+        initial_backoff_s: Means nothing here: who waits is told at once when there is room.
+        backoff_multiplier: The same.
+        max_backoff_s: The same.
+
+    Raises:
+        TypeError: For what is no class and no path.
+        ValueError: For a time that is not above 0.
+    """
+
+    request_router_class: str | type | None = None
+    request_router_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    request_routing_stats_period_s: float = 10
+    request_routing_stats_timeout_s: float = 30
+    initial_backoff_s: float = 0.025
+    backoff_multiplier: float = 2
+    max_backoff_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        router = self.request_router_class
+        if not (router is None or isinstance(router, (str, type))):
+            raise TypeError(f"request_router_class is a class or its import path, got {router!r}")
+        for each in fields(self)[2:]:
+            positive(each.name, getattr(self, each.name))
+
+    @staticmethod
+    def parse(value: RequestRouterConfig | Mapping[str, Any]) -> RequestRouterConfig:
+        """From what `@serve.deployment(request_router_config=)` takes.
+
+        Raises:
+            ImportError: When the class is not where its path says.
+            TypeError: When it is no RequestRouter.
+        """
+        config = RequestRouterConfig(**value) if isinstance(value, Mapping) else value
+        if not isinstance(config, RequestRouterConfig):
+            raise TypeError(f"request_router_config is a RequestRouterConfig, got {value!r}")
+        if config.request_router_class is not None:
+            config.router_class()
+        return config
+
+    def router_class(self) -> Any:
+        """The class.
+
+        Raises:
+            ImportError: When it is not where its path says.
+            TypeError: When it chooses no replicas.
+        """
+        router = self.request_router_class
+        if isinstance(router, str):
+            module, _, name = router.replace(":", ".").rpartition(".")
+            try:
+                router = getattr(importlib.import_module(module), name)
+            except (AttributeError, ValueError, ImportError) as error:
+                raise ImportError(f"there is no router {self.request_router_class!r}") from error
+        if not callable(getattr(router, "choose_replicas", None)):
+            raise TypeError(
+                f"a router is a subclass of serve.request_router.RequestRouter: {router!r}"
+            )
+        return router
+
+
+@dataclass(frozen=True)
 class DeploymentConfig:
     """The options of one deployment, parsed."""
 
@@ -269,6 +344,7 @@ class DeploymentConfig:
     max_constructor_retry_count: int = 20
     autoscaling_config: AutoscalingConfig | None = None
     backpressure_config: BackpressureConfig | None = None
+    request_router_config: RequestRouterConfig | None = None
 
     def __post_init__(self) -> None:
         whole("num_replicas", self.num_replicas, 1)
@@ -303,6 +379,11 @@ class DeploymentConfig:
         backpressure = changes.get("backpressure_config")
         if isinstance(backpressure, Mapping):
             changes["backpressure_config"] = BackpressureConfig(**backpressure)
+        router = changes.get("request_router_config")
+        if router is not None:
+            router = RequestRouterConfig.parse(router)
+            is_default = router.request_router_class is None
+            changes["request_router_config"] = None if is_default else router
         if "ray_actor_options" in changes:
             changes["ray_actor_options"] = _actor_options(changes["ray_actor_options"])
         return replace(self, **changes)
@@ -367,7 +448,6 @@ _LATER = {
     "placement_group_bundle_label_selector": "there is one machine",
     "max_replicas_per_node": "there is one machine; use num_replicas",
     "logging_config": "configure the logger 'heliostat.serve'",
-    "request_router_config": "replicas are chosen by the power of two choices",
     "gang_scheduling_config": "there is one machine",
     "deployment_actors": "create the actor in the constructor",
     "rolling_update_percentage": "replicas are replaced one by one",

@@ -1,0 +1,130 @@
+"""Routing: asks a user's RequestRouter, in place of the power of two choices.
+
+It keeps the router's view of the replicas; who is busy and how much it hears with each question.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from heliostat.serve._call import Call, Table
+from heliostat.serve.autoscaling import DeploymentID
+from heliostat.serve.config import RequestRouterConfig
+from heliostat.serve.request_router import (
+    PendingRequest,
+    ReplicaID,
+    RequestMetadata,
+    RequestRouter,
+    RunningReplica,
+)
+
+
+class Routing:
+    """One user's router, for the calls of this process to one deployment.
+
+    Args:
+        config: Which router, and how it is told its state.
+        deployment_id: The deployment.
+
+    Raises:
+        Exception: What the router's `initialize_state` raises.
+    """
+
+    def __init__(self, config: RequestRouterConfig, deployment_id: DeploymentID) -> None:
+        self.config = config
+        self._deployment_id = deployment_id
+        self._most = 0  # requests on a replica
+        self._router: RequestRouter = config.router_class()(deployment_id)
+        self._router.initialize_state(**config.request_router_kwargs)
+
+    def publish(self, table: Table) -> None:
+        """The replicas there are now."""
+        self._most = table.max_ongoing_requests
+        self._router.curr_replicas = {
+            self._id(name): RunningReplica(
+                self._id(name),
+                table.max_ongoing_requests,
+                frozenset(table.models.get(name, ())),
+                table.routing_stats.get(name, {}),
+            )
+            for name in table.replicas
+        }
+
+    def choose(self, call: Call, loads: Mapping[str, int]) -> str | None:
+        """The replica for a call; None when none of the chosen is free.
+
+        Args:
+            call: The call.
+            loads: How many requests this process has on each replica that lives.
+
+        Raises:
+            RuntimeError: When the router waits for something.
+            TypeError: When it chooses no groups of replicas.
+        """
+        known = self._router.curr_replicas
+        candidates = [
+            dataclasses.replace(replica, queue_len=loads[key.unique_id])
+            for key, replica in known.items()
+            if key.unique_id in loads
+        ]
+        if not candidates:
+            return None
+        self._router.curr_replicas = {replica.replica_id: replica for replica in candidates}
+        for group in self._ask(candidates, _pending(call)):
+            names = [replica.replica_id.unique_id for replica in group]
+            free = [name for name in names if loads.get(name, self._most) < self._most]
+            if free:
+                return min(free, key=lambda name: loads[name])
+        return None
+
+    def routed(self, call: Call) -> None:
+        """A call is on its way."""
+        self._router.on_request_routed(_pending(call), self._id(call.replica), call.ref)
+
+    def completed(self, call: Call, *, died: bool) -> None:
+        """A call is over."""
+        replica = self._id(call.replica)
+        if died:
+            self._router.on_replica_actor_died(replica)
+        self._router.on_request_completed(replica, str(id(call)))
+
+    def _ask(
+        self, candidates: list[RunningReplica], pending: PendingRequest
+    ) -> list[list[RunningReplica]]:
+        choosing = self._router.choose_replicas(candidates, pending)
+        groups: Any
+        try:
+            choosing.send(None)
+        except StopIteration as done:
+            groups = done.value
+        else:
+            choosing.close()
+            raise RuntimeError(
+                f"{type(self._router).__name__}.choose_replicas awaits something that is not "
+                "there yet; it has to choose at once"
+            )
+        if not isinstance(groups, list) or not all(isinstance(group, list) for group in groups):
+            raise TypeError(
+                f"{type(self._router).__name__}.choose_replicas returns a list of lists of "
+                f"replicas, got {groups!r}"
+            )
+        return groups
+
+    def _id(self, name: str) -> ReplicaID:
+        return ReplicaID(name, self._deployment_id)
+
+
+def _pending(call: Call) -> PendingRequest:
+    context = call.context
+    metadata = RequestMetadata(
+        context.request_id,
+        str(id(call)),
+        call.method,
+        context.route,
+        context.app_name,
+        context.multiplexed_model_id,
+        call.is_stream,
+    )
+    return PendingRequest(call.args, call.kwargs, metadata)
