@@ -1,0 +1,1 @@
+"""Names of Ray's `ray.train.v2`: `jax`."""

@@ -1,0 +1,5 @@
+"""Ray's name for `heliostat.train.jax`."""
+
+from heliostat.train.jax import JaxConfig, JaxTrainer
+
+__all__ = ["JaxConfig", "JaxTrainer"]
