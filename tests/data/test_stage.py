@@ -1,12 +1,16 @@
 """What one task runs."""
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from heliostat.data._plan import Filter, Limit, MapBatches, MapRows, Select, Tasks, Udf
+from heliostat.data._plan import Compute, Filter, Limit, MapBatches, MapRows, Select, Tasks, Udf
 from heliostat.data._stage import build_functions, run_stage
 from heliostat.data.block import Position
+from heliostat.data.datasource.parquet import open_parquet
 from heliostat.data.datasource.range import RangeTask
+from heliostat.data.expressions import col
 
 TABLE = pa.table({"a": range(6), "b": range(6)})
 
@@ -48,3 +52,30 @@ def test_only_the_users_frames_are_in_the_traceback():
     frames = [entry.name for entry in caught.traceback]
     assert frames[-2:] == ["run_stage", "theirs"]
     assert "raised in Map(theirs)" in caught.value.__notes__[0]
+
+
+def in_place(batch):
+    own = batch["a"].flags.owndata
+    batch["a"][:] += 1
+    return {"a": batch["a"], "b": batch["b"], "own": np.full(len(batch["a"]), own)}
+
+
+def test_a_function_writes_into_what_was_read_for_it_and_into_a_copy_of_what_others_have(tmp_path):
+    pq.write_table(TABLE, tmp_path / "x.parquet")
+    step = MapBatches(Udf(in_place), Tasks(), 4, "numpy", True)
+    [part] = open_parquet(str(tmp_path)).read_tasks(1 << 20)
+    expected = {"a": [1, 2, 3, 4, 5, 6], "b": [0, 1, 2, 3, 4, 5]}
+    for parts, own in (((part,), False), (WHOLE, True)):
+        for _ in range(2):
+            made = pa.concat_tables(bundle.table() for bundle in run(step, parts=parts))
+            assert made.to_pydict() == {**expected, "own": [own] * 6}
+    assert TABLE["a"].to_pylist() == list(range(6))
+
+
+def test_a_column_that_stands_in_two_places_is_copied_before_it_is_written_to(tmp_path):
+    pq.write_table(TABLE, tmp_path / "x.parquet")
+    [part] = open_parquet(str(tmp_path)).read_tasks(1 << 20)
+    step = MapBatches(Udf(in_place), Tasks(), 4, "numpy", True)
+    twice = Compute((("b", col("a")),))
+    made = pa.concat_tables(bundle.table() for bundle in run(twice, step, parts=(part,)))
+    assert made.to_pydict()["b"] == list(range(6))

@@ -20,6 +20,14 @@ def test_batches_are_tensors_that_may_be_written_to():
     assert next(iter(ds.iter_torch_batches(batch_size=2)))["a"][0] == 0
 
 
+def test_tensors_of_files_may_be_written_to_and_the_next_pass_reads_them_anew(tmp_path):
+    ray.data.from_items([{"a": i, "b": i / 2} for i in range(5)]).write_parquet(str(tmp_path))
+    ds = ray.data.read_parquet(str(tmp_path)).rename_columns({"a": "n"}).select_columns(["n"])
+    for _ in range(2):
+        whole = torch.cat([batch["n"].neg_() for batch in ds.iter_torch_batches(batch_size=2)])
+        assert whole.tolist() == [0, -1, -2, -3, -4]
+
+
 def test_types_may_be_given_for_all_or_by_column():
     ds = ray.data.from_items([{"a": 1, "b": 2}])
     assert next(iter(ds.iter_torch_batches(dtypes=torch.float32)))["b"].dtype == torch.float32

@@ -58,7 +58,7 @@ from heliostat.data.block import (
     take_rows,
     to_batch,
 )
-from heliostat.data.datasource.source import Part
+from heliostat.data.datasource.source import Part, reads_anew
 
 # Rows are turned into a block at this many; a function's output may be far larger than its input.
 ROWS_A_BLOCK = 1 << 16
@@ -132,7 +132,8 @@ def run_stage(
     """
     started = time.perf_counter()
     failures: list[Failures] = []
-    blocks = run_steps(steps, functions, _inputs(parts, tables), first, failures)
+    owned = all(not isinstance(part, Position) and reads_anew(part) for part in parts)
+    blocks = run_steps(steps, functions, _inputs(parts, tables), first, failures, owned)
     bundles: list[Bundle] = []
     empty: pa.Table | None = None
     try:
@@ -183,8 +184,12 @@ def run_steps(
     blocks: Iterator[pa.Table],
     first: int = 0,
     failures: "list[Failures] | None" = None,
+    owned: bool = False,
 ) -> Iterator[pa.Table]:
-    """The chain as one lazy iterator: a limit at its end stops the work at its beginning."""
+    """The chain as one lazy iterator: a limit at its end stops the work at its beginning.
+
+    With `owned`, nobody else has the memory of the blocks, and the first function may write to it.
+    """
     for number, step in enumerate(steps):
         match step:
             case Limit(rows):
@@ -201,9 +206,11 @@ def run_steps(
                 raise AssertionError(f"{step_name(step)} is streamed, and no step of a stage")
             case _:
                 failing = Failures(step.udf.on_error, step_name(step))
-                blocks = _user(blocks, step, functions[number], failing)
+                blocks = _user(blocks, step, functions[number], failing, owned)
                 if failures is not None:
                     failures.append(failing)
+        # Other steps may give one column twice.
+        owned = owned and isinstance(step, (Limit, Select, Drop, Rename))
     return blocks
 
 
@@ -236,7 +243,11 @@ def _compute(
 
 
 def _user(
-    blocks: Iterable[pa.Table], step: UdfStep, fn: Callable[..., Any], failures: Failures
+    blocks: Iterable[pa.Table],
+    step: UdfStep,
+    fn: Callable[..., Any],
+    failures: Failures,
+    owned: bool,
 ) -> Iterator[pa.Table]:
     args, kwargs = step.udf.args, step.udf.kwargs
 
@@ -253,7 +264,7 @@ def _user(
         case MapBatches() if failures.action != "raise":
             return _map_batches_by_halves(blocks, step, call, failures)
         case MapBatches():
-            return _map_batches(blocks, step, call)
+            return _map_batches(blocks, step, call, owned)
     if failures.action != "raise":
         if isinstance(step, Filter):
             return _filter_what_works(blocks, call, failures)
@@ -289,10 +300,10 @@ def _note(error: Exception, step: UdfStep) -> None:
 
 
 def _map_batches(
-    blocks: Iterable[pa.Table], step: MapBatches, call: Callable[[Any], Any]
+    blocks: Iterable[pa.Table], step: MapBatches, call: Callable[[Any], Any], owned: bool
 ) -> Iterator[pa.Table]:
     for table in rebatch(blocks, step.batch_size):
-        yield from _results(table, step, call)
+        yield from _results(table, step, call, owned)
 
 
 def _awaited(blocks: Iterable[pa.Table], step: UdfStep, fn: Awaited) -> Iterator[pa.Table]:
@@ -313,8 +324,10 @@ def _awaited(blocks: Iterable[pa.Table], step: UdfStep, fn: Awaited) -> Iterator
     yield from _in_blocks(_row(one, step) for one in made)
 
 
-def _results(table: pa.Table, step: MapBatches, call: Callable[[Any], Any]) -> Iterator[pa.Table]:
-    result = call(to_batch(table, step.batch_format, writable=step.writable))
+def _results(
+    table: pa.Table, step: MapBatches, call: Callable[[Any], Any], owned: bool = False
+) -> Iterator[pa.Table]:
+    result = call(to_batch(table, step.batch_format, writable=step.writable, owned=owned))
     return _as_blocks(result, step, table.schema)
 
 

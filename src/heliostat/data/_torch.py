@@ -11,7 +11,7 @@ from heliostat.data.collate_fn import CollateFn
 
 
 def torch_converter(
-    dtypes: Any, device: Any, collate_fn: Any, pin_memory: bool
+    dtypes: Any, device: Any, collate_fn: Any, pin_memory: bool, owned: bool = False
 ) -> Callable[[pa.Table], Any]:
     """What makes a batch of tensors of a table.
 
@@ -20,6 +20,7 @@ def torch_converter(
         device: Where to; `"auto"` is the GPU if there is one.
         collate_fn: A function of a numpy batch, or a CollateFn.
         pin_memory: Through page-locked memory.
+        owned: Nobody else has the table, so that the tensors may lie in its memory.
 
     Returns:
         A function.
@@ -44,8 +45,8 @@ def torch_converter(
     def convert(table: pa.Table) -> Any:
         if collate_fn is not None:
             form = collate_fn.batch_format if isinstance(collate_fn, CollateFn) else "numpy"
-            return place(collate_fn(to_batch(table, form, writable=True)))
-        arrays = to_batch(table, "numpy", writable=True)
+            return place(collate_fn(to_batch(table, form, writable=True, owned=owned)))
+        arrays = to_batch(table, "numpy", writable=True, owned=owned)
         return {
             name: place(_tensor(torch, array, name, _dtype(dtypes, name)))
             for name, array in arrays.items()

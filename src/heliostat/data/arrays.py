@@ -176,14 +176,15 @@ def from_numbers(array: "np.ndarray[Any, Any]") -> Any:
     return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array.data)])
 
 
-def to_numbers(array: Any) -> "np.ndarray[Any, Any]":
+def to_numbers(array: Any, owned: bool = False) -> "np.ndarray[Any, Any]":
     """What `array.to_numpy` gives, and for ints and floats without loading pandas, as it does.
 
     Args:
         array: Of any type.
+        owned: Nobody else has its memory, so that it may be written to.
 
     Returns:
-        An array; of numbers a view that cannot be written to.
+        An array; of numbers a view.
 
     Example:
         >>> to_numbers(pa.array([1, 2, 3]).slice(1)).tolist()
@@ -199,7 +200,7 @@ def to_numbers(array: Any) -> "np.ndarray[Any, Any]":
     view: np.ndarray[Any, Any] = np.frombuffer(
         content, dtype, len(array), array.offset * dtype.itemsize
     )
-    view.flags.writeable = False
+    view.flags.writeable = owned and content.is_mutable
     return view
 
 
@@ -401,12 +402,13 @@ def _elements(chunk: Any) -> "np.ndarray[Any, Any]":
     return flat if order is None else flat.transpose(0, *(axis + 1 for axis in order))  # type: ignore[no-any-return]
 
 
-def to_numpy(column: Any, writable: bool) -> Any:
+def to_numpy(column: Any, writable: bool, owned: bool = False) -> Any:
     """One column as an array; tensors of several shapes as an array of arrays.
 
     Args:
         column: A chunked array.
         writable: Copy what would be a read-only view.
+        owned: Nobody else has its memory, so that numbers need no copy to be written to.
 
     Returns:
         The array.
@@ -424,7 +426,7 @@ def to_numpy(column: Any, writable: bool) -> Any:
     elif has_few_texts(column):
         return _each_value_once(column)
     elif column.num_chunks == 1:
-        array = to_numbers(column.chunk(0))
+        array = to_numbers(column.chunk(0), owned)
     elif _is_whole(column):
         array = np.concatenate([to_numbers(chunk) for chunk in column.chunks])
     else:

@@ -72,13 +72,16 @@ def check_batch_format(batch_format: str | None) -> str:
     return batch_format
 
 
-def to_batch(table: Block, batch_format: str, *, writable: bool = False) -> Any:
+def to_batch(
+    table: Block, batch_format: str, *, writable: bool = False, owned: bool = False
+) -> Any:
     """Turn a block into a batch of the given format.
 
     Args:
         table: The block.
         batch_format: `numpy`, `pandas` or `pyarrow`.
         writable: Copy numpy arrays that would be read-only views of the block.
+        owned: Nobody else has the block, so that views of it may be written to.
 
     Returns:
         A dict of arrays, a DataFrame or the table itself.
@@ -92,7 +95,7 @@ def to_batch(table: Block, batch_format: str, *, writable: bool = False) -> Any:
     if batch_format == "pandas":
         return _to_pandas(table)
     return {
-        name: to_numpy(column, writable)
+        name: to_numpy(column, writable, owned)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
 

@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from heliostat.data._batching import prefetch
 from heliostat.data._pass import Cut, Pass, cut_tables, sliced
-from heliostat.data._plan import Blocks
+from heliostat.data._plan import Apply, Blocks, Drop, Read, Rename, Select
 from heliostat.data._torch import torch_converter
 from heliostat.data.block import Bundle, Row, check_batch_format, iter_rows, to_batch
 from heliostat.data.context import DataContext
+from heliostat.data.datasource.source import reads_anew
 from heliostat.data.frameworks import Frameworks
 
 if TYPE_CHECKING:
@@ -57,6 +58,14 @@ class DataIterator(Frameworks):
     def _is_there(self) -> bool:
         """Whether the rows are there, so that nothing has to run."""
         return isinstance(self._dataset._plan, Blocks)
+
+    @property
+    def _is_read_anew(self) -> bool:
+        """Whether its rows are read from files for this pass alone, and only chosen from."""
+        plan = self._dataset._plan
+        while isinstance(plan, Apply) and isinstance(plan.step, (Select, Drop, Rename)):
+            plan = plan.input
+        return isinstance(plan, Read) and reads_anew(plan.source)
 
     def iter_batches(
         self,
@@ -223,7 +232,7 @@ class DataIterator(Frameworks):
             ValueError: if an argument makes no sense.
         """
         cut = Cut(batch_size, drop_last, local_shuffle_buffer_size, local_shuffle_seed)
-        convert = torch_converter(dtypes, device, collate_fn, pin_memory)
+        convert = torch_converter(dtypes, device, collate_fn, pin_memory, self._is_read_anew)
         # Many small batches are made of one conversion; a shuffle has batches of its own.
         alone = collate_fn is not None or pin_memory or batch_size is None
         slab = 1 if alone else max(1, SLAB_ROWS // (batch_size or 1))

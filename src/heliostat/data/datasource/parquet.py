@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -68,6 +68,7 @@ class ParquetTask:
     schema: pa.Schema
     options: tuple[tuple[str, Any], ...]
     row_limit: int | None = None
+    reads_anew: ClassVar[bool] = True
 
     @property
     def rows(self) -> int:
@@ -129,6 +130,7 @@ class ParquetSource:
     row_limit: int | None = None
     min_tasks: int = 1
     shuffling: Shuffling | None = field(default=None, compare=False)
+    reads_anew: ClassVar[bool] = True
 
     @property
     def rows(self) -> int:

@@ -5,7 +5,7 @@ from typing import Protocol, Self
 
 import pyarrow as pa
 
-__all__ = ["Part", "Source"]
+__all__ = ["Part", "Source", "reads_anew"]
 
 
 class Part(Protocol):
@@ -52,3 +52,15 @@ class Source(Protocol):
 
     def input_files(self) -> list[str]:
         """The files it reads, if it reads files."""
+
+
+def reads_anew(one: Part | Source) -> bool:
+    """Whether what is read lies in memory of its own each time, so that it may be written to.
+
+    Args:
+        one: A source, or a part of one.
+
+    Returns:
+        False unless it says so by an attribute of this name.
+    """
+    return getattr(one, "reads_anew", False) is True
