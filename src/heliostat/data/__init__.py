@@ -12,7 +12,7 @@ from heliostat.data._seeds import RandomSeedConfig
 from heliostat.data._sql import sql
 from heliostat.data.block import Block
 from heliostat.data.compute import ActorPoolStrategy, TaskPoolStrategy
-from heliostat.data.context import DataContext
+from heliostat.data.context import DataContext, ExecutionOptions, ExecutionResources, NodeIdStr
 from heliostat.data.dataset import Dataset, MaterializedDataset, Schema
 from heliostat.data.datasource.custom import Datasource, ReadTask
 from heliostat.data.datasource.datasink import (
@@ -21,7 +21,6 @@ from heliostat.data.datasource.datasink import (
     RowBasedFileDatasink,
 )
 from heliostat.data.datasource.files import FileShuffleConfig
-from heliostat.data.execution_options import ExecutionOptions, ExecutionResources, NodeIdStr
 from heliostat.data.from_api import (
     from_arrow_refs,
     from_daft,

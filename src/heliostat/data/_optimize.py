@@ -12,7 +12,7 @@ from typing import TypeAlias
 from heliostat.data._evaluate import is_positional
 from heliostat.data._expr import Unnest, columns_of
 from heliostat.data._mix import Mix
-from heliostat.data._native.engine import is_native, is_sql, leaves
+from heliostat.data._native.engine import is_sql, leaves
 from heliostat.data._native.queries import Aggregate, Sort
 from heliostat.data._plan import (
     GATHERING,
@@ -338,6 +338,30 @@ RULES: tuple[Callable[[Plan], Plan | None], ...] = (
     push_select_below_compute,
     push_select_into_read,
 )
+
+
+def is_native(plan: Plan) -> bool:
+    """Whether the native engine had better run the plan; whether it can is asked only then.
+
+    Args:
+        plan: An optimised plan.
+
+    Returns:
+        True if it is a relational verb or a filter of files, perhaps under steps that say the same
+        in SQL.
+    """
+    return _worthwhile(plan) and is_sql(plan)
+
+
+def _worthwhile(plan: Plan) -> bool:
+    match plan:
+        case Relate() | Apply(_, Where()):
+            return True
+        case Apply(below, _):
+            return _worthwhile(below)
+        case Union(inputs):
+            return any(map(_worthwhile, inputs))
+    return False
 
 
 # -- stages -----------------------------------------------------------------------------------

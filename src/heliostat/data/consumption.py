@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from heliostat.data._gather import stratified
-from heliostat.data._native.engine import is_native
 from heliostat.data._native.queries import Aggregate, CountWhere
-from heliostat.data._optimize import optimize
+from heliostat.data._optimize import is_native, optimize
 from heliostat.data._pass import Cut
 from heliostat.data._plan import Apply, Blocks, Limit, Plan, Relate, Shuffle, Where, count_of
 from heliostat.data._split import split_while_running

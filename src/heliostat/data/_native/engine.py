@@ -51,30 +51,6 @@ SMALL_PART = 8
 Run = Callable[[Plan], "tuple[Iterator[Bundle], pa.Schema | None]"]
 
 
-def is_native(plan: Plan) -> bool:
-    """Whether the native engine had better run the plan.
-
-    Args:
-        plan: An optimised plan.
-
-    Returns:
-        True if it is a relational verb or a filter of files, perhaps under steps that say the same
-        in SQL.
-    """
-    return _worthwhile(plan) and is_sql(plan)
-
-
-def _worthwhile(plan: Plan) -> bool:
-    match plan:
-        case Relate() | Apply(_, Where()):
-            return True
-        case Apply(below, _):
-            return _worthwhile(below)
-        case Union(inputs):
-            return any(map(_worthwhile, inputs))
-    return False
-
-
 def is_sql(plan: Plan) -> bool:
     """Whether the whole plan, down to a query or to files, can be said in SQL.
 
