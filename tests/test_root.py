@@ -5,6 +5,7 @@ import inspect
 import json
 import subprocess
 import sys
+from inspect import ismodule
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -72,6 +73,7 @@ def test_names_are_loaded_from_where_type_checkers_are_told_they_are(library: Mo
     }
     assert {name: f"heliostat.{home}" for name, home in library._HOMES.items()} == told
     assert set(library.__all__) <= set(dir(library))
+    assert [name for name in library._MODULES if not ismodule(getattr(library, name))] == []
     with pytest.raises(AttributeError, match="has no attribute 'solar'"):
         _ = library.solar
 

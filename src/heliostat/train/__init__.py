@@ -122,16 +122,37 @@ _HOMES = {
     "get_preemption_info": "train.preemption",
     "report": "train.session",
 }
+# Modules that are attributes, as if they were loaded.
+_MODULES = frozenset(
+    [
+        "backend",
+        "callback",
+        "checkpoint",
+        "config",
+        "context",
+        "current",
+        "data_parallel_trainer",
+        "error",
+        "preemption",
+        "report_config",
+        "reported_checkpoint",
+        "result",
+        "session",
+        "validation_config",
+    ]
+)
 
 if not TYPE_CHECKING:  # else any name would do for them
 
     def __getattr__(name: str) -> Any:
         if name in _HOMES:
             value = getattr(importlib.import_module(f"heliostat.{_HOMES[name]}"), name)
+        elif name in _MODULES:
+            value = importlib.import_module(f"heliostat.train.{name}")
         else:
             raise AttributeError(f"module 'heliostat.train' has no attribute {name!r}")
         globals()[name] = value
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__all__, *_MODULES})

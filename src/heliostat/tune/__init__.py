@@ -150,13 +150,36 @@ _HOMES = {
     "with_parameters": "tune._runnable",
     "with_resources": "tune._runnable",
 }
+# Modules that are attributes, as if they were loaded.
+_MODULES = frozenset(
+    [
+        "analysis",
+        "callback",
+        "context",
+        "error",
+        "integration",
+        "logger",
+        "progress_reporter",
+        "registry",
+        "result_grid",
+        "resume_config",
+        "schedulers",
+        "search",
+        "session",
+        "stopper",
+        "trainable",
+        "tune_config",
+        "tuner",
+        "utils",
+    ]
+)
 
 if not TYPE_CHECKING:  # else any name would do for them
 
     def __getattr__(name: str) -> Any:
         if name in _HOMES:
             value = getattr(importlib.import_module(f"heliostat.{_HOMES[name]}"), name)
-        elif name in ("schedulers", "search"):
+        elif name in _MODULES:
             value = importlib.import_module(f"heliostat.tune.{name}")
         else:
             raise AttributeError(f"module 'heliostat.tune' has no attribute {name!r}")
@@ -164,4 +187,4 @@ if not TYPE_CHECKING:  # else any name would do for them
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__all__, *_MODULES})

@@ -24,8 +24,8 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Searcher:
     """Make a searcher by its name.
 
     Args:
-        search_alg: `variant_generator`, `random`, `bayesopt`, `bohb`, `hyperopt`, `nevergrad` or
-            `optuna`, in any case.
+        search_alg: `variant_generator`, `random`, `ax`, `bayesopt`, `bohb`, `hyperopt`, `nevergrad`
+            or `optuna`, in any case.
         kwargs: Its arguments.
 
     Returns:

@@ -122,7 +122,7 @@ class Float(Domain):
         assert self.upper is not None
         if self.q is None:
             return self.lower, self.upper
-        first, last = _grid_indices(self.lower, self.upper, self.q)
+        first, last = grid_indices(self.lower, self.upper, self.q)
         return first * self.q, last * self.q
 
 
@@ -162,7 +162,7 @@ class Integer(Domain):
         step, low, high = 1, self.lower, self.upper
         if self.q is not None and self.q != 1:
             step = self.q
-            low, last = _grid_indices(low, high, step)
+            low, last = grid_indices(low, high, step)
             high = last + 1
         if self.shape == "log":
             return int(_draw_between(rng, low, high, log=True)) * step
@@ -487,7 +487,7 @@ def _draw_between(rng: Rng, low: float, high: float, *, log: bool) -> float:
     return min(max(math.exp(rng.uniform(math.log(low), math.log(high))), low), high)
 
 
-def _grid_indices(lower: float, upper: float, q: float) -> tuple[int, int]:
+def grid_indices(lower: float, upper: float, q: float) -> tuple[int, int]:
     """First and last multiple of `q` within the bounds, as counts of `q`."""
     # 0.3 / 0.1 is 2.9999999999999996: a bound that is a multiple but for rounding counts as one.
     first, last = (round(bound / q, 9) for bound in (lower, upper))
@@ -511,7 +511,7 @@ def _check_step(lower: float | None, upper: float | None, q: float) -> None:
     assert upper is not None
     if not q > 0:
         raise ValueError(f"q must be > 0, got {q!r}")
-    first, last = _grid_indices(lower, upper, q)
+    first, last = grid_indices(lower, upper, q)
     if last < first:
         raise ValueError(f"no multiple of q={q!r} lies between {lower!r} and {upper!r}")
 
