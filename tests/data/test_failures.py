@@ -1,8 +1,13 @@
 import json
 import os
 import signal
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import heliostat as ray
 
@@ -113,3 +118,72 @@ def test_a_row_that_kills_its_process_is_found_and_the_others_come_through(conte
     (name,) = os.listdir(context.quarantine_path)
     with open(os.path.join(context.quarantine_path, name)) as file:
         assert json.loads(file.read())["row"] == {"id": 37}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Three files of each kind, the one in the middle of which is none."""
+    for number in (1, 2, 3):
+        pq.write_table(pa.table({"id": [number, -number]}), tmp_path / f"{number}.parquet")
+        Image.fromarray(np.full((2, 2), number, np.uint8)).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.json").write_text(f'{{"id": {number}}}\n{{"id": {-number}}}\n')
+    (tmp_path / "2.parquet").write_bytes(b"PAR1 no such thing PAR1")
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    (tmp_path / "2.json").write_text('{"id": 2}\n{"id": no number}\n')
+    return str(tmp_path)
+
+
+READERS = {"parquet": ray.data.read_parquet, "json": ray.data.read_json}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_of_a_file_that_cannot_be_read_nothing_goes_on(context, files, kind):
+    def read(**options):
+        return READERS[kind](files, file_extensions=[kind], **options)
+
+    with pytest.raises(ValueError, match=rf"2\.{kind}"):
+        read().take_all()
+    kept = [1, -1, 3, -3]
+    ds = read(on_error="skip")
+    assert [row["id"] for row in ds.take_all()] == kept
+    assert (ds.count(), [row["id"] for row in ds.limit(3).take_all()]) == (4, kept[:3])
+    assert ds.filter(expr="id > 0").sum("id") == 4
+    assert read(on_error="quarantine").count() == 4
+    [path] = sorted((Path(files) / "failed").iterdir())
+    saved = json.loads(path.read_text().splitlines()[0])
+    assert saved["row"]["path"].endswith(f"2.{kind}")
+    assert f"2.{kind}" in saved["error"]
+    with pytest.raises(ValueError, match="one for each file"):
+        read(on_error="null")
+
+
+def test_parquet_whose_pages_are_damaged_is_left_out_when_it_is_read(files):
+    path = Path(files) / "2.parquet"
+    pq.write_table(pa.table({"id": np.arange(1 << 16)}), path, row_group_size=1 << 12)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4000] = b"x" * 4000
+    path.write_bytes(bytes(content))
+    ds = ray.data.read_parquet(files, file_extensions=["parquet"], on_error="skip")
+    assert [row["id"] for row in ds.take_all()] == [1, -1, 3, -3]
+
+
+def test_a_picture_that_cannot_be_read_may_be_null(context, files):
+    def read(**options):
+        return ray.data.read_images(files, file_extensions=["png"], **options)
+
+    rows = read(on_error="null", include_paths=True).take_all()
+    assert [row["image"] is None for row in rows] == [False, True, False]
+    assert rows[1]["path"].endswith("2.png")
+    assert read(on_error="null").count() == 3
+    assert [row["image"][0, 0] for row in read(on_error="skip").take_all()] == [1, 3]
+    assert read(on_error="skip").count() == 2
+
+
+def test_what_the_context_says_holds_for_files_too(context, files, monkeypatch):
+    monkeypatch.setattr(context, "on_error", "skip")
+    assert READERS["json"](files, file_extensions=["json"]).count() == 4
+    monkeypatch.setattr(context, "on_error", "null")
+    with pytest.raises(ValueError, match=r"2\.json"):
+        READERS["json"](files, file_extensions=["json"]).count()
+    with pytest.raises(ValueError, match="on_error must be one of"):
+        READERS["json"](files, on_error="ignore")

@@ -1,12 +1,27 @@
-"""Rows for which a user's function raises: left out, made null, or saved with the reason."""
+"""Rows for which a function raises, and files that cannot be read: what becomes of them."""
 
 import json
 import os
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from heliostat.data._plan import OnError
+
+@dataclass(frozen=True)
+class OnError:
+    """What happens to a row for which a function raises, or to a file that cannot be read.
+
+    Attributes:
+        action: `raise`, `skip`, `null` or `quarantine`.
+        folder: Where failing rows are put.
+    """
+
+    action: str = "raise"
+    folder: str | None = None
+
+
+RAISE = OnError()
 
 
 class Failures:

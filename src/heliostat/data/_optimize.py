@@ -11,12 +11,12 @@ from typing import TypeAlias
 
 from heliostat.data._evaluate import is_positional
 from heliostat.data._expr import Unnest, columns_of
+from heliostat.data._failures import RAISE
 from heliostat.data._mix import Mix
 from heliostat.data._native.engine import is_sql, leaves
 from heliostat.data._native.queries import Aggregate, Sort
 from heliostat.data._plan import (
     GATHERING,
-    RAISE,
     REORDERING,
     ROW_FOR_ROW,
     UDF_STEPS,

@@ -14,6 +14,7 @@ import pyarrow as pa
 from heliostat.data._evaluate import check_predicate, computed_schema
 from heliostat.data._expr import Expr, Random
 from heliostat.data._expr import walk as walk_expr
+from heliostat.data._failures import RAISE, OnError
 from heliostat.data._mix import Mix
 from heliostat.data._native.binding import query_schema
 from heliostat.data._native.queries import Query
@@ -69,22 +70,6 @@ class Actors:
 
 
 Place: TypeAlias = Here | Tasks | Actors
-
-
-@dataclass(frozen=True)
-class OnError:
-    """What happens to a row for which a function raises.
-
-    Attributes:
-        action: `raise`, `skip`, `null` or `quarantine`.
-        folder: Where failing rows are put.
-    """
-
-    action: str = "raise"
-    folder: str | None = None
-
-
-RAISE = OnError()
 
 
 @dataclass(frozen=True)

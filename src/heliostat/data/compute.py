@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import heliostat
-from heliostat.data._plan import RAISE, Actors, OnError, Tasks, Udf, is_async
+from heliostat.data._failures import RAISE, OnError
+from heliostat.data._plan import Actors, Tasks, Udf, is_async
 from heliostat.data.context import DataContext
 
 __all__ = ["ActorPoolStrategy", "TaskPoolStrategy", "parse_tasks", "parse_udf"]
@@ -187,12 +188,13 @@ def parse_udf(
     )
 
 
-def parse_on_error(action: str | None, verb: str) -> OnError:
-    """What a user said about rows for which a function raises.
+def parse_on_error(action: str | None, verb: str, *, one_each: bool) -> OnError:
+    """What a user said about rows for which a function raises, or files that cannot be read.
 
     Args:
         action: `raise`, `skip`, `null`, `quarantine`, or None for what the context says.
         verb: Who asks.
+        one_each: It makes exactly one row of each, which may be null.
 
     Returns:
         The policy.
@@ -204,10 +206,10 @@ def parse_on_error(action: str | None, verb: str) -> OnError:
     said = context.on_error if action is None else action
     if said not in ON_ERROR:
         raise ValueError(f"on_error must be one of {list(ON_ERROR)}, got {said!r}")
-    if said == "null" and verb != "map":
+    if said == "null" and not one_each:
         raise ValueError(
-            f"{verb}(on_error='null'): only map gives exactly one row for each; use 'skip' or "
-            "'quarantine'"
+            f"{verb}(on_error='null'): only map gives exactly one row for each, and readers of "
+            "images, sounds and binary files one for each file; use 'skip' or 'quarantine'"
         )
     if said == "quarantine" and context.quarantine_path is None:
         raise ValueError(

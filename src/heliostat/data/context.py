@@ -242,9 +242,10 @@ class DataContext:
         target_min_block_size: Work is not cut into pieces smaller than this.
         memory_budget_bytes: What one execution may hold in blocks; None takes a part of memory.
         max_errored_blocks: How many tasks may fail and be left out, -1 for any number.
-        on_error: What happens to a row for which a function raises, where its verb does not say:
-            `raise`, `skip`, `null` or `quarantine`.
-        quarantine_path: The directory into which failing rows are written, one JSON a line.
+        on_error: What happens to a row for which a function raises, and to a file that cannot be
+            read, where verb or reader do not say: `raise`, `skip`, `null` or `quarantine`.
+        quarantine_path: The directory into which failing rows, and paths of such files, are
+            written, one JSON a line.
         enable_progress_bars: Whether executions show how far they have come.
         execution_options: How executions run: limits, labels, how much progress is shown.
         enable_stats_summary_collection: Whether `list_stats_summaries` has what executions did.

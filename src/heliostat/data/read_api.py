@@ -20,6 +20,7 @@ from heliostat.data.datasource.range import RangeSource, TensorRangeSource
 from heliostat.data.read_options import (
     ReadOptions,
     check_names,
+    of_files,
     own_options,
     parse_place,
     pieces,
@@ -94,6 +95,7 @@ def read_parquet(paths: Paths, *, columns: Sequence[str] | None = None, **option
         partition_filter=common.get("partition_filter"),
         shuffling=shuffling(common.get("shuffle")),
         skip_paths=[skip_paths] if isinstance(skip_paths, str) else skip_paths,
+        on_error=of_files(common, "read_parquet", one_each=False),
     )
     return Dataset(Read(source, place))
 

@@ -5,8 +5,10 @@ from typing import Any, Literal, TypedDict
 
 from pyarrow import fs
 
+from heliostat.data._failures import RAISE, OnError
 from heliostat.data._plan import Read, Tasks
-from heliostat.data.compute import parse_tasks
+from heliostat.data.compute import parse_on_error, parse_tasks
+from heliostat.data.context import DataContext
 from heliostat.data.dataset import Dataset
 from heliostat.data.datasource.files import (
     FileShuffleConfig,
@@ -22,6 +24,7 @@ __all__ = [
     "FileOptions",
     "ReadOptions",
     "check_names",
+    "of_files",
     "own_options",
     "parse_place",
     "pieces",
@@ -77,6 +80,9 @@ class FileOptions(ReadOptions, total=False):
         ignore_missing_paths: Leave out paths that do not exist.
         shuffle: `"files"` or a `FileShuffleConfig`: read the files in a random order.
         file_extensions: Which files count; None for all.
+        on_error: What becomes of a file that cannot be read, by default what the context says:
+            `"raise"`; `"skip"`; `"quarantine"`, which saves its path and the reason; and, where each
+            file is one row, `"null"`. Of such a file nothing goes on, or all.
     """
 
     filesystem: Any
@@ -87,6 +93,7 @@ class FileOptions(ReadOptions, total=False):
     ignore_missing_paths: bool
     shuffle: Literal["files"] | FileShuffleConfig | None
     file_extensions: str | Sequence[str] | None
+    on_error: str | None
 
 
 _RESOURCES = ("num_cpus", "num_gpus", "memory", "concurrency")
@@ -262,8 +269,29 @@ def read_files(
         open_arguments,
         min_tasks=pieces(options),
         shuffling=shuffling(options.get("shuffle")),
+        on_error=of_files(options, verb, one_each=bool(form.row_columns)),
     )
     return Dataset(Read(source, place))
+
+
+def of_files(options: Mapping[str, Any], verb: str, *, one_each: bool) -> OnError:
+    """What becomes of files that cannot be read.
+
+    Args:
+        options: What a reader got.
+        verb: The reader.
+        one_each: It makes one row of each file.
+
+    Returns:
+        The policy.
+
+    Raises:
+        ValueError: if it is unknown, cannot be done, or there is no place for the reasons.
+    """
+    asked = options.get("on_error")
+    if asked is None and DataContext.get_current().on_error == "null" and not one_each:
+        return RAISE
+    return parse_on_error(asked, verb, one_each=one_each)
 
 
 def _open_arguments(verb: str, given: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:

@@ -87,7 +87,7 @@ class Transforms(Columns, Randomness):
             num_cpus=num_cpus,
             num_gpus=num_gpus,
             memory=memory,
-            on_error=parse_on_error(on_error, "map"),
+            on_error=parse_on_error(on_error, "map", one_each=True),
             ray_remote_args=ray_remote_args,
         )
         return self._derive(Apply(self._plan, MapRows(udf, place)))
@@ -162,7 +162,7 @@ class Transforms(Columns, Randomness):
             num_cpus=num_cpus,
             num_gpus=num_gpus,
             memory=memory,
-            on_error=parse_on_error(on_error, "map_batches"),
+            on_error=parse_on_error(on_error, "map_batches", one_each=False),
             ray_remote_args=ray_remote_args,
         )
         size = _batch_size(batch_size)
@@ -226,7 +226,7 @@ class Transforms(Columns, Randomness):
             num_cpus=num_cpus,
             num_gpus=num_gpus,
             memory=memory,
-            on_error=parse_on_error(on_error, "flat_map"),
+            on_error=parse_on_error(on_error, "flat_map", one_each=False),
             ray_remote_args=ray_remote_args,
         )
         return self._derive(Apply(self._plan, FlatMap(udf, place)))
@@ -302,7 +302,7 @@ class Transforms(Columns, Randomness):
             "num_cpus": num_cpus,
             "num_gpus": num_gpus,
             "memory": memory,
-            "on_error": parse_on_error(on_error, "filter"),
+            "on_error": parse_on_error(on_error, "filter", one_each=False),
             "ray_remote_args": ray_remote_args,
         }
         if expr is not None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from pyarrow import fs
 
+from heliostat.data._failures import RAISE
 from heliostat.data._native.relation import Relation, clash, quoted, text
 from heliostat.data.datasource.parquet import ParquetSource
 
@@ -15,7 +16,8 @@ def scan_of(source: Any) -> Relation | None:
         source: Any.
 
     Returns:
-        The relation, or None if it is not Parquet on a local disk whose files are all alike.
+        The relation, or None if it is not Parquet on a local disk whose files are all alike and
+        none of which may be left out.
     """
     if not isinstance(source, ParquetSource) or not isinstance(
         source.filesystem, fs.LocalFileSystem
@@ -23,6 +25,8 @@ def scan_of(source: Any) -> Relation | None:
         return None
     names = source.schema.names
     if clash(names) or not names or source.options or source.shuffling is not None:
+        return None
+    if source.on_error != RAISE:
         return None
     first = source.files[0].schema
     if any(file.constants or not file.schema.equals(first) for file in source.files):

@@ -27,7 +27,7 @@ class AudioFormat:
     name = "Audio"
     in_driver = False
     expansion = 8.0
-    one_row = True
+    row_columns = ("amplitude", "sample_rate")
     schema = None
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:

@@ -38,7 +38,7 @@ class AvroFormat:
     name = "Avro"
     in_driver = False
     expansion = 2.0
-    one_row = False
+    row_columns = ()
     schema = None
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:

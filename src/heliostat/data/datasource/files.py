@@ -5,6 +5,7 @@ A `Format` turns one file into tables and knows nothing of all this.
 
 import io
 import itertools
+import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
+from heliostat.data._failures import RAISE, Failures, OnError
 from heliostat.data.block import require_columns
 from heliostat.data.datasource.paths import Found
 from heliostat.data.datasource.retry import RetryingFile
@@ -20,6 +22,7 @@ from heliostat.data.datasource.source import Part
 
 __all__ = ["File", "FileShuffleConfig", "FileSource", "Format", "OpenFile", "Shuffling"]
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # At least so many tasks where there are files enough; what is done with each row may be slow.
@@ -181,8 +184,8 @@ class Format(Protocol):
         """About how much larger it is in memory than in a file."""
 
     @property
-    def one_row(self) -> bool:
-        """Whether each file is one row."""
+    def row_columns(self) -> tuple[str, ...]:
+        """If each file is one row, the columns of that; else none."""
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -201,11 +204,12 @@ class FileTask:
     format: Format
     open_arguments: tuple[tuple[str, Any], ...]
     columns: tuple[str, ...] | None
+    on_error: OnError = RAISE
 
     @property
     def rows(self) -> int:
         """One each, or unknown."""
-        return len(self.files) if self.format.one_row else 0
+        return len(self.files) if _is_row_each(self.format, self.on_error) else 0
 
     @property
     def size_bytes(self) -> int:
@@ -218,7 +222,7 @@ class FileTask:
         together: list[pa.Table] = []
         size = 0
         for file in self.files:
-            for table in self._one(file):
+            for table in self._tables(file):
                 fits = not together or table.schema.equals(together[0].schema)
                 if together and (not fits or size >= TOGETHER_BYTES):
                     yield pa.concat_tables(together)
@@ -228,6 +232,29 @@ class FileTask:
         if together:
             yield pa.concat_tables(together)
 
+    def _tables(self, file: File) -> Iterator[pa.Table]:
+        """The rows of a file; what the user wants of one that cannot be read."""
+        if self.on_error.action == "raise":
+            yield from self._one(file)
+            return
+        try:
+            # All of it before any goes on: a file is there, or it is not.
+            tables = list(self._one(file))
+        except (OSError, ValueError) as error:
+            left_out(file.path, self.format.name, self.on_error, error)
+            if self.on_error.action == "null":
+                yield self._null(file)
+        else:
+            yield from tables
+
+    def _null(self, file: File) -> pa.Table:
+        """A row without values, but for what its path tells."""
+        schema, names = self.format.schema, self.format.row_columns
+        kinds = [pa.null() if schema is None else schema.field(name).type for name in names]
+        nulls = [pa.nulls(1, kind) for kind in kinds]
+        row = with_columns(pa.table(nulls, names=list(names)), dict(file.constants))
+        return row if self.columns is None else row.select(list(self.columns))
+
     def _one(self, file: File) -> Iterator[pa.Table]:
         constants = dict(file.constants)
         wanted = None
@@ -236,10 +263,7 @@ class FileTask:
         opened = OpenFile(file, self.filesystem, self.open_arguments)
         try:
             for table in self.format.read(opened, wanted):
-                for name, value in constants.items():
-                    if name not in table.column_names:
-                        column = pa.repeat(scalar(value), table.num_rows)
-                        table = table.append_column(name, column)
+                table = with_columns(table, constants)
                 if self.columns is not None:
                     require_columns(self.columns, table.column_names, f"{file.path!r}")
                     table = table.select(list(self.columns))
@@ -279,6 +303,27 @@ def with_columns(table: pa.Table, constants: Mapping[str, Any]) -> pa.Table:
     return table
 
 
+def left_out(path: str, name: str, on_error: OnError, error: Exception) -> None:
+    """Tell that a file cannot be read, and save the reason if that is wanted.
+
+    Args:
+        path: The file.
+        name: Of the format.
+        on_error: What the user said.
+        error: What was raised.
+
+    Raises:
+        Exception: the error, where the user said nothing else.
+    """
+    Failures(on_error, f"Read{name}").add({"path": path}, error)
+    logger.warning("%r is left out: %s", path, error)
+
+
+def _is_row_each(form: Format, on_error: OnError) -> bool:
+    """Whether each file is one row, whatever is in it."""
+    return bool(form.row_columns) and on_error.action in ("raise", "null")
+
+
 def unreadable(path: str, name: str, error: Exception) -> Exception:
     """The error with the file's name; of the class that says what it is.
 
@@ -310,6 +355,7 @@ class FileSource:
     columns: tuple[str, ...] | None = None
     min_tasks: int | None = None
     shuffling: Shuffling | None = field(default=None, compare=False)
+    on_error: OnError = RAISE
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -328,7 +374,7 @@ class FileSource:
     @property
     def rows(self) -> int | None:
         """Known if each file is one."""
-        return len(self.files) if self.format.one_row else None
+        return len(self.files) if _is_row_each(self.format, self.on_error) else None
 
     @property
     def reads_in_driver(self) -> bool:
@@ -359,7 +405,9 @@ class FileSource:
         return [self._task(tuple(share)) for share in shares if share]
 
     def _task(self, files: tuple[File, ...]) -> FileTask:
-        return FileTask(files, self.filesystem, self.format, self.open_arguments, self.columns)
+        return FileTask(
+            files, self.filesystem, self.format, self.open_arguments, self.columns, self.on_error
+        )
 
     def select(self, columns: tuple[str, ...]) -> "FileSource":
         """The same files, fewer columns."""
@@ -369,7 +417,7 @@ class FileSource:
 
     def head(self, rows: int) -> "FileSource | None":
         """The first files, if each is a row."""
-        if not self.format.one_row or self.shuffling is not None:
+        if not _is_row_each(self.format, self.on_error) or self.shuffling is not None:
             return None
         return replace(self, files=self.files[:rows])
 

@@ -43,7 +43,7 @@ class ImageFormat:
     name = "Image"
     in_driver = False
     expansion = 6.0
-    one_row = True
+    row_columns = ("image",)
     schema = None
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:

@@ -30,7 +30,7 @@ class JsonFormat:
     name = "JSON"
     in_driver = True
     expansion = 1.5
-    one_row = False
+    row_columns = ()
     schema = None
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:

@@ -24,7 +24,7 @@ class NumpyFormat:
     name = "Numpy"
     in_driver = False
     expansion = 1.0
-    one_row = False
+    row_columns = ()
     schema = None
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:

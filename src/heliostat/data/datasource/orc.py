@@ -23,7 +23,7 @@ class OrcFormat:
     name = "ORC"
     in_driver = True
     expansion = 3.0
-    one_row = False
+    row_columns = ()
     schema = None
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:

@@ -16,10 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from heliostat.data._failures import RAISE, OnError
 from heliostat.data.arrays import schema_without_views
 from heliostat.data.block import require_columns, take_rows
 from heliostat.data.datasource.datasink import BlockBasedFileDatasink
-from heliostat.data.datasource.files import File, Shuffling, scalar, unreadable, with_constants
+from heliostat.data.datasource.files import (
+    File,
+    Shuffling,
+    left_out,
+    scalar,
+    unreadable,
+    with_constants,
+)
 from heliostat.data.datasource.partitioning import Partitioning
 from heliostat.data.datasource.paths import Paths, find, resolve
 from heliostat.data.datasource.retry import retrying
@@ -68,11 +76,17 @@ class ParquetTask:
     schema: pa.Schema
     options: tuple[tuple[str, Any], ...]
     row_limit: int | None = None
+    on_error: OnError = RAISE
     reads_anew: ClassVar[bool] = True
 
     @property
     def rows(self) -> int:
-        """How many rows it will give."""
+        """How many rows it will give; only reading tells, where a file may be left out."""
+        return self._rows_told if self.on_error == RAISE else 0
+
+    @property
+    def _rows_told(self) -> int:
+        """By the footer."""
         rows = sum(group.rows for group in self.row_groups)
         return rows if self.row_limit is None else min(rows, self.row_limit)
 
@@ -82,7 +96,7 @@ class ParquetTask:
         rows = max(1, sum(group.rows for group in self.row_groups))
         size = sum(group.size_bytes for group in self.row_groups)
         kept = len(self.schema) / max(1, len(self.file.schema))
-        return int(size * min(1.0, kept) * self.rows / rows)
+        return int(size * min(1.0, kept) * self._rows_told / rows)
 
     def read(self) -> Iterator[pa.Table]:
         """The rows, one table for each task, or less where only the first rows are wanted."""
@@ -102,8 +116,11 @@ class ParquetTask:
         try:
             table = retrying(read, self.filesystem)
         except (pa.ArrowException, OSError) as error:
-            raise unreadable(self.file.path, "Parquet", error) from error
-        yield self._fitted(table, self.rows, constants)
+            made = unreadable(self.file.path, "Parquet", error)
+            made.__cause__ = error
+            left_out(self.file.path, "Parquet", self.on_error, made)
+            return
+        yield self._fitted(table, self._rows_told, constants)
 
     def _fitted(self, table: pa.Table, rows: int, constants: dict[str, Any]) -> pa.Table:
         """The table with exactly the columns and types of the whole source."""
@@ -130,11 +147,16 @@ class ParquetSource:
     row_limit: int | None = None
     min_tasks: int = 1
     shuffling: Shuffling | None = field(default=None, compare=False)
+    on_error: OnError = RAISE
     reads_anew: ClassVar[bool] = True
 
     @property
-    def rows(self) -> int:
-        """From the footers."""
+    def rows(self) -> int | None:
+        """From the footers; unknown, where a file may be left out after all."""
+        return self._rows_told if self.on_error == RAISE else None
+
+    @property
+    def _rows_told(self) -> int:
         rows = sum(file.rows for file in self.files)
         return rows if self.row_limit is None else min(rows, self.row_limit)
 
@@ -156,10 +178,12 @@ class ParquetSource:
         total = sum(group.size_bytes for file in self.files for group in file.row_groups)
         target_bytes = max(1, min(target_bytes, total // self.min_tasks))
         tasks: list[Part] = []
-        left = self.rows
+        left = self._rows_told
         files = self.files if self.shuffling is None else self.shuffling.order(self.files)
         for file in files:
-            for groups in _grouped(file.row_groups, target_bytes):
+            # A file that may be left out is read whole: all of it is there, or nothing.
+            whole = self.on_error != RAISE
+            for groups in _grouped(file.row_groups, 1 << 62 if whole else target_bytes):
                 if left <= 0:
                     return tasks
                 rows = sum(group.rows for group in groups)
@@ -172,6 +196,7 @@ class ParquetSource:
                         self.schema,
                         self.options,
                         left if left < rows else None,
+                        self.on_error,
                     )
                 )
                 left -= rows
@@ -184,7 +209,7 @@ class ParquetSource:
 
     def head(self, rows: int) -> "ParquetSource | None":
         """The same files, the first rows."""
-        if self.shuffling is not None:
+        if self.shuffling is not None or self.on_error != RAISE:
             return None
         limit = rows if self.row_limit is None else min(rows, self.row_limit)
         return replace(self, row_limit=limit)
@@ -204,6 +229,7 @@ def open_parquet(
     partition_filter: Any = None,
     shuffling: Shuffling | None = None,
     skip_paths: Sequence[str] = (),
+    on_error: OnError = RAISE,
 ) -> ParquetSource:
     """Find the files, read their footers and settle on one schema.
 
@@ -220,6 +246,7 @@ def open_parquet(
         partition_filter: Which files to keep.
         shuffling: The order of files, if it is to be random.
         skip_paths: Files to leave out.
+        on_error: What becomes of files that cannot be read.
 
     Returns:
         The source.
@@ -242,10 +269,13 @@ def open_parquet(
     if not listed:
         raise ValueError(f"no Parquet files are left of {paths!r}")
     if isinstance(where, fs.LocalFileSystem) and len(listed) <= FEW_FILES:
-        files = [_footer(one, where, options) for one in listed]
+        read = [_footer(one, where, options, on_error) for one in listed]
     else:
         with ThreadPoolExecutor(FOOTER_THREADS) as threads:
-            files = list(threads.map(lambda one: _footer(one, where, options), listed))
+            read = list(threads.map(lambda one: _footer(one, where, options, on_error), listed))
+    files = [one for one in read if one is not None]
+    if not files:
+        raise ValueError(f"none of the {len(listed)} Parquet files of {paths!r} can be read")
     source = ParquetSource(
         tuple(files),
         where,
@@ -253,6 +283,7 @@ def open_parquet(
         options,
         min_tasks=min_tasks,
         shuffling=shuffling,
+        on_error=on_error,
     )
     if columns is None:
         return source
@@ -273,8 +304,13 @@ def _open(
 
 
 def _footer(
-    file: File, filesystem: fs.FileSystem, options: tuple[tuple[str, Any], ...]
-) -> ParquetFile:
+    file: File,
+    filesystem: fs.FileSystem,
+    options: tuple[tuple[str, Any], ...],
+    on_error: OnError,
+) -> ParquetFile | None:
+    """What the footer says; None if it cannot be read, and the user wants to go on without it."""
+
     def read() -> tuple[Any, pa.Schema]:
         with _open(file.path, filesystem, options) as opened:
             return opened.metadata, opened.schema_arrow
@@ -282,7 +318,10 @@ def _footer(
     try:
         metadata, schema = retrying(read, filesystem)
     except (pa.ArrowException, OSError) as error:
-        raise unreadable(file.path, "Parquet", error) from error
+        made = unreadable(file.path, "Parquet", error)
+        made.__cause__ = error
+        left_out(file.path, "Parquet", on_error, made)
+        return None
     names = schema.names
     if len(set(names)) != len(names):
         raise ValueError(f"{file.path!r} has two columns with one name: {names}")

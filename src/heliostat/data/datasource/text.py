@@ -23,7 +23,7 @@ class TextFormat:
     name = "Text"
     in_driver = True
     expansion = 1.5
-    one_row = False
+    row_columns = ()
     schema = pa.schema([("text", pa.string())])
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:
@@ -59,7 +59,7 @@ class BinaryFormat:
     name = "Binary"
     in_driver = True
     expansion = 1.0
-    one_row = True
+    row_columns = ("bytes",)
     schema = pa.schema([("bytes", pa.binary())])
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:

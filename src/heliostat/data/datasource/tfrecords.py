@@ -30,7 +30,7 @@ class TfrecordsFormat:
     name = "TFRecords"
     in_driver = False
     expansion = 2.0
-    one_row = False
+    row_columns = ()
     schema = None
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:

@@ -39,7 +39,7 @@ class VideoFormat:
     name = "Video"
     in_driver = False
     expansion = 50.0
-    one_row = False
+    row_columns = ()
     schema = None
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:

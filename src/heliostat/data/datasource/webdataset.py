@@ -50,7 +50,7 @@ class WebDatasetFormat:
     name = "WebDataset"
     in_driver = False
     expansion = 2.0
-    one_row = False
+    row_columns = ()
     schema = None
 
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:
