@@ -116,7 +116,7 @@ VIEWS = {
 }
 
 
-needs_casts = pytest.mark.skipif(not arrays._MAY_BE_VIEWS, reason="this Arrow casts no views")
+needs_casts = pytest.mark.skipif(not arrays._can_cast(), reason="this Arrow casts no views")
 
 
 @needs_casts

@@ -137,6 +137,10 @@ def test_json_keeps_whole_numbers_and_nested_values(tmp_path):
     assert first == '{"a":1,"b":[1,2],"c":{"d":"x"}}'
     assert second == '{"a":null,"b":[],"c":null}'
     ray.data.from_items(rows).write_json(str(tmp_path / "t"), orient="split")
+    large = pa.table({"a": pa.array([2**64 - 1, None], pa.uint64())})
+    ray.data.from_arrow(large).write_json(str(tmp_path / "large"))
+    (name,) = files(tmp_path / "large")
+    assert (tmp_path / "large" / name).read_text().startswith('{"a":18446744073709551615}')
 
 
 def test_what_csv_cannot_hold_is_named(tmp_path):

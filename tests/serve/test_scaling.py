@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -56,7 +57,11 @@ def test_new_bounds_keep_what_the_load_has_asked_for():
     assert scaling.configure(config(autoscaling_config={"min_replicas": 2, "max_replicas": 3})) == 2
 
 
-def test_a_policy_that_fails_is_told_with_the_deployments_name(caplog: pytest.LogCaptureFixture):
+def test_a_policy_that_fails_is_told_with_the_deployments_name(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    # An application that ran in this process may have its own handler there.
+    monkeypatch.setattr(logging.getLogger("heliostat.serve"), "propagate", True)
     scaling = Scaling(DeploymentID("d"))
     options = {"min_replicas": 2, "max_replicas": 4, "policy": {"policy_function": broken_policy}}
     assert scaling.configure(config(autoscaling_config=options)) == 2

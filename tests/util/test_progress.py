@@ -224,7 +224,8 @@ def test_a_child_made_by_fork_does_not_paint():
         "with progress.line('Read') as line:\n"
         "    time.sleep(0.5)\n"
         "    if os.fork() == 0:\n"
-        "        print('from the child', sys.stdout is sys.__stdout__, flush=True)\n"
+        "        said = f'from the child {sys.stdout is sys.__stdout__}'\n"
+        "        print(said, flush=True)\n"  # at once, or the parent may paint in between
         "        assert threading.active_count() == 1\n"
         "        os._exit(0)\n"
         "    assert os.wait()[1] == 0\n"

@@ -100,7 +100,8 @@ class JsonDatasink(BlockBasedFileDatasink):
         frame = to_batch(table, "pandas")
         for name, kind in zip(table.column_names, table.schema.types, strict=True):
             if table.column(name).null_count and pa.types.is_integer(kind):
-                # pandas would make floats of them.
+                # pandas would make floats of them; its oldest versions of its own Int64, too.
                 values = pd.Series(table.column(name).to_pylist(), dtype=object)
-                frame[name] = values.astype("Int64")
+                typed = self._arguments["orient"] == "table"  # which says what the type is
+                frame[name] = values.astype("Int64") if typed else values
         file.write(frame.to_json(**self._arguments).encode())
