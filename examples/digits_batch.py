@@ -1,16 +1,15 @@
 """Batch inference: pictures of digits, a folder for each label, through a model in an actor pool.
 
-The pictures are scikit-learn's 1,797 real digits of 8 x 8 pixels, written as PNG files where you
-say; a folder of your own with `label/name.png` in it (MNIST, for one) does as well. Run it with
+The pictures are scikit-learn's 1,797 real digits of 8 x 8 pixels, written as PNG files; a folder of
+your own with `label/name.png` in it (MNIST, for one) does as well: name it in PICTURES. Run it with
 
-    python examples/digits_batch.py [folder]
+    python examples/digits_batch.py
 
 It needs scikit-learn and Pillow. Reading and normalising run in tasks, the model in two actors that
 keep it between batches, and all three at once: nothing waits until a stage before it is done.
 """
 
 import os
-import sys
 import tempfile
 
 import numpy as np
@@ -79,8 +78,8 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(sys.argv[1])
+    if "PICTURES" in os.environ:
+        main(os.environ["PICTURES"])
     else:
         with tempfile.TemporaryDirectory() as made:
             write_pictures(made)

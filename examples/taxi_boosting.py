@@ -44,5 +44,5 @@ def main():
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=2)
+    ray.init(num_cpus=2, ignore_reinit_error=True)
     main()

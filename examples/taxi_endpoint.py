@@ -63,5 +63,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=3)
+    ray.init(num_cpus=3, ignore_reinit_error=True)
     main()

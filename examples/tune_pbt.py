@@ -50,5 +50,5 @@ def main():
 
 
 if __name__ == "__main__":
-    heliostat.init(num_cpus=2)
+    heliostat.init(num_cpus=2, ignore_reinit_error=True)
     main()

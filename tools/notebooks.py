@@ -1,22 +1,31 @@
 """Notebooks beside the examples: the same code in cells, made from the scripts and never by hand.
 
-The docstring of a script becomes text, its imports a cell, each function, class or assignment one
-more, and what it does as a program the last one. `--run` runs the cells of a notebook one after the
-other as a kernel would, without needing one.
+Of a script with `# %%` lines each such line begins a cell, and `# %% [markdown]` one of text. Of any
+other the docstring becomes text, its imports a cell, each function, class or assignment one more, and
+what it does as a program the last one. A notebook has no `__file__`; the script's name stands for it,
+since a kernel runs in the folder of its notebook. `--execute` runs one in a kernel, for the tests.
 
-    python -m tools.notebooks [--write | --run NOTEBOOK]
+    python -m tools.notebooks [--write | --execute NOTEBOOK [RESULT]]
 """
 
 import ast
+import importlib
 import json
+import re
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = sorted((ROOT / "examples").glob("tune_*.py"))
+# Lesson 1 with `import ray` is for `heliostat run`; lessons/lesson1_libraries.py is its notebook.
+SCRIPTS = [
+    *sorted(path for path in (ROOT / "examples").glob("*.py") if path.name != "lesson1_ray.py"),
+    *sorted((ROOT / "examples" / "lessons").glob("*.py")),
+]
+MARK = re.compile(r"^# %%(.*)\n", re.MULTILINE)
 
 
 def cells(source: str) -> Iterator[tuple[str, str]]:
@@ -25,6 +34,9 @@ def cells(source: str) -> Iterator[tuple[str, str]]:
     >>> list(cells("import sys\\nx = 1\\nif __name__ == '__main__':\\n    print(x)\\n"))
     [('code', 'import sys'), ('code', 'x = 1'), ('code', 'print(x)')]
     """
+    if MARK.search(source):
+        yield from _marked(source)
+        return
     tree = ast.parse(source)
     lines = source.splitlines()
     text = ast.get_docstring(tree)
@@ -48,13 +60,26 @@ def cells(source: str) -> Iterator[tuple[str, str]]:
             yield "code", "\n".join(code).strip("\n")
 
 
-def notebook(source: str) -> str:
+def _marked(source: str) -> Iterator[tuple[str, str]]:
+    begin, *parts = MARK.split(source)
+    text = ast.get_docstring(ast.parse(source))
+    if text and begin.strip():
+        yield "markdown", text
+    for kind, body in zip(parts[::2], parts[1::2], strict=True):
+        if kind.strip() == "[markdown]":
+            yield "markdown", re.sub(r"^# ?", "", body, flags=re.MULTILINE).strip()
+        else:
+            yield "code", body.strip("\n")
+
+
+def notebook(source: str, name: str) -> str:
     """A script as a notebook without outputs."""
     made: list[dict[str, Any]] = []
     for number, (kind, text) in enumerate(cells(source)):
         cell: dict[str, Any] = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}}
         if kind == "code":
             cell |= {"execution_count": None, "outputs": []}
+            text = text.replace("__file__", json.dumps(name))
         made.append({**cell, "source": text.splitlines(keepends=True)})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
@@ -62,28 +87,47 @@ def notebook(source: str) -> str:
     return json.dumps(page, indent=1, sort_keys=True) + "\n"
 
 
-def run(path: Path) -> None:
-    """Run the code of a notebook, cell by cell, in one namespace."""
-    names: dict[str, Any] = {"__name__": "__main__"}
-    for number, cell in enumerate(json.loads(path.read_text())["cells"]):
-        if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), f"<{path.name}, cell {number}>", "exec"), names)
+def execute(path: Path) -> Any:
+    """Run a notebook in a kernel of its own, in its folder; gives it with its outputs.
+
+    A cell that fails raises with what the cell showed. Nothing listens on the network for it.
+    """
+    nbformat = importlib.import_module("nbformat")
+    nbclient = importlib.import_module("nbclient")
+    config = importlib.import_module("traitlets.config").Config()
+    config.KernelManager.transport = "ipc"
+    page = nbformat.read(path, as_version=4)
+    nbformat.validate(page)
+    resources = {"metadata": {"path": str(path.parent)}}
+    with tempfile.TemporaryDirectory() as directory:
+        config.KernelManager.ip = str(Path(directory, "kernel"))
+        nbclient.NotebookClient(page, timeout=600, resources=resources, config=config).execute()
+    return page
+
+
+def said(page: Any) -> str:
+    """What a notebook shows as text, cell after cell."""
+    outputs = [out for cell in page["cells"] for out in cell.get("outputs", ())]
+    return "".join(out.get("text", "") or f"{out['data']['text/plain']}\n" for out in outputs)
 
 
 def main(arguments: list[str]) -> int:
     """Write the notebooks, run one, or say which are not what their scripts say."""
-    if arguments[:1] == ["--run"]:
-        run(Path(arguments[1]))
+    if arguments[:1] == ["--execute"]:
+        page = execute(Path(arguments[1]))
+        for result in arguments[2:]:
+            Path(result).write_text(json.dumps(page))
+        print(said(page))
         return 0
     stale = []
     for script in SCRIPTS:
-        target, text = script.with_suffix(".ipynb"), notebook(script.read_text())
+        target, text = script.with_suffix(".ipynb"), notebook(script.read_text(), script.name)
         if target.exists() and target.read_text() == text:
             continue
         if arguments == ["--write"]:
             target.write_text(text)
         else:
-            stale.append(target.name)
+            stale.append(str(target))
     if stale:
         print(
             f"not what the scripts say: {', '.join(stale)}; run python -m tools.notebooks --write"

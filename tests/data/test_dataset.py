@@ -171,3 +171,13 @@ def test_a_notebook_sees_the_first_rows_escaped():
     html = ray.data.from_items(["<b>"])._repr_html_()
     assert "&lt;b&gt;" in html
     assert "1 rows" in html
+
+
+def test_a_notebook_shows_the_plan_of_what_has_not_run_and_no_pixels():
+    ran = []
+    page = ray.data.range(3).map(ran.append)._repr_html_()
+    assert "Range(3)" in page
+    assert ran == []
+    assert "<td>id</td><td>int64</td>" in ray.data.range(3)._repr_html_()
+    pictures = ray.data.from_numpy(np.zeros((2, 28, 28), np.uint8)).materialize()
+    assert "<td>uint8 [28, 28]</td>" in pictures._repr_html_()

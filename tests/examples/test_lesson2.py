@@ -12,7 +12,7 @@ for package in ("torch", "torchmetrics", "torchvision", "mlxtend"):
     pytest.importorskip(package)
 
 pytestmark = pytest.mark.usefixtures("torchvision_anywhere")
-EXAMPLE = Path(__file__).parents[2] / "examples" / "lesson2_train.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "lessons" / "lesson2_train.py"
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SAYS = {
-    "serve_lesson5": r"""(?s)labels: +(\[0, 1, 2, 3, 4, 5, 6, 7\])
+    "lessons/lesson5_serve": r"""(?s)labels: +(\[0, 1, 2, 3, 4, 5, 6, 7\])
 over HTTP: +\1
 by handle: +\1
 4 replicas with a tenth of a \wPU each
@@ -28,7 +28,7 @@ bad input: 422; documentation at /docs: 200""",
 
 @pytest.mark.parametrize("name", SAYS)
 def test_an_example_prints_what_it_promises(name, tmp_path):
-    if name == "serve_lesson5":
+    if name == "lessons/lesson5_serve":
         pytest.importorskip("torch")
         pytest.importorskip("sklearn")
     if name == "taxi_endpoint":

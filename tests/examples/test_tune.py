@@ -1,4 +1,4 @@
-"""The examples of Tune run as they are, as scripts and as notebooks, and print what they promise."""
+"""The examples of Tune run as they are and print what they promise."""
 
 import os
 import re
@@ -10,30 +10,23 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SAYS = {
-    "tune_lesson3": r"best a=\d+ of 8 tries, rmse \d",
-    "tune_resnet": r"best lr=\S+ of 4 tries, loss [0-2]\.\d",
+    "lessons/lesson3_tune": r"best a=\d+ of 8 tries, rmse \d",
+    "lessons/lesson3_resnet": r"best lr=\S+ of 4 tries, loss [0-2]\.\d",
     "tune_asha": r"\d\d\d steps instead of 810; best lr=0\.0\d",
     "tune_pbt": r"4 trials, the worst ends at \S+; alone",
     "tune_optuna": r"\d+ of 60 are not beaten",
     "tune_resume": r"some were done: True; all 20 are now; best x=7",
 }
-NEEDS = {"tune_optuna": ("optuna",), "tune_resnet": ("torch", "sklearn")}
+NEEDS = {"tune_optuna": ("optuna",), "lessons/lesson3_resnet": ("torch", "sklearn")}
 
 
-@pytest.mark.parametrize("form", ["script", "notebook"])
 @pytest.mark.parametrize("name", SAYS)
-def test_an_example_prints_what_it_promises(name, form, tmp_path):
+def test_an_example_prints_what_it_promises(name, tmp_path):
     for package in NEEDS.get(name, ()):
         pytest.importorskip(package)
     environment = {**os.environ, "HOME": str(tmp_path), "HELIOSTAT_PRELOAD": "1"}
-    program = {
-        "script": [f"examples/{name}.py"],
-        "notebook": ["-m", "tools.notebooks", "--run", f"examples/{name}.ipynb"],
-    }[form]
-    if name == "tune_resnet" and form == "notebook":
-        environment["COUNT"] = "64"  # the script has shown that it learns
     done = subprocess.run(
-        [sys.executable, *program],
+        [sys.executable, f"examples/{name}.py"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -38,12 +38,42 @@ def test_a_script_becomes_text_imports_definitions_and_the_program():
     assert kinds[4][1] == "f()\nprint(os.sep, len(argv) > 0, f())"
 
 
-def test_a_notebook_runs_cell_by_cell(tmp_path, capsys):
-    path = tmp_path / "x.ipynb"
-    path.write_text(notebooks.notebook(SCRIPT))
-    assert json.loads(path.read_text())["nbformat"] == 4
-    assert notebooks.main(["--run", str(path)]) == 0
-    assert capsys.readouterr().out == "/ True 1\n"
+MARKED = """\"\"\"About.\"\"\"
+
+# %% [markdown]
+# # Title
+#
+# Text.
+
+# %%
+import os
+
+x = 1
+
+
+# %%
+print(os.path.dirname(__file__), x)
+"""
+
+
+def test_a_script_with_marks_has_a_cell_for_each():
+    assert list(notebooks.cells(MARKED)) == [
+        ("markdown", "About."),
+        ("markdown", "# Title\n\nText."),
+        ("code", "import os\n\nx = 1"),
+        ("code", "print(os.path.dirname(__file__), x)"),
+    ]
+
+
+def test_a_notebook_has_the_name_of_its_script_for_a_file():
+    page = json.loads(notebooks.notebook(MARKED, "a.py"))
+    assert page["nbformat"] == 4
+    assert page["cells"][-1]["source"] == ['print(os.path.dirname("a.py"), x)']
+
+
+def test_what_a_notebook_says_is_its_streams_and_results():
+    outputs = [{"text": "a\n"}, {"data": {"text/plain": "1"}}]
+    assert notebooks.said({"cells": [{}, {"outputs": outputs}]}) == "a\n1\n"
 
 
 def test_a_stale_notebook_is_named_and_written_anew(tmp_path, monkeypatch, capsys):
@@ -58,4 +88,6 @@ def test_a_stale_notebook_is_named_and_written_anew(tmp_path, monkeypatch, capsy
 
 @pytest.mark.parametrize("script", notebooks.SCRIPTS, ids=lambda path: path.stem)
 def test_the_notebooks_of_the_examples_are_what_their_scripts_say(script):
-    assert script.with_suffix(".ipynb").read_text() == notebooks.notebook(script.read_text())
+    assert script.with_suffix(".ipynb").read_text() == notebooks.notebook(
+        script.read_text(), script.name
+    )

@@ -38,3 +38,10 @@ def test_a_result_read_from_its_path_is_the_same(trainer, size):
     assert read.best_checkpoints == result.best_checkpoints
     assert read.config == result.config
     assert read.metrics_dataframe.equals(result.metrics_dataframe)
+
+
+def test_a_notebook_shows_a_result_as_a_table():
+    page = Result({"loss": 1}, None, ValueError("<no>"), "/tmp/run", config={"n": 3})._repr_html_()
+    for row in (("loss", 1), ("config/n", 3), ("path", "/tmp/run")):
+        assert f"<td>{row[0]}</td><td>{row[1]}</td>" in page
+    assert "&lt;no&gt;" in page

@@ -112,9 +112,16 @@ def notebook(monkeypatch):
         pass
 
     screen = types.ModuleType("IPython.display")
-    screen.HTML = lambda text: text
-    screen.display = shown.append
-    screen.clear_output = lambda wait: shown.clear()
+
+    class Output:
+        def __init__(self, page, raw, display_id):
+            self.place = len(shown)
+            shown.append(page["text/html"])
+
+        def update(self, page, raw):
+            shown[self.place] = page["text/html"]
+
+    screen.display = Output
     package = types.ModuleType("IPython")
     package.get_ipython = ZMQInteractiveShell
     package.display = screen
@@ -131,9 +138,14 @@ def test_a_notebook_shows_the_newest_tables_only(notebook):
     [page] = notebook
     assert page.count("<table>") == 2
     assert "f_&lt;x&gt;" in page
-    assert "... and 2 more" in page
-    tune.JupyterNotebookReporter(overwrite=False).report(TRIALS, False)
+    assert "3 trials are shown, 2 more are not" in page
+    reporter.setup(metric="loss", mode="min", param_space=SPACE)
+    reporter.report(TRIALS, True)
     assert len(notebook) == 2
+    another = tune.JupyterNotebookReporter(overwrite=False)
+    another.report(TRIALS, False)
+    another.report(TRIALS, True)
+    assert len(notebook) == 4
 
 
 def test_a_study_in_a_notebook_has_tables_without_asking(notebook, run_study):

@@ -120,3 +120,10 @@ def test_a_trial_without_reports_has_no_metrics(tmp_path):
 
 def test_it_is_what_fit_returns():
     assert tune.ResultGrid is ResultGrid
+
+
+def test_a_notebook_shows_the_trials_best_first(grid):
+    page = grid(LOSSES)._repr_html_()
+    assert page.index("<td>falls</td>") < page.index("<td>flat</td>") < page.index("<td>rises</td>")
+    assert "3 trials: 3 terminated, 0 failed" in page
+    assert "<th>name</th>" in page

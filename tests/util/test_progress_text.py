@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from heliostat.util._progress_text import Live, Plain, View, _cells
+from heliostat.util._progress_text import Live, Notebook, Plain, View, _cells
 
 SIZE = (100, 24)
 
@@ -62,6 +62,22 @@ def test_a_failure_says_how_far_it_came():
     text = visible(Live().frame([], [failed], 2.0, SIZE))
     assert "20 of 80 rows" in text
     assert "failed with KeyError" in text
+
+
+def test_a_notebook_has_what_ended_above_what_is_open_and_no_escapes():
+    notebook = Notebook()
+    assert notebook.frame([view(3)], [], 0.2, SIZE) == ""
+    assert "3 rows" in notebook.frame([view(3)], [], 1.0, SIZE)
+    assert notebook.frame([view(4)], [], 1.1, SIZE) == ""  # so soon is too often
+    ended, opened = view(9, outcome="done"), view(5, key=2, name="Write")
+    rows = notebook.frame([opened], [ended], 1.2, SIZE).split("\n")
+    assert [row.split()[1] for row in rows] == ["Read", "Write"]
+    assert "\x1b" not in "".join(rows)
+    assert (
+        notebook.frame([], [view(5, key=2, name="Write", outcome="done")], 2.0, SIZE).count("✓")
+        == 2
+    )
+    assert notebook.wipe() == ""
 
 
 def test_more_lines_than_the_terminal_has_are_counted():

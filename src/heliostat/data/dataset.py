@@ -22,6 +22,7 @@ from heliostat.data.relations import Relations
 from heliostat.data.stats_summary import record
 from heliostat.data.transforms import Transforms
 from heliostat.data.writing import Writing
+from heliostat.util._html import block, table
 
 __all__ = ["Dataset", "MaterializedDataset", "Schema"]
 
@@ -307,6 +308,18 @@ class Dataset(
             f"schema={{{fields}}})"
         )
 
+    def _repr_html_(self) -> str:
+        """What is known without running it, for a notebook."""
+        schema = self.schema(fetch_if_missing=False)
+        count = count_of(self._plan)
+        parts = [block("\n".join(render(self._plan)))]
+        if schema is not None:
+            pairs = zip(schema.names, schema.types, strict=True)
+            parts.append(table([("column", "type"), *pairs]))
+        if count is not None:
+            parts.append(block(f"{count} rows"))
+        return "".join(parts)
+
 
 class MaterializedDataset(Dataset):
     """A dataset whose rows are there, in this process or in shared memory.
@@ -333,21 +346,19 @@ class MaterializedDataset(Dataset):
 
     def _repr_html_(self) -> str:
         """The first rows, for a notebook."""
-        frame = [row for bundle in self._first(10) for row in iter_rows(bundle.table())]
         names = self.columns() or []
-        head = "".join(f"<th>{_escape(name)}</th>" for name in names)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{_escape(row[name])}</td>" for name in names) + "</tr>"
-            for row in frame
-        )
-        return f"<table><tr>{head}</tr>{body}</table><p>{self.count()} rows</p>"
+        rows = [row for bundle in self._first(10) for row in iter_rows(bundle.table())]
+        cells = [[_shown(row[name]) for name in names] for row in rows]
+        return table([names, *cells]) + block(f"{self.count()} rows")
 
     def _first(self, rows: int) -> list[Bundle]:
         return self._run(Apply(self._plan, Limit(rows)))[0]
 
 
-def _escape(value: object) -> str:
-    return str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _shown(value: object) -> object:
+    """A value in a cell; of a picture only what it is."""
+    shape = getattr(value, "shape", ())
+    return value if len(shape) < 2 else f"{getattr(value, 'dtype', '')} {list(shape)}"
 
 
 def _stage_lines(plan: Plan, size: int, lead: str = "") -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from heliostat.serve._call import Call, Sender
 from heliostat.serve._dispatch import dispatch_to
 from heliostat.serve.context import current_children, current_request
+from heliostat.util.progress import in_notebook
 
 
 class _Response:
@@ -72,7 +73,8 @@ class DeploymentResponse(_Response):
         Raises:
             TimeoutError: When it is not there in time.
             RequestCancelledError: When it was cancelled.
-            RuntimeError: In an event loop, which it would block; use `await`.
+            RuntimeError: In an event loop, which it would block; use `await`. Cells of a notebook
+                may wait.
             RayTaskError: What the method raised; also an instance of that exception's class.
         """
         if _in_event_loop():
@@ -273,4 +275,4 @@ def _in_event_loop() -> bool:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
-    return True
+    return not in_notebook()  # where every cell blocks the loop of the kernel

@@ -12,6 +12,7 @@ from heliostat.train._run_messages import Kept, Validation
 from heliostat.train._storage import LOG, not_flushed, read_log
 from heliostat.train.checkpoint import Checkpoint, check_local, local_filesystem, local_path
 from heliostat.train.error import TrainingFailedError
+from heliostat.util._html import table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,18 @@ class Result:
     config: dict[str, Any] | None = None
     return_value: Any = None
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
+
+    def _repr_html_(self) -> str:
+        """Its parts as a table, for a notebook."""
+        parts = {
+            **(self.metrics or {}),
+            **{f"config/{k}": v for k, v in (self.config or {}).items()},
+        }
+        parts.pop("config", None)
+        parts |= {"checkpoint": self.checkpoint and self.checkpoint.path, "path": self.path}
+        if self.error is not None:
+            parts["error"] = repr(self.error)
+        return table([("Result", ""), *parts.items()])
 
     @cached_property
     def metrics_dataframe(self) -> pd.DataFrame:

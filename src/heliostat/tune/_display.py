@@ -104,9 +104,3 @@ class Display:
 
     def _is_quiet(self) -> bool:
         return self._line is None and self._reporter is None
-
-
-def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return type(shell).__name__ == "ZMQInteractiveShell"

@@ -16,6 +16,14 @@ def summary(
     trials: Sequence[Trial], space: Mapping[str, Any], metric: str | None, mode: str
 ) -> str:
     """The table of trials, best first when there is a metric; long ones show the best rows only."""
+    head, table = summary_rows(trials, parameter_columns(space), metric, mode)
+    return f"{head}\n{align(table)}"
+
+
+def summary_rows(
+    trials: Sequence[Trial], parameters: Mapping[Any, str], metric: str | None, mode: str
+) -> tuple[str, list[list[str]]]:
+    """What `summary` says: a line, and the cells below it."""
     shown = list(trials)
     if metric is not None:
         shown.sort(key=lambda trial: rank(look_up(trial.last_result, metric), mode))
@@ -27,8 +35,8 @@ def summary(
         shown = shown[:MOST_ROWS]
     first = [] if metric is None else [metric]
     metrics = list(dict.fromkeys([*first, *infer_metrics(trials, _MOST_METRICS)]))[:_MOST_METRICS]
-    columns = {**parameter_columns(space), **{("metric", name): name for name in metrics}}
-    return f"{head}\n{align(rows(shown, columns))}"
+    columns = {**parameters, **{("metric", name): name for name in metrics}}
+    return head, rows(shown, columns)
 
 
 def parameter_columns(space: Mapping[str, Any]) -> dict[Any, str]:

@@ -4,7 +4,6 @@
 trials and nothing else of the study.
 """
 
-import html
 import importlib
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from heliostat.tune._metrics import look_up, rank
 from heliostat.tune._table import align, infer_metrics, parameter_columns, rows, show
 from heliostat.tune._trial import ERROR, Trial
+from heliostat.util._html import block, table
 
 Columns = Sequence[str] | Mapping[str, str] | None
 
@@ -291,6 +291,7 @@ class JupyterNotebookReporter(_TableReporter):
             sort_by_metric=sort_by_metric,
         )
         self._overwrite = overwrite
+        self._shown: Any = None  # what displays the newest tables; prints around it stay
         try:
             self._screen: Any = importlib.import_module("IPython.display")
         except ImportError as error:
@@ -298,30 +299,35 @@ class JupyterNotebookReporter(_TableReporter):
                 "JupyterNotebookReporter needs IPython; run it in a notebook, or take a CLIReporter"
             ) from error
 
+    def setup(self, *args: Any, **kwargs: Any) -> None:
+        """A study begins, below what there is."""
+        super().setup(*args, **kwargs)
+        self._shown = None
+
     def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
         """Show the tables."""
-        parts = [f"<div>{html.escape(line)}</div>" for line in self._head(trials, sys_info)]
+        lines = self._head(trials, sys_info)
+        tables = []
         if done or self._intermediate:
-            table, hidden = self._table(trials)
-            parts.append(_as_html(table))
+            trials_table, hidden = self._table(trials)
+            tables.append(trials_table)
             if hidden:
-                parts.append(f"<div>... and {hidden} more</div>")
+                lines.append(f"{len(trials_table) - 1} trials are shown, {hidden} more are not")
             errors = self._errors(trials)
             if len(errors) > 1:
-                parts.append(_as_html(errors))
-        if self._overwrite:
-            self._screen.clear_output(wait=True)
-        self._screen.display(self._screen.HTML("".join(parts)))
+                tables.append(errors)
+        head = "\n".join(lines)
+        page = {
+            "text/plain": "\n".join([head, *map(align, tables)]),
+            "text/html": block(head) + "".join(map(table, tables)),
+        }
+        if self._shown is None or not self._overwrite:
+            self._shown = self._screen.display(page, raw=True, display_id=True)
+        else:
+            self._shown.update(page, raw=True)
 
 
 def _titles(columns: Columns) -> dict[str, str] | None:
     if columns is None:
         return None
     return dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns}
-
-
-def _as_html(table: Sequence[Sequence[str]]) -> str:
-    titles, *body = [[html.escape(cell) for cell in row] for row in table]
-    head = "".join(f"<th>{cell}</th>" for cell in titles)
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in body)
-    return f"<table><tr>{head}</tr>{lines}</table>"

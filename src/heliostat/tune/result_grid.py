@@ -9,8 +9,10 @@ from heliostat.train import Checkpoint, Result
 from heliostat.tune import _plot
 from heliostat.tune._metrics import flatten, look_up, rank, user_metrics
 from heliostat.tune._snapshot import read_results
+from heliostat.tune._table import summary_rows
 from heliostat.tune._trial import ERROR, TERMINATED, Trial
 from heliostat.tune.search.searcher import check_mode
+from heliostat.util._html import block, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -323,6 +325,13 @@ class ResultGrid:
             for trial in self._trials
         )
         return f"ResultGrid({self._path!r}, {len(self)} trials:{lines})"
+
+    def _repr_html_(self) -> str:
+        """The table of trials, for a notebook."""
+        names = dict.fromkeys(name for trial in self._trials for name in flatten(trial.config))
+        parameters = {tuple(name.split("/")): name for name in names}
+        head, cells = summary_rows(self._trials, parameters, self._metric, self._mode or "min")
+        return block(head) + table(cells) + block(self._path)
 
 
 def to_result(trial: Trial) -> Result:

@@ -17,7 +17,7 @@ import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 import heliostat
 from heliostat.train import RunConfig
 from heliostat.tune import _restore
-from heliostat.tune._display import Display, in_notebook
+from heliostat.tune._display import Display
 from heliostat.tune._experiment import Experiment
 from heliostat.tune._loop import Loop
 from heliostat.tune._resources import check_fits
@@ -372,7 +372,9 @@ class Tuner:
         run, config = self._given.run_config, self._given.tune_config
         if run.verbose == 0:
             return None
-        reporter = run.progress_reporter or (JupyterNotebookReporter() if in_notebook() else None)
+        reporter = run.progress_reporter or (
+            JupyterNotebookReporter() if progress.in_notebook() else None
+        )
         if reporter is not None:
             total = experiment.total
             reporter.setup(

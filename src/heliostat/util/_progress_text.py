@@ -1,7 +1,7 @@
 """What progress looks like: open lines in, text out.
 
-Two forms share one protocol, `Form`: `Live` keeps a region at the bottom of a terminal up to
-date, `Plain` writes a line now and then. Both are pure: time and terminal size are arguments.
+Three forms share one protocol, `Form`: `Live` keeps a region at the bottom of a terminal up to
+date, `Notebook` the text of one output of a cell, `Plain` writes a line now and then. All are pure: time and terminal size are arguments.
 This file knows no clock, thread, stream or environment; `progress.py` has those.
 """
 
@@ -15,6 +15,9 @@ QUIET_S = 0.3
 ANNOUNCE_S = 1.0
 # In a log, a line that is still open is repeated after ten seconds, later once a minute.
 REPEAT_FIRST_S, REPEAT_LAST_S = 10.0, 60.0
+
+# An output of a notebook is written anew so often.
+ANEW_S = 0.25
 
 BAR_CELLS = 20
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -78,10 +81,8 @@ class Live:
         shown = [view for view in opened if now - view.started >= QUIET_S]
         if not kept and not shown:
             return self.wipe()
-        above = [self._last_row(view, now, width) for view in kept]
-        # A third of the width whatever the figures are: a column that moves is hard to read.
-        names = min(max(map(_name_cells, shown), default=0), max(width // 3, 6))
-        rows = [self._row(self._open_cells(view, now), names, width) for view in shown]
+        above = [self.last_row(view, now, width) for view in kept]
+        rows = self.rows(shown, now, width)
         if len(rows) > height:
             hidden = len(rows) - height + 1
             rows = [_cut(f"  and {hidden} more", width), *rows[hidden:]]
@@ -96,6 +97,12 @@ class Live:
             return ""
         self._drawn = False
         return "\r\x1b[J"
+
+    def rows(self, shown: Sequence[View], now: float, width: int) -> list[str]:
+        """The open lines, in columns."""
+        # A third of the width whatever the figures are: a column that moves is hard to read.
+        names = min(max(map(_name_cells, shown), default=0), max(width // 3, 6))
+        return [self._row(self._open_cells(view, now), names, width) for view in shown]
 
     def _open_cells(self, view: View, now: float) -> list[Cell]:
         elapsed = now - view.started
@@ -122,7 +129,7 @@ class Live:
         solid, empty = ("━", "╌") if self._unicode else ("#", ".")
         return solid * full + empty * (BAR_CELLS - full)
 
-    def _last_row(self, view: View, now: float, width: int) -> str:
+    def last_row(self, view: View, now: float, width: int) -> str:
         """The row that stays; its name has all the room that the figures leave."""
         cells = _end_cells(view, now, self._unicode)
         mark, _, *rest = cells
@@ -146,6 +153,33 @@ class Live:
             if room <= 0:
                 break
         return "  ".join(parts)
+
+
+class Notebook:
+    """The whole text of an output that is replaced again and again, without colours and cursors."""
+
+    def __init__(self) -> None:
+        self._live = Live(colour=False)
+        self._ended: list[str] = []
+        self._due = 0.0
+
+    def frame(
+        self, opened: Sequence[View], ended: Sequence[View], now: float, size: tuple[int, int]
+    ) -> str:
+        """Ended lines, then the open ones; nothing if it is too early for another text."""
+        kept = [view for view in ended if now - view.started >= QUIET_S]
+        shown = [view for view in opened if now - view.started >= QUIET_S]
+        if not kept and (not shown or now < self._due):
+            return ""
+        self._due = now + ANEW_S
+        width, height = size
+        self._ended += [self._live.last_row(view, now, width) for view in kept]
+        self._ended = self._ended[-height:]
+        return "\n".join([*self._ended, *self._live.rows(shown, now, width)])
+
+    def wipe(self) -> str:
+        """What is said stays."""
+        return ""
 
 
 class Plain:

@@ -1,4 +1,4 @@
-"""Progress for people: one live line per piece of work in a terminal, plain lines in a log.
+"""Progress for people: one live line per piece of work in a terminal or notebook, plain ones in a log.
 
 The driver's side of it: a thread that paints while lines are open, the stream, the terminal's
 size, and the user's own prints, which go above the live lines. What is written is decided in
@@ -14,11 +14,11 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 
-from heliostat.util._progress_text import Form, Live, Plain, View
+from heliostat.util._progress_text import Form, Live, Notebook, Plain, View
 
-__all__ = ["Line", "line"]
+__all__ = ["Line", "in_notebook", "line"]
 
 PAINT_EVERY_S = 0.1
 # A program that prints in a tight loop should not pay for a frame per print.
@@ -29,7 +29,8 @@ def line(name: str, unit: str = "rows", total: float | None = None) -> "Line":
     """Show how far a piece of work has come, for as long as the `with` block runs.
 
     In a terminal the line is live, and any number of lines may be open at once, also from
-    several threads. Elsewhere a plain line is written now and then. Work that ends at once
+    several threads; in a notebook they are an output of the cell. Elsewhere a plain line is written
+    now and then. Work that ends at once
     shows nothing. Nothing is ever shown in worker processes or when `HELIOSTAT_PROGRESS=0`.
 
     Args:
@@ -103,7 +104,7 @@ class Painter:
         self._lock = threading.RLock()
         self._open: dict[Line, None] = {}
         self._form: Form = Plain()
-        self._stream: TextIO = sys.__stderr__ or io.StringIO()
+        self._stream: TextIO | _Output = sys.__stderr__ or io.StringIO()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._painted_at = 0.0
@@ -152,9 +153,11 @@ class Painter:
             setattr(sys, name, stream)
 
     def _begin(self) -> None:
-        self._stream = sys.stderr
-        live = _is_terminal(self._stream)
-        self._form = _live_form(self._stream) if live else Plain()
+        self._stream = stream = sys.stderr
+        live = _is_terminal(stream)
+        self._form = _live_form(stream) if live else Plain()
+        if in_notebook() and hasattr(stream, "pub_thread"):  # else somebody captures it
+            self._stream, self._form = _Output(), Notebook()
         self._stop = threading.Event()
         if live:
             self._replace("stdout")
@@ -205,6 +208,22 @@ class Painter:
             self._stream = io.StringIO()
 
 
+class _Output(io.TextIOBase):
+    """One output of a notebook's cell, whose text is replaced by what is written."""
+
+    def __init__(self) -> None:
+        self._shown: Any = None
+
+    def write(self, text: str) -> int:
+        page = {"text/plain": text}
+        if self._shown is None:
+            display = sys.modules["IPython"].display.display
+            self._shown = display(page, raw=True, display_id=True)
+        else:
+            self._shown.update(page, raw=True)
+        return len(text)
+
+
 class _Above(io.TextIOBase):
     """Stands in for a terminal stream while lines are live: text goes above them, by lines."""
 
@@ -250,6 +269,20 @@ class _Above(io.TextIOBase):
         return getattr(self._stream, name)
 
 
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook.
+
+    Returns:
+        True there; False in IPython's terminal.
+
+    Example:
+        >>> in_notebook()
+        False
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
 def _silent() -> bool:
     environ = os.environ
     return (
@@ -271,11 +304,11 @@ def _live_form(stream: TextIO) -> Live:
     return Live(unicode=encoding == "utf8", colour=not os.environ.get("NO_COLOR"))
 
 
-def _terminal_size(stream: TextIO) -> tuple[int, int]:
+def _terminal_size(stream: TextIO | _Output) -> tuple[int, int]:
     try:
         columns, rows = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        return (80, 24)
+        return (100, 24) if isinstance(stream, _Output) else (80, 24)
     # Some pseudo-terminals say 0 x 0.
     return (columns or 80, rows or 24)
 

