@@ -47,8 +47,10 @@ def test_a_missing_directory_is_named(tmp_path):
         gone.to_directory()
 
 
-def test_only_local_file_systems_are_offered(tmp_path):
+def test_a_local_file_system_is_as_good_as_none(tmp_path):
     assert Checkpoint(f"file://{tmp_path}").path == str(tmp_path)
-    assert Checkpoint(tmp_path, fs.LocalFileSystem()).filesystem == fs.LocalFileSystem()
-    with pytest.raises(NotImplementedError, match="s3://"):
-        Checkpoint("s3://bucket/x")
+    checkpoint = Checkpoint(tmp_path, fs.LocalFileSystem())
+    assert checkpoint.filesystem == fs.LocalFileSystem()
+    assert checkpoint == Checkpoint(tmp_path)
+    with pytest.raises(TypeError, match="pyarrow"):
+        Checkpoint(tmp_path, 1)

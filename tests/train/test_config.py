@@ -69,7 +69,7 @@ def test_a_scaling_config_that_cannot_be_is_refused(options, error, says):
         (lambda: RunConfig(failure_config=3), TypeError, "FailureConfig"),
         (lambda: RunConfig(logging_config=3), TypeError, "logging_config"),
         (lambda: LoggingConfig("loud"), ValueError, "one of .*WARNING.* got 'loud'"),
-        (lambda: RunConfig(storage_filesystem=object()), NotImplementedError, "local"),
+        (lambda: RunConfig(storage_filesystem=object()), TypeError, "pyarrow"),
         (lambda: DataConfig(datasets_to_split="train"), TypeError, "'train'"),
     ],
 )

@@ -3,8 +3,8 @@
 The map: `data_parallel_trainer.py` parses what the user says into a Job; `_controller.py`
 drives a Run (`_run.py`, which decides) with a WorkerGroup (`_worker_group.py`) of TrainWorker
 actors (`_worker.py`), each of which runs the user's loop in a thread that talks through a
-Session (`session.py`); `_storage.py` owns the run's directory. Events and commands of Run are in
-`_run_messages.py`; `_validations.py` is its part about checkpoints that are validated, by the
+Session (`session.py`); `_storage.py` owns the run's directory, `_remote.py` one that is not on this
+machine. Events and commands of Run are in `_run_messages.py`; `_validations.py` is its part about checkpoints that are validated, by the
 tasks of a Validator (`_validator.py`).
 
 A name is loaded when it is first touched: where a rank runs, few are.

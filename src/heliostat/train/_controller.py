@@ -10,14 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import heliostat
 from heliostat.train import _run_messages as _run
 from heliostat.train._run import Policy, Run
 from heliostat.train._run_messages import Command, Event, Kept
-from heliostat.train._storage import RunDirectory, boot_id
+from heliostat.train._storage import open_run
 from heliostat.train._validator import Validator
 from heliostat.train._worker import Assignment, Done, Loop
 from heliostat.train._worker_group import (
@@ -75,20 +74,23 @@ class Controller:
         self._group: Group | None = None
         self._backend: Backend[Any] = job.backend_config.backend_cls()
         self._history: list[dict[str, Any]] = []
-        self._storage = RunDirectory.open(config.storage_path, config.name, job.title)
+        self._storage = open_run(
+            config.storage_path, config.storage_filesystem, config.name, job.title
+        )
         try:
             self._run = self._begin_or_go_on()
         except BaseException:
             self._storage.close()
             raise
-        self._validator = Validator(job.validation, self._path)
+        self._validator = Validator(job.validation, self._storage.checkpoint)
         self._context = TrainRunContext(
-            config, job.scaling, job.config, job.backend_config, job.data_config, str(self._path)
+            config,
+            job.scaling,
+            job.config,
+            job.backend_config,
+            job.data_config,
+            self._storage.where,
         )
-
-    @property
-    def _path(self) -> Path:
-        return self._storage.path
 
     def _begin_or_go_on(self) -> Run:
         """A fresh decider, or one that knows what an unfinished run of this name has kept."""
@@ -106,15 +108,15 @@ class Controller:
         number = self._storage.next_number()
         entries = self._storage.entries()
         complete = is_complete(entries)
-        kept = [
-            self._revived(k) for k in kept_checkpoints(entries) if (self._path / k.name).is_dir()
-        ]
+        kept = [self._revived(k) for k in kept_checkpoints(entries) if self._storage.has(k.name)]
         if complete or not kept:
-            self._storage.append("begin", title=job.title, config=job.config, boot=boot_id())
+            self._storage.append(
+                "begin", title=job.title, config=job.config, boot=self._storage.boot
+            )
             return Run(policy, (), number)
-        self._storage.append("resume", checkpoint=kept[-1].name, boot=boot_id())
+        self._storage.append("resume", checkpoint=kept[-1].name, boot=self._storage.boot)
         self._history = [e["metrics"] for e in entries if e["kind"] == "report"]
-        _log.warning("run %s was cut short; it goes on from %s", self._path, kept[-1].name)
+        _log.warning("run %s was cut short; it goes on from %s", self._storage.where, kept[-1].name)
         return Run(policy, kept, number)
 
     def _revived(self, kept: Kept) -> Kept:
@@ -217,7 +219,7 @@ class Controller:
     def _reported(self) -> tuple[ReportedCheckpoint, ...]:
         return tuple(
             ReportedCheckpoint(
-                Checkpoint(self._path / kept.name),
+                self._storage.checkpoint(kept.name),
                 dict(kept.metrics),
                 ReportedCheckpointStatus(kept.status),
             )
@@ -253,7 +255,7 @@ class Controller:
         logs = job.run_config.logging_config
         shards = job.data_config.configure(dict(job.datasets), len(nodes), workers, nodes)
         name = command.checkpoint
-        checkpoint = job.resume_from if name is None else Checkpoint(self._path / name)
+        checkpoint = job.resume_from if name is None else self._storage.checkpoint(name)
         return [
             Assignment(
                 TrainContext(
@@ -262,8 +264,9 @@ class Controller:
                     local_rank=nodes[:rank].count(node),
                     local_world_size=nodes.count(node),
                     node_rank=list(dict.fromkeys(nodes)).index(node),
-                    experiment_name=self._path.name,
-                    storage=str(self._path),
+                    experiment_name=self._storage.name,
+                    storage=self._storage.where,
+                    storage_filesystem=self._storage.filesystem,
                     attempt=command.attempt,
                     metadata=job.metadata,
                     resources={k: v * len(nodes) for k, v in job.scaling.worker_resources.items()},
@@ -293,7 +296,7 @@ class Controller:
             self._write(command)
         except OSError as error:
             if self._run.phase == "finished":
-                _log.warning("%s could not be written to: %s", self._path, error)
+                _log.warning("%s could not be written to: %s", self._storage.where, error)
                 return None
             return _run.StorageFailed(self._run.attempt, error)
         self._tell(command)
@@ -303,7 +306,7 @@ class Controller:
         storage = self._storage
         match command:
             case _run.Keep(attempt, report, name):
-                storage.commit(storage.stage(attempt, report), name)
+                storage.keep(attempt, report, name)
             case _run.Publish(attempt, metrics, checkpoint, validation):
                 more: dict[str, Any] = (
                     {} if validation is None else {"validation": validation._asdict()}
@@ -328,7 +331,7 @@ class Controller:
         match command:
             case _run.Publish(_, metrics, name, _):
                 self._history.append(metrics[0])
-                checkpoint = None if name is None else Checkpoint(self._path / name)
+                checkpoint = None if name is None else self._storage.checkpoint(name)
                 for callback in self._callbacks:
                     callback.after_report(self._context, list(metrics), checkpoint)
             case _run.Blame(_, error, again):
@@ -340,17 +343,18 @@ class Controller:
 
     def _result(self) -> Result:
         run = self._run
-        kept = [(Checkpoint(self._path / k.name), dict(k.metrics)) for k in run.kept]
+        kept = [(self._storage.checkpoint(k.name), dict(k.metrics)) for k in run.kept]
         history = self._history
         return Result(
             metrics=history[-1] if history else None,
             checkpoint=kept[-1][0] if kept else None,
             error=run.error,
-            path=str(self._path),
+            path=self._storage.where,
             best_checkpoints=kept or None,
             config=self._job.config,
             return_value=run.value,
             history=history,
+            storage_filesystem=self._storage.filesystem,
         )
 
 

@@ -9,7 +9,7 @@ A rank copies its files into a stage; the controller then moves all ranks' files
 renames the result into place, and only after that writes the log. Whatever process dies when: a
 checkpoint is there in full or not at all. A thread flushes it to the disk afterwards and says so in
 the log: when the machine goes down, what was not flushed by then does not count. This file does
-not decide what is kept.
+not decide what is kept. A directory beyond this machine is a RemoteDirectory (`_remote.py`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from heliostat.train._sender import Sender
-from heliostat.train.checkpoint import local_path
+from heliostat.train.checkpoint import Checkpoint, local_path, locate
 
 LOG = "run.jsonl"
 STAGE_PREFIX = ".stage-"
@@ -35,10 +35,101 @@ _log = logging.getLogger("heliostat.train")
 NUMBERED = re.compile(r"checkpoint_(\d{6,})")
 
 
+class RunStorage(Protocol):
+    """The directory of one run, here or on a file system beyond this machine."""
+
+    where: str
+    filesystem: Any
+    in_place: bool  # whether ranks store files where they stay, and so must know under which name
+
+    @property
+    def name(self) -> str:
+        """The run's."""
+        ...
+
+    @property
+    def boot(self) -> str:
+        """What tells this start of the machine from others, if that matters to what is stored."""
+        ...
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What the log tells of the last run here."""
+        ...
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """The checkpoint of this name, or at this absolute path."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything of this name."""
+        ...
+
+    def taken(self, name: str) -> bool:
+        """Whether a new checkpoint cannot have this name."""
+        ...
+
+    def store(self, source: Path, attempt: int, number: int, rank: int, name: str) -> str | None:
+        """Copy what a rank saved with its report of this number; returns its name if it stays."""
+        ...
+
+    def keep(self, attempt: int, number: int, name: str) -> None:
+        """Make what the ranks have staged with this report a checkpoint."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a checkpoint."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what is no checkpoint yet; only when no rank is writing."""
+        ...
+
+    def next_number(self) -> int:
+        """One more than the highest number of any checkpoint here."""
+        ...
+
+    def append(self, kind: str, *, flush: bool = True, **fields: Any) -> None:
+        """Add one line to the log."""
+        ...
+
+    def close(self) -> None:
+        """End what writes."""
+        ...
+
+
+def open_run(
+    storage_path: str | os.PathLike[str] | None, filesystem: Any, name: str | None, prefix: str
+) -> RunStorage:
+    """Make a run's directory, or find the one of an earlier run of this name.
+
+    Raises:
+        OSError: If it cannot be made or written to; the path is named.
+    """
+    root, remote = locate("storage_path", storage_path or "~/ray_results", filesystem)
+    if remote is None:
+        return RunDirectory.open(root, name, prefix)
+    from heliostat.train._remote import RemoteDirectory  # noqa: PLC0415 - pyarrow is slow to load
+
+    return RemoteDirectory.open(root, remote, name, prefix)
+
+
+def of_rank(where: str, filesystem: Any) -> RunStorage:
+    """A run's directory as a rank sees it, which opens nothing."""
+    if filesystem is None:
+        return RunDirectory(Path(where))
+    from heliostat.train._remote import RemoteDirectory  # noqa: PLC0415 - pyarrow is slow to load
+
+    return RemoteDirectory(where, filesystem)
+
+
 class RunDirectory:
-    """The directory of one run, as its controller sees it."""
+    """The directory of one run on this machine."""
+
+    filesystem = None
+    in_place = False
 
     def __init__(self, path: Path) -> None:
+        self.where = str(path)
         self.path = path
         self._log_fd: int | None = None
         self._flusher = Sender("train-flush")
@@ -71,9 +162,39 @@ class RunDirectory:
         run.sweep()
         return run
 
+    @property
+    def name(self) -> str:
+        """The run's."""
+        return self.path.name
+
+    @property
+    def boot(self) -> str:
+        """What tells this start of the machine from others."""
+        return boot_id()
+
     def entries(self) -> list[dict[str, Any]]:
         """What the log tells of the last run here; nothing in a new directory."""
         return read_log(self.path)
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """The checkpoint of this name, or at this absolute path."""
+        return Checkpoint(self.path / name)
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything of this name."""
+        return (self.path / name).exists()
+
+    def taken(self, name: str) -> bool:
+        """Whether there is a checkpoint of this name."""
+        return self.has(name)
+
+    def store(self, source: Path, attempt: int, number: int, rank: int, name: str) -> None:
+        """Copy a rank's files into the stage. Runs in the rank's process."""
+        copy_to_stage(source, self.stage(attempt, number), rank)
+
+    def keep(self, attempt: int, number: int, name: str) -> None:
+        """Make what the ranks have staged with this report a checkpoint."""
+        self.commit(self.stage(attempt, number), name)
 
     def stage(self, attempt: int, number: int) -> Path:
         """Where the ranks put what they save with their report of this number."""
@@ -138,13 +259,7 @@ class RunDirectory:
         It survives the death of this process in any case, and that of the machine if `flush`.
         """
         assert self._log_fd is not None
-        entry = {"kind": kind, "time": time.time(), **fields}
-        try:
-            line = json.dumps(entry, default=_plain)
-        except TypeError:  # a key that JSON has no word for, such as a tuple
-            line = json.dumps(_with_text_keys(entry), default=_plain)
-        line += "\n"
-        os.write(self._log_fd, line.encode())
+        os.write(self._log_fd, log_line(kind, fields))
         if flush:
             os.fsync(self._log_fd)
 
@@ -166,22 +281,60 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         FileNotFoundError: If there is no log.
         ValueError: If a line is none of ours; the file and the line are named.
     """
-    entries: list[dict[str, Any]] = []
     with open(path / LOG, encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.endswith("\n"):
-                break
-            try:
-                entry = json.loads(line)
-            except ValueError as error:
-                raise ValueError(
-                    f"{path / LOG}, line {number} cannot be read ({error}); use another run name, "
-                    "or mend the line"
-                ) from error
-            if entry["kind"] == "begin":
-                entries = []
-            entries.append(entry)
+        return parse_log(lines, path / LOG)
+
+
+def parse_log(lines: Iterable[str], where: object) -> list[dict[str, Any]]:
+    """The entries of the last run that these lines tell of.
+
+    Raises:
+        ValueError: If a line is none of ours; the file and the line are named.
+    """
+    entries: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.endswith("\n"):
+            break
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise ValueError(
+                f"{where}, line {number} cannot be read ({error}); use another run name, "
+                "or mend the line"
+            ) from error
+        if entry["kind"] == "begin":
+            entries = []
+        entries.append(entry)
     return entries
+
+
+def log_line(kind: str, fields: Mapping[str, Any]) -> bytes:
+    """A line of the log."""
+    entry = {"kind": kind, "time": time.time(), **fields}
+    try:
+        line = json.dumps(entry, default=_plain)
+    except TypeError:  # a key that JSON has no word for, such as a tuple
+        line = json.dumps(_with_text_keys(entry), default=_plain)
+    return f"{line}\n".encode()
+
+
+def read_log_of(where: str, filesystem: Any) -> list[dict[str, Any]]:
+    """The same of a directory that may be beyond this machine.
+
+    Raises:
+        FileNotFoundError: If no run has written there.
+        ValueError: If a line is none of ours.
+    """
+    try:
+        if filesystem is None:
+            return read_log(Path(where))
+        from heliostat.train import _remote  # noqa: PLC0415 - pyarrow is slow to load
+
+        path = f"{where}/{LOG}"
+        text = _remote.read(path, filesystem).decode()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no run has written to {where} (there is no {LOG})") from error
+    return parse_log(text.splitlines(keepends=True), path)
 
 
 def boot_id() -> str:

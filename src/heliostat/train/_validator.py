@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import heliostat
@@ -18,12 +17,14 @@ class Validator:
 
     Args:
         config: The function, and the options of its task.
-        path: The run's directory.
+        checkpoint: The checkpoint of a name.
     """
 
-    def __init__(self, config: ValidationConfig | None, path: Path) -> None:
+    def __init__(
+        self, config: ValidationConfig | None, checkpoint: Callable[[str], Checkpoint]
+    ) -> None:
         self._config = config
-        self._path = path
+        self._checkpoint = checkpoint
         self._name = ""
         self.refs: list[Any] = []  # of the running one; none if none is
 
@@ -33,8 +34,8 @@ class Validator:
         self._name = name
         try:
             task = heliostat.remote(_validate).options(**self._config.ray_remote_kwargs)
-            checkpoint = Checkpoint(self._path / name)
-            self.refs = [task.remote(self._config.fn, checkpoint, dict(fn_kwargs))]
+            fn = self._config.fn
+            self.refs = [task.remote(fn, self._checkpoint(name), dict(fn_kwargs))]
         # Options of the user's, and a function that may not travel.
         except Exception as error:  # noqa: BLE001
             return Validated(name, {}, error)

@@ -1,4 +1,4 @@
-"""Checkpoint: a handle to a directory. It holds a path, never the data."""
+"""Checkpoint: a handle to a directory, here or beyond this machine. It holds a path, never the data."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class Checkpoint:
     Copying and pickling a Checkpoint copies the path, not the files.
 
     Args:
-        path: The directory; a `file://` address will do.
-        filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+        path: The directory, or its address, such as `s3://bucket/model`.
+        filesystem: The file system of pyarrow's or fsspec's that it is on; None for what the
+            address says.
 
     Raises:
-        NotImplementedError: For a directory that is not on a local file system.
+        TypeError: For a file system that is neither.
+        ValueError: For an address of no known kind.
 
     Example:
         >>> import tempfile, pathlib
@@ -39,13 +41,12 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], filesystem: Any = None) -> None:
-        check_local(filesystem)
-        self.path = str(local_path("Checkpoint(path=...)", path))
+        self.path, self._remote = locate("Checkpoint(path=...)", path, filesystem)
 
     @property
     def filesystem(self) -> Any:
         """The pyarrow file system that `path` is on."""
-        return local_filesystem()
+        return local_filesystem() if self._remote is None else self._remote
 
     @classmethod
     def from_directory(cls, path: str | os.PathLike[str]) -> Checkpoint:
@@ -81,12 +82,18 @@ class Checkpoint:
         """
         self._must_exist()
         target = tempfile.mkdtemp(prefix="checkpoint_") if path is None else os.fspath(path)
-        shutil.copytree(self.path, target, dirs_exist_ok=True)
+        if self._remote is None:
+            shutil.copytree(self.path, target, dirs_exist_ok=True)
+        else:
+            os.makedirs(target, exist_ok=True)
+            _beyond().download(self.path, target, self._remote)
         return target
 
     @contextlib.contextmanager
     def as_directory(self) -> Iterator[str]:
-        """The files as a local directory, for reading. Nothing is copied.
+        """The files as a local directory, for reading.
+
+        Nothing is copied, unless it is beyond this machine: then the copy goes when you are done.
 
         Yields:
             The path.
@@ -101,7 +108,12 @@ class Checkpoint:
             []
         """
         self._must_exist()
-        yield self.path
+        if self._remote is None:
+            yield self.path
+            return
+        with tempfile.TemporaryDirectory(prefix="checkpoint_") as copy:
+            _beyond().download(self.path, copy, self._remote)
+            yield copy
 
     def get_metadata(self) -> dict[str, Any]:
         """What `set_metadata` and `update_metadata` stored beside the files.
@@ -112,7 +124,7 @@ class Checkpoint:
             {}
         """
         try:
-            text = Path(self.path, METADATA_FILE).read_text("utf-8")
+            text = self._metadata_text()
         except FileNotFoundError:
             return {}
         metadata: dict[str, Any] = json.loads(text)
@@ -133,6 +145,9 @@ class Checkpoint:
         """
         self._must_exist()
         text = json.dumps(metadata)
+        if self._remote is not None:
+            _beyond().write(f"{self.path}/{METADATA_FILE}", text.encode(), self._remote)
+            return
         staged = Path(self.path, f"{METADATA_FILE}.{os.getpid()}")
         staged.write_text(text, "utf-8")
         staged.replace(Path(self.path, METADATA_FILE))
@@ -153,21 +168,78 @@ class Checkpoint:
         """
         self.set_metadata({**self.get_metadata(), **metadata})
 
+    def _metadata_text(self) -> str:
+        if self._remote is None:
+            return Path(self.path, METADATA_FILE).read_text("utf-8")
+        data: bytes = _beyond().read(f"{self.path}/{METADATA_FILE}", self._remote)
+        return data.decode()
+
+    def exists(self) -> bool:
+        """Whether the directory is there."""
+        if self._remote is None:
+            return os.path.isdir(self.path)
+        return bool(_beyond().is_directory(self.path, self._remote))
+
+    def remove(self) -> None:
+        """Remove the directory with all that is in it, if it is there."""
+        if self._remote is None:
+            shutil.rmtree(self.path, ignore_errors=True)
+        elif self.exists():
+            _beyond().remove(self.path, self._remote)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is on a file system beyond this machine."""
+        return self._remote is not None
+
     def _must_exist(self) -> None:
-        if not os.path.isdir(self.path):
+        if not self.exists():
             raise FileNotFoundError(f"the checkpoint's directory is not there: {self.path}")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Checkpoint) and self.path == other.path
+        return (
+            isinstance(other, Checkpoint)
+            and self.path == other.path
+            and bool(self._remote == other._remote)
+        )
 
     def __hash__(self) -> int:
         return hash(self.path)
 
     def __fspath__(self) -> str:
+        if self._remote is not None:
+            raise TypeError(
+                f"{self.path} is on {self._remote.type_name}, not on this machine; use "
+                "as_directory() or to_directory()"
+            )
         return self.path
 
     def __repr__(self) -> str:
-        return f"Checkpoint(path={self.path})"
+        on = "" if self._remote is None else f", filesystem={self._remote.type_name}"
+        return f"Checkpoint(path={self.path}{on})"
+
+
+def locate(what: str, path: str | os.PathLike[str], filesystem: Any = None) -> tuple[str, Any]:
+    """An absolute local path and None; or a path on a file system of pyarrow's, and that.
+
+    Raises:
+        TypeError: For a file system that is neither pyarrow's nor fsspec's.
+        ValueError: For an address of no known kind.
+        ImportError: For one that needs a package.
+    """
+    text = os.fspath(path)
+    if filesystem is None or getattr(filesystem, "type_name", None) == "local":
+        scheme, found, _ = text.partition("://")
+        if not found or scheme == "file":
+            return str(local_path(what, text)), None
+    where, remote = _beyond().resolve(text, filesystem)
+    return where, remote
+
+
+def _beyond() -> Any:
+    from heliostat.train import _remote  # noqa: PLC0415 - pyarrow is slow to load
+
+    return _remote
 
 
 def local_path(what: str, path: str | os.PathLike[str]) -> Path:
@@ -186,14 +258,6 @@ def local_path(what: str, path: str | os.PathLike[str]) -> Path:
         f"{what}: {text!r} is not on a local file system; {scheme}:// is not offered yet, "
         "use a local or mounted directory"
     )
-
-
-def check_local(filesystem: Any) -> None:
-    """Refuse any pyarrow file system but the local one."""
-    if filesystem is not None and getattr(filesystem, "type_name", None) != "local":
-        raise NotImplementedError(
-            f"filesystem={filesystem!r} is not offered yet; use a local or mounted directory"
-        )
 
 
 def local_filesystem() -> Any:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from heliostat.train._names import check_name
-from heliostat.train.checkpoint import check_local
 
 if TYPE_CHECKING:
     from heliostat.data import DataIterator, Dataset
@@ -302,8 +301,10 @@ class RunConfig:
     Args:
         name: The directory of the run below `storage_path`. A run that was cut short goes on
             from its last checkpoint when its name is used again. A new name if left out.
-        storage_path: A local directory; `~/ray_results` if left out.
-        storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+        storage_path: A directory, or an address such as `s3://bucket/runs`; `~/ray_results` if
+            left out.
+        storage_filesystem: The file system of pyarrow's or fsspec's that `storage_path` is on;
+            None for what the address says.
         failure_config: What to survive.
         checkpoint_config: What to keep.
         callbacks: Objects to call as the run goes; `UserCallback` for Train.
@@ -355,7 +356,7 @@ class RunConfig:
         ):
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
-        check_local(self.storage_filesystem)
+        _check_filesystem(self.storage_filesystem)
         if self.logging_config is not None and not isinstance(self.logging_config, LoggingConfig):
             raise TypeError(f"logging_config must be a LoggingConfig, got {self.logging_config!r}")
         for name in ("worker_runtime_env", "log_to_file", "sync_config"):
@@ -438,6 +439,17 @@ def _check_whole(name: str, value: object, least: int) -> None:
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be >= {least}, got {value}")
+
+
+def _check_filesystem(given: Any) -> None:
+    """One of pyarrow's or fsspec's, known by what they have: neither is loaded for that."""
+    if given is None or hasattr(given, "type_name"):
+        return
+    if not (hasattr(given, "protocol") and hasattr(given, "open")):
+        raise TypeError(
+            "storage_filesystem must be a pyarrow.fs.FileSystem or one of fsspec's, got "
+            f"{type(given).__name__}"
+        )
 
 
 def _check_bool(name: str, value: object) -> None:

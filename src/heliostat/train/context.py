@@ -26,6 +26,7 @@ class TrainContext:
     node_rank: int = 0
     experiment_name: str = ""
     storage: str = ""
+    storage_filesystem: Any = None
     attempt: int = 1
     metadata: dict[str, Any] = field(default_factory=dict)
     resources: dict[str, float] = field(default_factory=dict)

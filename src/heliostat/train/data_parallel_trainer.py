@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 import heliostat
 from heliostat.exceptions import ActorUnschedulableError
 from heliostat.train._controller import Controller, Job
-from heliostat.train._storage import LOG, read_log
+from heliostat.train._storage import of_rank, read_log_of
 from heliostat.train.backend import BackendConfig
 from heliostat.train.callback import UserCallback
-from heliostat.train.checkpoint import Checkpoint, check_local, local_path
+from heliostat.train.checkpoint import Checkpoint, locate
 from heliostat.train.config import DataConfig, RunConfig, ScalingConfig
 from heliostat.train.result import Result, is_complete, kept_checkpoints
 from heliostat.train.validation_config import ValidationConfig
@@ -166,7 +166,8 @@ class DataParallelTrainer:
         It is the same as a new one with the run's name: a loop is not kept on disk.
 
         Args:
-            path: The run's directory, as in `Result.path`.
+            path: The run's directory, as in `Result.path`, or its address. The file system of
+                a `run_config` that is given by name counts, too.
             args: The constructor's arguments, as the run had them.
             kwargs: The same by name; of `run_config` all but `name` and `storage_path` counts.
 
@@ -182,9 +183,10 @@ class DataParallelTrainer:
             Traceback (most recent call last):
             FileNotFoundError: no run has written to /tmp/no-such-run (there is no run.jsonl)
         """
-        directory = local_path(f"{cls.__name__}.restore(path=...)", path)
-        if not (directory / LOG).exists():
-            raise FileNotFoundError(f"no run has written to {directory} (there is no {LOG})")
+        config = kwargs.get("run_config") or RunConfig()
+        what = f"{cls.__name__}.restore(path=...)"
+        where, remote = locate(what, path, config.storage_filesystem)
+        read_log_of(where, remote)
         try:
             given = _by_name(cls, args, kwargs)
         except TypeError as error:
@@ -193,7 +195,8 @@ class DataParallelTrainer:
                 f"well, since the run's directory has no loop: {error}"
             ) from None
         config = given.get("run_config") or RunConfig()
-        place = {"name": directory.name, "storage_path": directory.parent}
+        parent, name = os.path.split(where)
+        place = {"name": name, "storage_path": parent, "storage_filesystem": remote}
         return cls(**{**given, "run_config": dataclasses.replace(config, **place)})
 
     @classmethod
@@ -201,8 +204,8 @@ class DataParallelTrainer:
         """Whether the run in a directory was cut short and has a checkpoint to go on from.
 
         Args:
-            path: The run's directory.
-            storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+            path: The run's directory, or its address.
+            storage_filesystem: The file system that it is on; None for what the address says.
 
         Returns:
             Whether `fit` of a restored trainer would go on, rather than begin anew.
@@ -211,14 +214,15 @@ class DataParallelTrainer:
             >>> DataParallelTrainer.can_restore("/tmp/no-such-run")
             False
         """
-        check_local(storage_filesystem)
-        directory = local_path(f"{cls.__name__}.can_restore(path=...)", path)
+        what = f"{cls.__name__}.can_restore(path=...)"
+        where, remote = locate(what, path, storage_filesystem)
         try:
-            entries = read_log(directory)
+            entries = read_log_of(where, remote)
         except FileNotFoundError:
             return False
+        run = of_rank(where, remote)
         return not is_complete(entries) and any(
-            (directory / kept.name).is_dir() for kept in kept_checkpoints(entries)
+            run.has(kept.name) for kept in kept_checkpoints(entries)
         )
 
     def _job(self, datasets: dict[str, Dataset]) -> Job:

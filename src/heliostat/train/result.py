@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heliostat.train._run_messages import Kept, Validation
-from heliostat.train._storage import LOG, not_flushed, read_log
-from heliostat.train.checkpoint import Checkpoint, check_local, local_filesystem, local_path
+from heliostat.train._storage import not_flushed, of_rank, read_log_of
+from heliostat.train.checkpoint import Checkpoint, local_filesystem, locate
 from heliostat.train.error import TrainingFailedError
 from heliostat.util._html import table
 
@@ -33,6 +32,7 @@ class Result:
         config: What the loop was given.
         return_value: What rank 0's loop returned.
         history: The metrics of every report, oldest first.
+        storage_filesystem: The pyarrow file system that `path` is on; None for this machine's.
 
     Example:
         >>> Result(metrics={"loss": 0.5}, checkpoint=None, error=None, path="/tmp/run").metrics
@@ -47,6 +47,7 @@ class Result:
     config: dict[str, Any] | None = None
     return_value: Any = None
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    storage_filesystem: Any = field(default=None, repr=False)
 
     def _repr_html_(self) -> str:
         """Its parts as a table, for a notebook."""
@@ -76,7 +77,7 @@ class Result:
     @property
     def filesystem(self) -> Any:
         """The pyarrow file system that `path` is on."""
-        return local_filesystem()
+        return local_filesystem() if self.storage_filesystem is None else self.storage_filesystem
 
     def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint | None:
         """The kept checkpoint whose metric is best.
@@ -121,8 +122,9 @@ class Result:
         """Read back the result of a run, finished or not, from its directory.
 
         Args:
-            path: The run's directory, as in `Result.path`.
-            storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+            path: The run's directory, as in `Result.path`, or its address.
+            storage_filesystem: The file system that it is on, as in `Result.filesystem`; None
+                for what the address says.
 
         Returns:
             The result, as far as the run has come.
@@ -135,20 +137,14 @@ class Result:
             Traceback (most recent call last):
             FileNotFoundError: no run has written to /tmp/no-such-run (there is no run.jsonl)
         """
-        check_local(storage_filesystem)
-        directory = local_path("Result.from_path", path)
-        try:
-            entries = read_log(directory)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"no run has written to {directory} (there is no {LOG})"
-            ) from error
-        return _from_entries(directory, entries)
+        where, remote = locate("Result.from_path", path, storage_filesystem)
+        return _from_entries(where, remote, read_log_of(where, remote))
 
 
-def _from_entries(directory: Path, entries: list[dict[str, Any]]) -> Result:
-    result = Result(None, None, None, str(directory))
-    kept = [(Checkpoint(directory / k.name), dict(k.metrics)) for k in kept_checkpoints(entries)]
+def _from_entries(where: str, filesystem: Any, entries: list[dict[str, Any]]) -> Result:
+    run = of_rank(where, filesystem)
+    result = Result(None, None, None, where, storage_filesystem=filesystem)
+    kept = [(run.checkpoint(k.name), dict(k.metrics)) for k in kept_checkpoints(entries)]
     if kept:
         result.checkpoint, result.best_checkpoints = kept[-1][0], kept
     for entry in entries:

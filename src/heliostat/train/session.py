@@ -21,7 +21,7 @@ from heliostat.train import current
 from heliostat.train._names import check_name
 from heliostat.train._run_messages import Validation
 from heliostat.train._sender import Sender
-from heliostat.train._storage import RunDirectory, copy_to_stage
+from heliostat.train._storage import of_rank
 from heliostat.train.checkpoint import Checkpoint
 from heliostat.train.context import TrainContext
 from heliostat.train.report_config import CheckpointConsistencyMode, CheckpointUploadMode
@@ -132,8 +132,9 @@ class Session:
         self._shards = shards
         self._number = number
         self._validation = validation
-        self._run = RunDirectory(Path(context.storage))
+        self._run = of_rank(context.storage, context.storage_filesystem)
         self._reports = 0
+        self._names: set[str] = set()  # that reports of this attempt gave
         self._sender = Sender("train-upload")
         self._news: queue.SimpleQueue[Report | Stored | Question | None] = queue.SimpleQueue()
         self._go: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
@@ -157,17 +158,18 @@ class Session:
             return
         self._check_checkpoint(checkpoint, name)
         report, number = Report(dict(metrics), True, name, validation=wanted), self._reports
+        # Files that go where they stay must have their name before the ranks meet.
+        named = upload.function is not None or self._run.in_place
+        if named and upload.mode is not CheckpointUploadMode.NO_UPLOAD:
+            report = report._replace(name=self._name(name))
         if upload.mode is CheckpointUploadMode.ASYNC:
             # The files follow, with news of their own.
-            told = name if upload.function is None else self._name(name)
-            self._say(report._replace(name=told, coming=True))
+            self._say(report._replace(coming=True))
             store = functools.partial(self._store, number, checkpoint, name, upload)
             self._sender.submit(lambda: self._news.put(Stored(number, store())))
             return
         self._sender.drain()
         path = self._store(number, checkpoint, name, upload)
-        if upload.function is not None:
-            report = report._replace(name=self._name(name))
         self._say(report._replace(path=path))
 
     def _say(self, report: Report) -> None:
@@ -175,7 +177,7 @@ class Session:
         self._news.put(report)
         reply = self._wait_for_reply()
         if reply.checkpoint is not None:
-            self._checkpoint = Checkpoint(self._run.path / reply.checkpoint)
+            self._checkpoint = self._run.checkpoint(reply.checkpoint)
 
     def _wait_for_reply(self) -> Reply:
         reply = self._go.get()
@@ -193,23 +195,31 @@ class Session:
         """Bring the files where they shall be; returns where that is, if not in the stage."""
         if upload.mode is CheckpointUploadMode.NO_UPLOAD:
             return self._place(checkpoint)
-        path = None
+        name = name or f"checkpoint_{self._number + number:06d}"
         if upload.function is None:
-            stage = self._run.stage(self.context.attempt, number)
-            copy_to_stage(Path(checkpoint.path), stage, self.context.world_rank)
+            rank, attempt = self.context.world_rank, self.context.attempt
+            with checkpoint.as_directory() as source:
+                path = self._run.store(Path(source), attempt, number, rank, name)
         else:
-            stored = upload.function(checkpoint, name or f"checkpoint_{self._number + number:06d}")
+            stored = upload.function(checkpoint, name)
             if not isinstance(stored, Checkpoint):
                 raise TypeError(f"checkpoint_upload_fn must return a Checkpoint, got {stored!r}")
             path = self._place(stored)
-        if upload.delete_local and path != checkpoint.path:
+        if upload.delete_local and path != checkpoint.path and not checkpoint.is_remote:
             shutil.rmtree(checkpoint.path)
         return path
 
     def _place(self, checkpoint: Checkpoint) -> str:
         """A name if it is in the run's directory, an absolute path otherwise."""
-        parent, name = os.path.split(checkpoint.path)
-        return name if parent == str(self._run.path) else checkpoint.path
+        name = os.path.basename(checkpoint.path)
+        if checkpoint == self._run.checkpoint(name):
+            return name
+        if checkpoint.is_remote:
+            raise NotImplementedError(
+                f"report(checkpoint={checkpoint!r}): beyond this machine a checkpoint must be in "
+                f"the run's own directory, {self._run.where}; upload it there"
+            )
+        return checkpoint.path
 
     def _wanted(
         self, validation: bool | ValidationTaskConfig, checkpoint: Checkpoint | None
@@ -250,12 +260,13 @@ class Session:
             )
         if name is not None:
             check_name("report(checkpoint_dir_name=...)", name)
-            if (self._run.path / name).exists():
+            if name in self._names or self._run.taken(name):
                 raise ValueError(
                     f"report(checkpoint_dir_name={name!r}): there is one of this name in "
-                    f"{self._run.path} already; give each checkpoint its own"
+                    f"{self._run.where} already; give each checkpoint its own"
                 )
-        if not Path(checkpoint.path).is_dir():
+            self._names.add(name)
+        if not checkpoint.exists():
             raise FileNotFoundError(f"report(checkpoint=...): no directory at {checkpoint.path}")
 
     def get_checkpoint(self) -> Checkpoint | None:

@@ -109,6 +109,12 @@ class Tuner:
                     f"RunConfig(callbacks=) of a Tuner takes tune.Callback objects, got {callback!r}; "
                     "callbacks of a trainer go into the trainer's own run_config"
                 )
+        store = run.storage_filesystem
+        if store is not None and getattr(store, "type_name", "") != "local":
+            raise NotImplementedError(
+                f"RunConfig(storage_filesystem={store!r}) is not offered by a Tuner yet; use a local "
+                "or mounted directory"
+            )
         as_stopper(run.stop)
         config = tune_config or TuneConfig()
         self._runnable: Runnable = as_runnable(trainable, run, reuse=bool(config.reuse_actors))
