@@ -8,14 +8,13 @@ statuses. It does not know how connections come (`_connections.py`) nor what a r
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import os
+import random
 import re
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import NamedTuple
 
@@ -105,17 +104,23 @@ class Proxy:
         request_id, model_id = _ids(scope)
         tag = (_ID_HEADER, request_id.encode())
         status, began, path = 0, time.monotonic(), scope["path"]
+        route = match(self.routes, path)
 
-        async def send_tagged(message: Message) -> None:
+        def send_tagged(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [h for h in message.get("headers", ()) if h[0].lower() != _ID_HEADER]
-                message = {**message, "headers": [*headers, tag]}
-            await send(message)
+                headers.append(tag)
+                message = {**message, "headers": headers}
+            return send(message)
 
         try:
-            await self._answer(scope, receive, send_tagged, request_id, model_id)
+            if route is None:
+                await write_response(self._own_page(path, request_id), send_tagged)
+            else:
+                context = self._enter(scope, route, request_id, model_id)
+                await self._answer(scope, receive, send_tagged, route, context)
         except (ClientDisconnect, ConnectionError):
             logger.debug("request %s: the client went away", request_id)
         except Exception as error:
@@ -125,23 +130,21 @@ class Proxy:
                 raise
             await write_response(answer, send_tagged)
         finally:
-            route = match(self.routes, path) or _NO_ROUTE
+            prefix, app_name, _ = route or _NO_ROUTE
             seconds = time.monotonic() - began
             # 499, as nginx has it, for a client that went away before there was an answer.
-            http_answered(route.prefix, scope["method"], route.app_name, status or 499, seconds)
+            http_answered(prefix, scope["method"], app_name, status or 499, seconds)
 
     async def _answer(
-        self, scope: Scope, receive: Receive, send: Send, request_id: str, model_id: str
+        self, scope: Scope, receive: Receive, send: Send, route: Route, context: RequestContext
     ) -> None:
-        path = scope["path"]
-        route = match(self.routes, path)
-        if route is None:
-            await write_response(self._own_page(path, request_id), send)
-            return
-        context = self._enter(scope, route, request_id, model_id)
         app = self._local.get(route.app_name)
         timeout_s = self._options.request_timeout_s
-        async with asyncio.timeout(timeout_s) if timeout_s else _NO_TIMEOUT:
+        if app is not None and timeout_s is None:
+            with serving(context):
+                await app(scope, receive, send)
+            return
+        async with asyncio.timeout(timeout_s):
             with serving(context):
                 if app is not None:
                     await app(scope, receive, send)
@@ -182,7 +185,6 @@ class Proxy:
 
 
 _NO_ROUTE = Route("", "", "")
-_NO_TIMEOUT = contextlib.nullcontext()
 
 
 def _ids(scope: Scope) -> tuple[str, str]:
@@ -193,7 +195,13 @@ def _ids(scope: Scope) -> tuple[str, str]:
             request_id = str(value, "ascii")
         elif name == _MODEL_HEADER:
             model_id = str(value, "latin-1")
-    return request_id or str(uuid.uuid4()), model_id
+    return request_id or new_request_id(), model_id
+
+
+def new_request_id() -> str:
+    """As unique as a UUID and of its form, for a fifth of its price."""
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _problem_of(error: Exception, request_id: str, scope: Scope) -> HttpResponse:

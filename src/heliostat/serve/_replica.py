@@ -22,6 +22,7 @@ from heliostat.serve import _grpc_calls
 from heliostat.serve._call import Call
 from heliostat.serve._connections import Connections, Intake
 from heliostat.serve._dispatch import dispatch_to
+from heliostat.serve._event_loop import new_event_loop
 from heliostat.serve._grpc_calls import GRPC
 from heliostat.serve._http import HttpRequest, body_first, run_app
 from heliostat.serve._measures import replica_answered
@@ -53,6 +54,8 @@ class Notes(NamedTuple):
 
 class Replica:
     """One running copy of a deployment; an actor with `async` methods only."""
+
+    __event_loop_factory__ = staticmethod(new_event_loop)
 
     def __init__(
         self,
@@ -209,8 +212,19 @@ class Replica:
             if self._config.backpressure_config is not None:
                 self._config.backpressure_config.stamp(error)
             raise error
-        async with self._slot(current_request().route):
+        slots, failed = self._slots, False
+        if not slots.take_now():
+            await slots.take()
+        began = time.monotonic()
+        try:
             await self._code.app(scope, receive, send)
+        except Exception:
+            failed = True
+            raise
+        finally:
+            slots.give()
+            seconds = time.monotonic() - began
+            replica_answered(self._names, current_request().route, seconds, failed=failed)
 
     def _slot(self, route: str) -> _Slot:
         return _Slot(self._slots, self._names, route)

@@ -31,12 +31,19 @@ class Slots:
         """How many run or wait."""
         return self.running + len(self._waiting)
 
+    def take_now(self) -> bool:
+        """Take a slot if one is free; `give` it back."""
+        if self.running >= self.most or self._waiting:
+            return False
+        self._note()
+        self.running += 1
+        return True
+
     async def take(self) -> None:
         """Wait for a slot; `give` it back."""
-        self._note()
-        if self.running < self.most and not self._waiting:
-            self.running += 1
+        if self.take_now():
             return
+        self._note()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:

@@ -215,7 +215,7 @@ class UserCode:
         self, app: ASGIApp, state: dict[str, Any], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """The user's own ASGI app, whose views find the object in the scope."""
-        scope[SERVABLE] = self._object
+        SERVABLE.set(self._object)
         scope["state"] = dict(state)
         await app(scope, receive, send)
 

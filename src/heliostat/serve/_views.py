@@ -1,24 +1,26 @@
 """The user's ASGI app in a deployment: `@serve.ingress`, and methods as views of FastAPI.
 
 FastAPI reads a view's parameters when a route is made, and takes `self` for one of the query.
-Here each such route is made anew with a `self` that is a dependency: the object which the
-replica has put in the scope. The app stays the user's own object, with all it has.
+Here each such route is made anew, of a function that has no `self` and finds the object which the
+replica has put into the context. The app stays the user's own object, with all it has.
 """
 
 from __future__ import annotations
 
 import copyreg
+import functools
 import inspect
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from starlette.datastructures import State
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp
 
-SERVABLE = "heliostat.serve.object"  # the scope's key for the deployment's object
+SERVABLE: ContextVar[Any] = ContextVar("heliostat_serve_object")  # the deployment's object
 _APP = "__heliostat_serve_app__"
 _OWNER = "__heliostat_serve_class__"
+_VIEW = "__heliostat_serve_view__"
 _BUILD = "__serve_build_asgi_app__"
 
 
@@ -126,9 +128,40 @@ def _defines_call(kind: type) -> bool:
     return any("__call__" in vars(base) for base in kind.__mro__)
 
 
-async def _servable(connection: HTTPConnection) -> Any:
-    """The dependency that `self` becomes; async, since FastAPI runs others in a thread."""
-    return connection.scope[SERVABLE]
+def _servable() -> Any:
+    """The deployment's object; a function, since a view is pickled with what it names."""
+    return SERVABLE.get()
+
+
+def _without_self(view: Any) -> Any:
+    """A function of the same kind as the view, and of its signature without `self`."""
+    bound: Any
+    if inspect.isasyncgenfunction(view):
+
+        async def bound(*args: Any, **kwargs: Any) -> Any:
+            async for item in view(_servable(), *args, **kwargs):
+                yield item
+
+    elif inspect.isgeneratorfunction(view):
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            yield from view(_servable(), *args, **kwargs)
+
+    elif inspect.iscoroutinefunction(view):
+
+        async def bound(*args: Any, **kwargs: Any) -> Any:
+            return await view(_servable(), *args, **kwargs)
+
+    else:
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            return view(_servable(), *args, **kwargs)
+
+    functools.update_wrapper(bound, view)
+    signature = inspect.signature(view)
+    bound.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
+    setattr(bound, _VIEW, view)
+    return bound
 
 
 def _views(router: Any) -> Iterator[tuple[Any, Any]]:
@@ -148,9 +181,10 @@ def _adopt_views(app: Any, kind: type) -> None:
     }
     prefixes = tuple(f"{base.__qualname__}." for base in kind.__mro__ if base is not object)
     for _, route in _views(app):
-        view = route.endpoint
+        owner = getattr(route.endpoint, _OWNER, kind)
+        view = getattr(route.endpoint, _VIEW, route.endpoint)
         name = getattr(view, "__qualname__", "")
-        if getattr(view, _OWNER, kind) not in kind.__mro__:
+        if owner not in kind.__mro__:
             continue  # of another class, which may have the same name
         # By name too: two views may have the name of one method, and the class keeps the last.
         if id(view) in functions or name.startswith(prefixes):
@@ -158,24 +192,13 @@ def _adopt_views(app: Any, kind: type) -> None:
 
 
 def _make_anew(route: Any, view: Any, kind: type) -> None:
-    from fastapi import Depends  # noqa: PLC0415 - only who has views of FastAPI has FastAPI
-
     if not hasattr(route, "dependant"):  # plain Starlette: its views take a request and no self
         raise TypeError(
             f"{kind.__name__}.{view.__name__} is a route of {type(route).__name__}, which knows "
             "no methods; use FastAPI, or make the view a function outside of the class"
         )
-    signature = inspect.signature(view)
-    first, *others = signature.parameters.values()
-    own = first.replace(default=Depends(_servable))
-    others = [
-        parameter
-        if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD
-        else parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in others
-    ]
-    view.__signature__ = signature.replace(parameters=[own, *others])
-    setattr(view, _OWNER, kind)
+    bound = _without_self(view)
+    setattr(bound, _OWNER, kind)
     known = inspect.signature(type(route).__init__).parameters
     fields = {n: getattr(route, n) for n in known if n not in ("self",) and hasattr(route, n)}
-    route.__init__(**{**fields, "endpoint": view})
+    route.__init__(**{**fields, "endpoint": bound})

@@ -6,8 +6,6 @@ Values kept in context variables; set by the replica and the proxy, read by user
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -51,21 +49,27 @@ _NO_REQUEST = RequestContext()
 _replica: ReplicaContext | None = None  # one per process: a replica has its process to itself
 
 
-@contextlib.contextmanager
-def serving(request: RequestContext) -> Iterator[None]:
+class serving:
     """The request that the code inside answers; if it is cancelled, so are the calls it made."""
-    children: set[Cancellable] = set()
-    tokens = _REQUEST.set(request), _CHILDREN.set(children)
-    try:
-        yield
-    except asyncio.CancelledError:
-        for child in list(children):
-            child.cancel()
-        raise
-    finally:
-        with contextlib.suppress(ValueError):  # a generator that is finalised somewhere else
-            _REQUEST.reset(tokens[0])
-            _CHILDREN.reset(tokens[1])
+
+    __slots__ = ("_children", "_request", "_tokens")
+
+    def __init__(self, request: RequestContext) -> None:
+        self._request = request
+
+    def __enter__(self) -> None:
+        self._children: set[Cancellable] = set()
+        self._tokens = _REQUEST.set(self._request), _CHILDREN.set(self._children)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            for child in list(self._children):
+                child.cancel()
+        try:
+            _REQUEST.reset(self._tokens[0])
+            _CHILDREN.reset(self._tokens[1])
+        except ValueError:  # a generator that is finalised somewhere else
+            pass
 
 
 def current_request() -> RequestContext:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from heliostat._engines.local.worker.worker import Worker
 
 ASYNC_CONCURRENCY = 1000  # as Ray's default for asyncio actors
+LOOP_FACTORY = "__event_loop_factory__"
 
 
 def serve(worker: Worker, concurrency: int, groups: dict[str, int]) -> None:
@@ -34,7 +35,10 @@ def serve(worker: Worker, concurrency: int, groups: dict[str, int]) -> None:
         concurrency: How many calls of no group may run at once; 0: as many as Ray lets.
         groups: The names of concurrency groups, and how many of their calls may run at once.
     """
-    asyncio.run(_Async(worker, {**groups, "": concurrency or ASYNC_CONCURRENCY}).serve())
+    # An actor's class may say which kind of loop it is made for; Serve's do.
+    factory = getattr(type(worker.actor), LOOP_FACTORY, None)
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_Async(worker, {**groups, "": concurrency or ASYNC_CONCURRENCY}).serve())
 
 
 class _Slots:
