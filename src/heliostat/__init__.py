@@ -73,6 +73,7 @@ _SELDOM = {
     "WorkerID": "_core.ids",
 }
 _LAZY = (
+    "air",
     "data",
     "experimental",
     "job_submission",

@@ -23,8 +23,6 @@ ENVIRONMENT = "HELIOSTAT_ALIAS_RAY"
 
 # What people reach for and will not find, with the way that is there instead.
 INSTEAD = {
-    "air": "its configuration classes are in ray.train: "
-    "`from ray.train import Checkpoint, RunConfig, ScalingConfig`",
     "rllib": "there is no reinforcement learning library; run this program with Ray itself",
     "workflow": "Ray has removed it; write tasks that pass references to each other",
     "cluster_utils": "there is one node, this machine; "

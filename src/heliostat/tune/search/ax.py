@@ -1,7 +1,9 @@
 """AxSearch: configurations by Ax, Bayesian optimisation with Gaussian processes of BoTorch's."""
 
+import math
 import random
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from heliostat.tune._metrics import look_up
@@ -179,7 +181,7 @@ class AxSearch(Searcher):
 
     def _tell(self, index: int, result: Mapping[str, Any]) -> None:
         measured = {name: look_up(result, name) for name in self._client.experiment.metrics}
-        if all(isinstance(v, int | float) and v == v for v in measured.values()):
+        if all(isinstance(v, Real) and math.isfinite(v) for v in measured.values()):
             self._client.complete_trial(index, raw_data={n: float(v) for n, v in measured.items()})
         else:
             self._client.log_trial_failure(index)
