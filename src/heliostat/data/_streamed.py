@@ -13,6 +13,7 @@ from heliostat.data._native.engine import Segment
 from heliostat.data._plan import UDF_STEPS, Apply, Plan, Shuffle, SortRows, walk
 from heliostat.data._shuffling import shuffled_blocks
 from heliostat.data._sorting import sorted_blocks
+from heliostat.data._spill import give_back_memory
 from heliostat.data.arrays import no_rows
 from heliostat.data.block import Bundle
 
@@ -47,6 +48,8 @@ def streamed(plan: Plan, run: Run, memory_bytes: int) -> Generator[pa.Table]:
                 for one in below:
                     one.close()
         case Apply(input, (SortRows() | Shuffle()) as step):
+            # They hold all their rows: before that, and after it, nobody keeps what is not in use.
+            give_back_memory()
             rows, schema = run(input, memory_bytes // BELOW_SHARE)
             try:
                 held_bytes = memory_bytes // (
@@ -55,6 +58,7 @@ def streamed(plan: Plan, run: Run, memory_bytes: int) -> Generator[pa.Table]:
                 yield from _reordered(_tables(rows, schema), step, held_bytes)
             finally:
                 rows.close()
+                give_back_memory()
         case _:
 
             def leaf(one: Plan) -> "tuple[Generator[Bundle], pa.Schema | None]":

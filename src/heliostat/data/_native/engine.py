@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from heliostat.data._evaluate import computed_schema
-from heliostat.data._native.binding import bind, cursor, refused
+from heliostat.data._native.binding import bind, cursor, limit_memory, refused
 from heliostat.data._native.expression import sql_of
 from heliostat.data._native.nothing import NothingKnownError, of_nothing
 from heliostat.data._native.relation import Relation, clash, quote, quoted
@@ -147,9 +147,7 @@ class Segment:
             if self._may_need_disk():
                 stack.enter_context(removed_if_killed())
             duck = stack.enter_context(cursor())
-            # One setting for the process: executions at the same time share what is left.
-            limit = max(self.memory_bytes, LEAST_MEMORY) >> 20
-            duck.execute(f"SET memory_limit = '{limit}MiB'")
+            limit_memory(duck, max(self.memory_bytes, LEAST_MEMORY) >> 20)
             for name, source in self.inputs.items():
                 duck.register(name, source)
             try:
