@@ -210,6 +210,19 @@ def test_names_are_given_once_and_a_checkpoint_of_elsewhere_is_refused(store, tm
         trainer(store, tmp_path, elsewhere, {"store": store}).fit()
 
 
+def test_a_store_that_ranks_do_not_share_and_one_that_cannot_be_written_to_are_refused(tmp_path):
+    def run(path, store=None):
+        config = RunConfig(storage_path=path, storage_filesystem=store, verbose=0)
+        DataParallelTrainer(print, run_config=config).fit()
+
+    with pytest.raises(ValueError, match="memory:// of its own"):
+        run("memory://runs")
+    (tmp_path / "file").write_text("")
+    below = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    with pytest.raises(OSError, match="storage_path='file/runs' on subtree cannot be written to"):
+        run("file/runs", below)
+
+
 # In a process of its own: the client of Arrow keeps threads and descriptors for as long as it lives.
 S3 = """
 import itertools, json, logging, os, tempfile, threading

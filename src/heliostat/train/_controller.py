@@ -16,7 +16,7 @@ import heliostat
 from heliostat.train import _run_messages as _run
 from heliostat.train._run import Policy, Run
 from heliostat.train._run_messages import Command, Event, Kept
-from heliostat.train._storage import open_run
+from heliostat.train._storage import is_complete, kept_checkpoints, open_run
 from heliostat.train._validator import Validator
 from heliostat.train._worker import Assignment, Done, Loop
 from heliostat.train._worker_group import (
@@ -35,7 +35,7 @@ from heliostat.train.config import DataConfig, RunConfig, ScalingConfig
 from heliostat.train.context import TrainContext
 from heliostat.train.error import WorkerGroupError
 from heliostat.train.reported_checkpoint import ReportedCheckpoint, ReportedCheckpointStatus
-from heliostat.train.result import Result, is_complete, kept_checkpoints
+from heliostat.train.result import Result
 from heliostat.train.session import Question, Reply, Stored
 from heliostat.train.validation_config import ValidationConfig
 from heliostat.util import progress

@@ -70,8 +70,14 @@ class RemoteDirectory:
         Raises:
             OSError: If it cannot be made or written to; the path is named.
         """
+        if filesystem.type_name.endswith("+memory"):
+            raise ValueError(
+                f"storage_path={root!r}: each process has a memory:// of its own, so that what ranks "
+                "store there is lost; use a directory"
+            )
         try:
-            retrying(lambda: filesystem.create_dir(root, recursive=True), filesystem)
+            # Once: a store that cannot be reached at all is told of before anything starts.
+            filesystem.create_dir(root, recursive=True)
             if name is None:
                 name = _unused_name(root, filesystem, prefix)
             run = cls(posixpath.join(root, name), filesystem)
@@ -141,6 +147,12 @@ class RemoteDirectory:
 
     def sweep(self) -> None:
         """Remove what ranks have begun and the log does not have; only when no rank is writing."""
+        try:
+            self._sweep()
+        except OSError as error:
+            _log.warning("%s cannot be swept; the next run there does it: %s", self.where, error)
+
+    def _sweep(self) -> None:
         begun = [entry.base_name for entry in self._list(UPLOADING)]
         if not begun:
             return
@@ -165,7 +177,10 @@ class RemoteDirectory:
 
     def close(self) -> None:
         """Write what is left of the log."""
-        self._later.drain()
+        try:
+            self._later.drain()
+        except OSError as error:
+            _log.warning("the last lines of %s are lost: %s", self._path(LOG), error)
         self._later.close()
 
     def _write_log(self) -> None:

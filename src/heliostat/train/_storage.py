@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from heliostat.train._run_messages import Kept, Validation
 from heliostat.train._sender import Sender
 from heliostat.train.checkpoint import Checkpoint, local_path, locate
 
@@ -132,7 +133,7 @@ class RunDirectory:
         self.where = str(path)
         self.path = path
         self._log_fd: int | None = None
-        self._flusher = Sender("train-flush")
+        self._flusher: Sender | None = None  # made for the first checkpoint
 
     @classmethod
     def open(
@@ -217,6 +218,8 @@ class RunDirectory:
             _move_into(rank, whole)
         os.rename(whole, target)
         shutil.rmtree(stage, ignore_errors=True)
+        if self._flusher is None:
+            self._flusher = Sender("train-flush")
         self._flusher.submit(lambda: self._flush_all(name))
         return target
 
@@ -265,8 +268,9 @@ class RunDirectory:
 
     def close(self) -> None:
         """Close the log, when every checkpoint is on the disk."""
-        self._flusher.drain()
-        self._flusher.close()
+        if self._flusher is not None:
+            self._flusher.drain()
+            self._flusher.close()
         if self._log_fd is not None:
             os.close(self._log_fd)
             self._log_fd = None
@@ -358,6 +362,35 @@ def not_flushed(entries: Iterable[Mapping[str, Any]]) -> set[str]:
                 unsure.pop(entry["checkpoint"], None)
     now = boot_id()
     return {name for name, then in unsure.items() if then not in ("", now)}
+
+
+def kept_checkpoints(entries: list[dict[str, Any]]) -> list[Kept]:
+    """The checkpoints that a log says are there, oldest first."""
+    kept: dict[str, Kept] = {}
+    for entry in entries:
+        name: str = entry.get("checkpoint") or ""
+        if entry["kind"] == "report" and name:
+            wanted = entry.get("validation")
+            kept.pop(name, None)
+            kept[name] = Kept(
+                name,
+                entry["metrics"],
+                "PENDING_VALIDATION" if wanted else "COMMITTED",
+                Validation(**wanted) if wanted else None,
+            )
+        elif entry["kind"] == "validated" and name in kept:
+            metrics = {**kept[name].metrics, **entry["metrics"]}
+            kept[name] = kept[name]._replace(metrics=metrics, status=entry["status"])
+        elif entry["kind"] == "delete":
+            kept.pop(name, None)
+    torn = not_flushed(entries)
+    return [k for k in kept.values() if k.name not in torn]
+
+
+def is_complete(entries: list[dict[str, Any]]) -> bool:
+    """Whether a log tells of a run that came to its end."""
+    ends = [entry for entry in entries if entry["kind"] in ("end", "resume")][-1:]
+    return bool(ends) and ends[0]["kind"] == "end" and not ends[0]["error"]
 
 
 def copy_to_stage(source: Path, stage: Path, rank: int) -> None:

@@ -237,8 +237,13 @@ def locate(what: str, path: str | os.PathLike[str], filesystem: Any = None) -> t
 
 
 def _beyond() -> Any:
-    from heliostat.train import _remote  # noqa: PLC0415 - pyarrow is slow to load
-
+    try:
+        from heliostat.train import _remote  # noqa: PLC0415 - pyarrow is slow to load
+    except ImportError as error:
+        raise ImportError(
+            f"a directory beyond this machine needs a package: {error}; pip install "
+            "'heliostat[data]'"
+        ) from error
     return _remote
 
 

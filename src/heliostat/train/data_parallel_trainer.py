@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 import heliostat
 from heliostat.exceptions import ActorUnschedulableError
 from heliostat.train._controller import Controller, Job
-from heliostat.train._storage import of_rank, read_log_of
+from heliostat.train._storage import is_complete, kept_checkpoints, of_rank, read_log_of
 from heliostat.train.backend import BackendConfig
 from heliostat.train.callback import UserCallback
 from heliostat.train.checkpoint import Checkpoint, locate
 from heliostat.train.config import DataConfig, RunConfig, ScalingConfig
-from heliostat.train.result import Result, is_complete, kept_checkpoints
+from heliostat.train.result import Result
 from heliostat.train.validation_config import ValidationConfig
 
 if TYPE_CHECKING:

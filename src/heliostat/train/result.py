@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from heliostat.train._run_messages import Kept, Validation
-from heliostat.train._storage import not_flushed, of_rank, read_log_of
+from heliostat.train._storage import kept_checkpoints, of_rank, read_log_of
 from heliostat.train.checkpoint import Checkpoint, local_filesystem, locate
 from heliostat.train.error import TrainingFailedError
 from heliostat.util._html import table
@@ -156,32 +155,3 @@ def _from_entries(where: str, filesystem: Any, entries: list[dict[str, Any]]) ->
         elif entry["kind"] == "end" and entry["error"]:
             result.error = TrainingFailedError(entry["error"])
     return result
-
-
-def kept_checkpoints(entries: list[dict[str, Any]]) -> list[Kept]:
-    """The checkpoints that a log says are there, oldest first."""
-    kept: dict[str, Kept] = {}
-    for entry in entries:
-        name: str = entry.get("checkpoint") or ""
-        if entry["kind"] == "report" and name:
-            wanted = entry.get("validation")
-            kept.pop(name, None)
-            kept[name] = Kept(
-                name,
-                entry["metrics"],
-                "PENDING_VALIDATION" if wanted else "COMMITTED",
-                Validation(**wanted) if wanted else None,
-            )
-        elif entry["kind"] == "validated" and name in kept:
-            metrics = {**kept[name].metrics, **entry["metrics"]}
-            kept[name] = kept[name]._replace(metrics=metrics, status=entry["status"])
-        elif entry["kind"] == "delete":
-            kept.pop(name, None)
-    torn = not_flushed(entries)
-    return [k for k in kept.values() if k.name not in torn]
-
-
-def is_complete(entries: list[dict[str, Any]]) -> bool:
-    """Whether a log tells of a run that came to its end."""
-    ends = [entry for entry in entries if entry["kind"] in ("end", "resume")][-1:]
-    return bool(ends) and ends[0]["kind"] == "end" and not ends[0]["error"]
