@@ -26,8 +26,9 @@ def test_what_stands_in_on_other_ranks_takes_every_call():
 
 
 @pytest.fixture
-def uri(tmp_path):
+def uri(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)  # MLflow keeps artifacts below where it is
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
