@@ -33,6 +33,7 @@ from heliostat._core.resources import missing, remedy
 from heliostat._core.specs import About, ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
 from heliostat._core.tally import Change
 from heliostat._engines.local.messages import (
+    AS_THE_ACTOR,
     END,
     ERROR,
     INLINE,
@@ -69,7 +70,6 @@ if TYPE_CHECKING:
     from heliostat._core.runtime_env import RuntimeEnv
 
 INLINE_MOST = 64 << 10  # larger values go through the arena
-AS_THE_ACTOR = -2
 _NOTHING = Running(None, "", None, "", (), (), False)
 
 RUNNING: contextvars.ContextVar[Running] = contextvars.ContextVar("running", default=_NOTHING)

@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from heliostat._core.ids import fresh
@@ -34,7 +34,6 @@ from heliostat._engines.local.messages import (
     Discard,
     Doomed,
     Dropped,
-    EndAwaited,
     Finished,
     Kill,
     Nudge,
@@ -47,7 +46,6 @@ from heliostat._engines.local.messages import (
     Stopped,
     Tick,
     Truncate,
-    Value,
     WorkerLost,
     WriteOut,
 )
@@ -68,7 +66,7 @@ from heliostat._engines.local.transport.asking import Asking
 from heliostat._engines.local.transport.attendant import Attendant
 from heliostat._engines.local.transport.conn import Conn, Outbox
 from heliostat._engines.local.transport.guard import Guard
-from heliostat._engines.local.transport.waiting import Lead, Some, Waiter
+from heliostat._engines.local.transport.waiting import Awaited, Lead, Waiter
 from heliostat.exceptions import RaySystemError
 
 _QUESTIONS = ("free", "records")
@@ -92,9 +90,7 @@ class Hub:
             self.store, options.object_spilling_directory, self._watch, self._handle
         )
         self._scheduler = Scheduler(total, capacity)
-        self._objects = self._scheduler.owned.objects
-        self._waiters: dict[bytes, list[Waiter]] = {}
-        self._some: list[Some] = []
+        self._plain = self._scheduler.plain
         self._dropped = deque[bytes]()
         self._closed, self._notices, self._stopped = False, notices.wanted(), tuple[int, ...]()
         self._guard = Guard(self._handle)
@@ -104,6 +100,11 @@ class Hub:
         self.ask = ask = self._asking.ask
         self._views = views = Views(self._guard, self._scheduler, ask, self.drop, self._rouse)
         self.look, self.look_away = views.look, views.look_away
+        self._awaited = awaited = Awaited(self._guard, self._scheduler, self._handle, self._hurry)
+        self.value, self.ready, self.subscribe = awaited.value, awaited.ready, awaited.subscribe
+        self.subscribe_some, self.unsubscribe, self.unsubscribe_some = (
+            awaited.subscribe_some, awaited.unsubscribe, awaited.unsubscribe_some,
+        )  # fmt: skip
         self._readers: dict[int, Callable[[], None]] = {}
         facts = {
             "total": total, "namespace": self.namespace, "node_id": self.node_id,
@@ -146,7 +147,7 @@ class Hub:
         """What is done about each command."""
         return {
             Send: self._outbox.send,
-            Resolve: self._resolve,
+            Resolve: self._awaited.resolve,
             Spawn: self._spawn,
             Prepare: lambda command: self._pool.prepare(command.env),
             Discard: lambda command: self._pool.discard(command.env),
@@ -162,7 +163,10 @@ class Hub:
     # The port, as the driver's engine uses it
 
     def expose(self, ids: Collection[bytes]) -> None:
-        """The hub knows all objects that the driver has."""
+        """Others are about to hear of these objects."""
+        if self._plain.calls or self._plain.values:
+            with self._guard:
+                self._plain.unfold(ids)
 
     def post(self, event: Any) -> bool:
         """Tell the scheduler, and carry out what it says."""
@@ -181,73 +185,6 @@ class Hub:
         return True
 
     call = post  # this process calls every actor directly, for the hub is here and counts at once
-
-    def value(self, id_: bytes) -> Value | None:
-        """The value, if it is there."""
-        entry = self._objects.get(id_)
-        return None if entry is None else entry.value
-
-    def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
-        """Positions of the first `count` that are there."""
-        found: list[int] = []
-        get = self._objects.get
-        for position, id_ in enumerate(ids):
-            entry = get(id_)
-            if entry is not None and entry.value is not None:
-                found.append(position)
-                if len(found) == count:
-                    break
-        return found
-
-    def subscribe_some(self, waiter: Some, count: int) -> None:
-        """Have the waiter miss as many of its objects as are not there yet, of `count`."""
-        with self._guard:
-            for id_ in waiter.ids:
-                entry = self._objects.get(id_)
-                if entry is None and not self._scheduler.known(id_):
-                    self._handle(Put(DRIVER, id_, failures.lost(id_)))
-                elif entry is not None and entry.items is not None and entry.value is None:
-                    self._handle(EndAwaited(id_))
-            waiter.missing = count - len(self.ready(list(waiter.ids), count))
-            self._some.append(waiter)
-
-    def unsubscribe_some(self, waiter: Some) -> None:
-        """The end of `subscribe_some`."""
-        with self._guard:
-            self._some.remove(waiter)
-
-    def subscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
-        """Count the waiter down for each of these when it is there."""
-        guard, objects = self._guard, self._objects
-        guard.enter()  # not `with`, which takes four calls for two
-        try:
-            for id_ in ids:
-                entry = objects.get(id_)
-                if entry is None and not self._scheduler.known(id_):
-                    self._handle(Put(DRIVER, id_, failures.lost(id_)))
-                elif entry is None or entry.value is None:
-                    if entry is not None and entry.items is not None:
-                        self._handle(EndAwaited(id_))
-                    self._waiters.setdefault(id_, []).append(waiter)
-                    waiter.missing += 1
-            if waiter.callback is not None:
-                if waiter.missing <= 0:
-                    guard.callbacks.append(waiter.callback)
-                else:
-                    self._outbox.flush(lazily=False)
-                    self._attendant.stir()
-        finally:
-            guard.leave()
-
-    def unsubscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
-        """Forget a waiter whose time is over."""
-        with self._guard:
-            for id_ in ids:
-                waiters = self._waiters.get(id_)
-                if waiters and waiter in waiters:
-                    waiters.remove(waiter)
-                    if not waiters:
-                        del self._waiters[id_]
 
     def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
         """Read until the waiter misses nothing."""
@@ -270,17 +207,24 @@ class Hub:
             self._output.catch_up()
         self._output.settle()
 
+    def _hurry(self) -> None:
+        """Somebody waits for a call back: what there is goes out, and what comes is read soon."""
+        self._outbox.flush(lazily=False)
+        self._attendant.stir()
+
     def records(self) -> Records:
         """What there is now; the caller is in the tables."""
         from heliostat._engines.local.output.records import Records  # noqa: PLC0415 - seldom asked for
 
         now = time.monotonic()
         pids, epoch = self._pool.all_pids, time.time() - now
+        self._plain.unfold_all()
         return Records(self._scheduler, pids, now, epoch, self.node_id)
 
     def _busy(self) -> list[Usage]:
         """Workers that run something, and the memory that each has taken."""
         with self._guard:
+            self._plain.unfold()
             busy = self._scheduler.staff.busy()
         pids, born_with = self._pool.pids, self._pool.inherited
         return [w._replace(rss=oom.grown_by(pids.get(w.proc), born_with.get(w.proc))) for w in busy]
@@ -288,6 +232,7 @@ class Hub:
     def _see_stopped(self) -> None:
         """Tell who is stopped of those that have something to do."""
         with self._guard:
+            self._plain.unfold()
             procs = self._scheduler.staff.expected()
             self._pool.see_stopped(time.monotonic())
         stopped = tuple(proc for proc in procs if oom.is_stopped(self._pool.pids.get(proc)))
@@ -307,8 +252,7 @@ class Hub:
         self._handle(Doomed(victim.proc, f"it ran out of memory: {victim.reason}", error))
 
     def _report(self) -> dict[str, Any]:
-        waited_for = [*self._waiters, *(id_ for some in self._some for id_ in some.ids)]
-        waits = self.explain(waited_for)
+        waits = self.explain(self._awaited.ids())
         return self.records().report(waits, time.monotonic() - self._started)
 
     def explain(self, ids: Collection[bytes]) -> list[str]:
@@ -316,6 +260,7 @@ class Hub:
         from heliostat._engines.local.scheduling.waits import Why  # noqa: PLC0415 - seldom asked for
 
         with self._guard:
+            self._plain.unfold_all()
             why = Why(self._scheduler, self._pool.pids, time.monotonic())
             return list(dict.fromkeys(map(why.reason, filter(why.absent, ids))))
 
@@ -330,6 +275,7 @@ class Hub:
         """One more reference or view in the driver."""
         with self._guard:
             if self._scheduler.known(id_):
+                self._plain.unfold((id_,))
                 self._scheduler.owned.lend(DRIVER, id_)
             else:  # a reference that was pickled in a session that has ended
                 self._handle(Put(DRIVER, id_, failures.lost(id_)))
@@ -392,9 +338,12 @@ class Hub:
             self._perform(commands)
 
     def _count_dropped(self) -> None:
-        dropped, drop = self._dropped, self._scheduler.owned.drop
+        dropped, plain, drop = self._dropped, self._plain, self._scheduler.owned.drop
+        values, calls = plain.values, plain.calls
         while dropped:
-            drop(dropped.popleft(), 1)
+            id_ = dropped.popleft()
+            if values.pop(id_, None) is None and not (calls and plain.drop(id_)):
+                drop(id_, 1)
 
     def _urgent(self) -> bool:
         return bool(self._dropped or self._views.gone or self._outbox.dirty)
@@ -405,18 +354,6 @@ class Hub:
             handlers[type(command)](command)
 
     # Commands
-
-    def _resolve(self, command: Resolve) -> None:
-        id_ = command[0]
-        for some in self._some:
-            some.came(id_)
-        for waiter in self._waiters.pop(id_, ()):
-            waiter.missing -= 1
-            if waiter.missing <= 0:
-                if waiter.callback is not None:
-                    self._guard.callbacks.append(waiter.callback)
-                else:
-                    waiter.wake()
 
     def _spawn(self, command: Spawn) -> None:
         try:
@@ -561,11 +498,15 @@ class Hub:
         while not done:
             with self._guard:
                 self._drain()
+                self._plain.unfold()
                 commands, done = reset.step(self._scheduler, time.monotonic())
                 self._perform(commands)
                 self._outbox.flush(lazily=False)
             if time.monotonic() > deadline:
-                left = "; ".join(self.explain([*self._objects])) or "workers that do not end"
+                left = (
+                    "; ".join(self.explain([*self._scheduler.owned.objects]))
+                    or "workers that do not end"
+                )
                 raise RaySystemError(f"the session could not be reset: {left}")
             self._lead.wait(Waiter(missing=int(not done)), 0.002)
 
@@ -581,14 +522,7 @@ class Hub:
             for conn in self._conns.values():
                 self._close_conn(conn)
             self._conns.clear()
-            for waiters in self._waiters.values():
-                for waiter in waiters:
-                    waiter.missing = 0
-                    waiter.wake()
-            self._waiters.clear()
-            for some in self._some:
-                some.missing = 0
-                some.wake()
+            self._awaited.close()
             self._asking.close()
             self._storage.close()
             self._poll.close()

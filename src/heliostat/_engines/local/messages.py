@@ -54,6 +54,8 @@ class Message(tuple[Any, ...]):
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in named)})"
 
 
+AS_THE_ACTOR = -2  # the retries of a call that asks for none of its own
+
 # Kinds of Value
 INLINE = 0
 STORED = 1
@@ -150,7 +152,7 @@ class Called(Message):
     actor: bytes
     method: str
     num_returns: int
-    retries: int  # -2: as the actor says
+    retries: int  # or AS_THE_ACTOR
     retry_on: Any
     call: Value
     call_id: bytes | None

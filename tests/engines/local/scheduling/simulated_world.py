@@ -42,6 +42,12 @@ def make(kind: type[Any], **fields: Any) -> Any:
     return kind(*(values.get(name) for name in kind.__annotations__))
 
 
+def exposed_by(event: Any) -> list[bytes]:
+    """The objects that others hear of by an event; the engine unfolds them first."""
+    values = (getattr(event, "call", NOTHING), getattr(event, "value", NOTHING))
+    return [*getattr(event, "needs", ()), *(id_ for value in values for id_ in value[3])]
+
+
 class Process:
     """A worker: what has arrived, what it runs and holds, what it has sent."""
 
@@ -153,6 +159,8 @@ class World:
         """An event reaches the scheduler, and its commands are carried out; answers are returned."""
         self.now += 0.0001
         self.history.append((self.now, event))
+        if getattr(event, "proc", None) == m.DRIVER:
+            self.scheduler.plain.unfold(exposed_by(event))
         answers = self.perform(self.scheduler.handle(event, self.now))
         self.scheduler.check()
         self.take_answers()
@@ -184,6 +192,9 @@ class World:
         for id_, entry in scheduler.owned.objects.items():
             count = holders.pop(id_, 0)
             assert entry.count == count, f"{id_.hex()}: counted {entry.count}, held {count}"
+        plain = scheduler.plain
+        for id_ in (*plain.calls.keys() - plain.dropped, *plain.values):
+            assert holders.pop(id_) == 1
         assert not +holders, f"held and forgotten: {+holders}"
 
     def perform(self, commands: list[Any]) -> list[Any]:
@@ -473,6 +484,8 @@ class World:
         if not self.refs:
             return
         id_ = self.random.choice(sorted(self.refs))
+        if self.scheduler.plain.knows(id_):  # nothing is inside
+            return
         entry = self.scheduler.entry(id_)
         assert entry is not None, "what the driver holds was forgotten"
         if entry.value is None:
@@ -499,6 +512,7 @@ class World:
         self.ask(m.Fetch, id_, then=look)
 
     def adopt(self, value: m.Value) -> None:
+        self.scheduler.plain.unfold(value[3])
         for inner in value[3]:
             self.scheduler.owned.lend(m.DRIVER, inner)
             self.refs[inner] += 1
@@ -521,6 +535,7 @@ class World:
         ids = self.pick(self.refs, 1)
         if ids:
             force, recursive = (self.random.random() < 0.5 for _ in range(2))
+            self.scheduler.plain.unfold(ids)
             task = self.scheduler.tasks.get(getattr(self.scheduler.entry(ids[0]), "task", None))
             force = force and (task is None or task.actor is None)  # the driver's API refuses it
             self.tell(m.Cancelled(m.DRIVER, ids[0], force, recursive))

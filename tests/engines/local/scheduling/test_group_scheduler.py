@@ -65,6 +65,7 @@ class World:
         self.tell(
             m.Called(
                 m.DRIVER, id_of(number), actor.id, "method", 1, 0, False, NOTHING, None, (), (), None, "",
+                0, 0,
             )
         )  # fmt: skip
 

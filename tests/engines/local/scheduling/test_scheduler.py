@@ -20,6 +20,7 @@ from heliostat._core.resources import Supply
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.scheduling.scheduler import Scheduler
 from heliostat._engines.local.scheduling.tasks import Task
+from tests.engines.local.scheduling.simulated_world import exposed_by
 
 TOTAL = {"CPU": 2 * UNIT, "GPU": UNIT}
 WHICH = st.integers(0, 50)
@@ -97,6 +98,8 @@ class World:
         """An event, and what the scheduler makes of it."""
         self.now += 0.001
         answers = []
+        if getattr(event, "proc", None) == m.DRIVER:
+            self.scheduler.plain.unfold(exposed_by(event))
         for command in self.scheduler.handle(event, self.now):
             if isinstance(command, m.Answer):
                 answers.append(command)
@@ -299,6 +302,7 @@ class World:
         entry = self.scheduler.entry(id_)
         if entry is not None and entry.value is not None:
             for inner in entry.value[3]:
+                self.scheduler.plain.unfold((inner,))
                 self.scheduler.owned.lend(m.DRIVER, inner)
                 self.refs[inner] += 1
 
@@ -649,6 +653,8 @@ class Cluster(RuleBasedStateMachine):
     @invariant()
     def what_the_driver_holds_is_there(self) -> None:
         for id_ in self.world.refs:
+            if self.world.scheduler.plain.knows(id_):
+                continue
             entry = self.world.scheduler.entry(id_)
             assert entry is not None, f"{id_.hex()} is held and was forgotten"
             if entry.value is not None and entry.value[0] in m.OUT_OF_LINE:

@@ -91,6 +91,7 @@ class World:
         return id_
 
     def proc_of(self, id_: bytes) -> int:
+        self.scheduler.plain.unfold()
         return self.scheduler.tasks[id_].worker.proc
 
     def waits(self, proc: int, *ids: bytes) -> str | None:
@@ -103,6 +104,7 @@ class World:
 
     def why(self, id_: bytes) -> str:
         workers = self.scheduler.workers
+        self.scheduler.plain.unfold_all()
         return Why(self.scheduler, {proc: 1000 + proc for proc in workers}, 107.0).reason(id_)
 
 

@@ -33,7 +33,6 @@ from heliostat.exceptions import ActorAlreadyExistsError, PendingCallsLimitExcee
 if TYPE_CHECKING:
     from heliostat._engines.local.scheduling.scheduler import Scheduler
 
-AS_THE_ACTOR = -2
 _CONSTRUCTED: Value = (INLINE, pickle.dumps(None), (), ())
 
 
@@ -146,6 +145,8 @@ class ActorScheduler:
 
     def _called(self, event: Called) -> None:
         actor = self.actors.get(event.actor)
+        if actor is not None and self.scheduler.plain.send(actor, event):
+            return
         name = title(actor.created.name if actor else "unknown", event.method)
         task = Task(event, name, event.num_returns)
         task.actor = event.actor
@@ -153,9 +154,7 @@ class ActorScheduler:
         if actor is None or actor.state == "dead":
             self.scheduler.fail(task, self._death(actor, event.actor))
             return
-        task.retries = event.retries
-        if event.retries == AS_THE_ACTOR:
-            task.retries = actor.created.call_retries
+        task.retries = actor.retries_of(event)
         self._enqueue(actor, task)
 
     def _enqueue(self, actor: Actor, task: Task) -> None:
@@ -202,6 +201,8 @@ class ActorScheduler:
             if task.stream is not None:
                 task.stream.begin()
             task.worker, task.since = worker, scheduler.now
+            if scheduler.plain.calls:
+                scheduler.plain.unfold()  # those before it come before it
             actor.calls[task.id] = task
             assert isinstance(task.event, Called)
             (
@@ -324,7 +325,7 @@ class ActorScheduler:
         self._forget_name(actor)
         maker = actor.maker
         scheduler.tasks.pop(maker.id, None)
-        scheduler.stop_waiting(maker)
+        scheduler.cancellation.stop_waiting(maker)
         scheduler.storage.memory.unkeep(maker)
         holds, maker.holds = maker.holds, ()
         if actor.created.detached:

@@ -58,3 +58,15 @@ class Cancellation:
         else:
             self.scheduler.out.append(m.Send(worker.proc, m.Cancel(task.id, recursive)))
             self.scheduler.out.append(m.Nudge(worker.proc))
+
+    def stop_waiting(self, task: Task) -> None:
+        """It does not need its arguments any more."""
+        scheduler = self.scheduler
+        if scheduler.storage.memory.waiting:
+            scheduler.storage.stop_waiting(task)
+        for need in task.event.needs:
+            waiting = scheduler.waiting.get(need)
+            if waiting and task in waiting:
+                waiting.remove(task)
+                if not waiting:
+                    del scheduler.waiting[need]

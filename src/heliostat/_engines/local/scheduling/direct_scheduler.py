@@ -32,7 +32,6 @@ from heliostat._engines.local.messages import (
     Send,
     title,
 )
-from heliostat._engines.local.scheduling.actor_scheduler import AS_THE_ACTOR
 from heliostat._engines.local.scheduling.tasks import Task, WorkerState
 
 if TYPE_CHECKING:
@@ -156,8 +155,7 @@ class DirectScheduler:
         task.actor, task.retries = called.actor, called.retries
         scheduler.admit(task, proc)
         if actor is not None:
-            if called.retries == AS_THE_ACTOR:
-                task.retries = actor.created.call_retries
+            task.retries = actor.retries_of(called)
             if actor.worker == callee:
                 actor.calls[task.id] = task
         task.move("running")

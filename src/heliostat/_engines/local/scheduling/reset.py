@@ -70,6 +70,7 @@ def _ends(scheduler: Scheduler, proc: int | None) -> bool:
 def forget(scheduler: Scheduler, now: float) -> list[Command]:
     """Let go of every object. To get one that somebody still refers to is an error from now on."""
     objects = scheduler.owned.objects
+    scheduler.plain.forget_all()
     scheduler.actors.actors.clear()
     scheduler.actors.names.clear()
     scheduler.groups.forget_all()

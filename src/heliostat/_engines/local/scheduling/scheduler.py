@@ -19,6 +19,7 @@ from heliostat._engines.local import failures
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.messages import DRIVER, END, ERROR, SPILLED, STORED, Command, Value
 from heliostat._engines.local.scheduling.actor_scheduler import ActorScheduler
+from heliostat._engines.local.scheduling.actors import FREQUENT, PlainCalls
 from heliostat._engines.local.scheduling.cancellation import Cancellation
 from heliostat._engines.local.scheduling.direct_scheduler import DirectScheduler
 from heliostat._engines.local.scheduling.durations import Durations
@@ -69,6 +70,7 @@ class Scheduler:
         self.cancellation = Cancellation(self)
         self.cancel, self.cancel_task = self.cancellation.cancel, self.cancellation.cancel_task
         self._handlers[m.Cancelled] = self.cancel
+        self.plain = PlainCalls(self)
         self.actors = ActorScheduler(self)
         self.streams = StreamScheduler(self, capacity)
         self.staff = WorkerScheduler(self)
@@ -88,7 +90,10 @@ class Scheduler:
     def handle(self, event: Any, now: float) -> list[Command]:
         """What to do about an event."""
         self.now = now
-        self._handlers[type(event)](event)
+        kind = type(event)
+        if self.plain.calls and kind not in FREQUENT:
+            self.plain.unfold()
+        self._handlers[kind](event)
         if self.owned.unheld:
             self.sweep()
         while (self._memory.waiting or self._memory.out) and self.storage.look():
@@ -308,6 +313,8 @@ class Scheduler:
     # Tasks end
 
     def _finished(self, event: m.Finished) -> None:
+        if self.plain.calls and self.plain.finished(event):
+            return
         worker = self.workers.get(event.proc)
         task = self.tasks.get(event.task)
         if worker is not None:
@@ -396,7 +403,7 @@ class Scheduler:
         task.move("done")
         del self.tasks[task.id]
         if task.missing:
-            self.stop_waiting(task)
+            self.cancellation.stop_waiting(task)
         if self._memory.kept:
             self._memory.unkeep(task)
         if task.num_returns == 0:
@@ -525,7 +532,7 @@ class Scheduler:
 
     def known(self, id_: bytes) -> bool:
         """Whether the object exists, or is an item that its stream may still yield."""
-        if id_ in self.owned.objects:
+        if id_ in self.owned.objects or self.plain.knows(id_):
             return True
         stream = self.tasks.get(nth(id_, 0))
         return stream is not None and stream.num_returns < 0
@@ -534,7 +541,8 @@ class Scheduler:
         """A process has no use for these any more."""
         if proc == DRIVER:
             for id_, times in drops:
-                self.owned.drop(id_, times)
+                if not self.plain.drop(id_):
+                    self.owned.drop(id_, times)
         else:
             for id_, times in drops:
                 self.owned.give_back(proc, id_, times)
@@ -546,6 +554,7 @@ class Scheduler:
             unheld, self.owned.unheld = self.owned.unheld, []
             for id_ in unheld:
                 if id_ in actors:
+                    self.plain.unfold()  # it may have calls to end first
                     self.actors.perhaps_end(id_)
                 task = self.tasks.get(id_)
                 if task is not None and task.num_returns < 0 and task.state == "running":
@@ -554,19 +563,6 @@ class Scheduler:
             self._memory.free(id_)
             self.lineage.freed(id_)
         self.owned.freed.clear()
-
-    # Cancellation
-
-    def stop_waiting(self, task: Task) -> None:
-        """It does not need its arguments any more."""
-        if self._memory.waiting:
-            self.storage.stop_waiting(task)
-        for need in task.event.needs:
-            waiting = self.waiting.get(need)
-            if waiting and task in waiting:
-                waiting.remove(task)
-                if not waiting:
-                    del self.waiting[need]
 
     def deadline(self) -> float | None:
         """When `Tick` is due, if at all."""
@@ -593,6 +589,7 @@ class Scheduler:
         self.lineage.check()
         self.staff.check()
         self.actors.check()
+        self.plain.check()
         self.groups.check()
         self.environments.check()
         self.direct.check()

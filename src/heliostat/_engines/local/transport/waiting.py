@@ -2,7 +2,7 @@
 
 A thread that waits in `get` becomes the leader if there is none, and reads until what it waits
 for is there: no other thread has to be woken. Others that wait meanwhile are followers, woken by
-the leader; when it leaves, one of them takes over.
+the leader; when it leaves, one of them takes over. `Awaited` knows who in the driver waits for what.
 """
 
 from __future__ import annotations
@@ -12,8 +12,15 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from heliostat._engines.local import failures
+from heliostat._engines.local.messages import DRIVER, EndAwaited, Put, Resolve, Value
+
+if TYPE_CHECKING:
+    from heliostat._engines.local.scheduling.scheduler import Scheduler
+    from heliostat._engines.local.transport.guard import Guard
 
 
 class Waiter:
@@ -186,3 +193,120 @@ class Lead:
             self._followers.remove(waiter)
         except ValueError:
             return
+
+
+class Awaited:
+    """The part of the driver's port that looks for values.
+
+    Args:
+        guard: The lock of the tables.
+        scheduler: The tables.
+        handle: Handles an event; the caller is in the tables.
+        hurry: Sends what there is to send, and has what comes read soon.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        scheduler: Scheduler,
+        handle: Callable[[Any], None],
+        hurry: Callable[[], None],
+    ) -> None:
+        self._guard = guard
+        self._scheduler = scheduler
+        self._objects, self._plain = scheduler.owned.objects, scheduler.plain.values
+        self._handle = handle
+        self._hurry = hurry
+        self._waiters: dict[bytes, list[Waiter]] = {}
+        self._some: list[Some] = []
+
+    def value(self, id_: bytes) -> Value | None:
+        """The value, if it is there."""
+        entry = self._objects.get(id_)
+        return self._plain.get(id_) if entry is None else entry.value
+
+    def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
+        """Positions of the first `count` that are there."""
+        found: list[int] = []
+        get, plain = self._objects.get, self._plain
+        for position, id_ in enumerate(ids):
+            entry = get(id_)
+            if id_ in plain if entry is None else entry.value is not None:
+                found.append(position)
+                if len(found) == count:
+                    break
+        return found
+
+    def subscribe_some(self, waiter: Some, count: int) -> None:
+        """Have the waiter miss as many of its objects as are not there yet, of `count`."""
+        with self._guard:
+            for id_ in waiter.ids:
+                entry = self._objects.get(id_)
+                if entry is None and not self._scheduler.known(id_):
+                    self._handle(Put(DRIVER, id_, failures.lost(id_)))
+                elif entry is not None and entry.items is not None and entry.value is None:
+                    self._handle(EndAwaited(id_))
+            waiter.missing = count - len(self.ready(list(waiter.ids), count))
+            self._some.append(waiter)
+
+    def unsubscribe_some(self, waiter: Some) -> None:
+        """The end of `subscribe_some`."""
+        with self._guard:
+            self._some.remove(waiter)
+
+    def subscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
+        """Count the waiter down for each of these when it is there."""
+        guard, objects, plain = self._guard, self._objects, self._plain
+        guard.enter()  # not `with`, which takes four calls for two
+        try:
+            for id_ in ids:
+                entry = objects.get(id_)
+                if entry is None and not self._scheduler.known(id_):
+                    self._handle(Put(DRIVER, id_, failures.lost(id_)))
+                elif id_ not in plain if entry is None else entry.value is None:
+                    if entry is not None and entry.items is not None:
+                        self._handle(EndAwaited(id_))
+                    self._waiters.setdefault(id_, []).append(waiter)
+                    waiter.missing += 1
+            if waiter.callback is not None:
+                if waiter.missing <= 0:
+                    guard.callbacks.append(waiter.callback)
+                else:
+                    self._hurry()
+        finally:
+            guard.leave()
+
+    def unsubscribe(self, ids: Sequence[bytes], waiter: Waiter) -> None:
+        """Forget a waiter whose time is over."""
+        with self._guard:
+            for id_ in ids:
+                waiters = self._waiters.get(id_)
+                if waiters and waiter in waiters:
+                    waiters.remove(waiter)
+                    if not waiters:
+                        del self._waiters[id_]
+
+    def resolve(self, command: Resolve) -> None:
+        """A value is there: tell who waits for it. The caller is in the tables."""
+        id_ = command[0]
+        for some in self._some:
+            some.came(id_)
+        for waiter in self._waiters.pop(id_, ()):
+            waiter.missing -= 1
+            if waiter.missing <= 0:
+                if waiter.callback is not None:
+                    self._guard.callbacks.append(waiter.callback)
+                else:
+                    waiter.wake()
+
+    def ids(self) -> Collection[bytes]:
+        """What somebody waits for."""
+        return [*self._waiters, *(id_ for some in self._some for id_ in some.ids)]
+
+    def close(self) -> None:
+        """Nothing will come any more: nobody waits any longer."""
+        waiting = [waiter for waiters in self._waiters.values() for waiter in waiters]
+        self._waiters.clear()
+        for waiter in (*waiting, *self._some):
+            waiter.missing = 0
+            waiter.wake()
