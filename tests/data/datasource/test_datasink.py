@@ -6,6 +6,7 @@ import pytest
 
 import heliostat as ray
 from heliostat.data.datasource import Datasink, RowBasedFileDatasink
+from heliostat.data.datasource.datasink import FilenameProvider
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -122,5 +123,31 @@ def test_a_store_that_removes_nothing_keeps_what_is_new_and_what_was_there():
         assert sorted(row["id"] for row in rows) == [0, 0, 1, 1, 2]
         ray.data.range(2).write_parquet("/bucket/kept", filesystem=memory, mode="overwrite")
         assert ray.data.read_parquet("/bucket/kept", filesystem=memory).count() == 2
+    finally:
+        memory.rm("/bucket", recursive=True)
+
+
+def test_a_write_that_fails_removes_no_name_that_was_there_before():
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+
+    class Fixed(FilenameProvider):
+        def get_filename_for_block(self, block, write_uuid, task_index, block_index):
+            return f"{task_index}.csv"
+
+    def fails_late(row):
+        return {"id": 1 // (3 - row["id"])}
+
+    try:
+        for mode in ("append", "overwrite"):
+            ds = ray.data.range(4, override_num_blocks=4)
+            where = {"filesystem": memory, "filename_provider": Fixed(), "mode": mode}
+            ds.write_csv("/bucket/fixed", **where)
+            names = memory.find("/bucket/fixed")
+            assert len(names) == 4
+            with pytest.raises(ZeroDivisionError):
+                ds.map(fails_late).write_csv("/bucket/fixed", **where)
+            assert memory.find("/bucket/fixed") == names
+            assert ray.data.read_csv("/bucket/fixed", filesystem=memory).count() == 4
     finally:
         memory.rm("/bucket", recursive=True)

@@ -5,6 +5,7 @@ import io
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +31,8 @@ ReturnType = TypeVar("ReturnType")
 
 # On an object store so many uploads at most stay open to be completed together.
 OPEN_UPLOADS = 256
+# So many requests of a commit are under way together.
+AT_ONCE = 16
 
 
 @dataclass
@@ -321,7 +324,7 @@ class FileDatasink(Datasink[list[str]]):
             return True
         if self._has_directories and self.try_create_dir:
             self.filesystem.create_dir(self.path, recursive=True)
-        if there and self.mode is SaveMode.OVERWRITE:
+        if there:
             selector = fs.FileSelector(self.path, recursive=True)
             infos = retrying(lambda: self.filesystem.get_file_info(selector), self.filesystem)
             self._before = [info.path for info in infos if info.type == fs.FileType.File]
@@ -411,25 +414,31 @@ class FileDatasink(Datasink[list[str]]):
         if self._staging is not None:
             self._staging.commit()
             return
-        while self._uploads:
-            self._complete(*self._uploads.pop(0))
-        old = sorted(set(self._before) - set(self._uploaded))
-        # What is new is whole: whatever happens from here on, it stays.
-        self._uploaded.clear()
-        for number, path in enumerate(old):
-            self._remove(path, len(old) - number)
+        # A store can do no two things in one step: they are done at once, so that who reads
+        # meanwhile has little time to see one without the other.
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="heliostat-data-commit") as threads:
+            list(threads.map(lambda one: self._complete(*one), self._uploads))
+            self._uploads.clear()
+            old = sorted(set(self._before) - set(self._uploaded))
+            # What is new is whole: whatever happens from here on, it stays.
+            self._uploaded.clear()
+            if self.mode is not SaveMode.OVERWRITE:
+                return
+            left = [one for one in threads.map(self._remove, old) if one is not None]
+        if left:
+            path, error = left[0]
+            raise OSError(
+                f"the new files in {self.path!r} are complete, but {len(left)} of what was there "
+                f"before could not be removed, {path!r} first ({error}); remove them, or write again"
+            ) from error
 
-    def _remove(self, path: str, left: int) -> None:
-        """Remove a file that is overwritten by others."""
+    def _remove(self, path: str) -> tuple[str, OSError] | None:
+        """Remove a file that is overwritten by others; what went wrong, if it is still there."""
         try:
             retrying(lambda: self.filesystem.delete_file(path), self.filesystem)
-        except FileNotFoundError:
-            return
         except OSError as error:
-            raise OSError(
-                f"the new files in {self.path!r} are complete, but {left} of what was there before "
-                f"could not be removed, {path!r} first ({error}); remove them, or write again"
-            ) from error
+            return None if isinstance(error, FileNotFoundError) else (path, error)
+        return None
 
     def on_write_failed(self, error: Exception) -> None:
         """Remove what was written.
@@ -441,7 +450,8 @@ class FileDatasink(Datasink[list[str]]):
             self._staging.abort()
             return
         self._uploads.clear()
-        for path in self._uploaded:
+        # A file whose name was there is the old one or the new one: removed, it would be neither.
+        for path in set(self._uploaded) - set(self._before):
             with contextlib.suppress(OSError):
                 self.filesystem.delete_file(path)
 
