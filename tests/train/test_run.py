@@ -33,6 +33,7 @@ from heliostat.train._run_messages import (
     Kept,
     Listen,
     Measure,
+    Met,
     Publish,
     RankDone,
     RankLost,
@@ -40,6 +41,7 @@ from heliostat.train._run_messages import (
     Reported,
     Resume,
     Room,
+    Share,
     StartGroup,
     StopGroup,
     StorageFailed,
@@ -356,6 +358,35 @@ def test_who_asks_for_all_checkpoints_is_told_when_they_are_stored_or_validated(
     assert run.handle(Validated("checkpoint_000000", {}), 1)[-1] == Tell(1, 0)
 
 
+def test_ranks_that_meet_go_on_together_with_what_rank_0_has():
+    run = Run(Policy(2))
+    run.handle(Tick(), 0)
+    run.handle(GroupUp(1), 0)
+    assert run.handle(Met(1, 1, None), 1) == []
+    assert run.deadline == 61.0
+    (warning,) = run.handle(Tick(), 61.0)
+    assert "rank 1 waiting in a collective call for rank 0" in warning.text
+    assert run.handle(Met(1, 0, "name"), 62) == [Share(1, "name")]
+    assert run.deadline is None
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (Reported(1, 0, {}), "while rank 1 made one, rank 0 called report()"),
+        (RankDone(1, 0), "while rank 1 made one, rank 0 ended the loop"),
+    ],
+)
+def test_ranks_that_wait_for_each_other_at_different_places_are_told(other, says):
+    run = Run(Policy(2))
+    run.handle(Tick(), 0)
+    run.handle(GroupUp(1), 0)
+    run.handle(Met(1, 1), 1)
+    run.handle(other, 1)
+    assert run.phase == "finished"
+    assert says in str(run.error)
+
+
 def test_who_asks_waits_no_longer_than_they_said():
     run = validating()
     assert run.handle(Asked(1, 0, validated=True, timeout_s=2.0), 1) == []
@@ -512,6 +543,9 @@ class AnyHistory(RuleBasedStateMachine):
                 assert self.validating is None
                 assert name in self.disk
                 self.validating = name
+            case Share(attempt):
+                assert attempt == self.group
+                assert set(self.run.ranks) == {"working"}
             case CancelValidation(name) | Record(name):
                 assert self.validating in (name, None)
                 self.validating = None
@@ -574,6 +608,17 @@ class AnyHistory(RuleBasedStateMachine):
     def one_asks(self, data, validated):
         rank = data.draw(st.sampled_from(self.ranks("working")))
         self.feed(Asked(self.run.attempt, rank, validated, 3.0))
+
+    @live
+    @rule(data=st.data())
+    def one_comes_to_meet(self, data):
+        self.feed(Met(self.run.attempt, data.draw(st.sampled_from(self.ranks("working")))))
+
+    @live
+    @rule()
+    def all_come_to_meet(self):
+        for rank in self.ranks("working"):
+            self.feed(Met(self.run.attempt, rank))
 
     @precondition(is_validating)
     @rule(failed=st.booleans())

@@ -36,7 +36,7 @@ from heliostat.train.context import TrainContext
 from heliostat.train.error import WorkerGroupError
 from heliostat.train.reported_checkpoint import ReportedCheckpoint, ReportedCheckpointStatus
 from heliostat.train.result import Result
-from heliostat.train.session import Question, Reply, Stored
+from heliostat.train.session import Meeting, Question, Reply, Stored
 from heliostat.train.validation_config import ValidationConfig
 from heliostat.util import progress
 
@@ -191,7 +191,7 @@ class Controller:
             case _run.Measure(attempt):
                 scaling, there = self._job.scaling, len(self._group.places) if self._group else 0
                 return _run.Room(attempt, there + room_for(scaling.worker_resources))
-            case _run.Resume() | _run.Listen() | _run.Tell():
+            case _run.Resume() | _run.Listen() | _run.Tell() | _run.Share():
                 self._let_go(command)
             case _run.Validate(name, fn_kwargs):
                 return self._validator.start(name, fn_kwargs)
@@ -205,7 +205,7 @@ class Controller:
                 return self._store(command)
         return None
 
-    def _let_go(self, command: _run.Resume | _run.Listen | _run.Tell) -> None:
+    def _let_go(self, command: _run.Resume | _run.Listen | _run.Tell | _run.Share) -> None:
         assert self._group is not None
         match command:
             case _run.Resume(_, checkpoint):
@@ -215,6 +215,8 @@ class Controller:
                 self._group.advance([rank], None)
             case _run.Tell(_, rank):
                 self._group.advance([rank], Reply(None, self._reported()))
+            case _run.Share(_, value):
+                self._group.advance(range(len(self._run.ranks)), Reply(shared=value))
 
     def _reported(self) -> tuple[ReportedCheckpoint, ...]:
         return tuple(
@@ -368,6 +370,8 @@ def _event(news: News, attempt: int) -> Event:
             return _run.Uploaded(attempt, news.rank, report, path)
         case Question(validated, timeout_s):
             return _run.Asked(attempt, news.rank, validated, timeout_s)
+        case Meeting(value):
+            return _run.Met(attempt, news.rank, value)
         case said:
             return _run.Reported(attempt, news.rank, *said)
 

@@ -27,6 +27,7 @@ from heliostat.train._run_messages import (
     Kept,
     Listen,
     Measure,
+    Met,
     Publish,
     RankDone,
     RankLost,
@@ -34,6 +35,7 @@ from heliostat.train._run_messages import (
     Reported,
     Resume,
     Room,
+    Share,
     StartGroup,
     Status,
     StopGroup,
@@ -60,7 +62,7 @@ LOOK_SELDOM_S = 1.0
 STORY = 50
 
 Phase = Literal["new", "measuring", "starting", "running", "failing", "validating", "finished"]
-RankState = Literal["working", "waiting", "asking", "done", "lost"]
+RankState = Literal["working", "waiting", "asking", "meeting", "done", "lost"]
 Timer = Literal["blame", "patience", "room"]
 
 MOVES: frozenset[tuple[Phase, Phase]] = frozenset(
@@ -87,10 +89,12 @@ RANK_MOVES: frozenset[tuple[RankState, RankState]] = frozenset(
     {
         ("working", "waiting"),
         ("working", "asking"),
+        ("working", "meeting"),
         ("working", "done"),
         ("working", "lost"),
         ("waiting", "working"),
         ("asking", "working"),
+        ("meeting", "working"),
     }
 )
 _NUMBERED = re.compile(r"checkpoint_(\d{6,})")
@@ -160,6 +164,7 @@ class Run:
             Reported: self._reported,
             Uploaded: self._uploaded,
             Asked: self._asked,
+            Met: self._met,
             RankDone: self._done,
             RankLost: self._rank_lost,
             Validated: self._validated,
@@ -172,6 +177,7 @@ class Run:
         self.attempt += 1
         self.ranks: list[RankState] = ["working"] * self.size
         self._said: dict[int, Reported] = {}
+        self._shared: Any = None  # what rank 0 said at the meeting that others are to come to
         self._questions: dict[int, Question] = {}
         self._lost: dict[int, RankLost] = {}
         self._unpublished: deque[Unpublished] = deque()
@@ -236,7 +242,9 @@ class Run:
             else:
                 self._patience_s *= 2
                 self._timers[timer] = now + self._patience_s
-                text = f"{self._who('waiting')} waiting in report() for {self._who('working')}"
+                there: RankState = "waiting" if "waiting" in self.ranks else "meeting"
+                where = "report()" if there == "waiting" else "a collective call"
+                text = f"{self._who(there)} waiting in {where} for {self._who('working')}"
                 commands.append(Warn(text, stacks=True))
         return commands
 
@@ -326,6 +334,21 @@ class Run:
                 told.append(Tell(self.attempt, rank))
         return told
 
+    def _met(self, event: Met, now: float) -> list[Command]:
+        self._move_rank(event.rank, "meeting")
+        if event.rank == 0:
+            self._shared = event.value
+        if self.phase == "running":
+            self._timers.setdefault("patience", now + self._patience_s)
+        return self._after_rank_news(now)
+
+    def _all_have_met(self) -> list[Command]:
+        value, self._shared = self._shared, None
+        self._timers.pop("patience", None)
+        for rank in range(self.size):
+            self._move_rank(rank, "working")
+        return [Share(self.attempt, value)]
+
     def _done(self, event: RankDone, now: float) -> list[Command]:
         self._move_rank(event.rank, "done")
         if event.rank == 0:
@@ -347,6 +370,8 @@ class Run:
             return []
         if self.phase == "failing":
             return self._conclude(now)
+        if "meeting" in self.ranks:
+            return self._all_have_met() if set(self.ranks) == {"meeting"} else self._apart()
         if "waiting" not in self.ranks:
             return self._finish(None)
         if "done" in self.ranks:
@@ -467,6 +492,18 @@ class Run:
                 {},
             )
         )
+
+    def _apart(self) -> list[Command]:
+        others = " and ".join(
+            f"{self._who(state)} {what}"
+            for state, what in (("waiting", "called report()"), ("done", "ended the loop"))
+            if state in self.ranks
+        )
+        text = (
+            f"every rank must make the same collective calls, but while {self._who('meeting')} made "
+            f"one, {others}"
+        )
+        return self._finish(WorkerGroupError(text, {}))
 
     def _storage_failed(self, event: StorageFailed, now: float) -> list[Command]:
         return self._finish(ControllerError(event.error))

@@ -95,6 +95,14 @@ class Asked(NamedTuple):
     timeout_s: float | None = None
 
 
+class Met(NamedTuple):
+    """A rank waits for all others: a barrier, or a broadcast of rank 0's value."""
+
+    attempt: int
+    rank: int
+    value: Any = None
+
+
 class RankDone(NamedTuple):
     """A rank's loop returned."""
 
@@ -129,7 +137,7 @@ class StorageFailed(NamedTuple):
 
 
 Event = (
-    Tick | Room | GroupUp | GroupFailed | Reported | Uploaded | Asked | RankDone | RankLost
+    Tick | Room | GroupUp | GroupFailed | Reported | Uploaded | Asked | Met | RankDone | RankLost
     | Validated | StorageFailed
 )  # fmt: skip
 
@@ -206,6 +214,13 @@ class Tell(NamedTuple):
     rank: int
 
 
+class Share(NamedTuple):
+    """All ranks have met: let them go on, with rank 0's value."""
+
+    attempt: int
+    value: Any = None
+
+
 class Validate(NamedTuple):
     """Begin to validate a checkpoint."""
 
@@ -249,6 +264,6 @@ class Finish(NamedTuple):
 
 
 Command = (
-    Measure | StartGroup | StopGroup | Keep | Publish | Delete | Resume | Listen | Tell | Validate
-    | CancelValidation | Record | Blame | Warn | Finish
+    Measure | StartGroup | StopGroup | Keep | Publish | Delete | Resume | Listen | Tell | Share
+    | Validate | CancelValidation | Record | Blame | Warn | Finish
 )  # fmt: skip

@@ -25,7 +25,7 @@ from heliostat.train._rank_process import prepare
 from heliostat.train._stacks import Ear, listen
 from heliostat.train.checkpoint import Checkpoint
 from heliostat.train.context import TrainContext
-from heliostat.train.session import Question, Released, Reply, Report, Session, Stored
+from heliostat.train.session import Meeting, Question, Released, Reply, Report, Session, Stored
 from heliostat.train.validation_config import ValidationTaskConfig
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class TrainWorker:
             logging.getLogger("heliostat.train").setLevel(assignment.log_level)
         return listen() if own_process else None
 
-    def advance(self, reply: Reply | None = None) -> Report | Stored | Question | Done:
+    def advance(self, reply: Reply | None = None) -> Report | Stored | Question | Meeting | Done:
         """Let the loop go on until it has something to say.
 
         Args:

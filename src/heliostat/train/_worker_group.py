@@ -17,7 +17,7 @@ import heliostat
 from heliostat.exceptions import RayActorError, RayTaskError
 from heliostat.train._stacks import Ear, stacks_of
 from heliostat.train._worker import RAISED_AT, Assignment, Done, Loop, Place, TrainWorker
-from heliostat.train.session import Question, Reply, Report, Stored
+from heliostat.train.session import Meeting, Question, Reply, Report, Stored
 
 # After so long without all ranks, say what is missing; and again each time.
 TELL_EVERY_S = 30.0
@@ -37,7 +37,7 @@ class News(NamedTuple):
     """What one rank has to say."""
 
     rank: int
-    what: Report | Stored | Question | Done | Failure
+    what: Report | Stored | Question | Meeting | Done | Failure
 
 
 class Group(Protocol):
@@ -227,9 +227,9 @@ def room_for(resources: Mapping[str, float]) -> int:
     return int(min(free.get(name, 0) / each + 1e-5 for name, each in resources.items() if each))
 
 
-def _outcome(ref: Any) -> Report | Stored | Question | Done | Failure:
+def _outcome(ref: Any) -> Report | Stored | Question | Meeting | Done | Failure:
     try:
-        outcome: Report | Stored | Question | Done = heliostat.get(ref)
+        outcome: Report | Stored | Question | Meeting | Done = heliostat.get(ref)
     # The loop is the user's: what it raises is news.
     except Exception as error:  # noqa: BLE001
         cause = error.cause if isinstance(error, RayTaskError) else error

@@ -61,11 +61,18 @@ class Question(NamedTuple):
     timeout_s: float | None
 
 
+class Meeting(NamedTuple):
+    """The loop waits for those of all other ranks, with something to share if it is rank 0's."""
+
+    value: Any
+
+
 class Reply(NamedTuple):
     """What lets a loop go on that waits: the latest checkpoint's name, or what it asked for."""
 
     checkpoint: str | None = None
     reported: tuple[ReportedCheckpoint, ...] = ()
+    shared: Any = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,9 @@ class Session:
         self._reports = 0
         self._names: set[str] = set()  # that reports of this attempt gave
         self._sender = Sender("train-upload")
-        self._news: queue.SimpleQueue[Report | Stored | Question | None] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[Report | Stored | Question | Meeting | None] = (
+            queue.SimpleQueue()
+        )
         self._go: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
 
     # The loop's side.
@@ -280,6 +289,11 @@ class Session:
         self._news.put(Question(mode is CheckpointConsistencyMode.VALIDATED, timeout_s))
         return list(self._wait_for_reply().reported)
 
+    def meet(self, value: Any) -> Any:
+        """Wait for all ranks; returns what rank 0 came with."""
+        self._news.put(Meeting(value if self.context.world_rank == 0 else None))
+        return self._wait_for_reply().shared
+
     def get_dataset_shard(self, name: str | None) -> Any:
         if name is None and len(self._shards) == 1:
             return next(iter(self._shards.values()))
@@ -311,7 +325,7 @@ class Session:
 
     # The controller's side.
 
-    def next_news(self) -> Report | Stored | Question | None:
+    def next_news(self) -> Report | Stored | Question | Meeting | None:
         """Wait for what the loop has to say next; None when it is over."""
         return self._news.get()
 
