@@ -4,6 +4,7 @@ Run it with `python examples/serve_batching.py`; the port is 8000, or the variab
 """
 
 import asyncio
+import concurrent.futures
 import os
 
 import httpx
@@ -46,19 +47,21 @@ class Scorer:
         return max(self.sizes)
 
 
-async def ask() -> list[int]:
+def ask() -> list[int]:
     """A hundred rows at a time, one of them bad."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as client:
-        rows = [[1.0, 2.0, 3.0, float(i)] for i in range(99)] + [[1.0]]
-        answers = await asyncio.gather(*(client.post("/", json=row) for row in rows))
-    return [answer.status_code for answer in answers]
+    rows = [[1.0, 2.0, 3.0, float(i)] for i in range(99)] + [[1.0]]
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as client,
+        concurrent.futures.ThreadPoolExecutor(len(rows)) as threads,
+    ):
+        return list(threads.map(lambda row: client.post("/", json=row).status_code, rows))
 
 
 def main() -> None:
     """Ask, and see how large batches were."""
     serve.start(http_options={"port": PORT})
     handle = serve.run(Scorer.bind())
-    codes = asyncio.run(ask())
+    codes = ask()
     print(f"{codes.count(200)} scores and {codes.count(500)} error")
     print(f"batches of up to {handle.largest.remote().result()} rows")
     serve.shutdown()

@@ -96,7 +96,7 @@ class OfflinePredictor:
 
 inputs = valid_dataset.drop_columns(["is_big_tip"])
 offline = inputs.map_batches(OfflinePredictor, concurrency=2).take_batch(3)
-print("offline:", offline["predictions"].round(4).tolist())
+print("offline:", [round(float(one), 4) for one in offline["predictions"]])
 
 # %% [markdown]
 # ## Online predictions

@@ -6,6 +6,7 @@ DuckDB is loaded here and nowhere else, when the first relational verb needs it.
 import contextlib
 import functools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from heliostat.data._native.queries import Query
 from heliostat.data._native.relation import Relation, clash
 from heliostat.data._native.temp_files import folder_of, remove_stale_folders
 from heliostat.data._native.types import plain, storage_schema
+
+_REFUSED = re.compile(r"(?!IO )[A-Z][A-Za-z ]+ Error: ")
 
 
 @functools.cache
@@ -156,6 +159,8 @@ def refused(error: Exception, name: str) -> Exception:
     if said.startswith("Out of Memory"):
         remedy = "raise DataContext.memory_budget_bytes, or free memory"
         return MemoryError(f"{name} needs more memory than it may have; {remedy}: {said}")
+    if isinstance(error, OSError) and _REFUSED.match(said):  # it came by Arrow's stream of blocks
+        return ValueError(f"{name}: {said}")
     if not type(error).__module__.endswith("duckdb"):
         return error
     if type(error).__name__ == "IOException":

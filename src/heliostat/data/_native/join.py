@@ -46,6 +46,7 @@ class Join:
         left, right = inputs
         require_columns(self.on, left.names, "join")
         require_columns(self.right_on, right.names, "join")
+        self._require_comparable(left, right)
         match = " AND ".join(
             f"l.{quote(a)} = r.{quote(b)}" for a, b in zip(self.on, self.right_on, strict=True)
         )
@@ -59,6 +60,16 @@ class Join:
         listed = ", ".join(f"{sql} AS {quote(name)}" for name, sql, _ in pairs)
         columns = tuple((name, kind) for name, _, kind in pairs)
         return Written(f"SELECT {listed} FROM {sides}", columns)
+
+    def _require_comparable(self, left: Relation, right: Relation) -> None:
+        # DuckDB would turn texts into numbers, and fail at the first that is none.
+        for a, b in zip(self.on, self.right_on, strict=True):
+            one, other = left.schema.field(a).type, right.schema.field(b).type
+            if {_family(one), _family(other)} == {"number", "text"}:
+                raise TypeError(
+                    f"join: {a!r} is {one} and {b!r} {other}; make one type of them first, as in "
+                    f"ds.with_column({a!r}, col({a!r}).cast(pa.{'int64' if _family(one) == 'text' else 'string'}()))"
+                )
 
     def _columns(
         self, left: Relation, right: Relation
@@ -86,6 +97,14 @@ class Join:
                 f"join: both sides have columns {twice}; give left_suffix or right_suffix"
             )
         return pairs
+
+
+def _family(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "number"
+    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else "other"
 
 
 def _one_side(side: Relation, alias: str, sides: str) -> Written:
@@ -168,6 +187,6 @@ class Zip:
         )
         # The shorter side is filled with nulls, which is never what was meant.
         there = " + ".join(f"t{number}.__there" for number in range(len(inputs)))
-        uneven = "zip: the datasets have different numbers of rows"
+        uneven = "zip: the datasets have different numbers of rows; cut them with limit()"
         check = f"CASE WHEN ({there}) IS NULL THEN error('{uneven}') ELSE TRUE END"
         return Written(f"SELECT {', '.join(parts)} FROM {sides} WHERE {check}", tuple(columns))
