@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, TypeVar, overload
 
@@ -131,12 +132,23 @@ def wait(
         )
     timeout_s = None if timeout is None else _seconds(timeout)
     ready = current_engine().wait(ids, count=num_returns, timeout_s=timeout_s)
-    if ready == list(range(len(ready))):  # the usual case, without a look at every item
-        return list(items[: len(ready)]), list(items[len(ready) :])
     rest = list(items)
-    for position in reversed(ready):
-        del rest[position]
+    if ready == list(range(len(ready))):  # the usual case, without a look at every item
+        del rest[: len(ready)], ids[: len(ready)]
+    else:
+        for position in reversed(ready):
+            del rest[position], ids[position]
+    _checked.ids = ids
     return [items[position] for position in ready], rest
+
+
+class _Checked(threading.local):
+    """What the last `wait` of this thread left: in a loop, the next one is given just that."""
+
+    ids: list[bytes] = []  # noqa: RUF012 - replaced, never changed
+
+
+_checked = _Checked()
 
 
 def _waitables(refs: Any) -> tuple[Sequence[Any], list[bytes]]:
@@ -145,9 +157,14 @@ def _waitables(refs: Any) -> tuple[Sequence[Any], list[bytes]]:
         raise TypeError("wait() takes a list of ObjectRefs, got a single ObjectRef; put it in []")
     if not isinstance(refs, (list, tuple)):
         raise TypeError(f"wait() takes a list of ObjectRefs, got {_kind(refs)}")
+    # Calls in a loop over thousands of references are made of the looks at each of them.
+    try:
+        ids = [ref._id for ref in refs]
+    except AttributeError:  # a stream, or a mistake
+        ids = []
+    if ids and ids == _checked.ids:
+        return refs, ids
     plain = refs
-    # This, the ids and their set are all the looks at each item there are: calls in a loop over
-    # thousands of references are made of them.
     if list(map(type, refs)).count(ObjectRef) != len(refs):
         for index, ref in enumerate(refs):
             if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):

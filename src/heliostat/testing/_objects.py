@@ -143,6 +143,19 @@ class ObjectTests(SharedSession):
     def test_wait_of_nothing_is_nothing(self) -> None:
         assert ray.wait([]) == ([], [])
 
+    def test_what_is_left_by_one_wait_is_checked_by_the_next(self) -> None:
+        refs = [ray.put(number) for number in range(6)]
+        done, rest = ray.wait(refs, num_returns=2)
+        assert (done, rest) == (refs[:2], refs[2:])
+        with pytest.raises(ValueError, match=r"unique|twice"):
+            ray.wait([*rest, rest[0]])
+        with pytest.raises(TypeError, match="int"):
+            ray.wait([*rest, 7])
+        for number in range(2, 6):
+            (ready,), rest = ray.wait(rest)
+            assert ray.get(ready) == number
+            assert len(rest) == 5 - number
+
     def test_wait_refuses_what_makes_no_sense(self) -> None:
         a, b = ray.put(1), ray.put(2)
         with pytest.raises(ValueError, match=r"unique|twice"):
