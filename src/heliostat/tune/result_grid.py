@@ -1,12 +1,12 @@
 """ResultGrid: what came out of a study, a Result for each trial."""
 
+import importlib
 import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heliostat.train import Checkpoint, Result
-from heliostat.tune import _plot
 from heliostat.tune._metrics import flatten, look_up, rank, user_metrics
 from heliostat.tune._snapshot import read_results
 from heliostat.tune._table import summary_rows
@@ -16,6 +16,8 @@ from heliostat.util._html import block, table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from heliostat.tune._plot import Run
 
 _SCOPES = {"last": 1, "last-5-avg": 5, "last-10-avg": 10, "avg": None, "all": None}
 
@@ -225,7 +227,7 @@ class ResultGrid:
             '/tmp/heliostat-docs/progress.svg'
         """
         metric, mode = self._resolve(metric, mode)
-        drawn = _plot.progress(self._runs(metric), metric, mode)
+        drawn = _plots().progress(self._runs(metric), metric, mode)
         return self._draw(path, "progress.svg", drawn)
 
     def plot_parallel_coordinates(
@@ -259,7 +261,7 @@ class ResultGrid:
             '/tmp/heliostat-docs/lines.svg'
         """
         metric, mode = self._resolve(metric, mode)
-        drawn = _plot.parallel_coordinates(self._runs(metric), metric, mode)
+        drawn = _plots().parallel_coordinates(self._runs(metric), metric, mode)
         return self._draw(path, "parallel_coordinates.svg", drawn)
 
     def plot_importance(
@@ -289,15 +291,16 @@ class ResultGrid:
             '/tmp/heliostat-docs/importance.svg'
         """
         metric, _ = self._resolve(metric, "min")
-        return self._draw(path, "importance.svg", _plot.importance(self._runs(metric), metric))
+        drawn = _plots().importance(self._runs(metric), metric)
+        return self._draw(path, "importance.svg", drawn)
 
-    def _runs(self, metric: str) -> list[_plot.Run]:
+    def _runs(self, metric: str) -> "list[Run]":
         """The trials that have a number for a metric."""
         runs = []
         for trial in self._trials:
             value = look_up(trial.last_result, metric)
             if rank(value, "min")[0] == 0 and _finite(value):
-                runs.append(_plot.Run(flatten(trial.config), float(value)))
+                runs.append(_plots().Run(flatten(trial.config), float(value)))
         if not runs:
             raise RuntimeError(self._no_best(metric, filter_nan_and_inf=True))
         return runs
@@ -373,6 +376,11 @@ def _value(trial: Trial, metric: str, mode: str, scope: str) -> Any:
 
 def _best(reports: list[dict[str, Any]], metric: str, mode: str) -> dict[str, Any] | None:
     return min(reports, key=lambda report: rank(look_up(report, metric), mode), default=None)
+
+
+def _plots() -> Any:
+    """What draws; few studies are drawn, so it is loaded for those that are."""
+    return importlib.import_module("heliostat.tune._plot")
 
 
 def _finite(value: Any) -> bool:
