@@ -51,6 +51,8 @@ def nothing_is_left(simulation: Simulation) -> None:
     simulation.drop_all()
     simulation.settle()
     assert not scheduler.tasks, "tasks that never ended"
+    assert not scheduler.plain.calls, "calls that never ended"
+    assert not scheduler.plain.values, "values that nobody holds"
     assert not scheduler.waiting, "tasks that wait for what will never come"
     assert not any(scheduler.ready.values()), "tasks that wait for resources that are free"
     assert scheduler.resources.free == TOTAL, "resources that nobody holds"
