@@ -1,0 +1,57 @@
+"""A real browser opens /docs of the FastAPI lesson, offline, and gets a prediction from the page."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from heliostat import serve
+from tests.serve.browser import page, program
+
+LESSON = Path(__file__).parents[2] / "examples" / "lessons" / "lesson5_serve.py"
+FILL = """
+(() => {
+  const area = document.querySelector("textarea.body-param__text");
+  const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set;
+  set.call(area, %s);
+  area.dispatchEvent(new Event("input", {bubbles: true}));
+  area.dispatchEvent(new Event("change", {bubbles: true}));
+})()
+"""
+ANSWER = """
+[...document.querySelectorAll(".live-responses-table .response-col_description")]
+  .map((cell) => cell.innerText).find((text) => text.includes("predicted_label"))
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_prediction_from_the_page_at_docs(client, port, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("fastapi_offline")
+    datasets = pytest.importorskip("sklearn.datasets")
+    if program() is None:
+        pytest.skip("needs Chromium")
+    spec = importlib.util.spec_from_file_location("lesson5_in_browser", LESSON)
+    lesson = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lesson)
+    model = str(tmp_path / "model.pt")
+    lesson.train(model)
+    parts = {
+        "preprocessor": lesson.OnlinePreprocessor.bind(),
+        "model": lesson.OnlineClassifier.bind(model),
+    }
+    serve.run(lesson.FastAPIIngress.bind(**parts), name="lesson")
+    images = datasets.load_digits().images[:3].reshape(3, 1, 8, 8).tolist()
+    with page(f"http://127.0.0.1:{port}/docs", tmp_path / "chromium") as shown:
+        shown.click(".opblock-post .opblock-summary-control")
+        shown.click(".try-out__btn")
+        shown.until('!!document.querySelector("textarea.body-param__text")')
+        shown.run(FILL % json.dumps(json.dumps(images)))
+        shown.click("button.execute")
+        text = shown.until(ANSWER)
+    assert "predicted_label" in text, text
+    assert [int(word) for word in text.split("[")[1].split("]")[0].split(",")] == [0, 1, 2]
