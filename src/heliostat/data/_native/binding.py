@@ -96,13 +96,12 @@ def limit_memory(duck: Any, mebibytes: int) -> None:
         _Set.limit = wanted
 
 
-def bind(query: Query, inputs: Sequence[Relation], tables: dict[str, pa.Schema]) -> Relation:
+def bind(query: Query, inputs: Sequence[Relation]) -> Relation:
     """A query over its inputs, with the schema it gives.
 
     Args:
         query: The verb.
         inputs: What it is over.
-        tables: The tables that the inputs name, for DuckDB to look at.
 
     Returns:
         The relation.
@@ -122,7 +121,10 @@ def bind(query: Query, inputs: Sequence[Relation], tables: dict[str, pa.Schema])
     known = [(name, kind) for name, kind in columns or () if kind is not None]
     if columns is not None and len(known) == len(columns):
         return Relation(written.sql, pa.schema(known))
-    asked = _ask(written.sql, tables, query.name)
+    # Asked of tables with the same columns, whatever the inputs are: so it need be asked only once.
+    tables = [Relation(f"in{number}", one.schema) for number, one in enumerate(inputs)]
+    known_as = tuple((one.sql, one.schema) for one in tables)
+    asked = _ask(query.write(tables).sql, known_as, query.name)
     if columns is None:
         return Relation(written.sql, pa.schema([(f.name, plain(f.type)) for f in asked]))
     fields = [
@@ -132,9 +134,10 @@ def bind(query: Query, inputs: Sequence[Relation], tables: dict[str, pa.Schema])
     return Relation(written.sql, pa.schema(fields))
 
 
-def _ask(sql: str, tables: dict[str, pa.Schema], name: str) -> pa.Schema:
+@functools.lru_cache(maxsize=256)
+def _ask(sql: str, tables: tuple[tuple[str, pa.Schema], ...], name: str) -> pa.Schema:
     with cursor() as duck:
-        for table, schema in tables.items():
+        for table, schema in tables:
             stored = storage_schema(schema)
             duck.register(table, pa.table([pa.array([], f.type) for f in stored], schema=stored))
         try:
@@ -182,6 +185,4 @@ def query_schema(query: Query, schemas: Sequence[pa.Schema]) -> pa.Schema:
         KeyError: if a column is not there.
         ValueError: if it cannot be said of these inputs.
     """
-    names = [f"in{number}" for number in range(len(schemas))]
-    inputs = [Relation(name, schema) for name, schema in zip(names, schemas, strict=True)]
-    return bind(query, inputs, dict(zip(names, schemas, strict=True))).schema
+    return bind(query, [Relation(f"in{n}", one) for n, one in enumerate(schemas)]).schema

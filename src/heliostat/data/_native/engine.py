@@ -125,7 +125,6 @@ class Segment:
     plan: Plan
     run: Run
     memory_bytes: int
-    tables: dict[str, pa.Schema] = field(default_factory=dict)
     inputs: dict[str, pa.Table | pa.RecordBatchReader] = field(default_factory=dict)
     errors: list[BaseException] = field(default_factory=list)
 
@@ -176,7 +175,7 @@ class Segment:
     def _relation(self, plan: Plan) -> Relation:
         match plan:
             case Relate(inputs, query):
-                return bind(query, [self._relation(one) for one in inputs], self.tables)
+                return bind(query, [self._relation(one) for one in inputs])
             case _ if not is_sql(plan):
                 return self._leaf(plan)
             case Read(source):
@@ -194,11 +193,9 @@ class Segment:
     # -- what comes in from outside
 
     def _leaf(self, plan: Plan) -> Relation:
-        name = f"in{len(self.tables)}"
-        self.tables[name] = pa.schema([])  # taken, also while the plan below is run
+        name = f"in{len(self.inputs)}"
         bundles, schema = self.run(plan)
         source, schema = self._source(bundles, schema)
-        self.tables[name] = schema
         self.inputs[name] = source
         return Relation(name, schema)
 
