@@ -6,13 +6,16 @@ from datetime import timedelta
 import pytest
 
 from heliostat import tune
+from heliostat.tune.error import TuneError
 from heliostat.tune.stopper import (
     CombinedStopper,
+    ExperimentPlateauStopper,
     FunctionStopper,
     MaximumIterationStopper,
     MetricStopper,
     NoopStopper,
     TimeoutStopper,
+    TrialPlateauStopper,
     as_stopper,
 )
 
@@ -75,3 +78,56 @@ def test_a_stopper_says_from_which_iteration_on_it_must_be_asked():
     counts("t", {})
     assert counts.next_turn("t", 11) == 15
     assert CombinedStopper(counts, NoopStopper()).next_turn("t", 11) == 15
+
+
+def verdicts(stopper, values, trial_id="1"):
+    return [stopper(trial_id, {"loss": value}) for value in values]
+
+
+def test_a_trial_that_stands_still_ends_after_its_grace_period():
+    stopper = TrialPlateauStopper("loss", std=0.01, num_results=2, grace_period=3)
+    assert verdicts(stopper, [1, 1, 1]) == [False, False, True]
+    assert verdicts(stopper, [1, 2, 3, 3, math.nan], "2") == [False, False, False, True, False]
+    assert not stopper.stop_all()
+
+
+def test_a_trial_that_is_not_good_enough_goes_on_though_it_stands_still():
+    given = {"num_results": 2, "grace_period": 2, "metric_threshold": 1.0}
+    assert verdicts(TrialPlateauStopper("loss", mode="min", **given), [2, 2, 1, 1])[1:] == [
+        False, False, True,
+    ]  # fmt: skip
+    assert verdicts(TrialPlateauStopper("loss", mode="max", **given), [0, 0, 1, 1])[-1]
+    with pytest.raises(ValueError, match='mode must be "min" or "max", got None'):
+        TrialPlateauStopper("loss", **given)
+    with pytest.raises(ValueError, match="num_results"):
+        TrialPlateauStopper("loss", num_results=0)
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("min", 1), ("max", -1)])
+def test_a_study_ends_when_its_best_stand_still_for_long_enough(mode, sign):
+    stopper = ExperimentPlateauStopper("loss", top=2, mode=mode, patience=2)
+    values = [sign * value for value in (3, 1, 1, 9, 0.5)]
+    assert verdicts(stopper, values) == [False, False, False, True, False]
+    assert not stopper.stop_all()
+
+
+def test_what_makes_no_sense_for_a_plateau_is_refused_and_a_missing_metric_named():
+    for wrong in ({"mode": "best"}, {"std": 0}, {"top": 1}, {"patience": -1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            ExperimentPlateauStopper("loss", **wrong)
+    with pytest.raises(TuneError, match=r"'loss', of which trial 1 reported None .*\['acc'\]"):
+        TrialPlateauStopper("loss")("1", {"acc": 1})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: as_stopper({"loss": "a"}),
+        lambda: MaximumIterationStopper("a"),
+        lambda: TimeoutStopper("a"),
+        lambda: CombinedStopper("a"),
+    ],
+)
+def test_what_no_stopper_can_count_with_is_named(make):
+    with pytest.raises(TypeError, match="got 'a'"):
+        make()

@@ -21,6 +21,7 @@ ENGINE = None
         ({"num_samples": 1.5}, TypeError, "num_samples"),
         ({"max_concurrent_trials": -1}, ValueError, "max_concurrent_trials"),
         ({"time_budget_s": 0}, ValueError, "time_budget_s"),
+        ({"time_budget_s": "x"}, TypeError, "seconds or a timedelta, got 'x'"),
         ({"search_alg": "random"}, TypeError, "search_alg must be a Searcher"),
         ({"scheduler": "fifo"}, TypeError, "scheduler must be a TrialScheduler"),
         ({"trial_name_creator": "x"}, TypeError, "trial_name_creator"),

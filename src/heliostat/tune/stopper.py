@@ -2,8 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
+from functools import partial
+from numbers import Real
 from typing import Any
 
 from heliostat.tune._metrics import look_up, user_metrics
@@ -96,12 +99,18 @@ class MetricStopper(Stopper):
     Args:
         limits: Metric to value.
 
+    Raises:
+        TypeError: A value is no number.
+
     Example:
         >>> MetricStopper({"training_iteration": 3})("1", {"training_iteration": 3})
         True
     """
 
     def __init__(self, limits: Mapping[str, float]) -> None:
+        for name, limit in limits.items():
+            if not isinstance(limit, int | float | Real):
+                raise TypeError(f"stop={{{name!r}: ...}} needs a number, got {limit!r}")
         self._limits = dict(limits)
 
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
@@ -137,12 +146,17 @@ class MaximumIterationStopper(Stopper):
     Args:
         max_iter: How many.
 
+    Raises:
+        TypeError: It is no number.
+
     Example:
         >>> MaximumIterationStopper(1)("1", {})
         True
     """
 
     def __init__(self, max_iter: int) -> None:
+        if not isinstance(max_iter, int | float):
+            raise TypeError(f"max_iter must be a number, got {max_iter!r}")
         self._max_iter = max_iter
         self._seen: dict[str, int] = {}
 
@@ -166,12 +180,17 @@ class TimeoutStopper(Stopper):
     Args:
         timeout: Seconds, or a timedelta.
 
+    Raises:
+        TypeError: It is neither.
+
     Example:
         >>> TimeoutStopper(60).stop_all()
         False
     """
 
     def __init__(self, timeout: float | timedelta) -> None:
+        if not isinstance(timeout, int | float | timedelta):
+            raise TypeError(f"timeout must be seconds or a timedelta, got {timeout!r}")
         self._timeout_s = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         self._since: float | None = None
 
@@ -192,12 +211,18 @@ class CombinedStopper(Stopper):
     Args:
         stoppers: The stoppers.
 
+    Raises:
+        TypeError: One of them is no Stopper.
+
     Example:
         >>> CombinedStopper(NoopStopper(), MaximumIterationStopper(1))("1", {})
         True
     """
 
     def __init__(self, *stoppers: Stopper) -> None:
+        for stopper in stoppers:
+            if not isinstance(stopper, Stopper):
+                raise TypeError(f"CombinedStopper() takes Stoppers, got {stopper!r}")
         self._stoppers = stoppers
         self.decides = any(stopper.decides for stopper in stoppers)
 
@@ -214,6 +239,143 @@ class CombinedStopper(Stopper):
         """The next turn of any of them."""
         turns = (stopper.next_turn(trial_id, iteration) for stopper in self._stoppers)
         return min(turns, default=math.inf)
+
+
+class TrialPlateauStopper(Stopper):
+    """Ends a trial whose metric does not move any more.
+
+    Args:
+        metric: The metric.
+        std: It stands still when its last values deviate less than this.
+        num_results: How many last values.
+        grace_period: No trial ends before so many reports.
+        metric_threshold: A value that is good enough: no trial ends that is worse.
+        mode: "min" or "max": which values are better than the threshold.
+
+    Raises:
+        ValueError: A threshold without a mode, or a value out of range.
+
+    Example:
+        >>> stopper = TrialPlateauStopper("loss", num_results=2, grace_period=2)
+        >>> stopper("1", {"loss": 0.5}), stopper("1", {"loss": 0.5})
+        (False, True)
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        std: float = 0.01,
+        num_results: int = 4,
+        grace_period: int = 4,
+        metric_threshold: float | None = None,
+        mode: str | None = None,
+    ) -> None:
+        if mode not in ("min", "max") and not (mode is None and metric_threshold is None):
+            raise ValueError(f'with metric_threshold mode must be "min" or "max", got {mode!r}')
+        if not num_results >= 1:
+            raise ValueError(f"num_results must be >= 1, got {num_results!r}")
+        self._metric, self._std = metric, std
+        self._grace_period = grace_period
+        self._threshold, self._mode = metric_threshold, mode
+        self._count: dict[str, int] = {}
+        self._last: defaultdict[str, deque[float]] = defaultdict(partial(deque, maxlen=num_results))
+
+    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether the trial stands still.
+
+        Raises:
+            TuneError: A report lacks the metric.
+        """
+        value = _number(result, self._metric, trial_id)
+        self._last[trial_id].append(value)
+        self._count[trial_id] = self._count.get(trial_id, 0) + 1
+        if self._count[trial_id] < self._grace_period or self._is_worse(value):
+            return False
+        return _deviation(self._last[trial_id]) < self._std
+
+    def _is_worse(self, value: float) -> bool:
+        if self._threshold is None:
+            return False
+        return value > self._threshold if self._mode == "min" else value < self._threshold
+
+    def stop_all(self) -> bool:
+        """False."""
+        return False
+
+
+class ExperimentPlateauStopper(Stopper):
+    """Ends the study when its best values do not move any more.
+
+    Args:
+        metric: The metric.
+        std: They stand still when they deviate no more than this.
+        top: How many best values.
+        mode: "min" or "max".
+        patience: For how many more reports they must stand still.
+
+    Raises:
+        ValueError: A value out of range.
+
+    Example:
+        >>> stopper = ExperimentPlateauStopper("loss", top=2)
+        >>> stopper("1", {"loss": 0.5}), stopper("2", {"loss": 0.5}), stopper.stop_all()
+        (False, True, True)
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        std: float = 0.001,
+        top: int = 10,
+        mode: str = "min",
+        patience: int = 0,
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f'mode must be "min" or "max", got {mode!r}')
+        for name, value, right in (
+            ("std > 0", std, std > 0), ("top > 1", top, top > 1), ("patience >= 0", patience, patience >= 0),
+        ):  # fmt: skip
+            if not right:
+                raise ValueError(f"{name} is needed, got {value!r}")
+        self._metric, self._mode = metric, mode
+        self._std, self._top, self._patience = std, top, patience
+        self._best: list[float] = []
+        self._still = 0
+
+    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether the study ends, and the trial with it.
+
+        Raises:
+            TuneError: A report lacks the metric.
+        """
+        self._best.append(_number(result, self._metric, trial_id))
+        self._best.sort(reverse=self._mode == "max")
+        del self._best[self._top :]
+        self._still = self._still + 1 if self._stands() else 0
+        return self.stop_all()
+
+    def _stands(self) -> bool:
+        return len(self._best) == self._top and _deviation(self._best) <= self._std
+
+    def stop_all(self) -> bool:
+        """Whether the best values have stood still for long enough."""
+        return self._stands() and self._still >= self._patience
+
+
+def _number(result: Mapping[str, Any], metric: str, trial_id: str) -> float:
+    value = look_up(result, metric)
+    if not isinstance(value, Real):
+        raise TuneError(
+            f"a stopper looks at the metric {metric!r}, of which trial {trial_id} reported {value!r} "
+            f"and not a number; it reported {sorted(user_metrics(result))}"
+        )
+    return float(value)
+
+
+def _deviation(values: Collection[float]) -> float:
+    """The standard deviation, NaN if there is a NaN or an infinity."""
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
 
 
 def as_stopper(stop: Any) -> Stopper:

@@ -67,6 +67,10 @@ class TuneConfig:
             raise ValueError(f"num_samples must be >= 1, or -1 without end, got {samples!r}")
         self._check_search()
         budget = self.budget_s
+        if not isinstance(budget, int | float | None):
+            raise TypeError(
+                f"time_budget_s must be seconds or a timedelta, got {self.time_budget_s!r}"
+            )
         if budget is not None and not budget > 0:
             raise ValueError(f"time_budget_s must be > 0, got {self.time_budget_s!r}")
         for name in ("trial_name_creator", "trial_dirname_creator"):

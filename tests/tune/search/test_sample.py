@@ -119,6 +119,12 @@ def test_a_domain_that_makes_no_sense_is_refused(make, says):
         make()
 
 
+def test_what_is_no_list_is_no_choice():
+    for make in (s.choice, s.grid_search):
+        with pytest.raises(TypeError, match="list of values, got 3"):
+            make(3)
+
+
 def test_sample_from_refuses_what_cannot_be_called():
     with pytest.raises(TypeError, match="needs a function, got 3"):
         s.sample_from(3)

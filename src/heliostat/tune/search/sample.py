@@ -430,12 +430,15 @@ def choice(categories: Sequence[Any]) -> Categorical:
         categories: The values, of any type; a nested space among them is resolved when it is drawn.
 
     Raises:
+        TypeError: It is no list.
         ValueError: The list is empty.
 
     Example:
         >>> choice(["adam", "sgd"]).sample(random_state=0) in ("adam", "sgd")
         True
     """
+    if not isinstance(categories, Iterable):
+        raise TypeError(f"choice() takes a list of values, got {categories!r}")
     return Categorical(list(categories))
 
 
@@ -463,12 +466,15 @@ def grid_search(values: Iterable[Any]) -> dict[str, list[Any]]:
         values: The values.
 
     Raises:
+        TypeError: It is no list.
         ValueError: There are none.
 
     Example:
         >>> grid_search([1, 2])
         {'grid_search': [1, 2]}
     """
+    if not isinstance(values, Iterable):
+        raise TypeError(f"grid_search() takes a list of values, got {values!r}")
     listed = list(values)
     if not listed:
         raise ValueError("grid_search() needs at least one value, got an empty list")
