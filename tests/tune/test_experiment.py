@@ -17,7 +17,7 @@ from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
 from heliostat.tune.search import BasicVariantGenerator, Searcher
 from heliostat.tune.stopper import NoopStopper, Stopper, as_stopper
 
-_ENDS = ("complete", "error")
+_ENDS = ("complete", "error", "interrupt")
 
 
 class Say(TrialScheduler):
@@ -276,6 +276,8 @@ def test_an_interrupt_stops_everything_and_proposes_nothing_more():
     bench.lost("t_00000")
     assert started(bench.done("t_00001")) == []
     assert bench.experiment.finished
+    ends = [one.what for one in of(m.Snapshot, bench.commands) if one.what in _ENDS]
+    assert set(ends) == {"interrupt"}  # who goes on with the study runs them
 
 
 def test_a_metric_that_was_never_reported_ends_the_study_and_names_those_that_were():

@@ -69,6 +69,7 @@ class Experiment:
         # No more proposals; and, when stopped, no more attempts either.
         self._closed = False
         self._stopped = False
+        self._cut: set[str] = set()  # who an interrupt ended
         self._deadline: float | None = None
         self._seen_metric: set[str] = set()
         self._loans = Loans(self._trials)
@@ -184,6 +185,8 @@ class Experiment:
         out = self._out = []
         match event:
             case m.Interrupted():
+                under_way = [one for one in self._live.values() if one.state != STOPPING]
+                self._cut |= {one.trial_id for one in (*under_way, *self._waiting)}
                 self._stop_all("interrupted", out)
             case m.Tick():
                 if self._deadline is None and not self._stopped and self.study.time_budget_s:
@@ -347,7 +350,7 @@ class Experiment:
         self._counts[TERMINATED] += 1
         self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
         self._scheduler.on_trial_complete(self, trial, trial.last_result)
-        out.append(m.Snapshot("complete", trial))
+        out.append(m.Snapshot("interrupt" if trial.trial_id in self._cut else "complete", trial))
 
     def _no_metric(self, trial: Trial) -> TuneError:
         reported = ", ".join(map(repr, user_metrics(trial.last_result))) or "none of its own"

@@ -31,6 +31,7 @@ _CLOSE_S = 10.0
 _HOOKS = {
     "start": "on_trial_start",
     "complete": "on_trial_complete",
+    "interrupt": "on_trial_complete",
     "error": "on_trial_error",
     "retry": "on_trial_recover",
 }
@@ -293,6 +294,8 @@ class Loop:
         what, trial, result, checkpoint, error, exploit = snapshot
         log = self._log
         match what:
+            case "interrupt":
+                pass  # on record it is under way, so that `Tuner.restore` goes on with it
             case "add":
                 log.append(
                     "add",
@@ -337,11 +340,11 @@ class Loop:
         what, trial = snapshot.what, snapshot.trial
         for callback in self._callbacks:
             self._tell(callback, snapshot)
-        if what in ("complete", "error"):
+        if what in ("complete", "interrupt", "error"):
             self._keep_states()
         if what == "error":
             self._display.failed(trial)
-        elif what == "complete":
+        elif what in ("complete", "interrupt"):
             self._display.saw(trial)
 
     def _keep_states(self) -> None:
