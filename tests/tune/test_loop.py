@@ -114,7 +114,7 @@ def test_ctrl_c_ends_the_study_with_what_there_is(run_study):
 
 
 def test_a_study_that_ctrl_c_ended_goes_on_with_the_trials_that_it_cut_short(run_study, tmp_path):
-    once = tmp_path / "once"  # the callback goes on with the study, too
+    once, go = tmp_path / "once", tmp_path / "go"  # the callback goes on with the study, too
 
     class Interrupt(tune.Callback):
         def on_trial_result(self, iteration, trials, trial, result, **info):
@@ -122,15 +122,16 @@ def test_a_study_that_ctrl_c_ended_goes_on_with_the_trials_that_it_cut_short(run
                 once.touch()
                 os.kill(os.getpid(), signal.SIGINT)
 
-    def two_steps(config):
-        for step in range(2):
-            tune.report({"x": config["x"], "step": step})
+    def endless_at_first(config):
+        while not go.exists():
+            tune.report({"x": config["x"], "step": 0})
+        tune.report({"x": config["x"], "step": 1})
 
     space = {"x": tune.grid_search([1, 2, 3])}
     run = {"callbacks": [Interrupt()]}
-    grid = run_study(two_steps, space, run=run, max_concurrent_trials=1)
-    assert len(grid) < 3 or any(not one.metrics or one.metrics["step"] == 0 for one in grid)
-    again = tune.Tuner.restore(grid.experiment_path, two_steps).fit()
+    grid = run_study(endless_at_first, space, run=run, max_concurrent_trials=1)
+    go.touch()
+    again = tune.Tuner.restore(grid.experiment_path, endless_at_first).fit()
     assert [(one.metrics["x"], one.metrics["step"]) for one in again] == [(1, 1), (2, 1), (3, 1)]
 
 
