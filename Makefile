@@ -104,7 +104,7 @@ test-lowest:  ## the suite with the oldest versions we say we work with
 $(VENV)/.tests-lowest: $(NEED) constraints-lowest.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --constraint constraints.txt pip
-	$(INSTALL) --constraint constraints-lowest.txt --editable '.[demo,http,avro,delta,lance,iceberg,audio,video]' --group test
+	$(INSTALL) --constraint constraints-lowest.txt --editable '.[demo,http,grpc,avro,delta,lance,iceberg,audio,video]' --group test
 	@touch $@
 
 test-newest:  ## the suite with whatever is newest today
@@ -115,7 +115,7 @@ test-newest:  ## the suite with whatever is newest today
 $(VENV)/.tests-newest: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --upgrade pip
-	$(INSTALL) --upgrade --upgrade-strategy eager --editable '.[demo,http,avro,delta,lance,iceberg,audio,video]' --group test
+	$(INSTALL) --upgrade --upgrade-strategy eager --editable '.[demo,http,grpc,avro,delta,lance,iceberg,audio,video]' --group test
 	@touch $@
 
 constraints:  ## write constraints.txt anew from a fresh environment with the newest of everything
