@@ -9,10 +9,14 @@ from typing import Any
 
 import cloudpickle
 import pytest
+import uvloop
 
 from heliostat import serve
 from heliostat.serve.context import RequestContext, serving
 from heliostat.serve.exceptions import RayServeException
+
+with asyncio.Runner(loop_factory=uvloop.new_event_loop) as _runner:
+    _runner.run(asyncio.sleep(0))  # uvloop's first loop makes a pipe that stays with the process
 
 
 def run(work: Awaitable[Any]) -> Any:
@@ -40,6 +44,20 @@ def test_calls_are_collected_and_each_gets_its_own_result():
         assert adder.sizes == [4, 2]
 
     run(go())
+
+
+def test_timers_that_are_due_at_once_are_no_trouble_for_uvloop():
+    # Its loop gives handles that do not know their time when that is less than a millisecond away.
+    @serve.batch(max_batch_size=100, batch_wait_timeout_s=0.0004)
+    async def echo(xs: list[int]) -> list[int]:
+        return xs
+
+    async def go() -> None:
+        for _ in range(20):
+            assert await outcomes(*(echo(i) for i in range(10))) == list(range(10))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(go(), 20))
 
 
 def test_objects_do_not_share_a_queue():

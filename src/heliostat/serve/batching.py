@@ -106,7 +106,8 @@ class _Queue:
         )
         self._items: dict[int, _Item] = {}
         self._keys = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due: float | None = None  # when; uvloop's handles do not always know
         self._tasks: set[asyncio.Task[None]] = set()
         limits.queues.append(self)
 
@@ -146,10 +147,11 @@ class _Queue:
             task.add_done_callback(self._tasks.discard)
         when = self._batcher.next_tick()
         if self._timer is not None:
-            if self._timer.when() == when:
+            if self._due == when:
                 return
             self._timer.cancel()
             self._timer = None
+        self._due = when
         if when is not None:
             self._timer = self._loop.call_at(when, self._tick)
 
