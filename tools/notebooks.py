@@ -106,8 +106,9 @@ def execute(path: Path) -> Any:
 
 
 def said(page: Any) -> str:
-    """What a notebook shows as text, cell after cell."""
+    """What a notebook shows as text, cell after cell, without its log."""
     outputs = [out for cell in page["cells"] for out in cell.get("outputs", ())]
+    outputs = [out for out in outputs if out.get("name") != "stderr"]
     return "".join(out.get("text", "") or f"{out['data']['text/plain']}\n" for out in outputs)
 
 

@@ -72,7 +72,7 @@ def test_a_notebook_has_the_name_of_its_script_for_a_file():
 
 
 def test_what_a_notebook_says_is_its_streams_and_results():
-    outputs = [{"text": "a\n"}, {"data": {"text/plain": "1"}}]
+    outputs = [{"text": "a\n"}, {"text": "log\n", "name": "stderr"}, {"data": {"text/plain": "1"}}]
     assert notebooks.said({"cells": [{}, {"outputs": outputs}]}) == "a\n1\n"
 
 
