@@ -158,7 +158,10 @@ def _without_self(view: Any) -> Any:
             return view(_servable(), *args, **kwargs)
 
     functools.update_wrapper(bound, view)
-    signature = inspect.signature(view)
+    try:  # FastAPI 0.115 looks for names where the wrapper stands, not where the view does
+        signature = inspect.signature(view, eval_str=True)
+    except NameError:
+        signature = inspect.signature(view)
     bound.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
     setattr(bound, _VIEW, view)
     return bound

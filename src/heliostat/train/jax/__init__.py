@@ -6,7 +6,8 @@
 import importlib.util
 
 if importlib.util.find_spec("jax") is None:
-    raise ImportError("heliostat.train.jax needs JAX; install the package jax")
+    text = "heliostat.train.jax needs JAX; install the package jax"
+    raise ImportError(text, name="jax")
 
 from heliostat.train.jax._backend import JaxConfig
 from heliostat.train.jax._trainer import JaxTrainer
