@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import heliostat as ray
+from heliostat.testing.clock import until
 from tools.hops import Walk, follow
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +138,10 @@ def call(request, tmp_path, monkeypatch):
 
 
 def walked(call: Callable[[], object]) -> Walk:
+    before = ray.available_resources()
     call()
+    # What the first call started has ended, so that its end is not counted with the second.
+    until(lambda: ray.available_resources() == before)
     with follow() as walk:
         call()
     return walk
