@@ -10,8 +10,9 @@ tasks of a Validator (`_validator.py`).
 A name is loaded when it is first touched: where a rank runs, few are.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from heliostat._late import late
 
 if TYPE_CHECKING:  # for those who check types; `_HOMES` has the same for those who run
     from heliostat.train.backend import Backend, BackendConfig
@@ -143,16 +144,4 @@ _MODULES = frozenset(
 )
 
 if not TYPE_CHECKING:  # else any name would do for them
-
-    def __getattr__(name: str) -> Any:
-        if name in _HOMES:
-            value = getattr(importlib.import_module(f"heliostat.{_HOMES[name]}"), name)
-        elif name in _MODULES:
-            value = importlib.import_module(f"heliostat.train.{name}")
-        else:
-            raise AttributeError(f"module 'heliostat.train' has no attribute {name!r}")
-        globals()[name] = value
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, *_MODULES})
+    __getattr__, __dir__ = late(globals(), _HOMES, _MODULES)

@@ -2,15 +2,16 @@
 
 A map of the folder: `tuner.py` is the way in; `_experiment.py` decides (which trial starts, goes on,
 stops) and `_loop.py` does it, with one `_trial_actor.py` for each trial at a time, or for a lot of short
-ones (`_lots.py`); `session.py` is what a trial talks to. `search/` proposes configs out of a space (`search/_space.py`, `search/sample.py`),
-`schedulers/` and `stopper.py` cut trials short. `_snapshot.py` is everything on disk, `_restore.py` reads
-it back, `result_grid.py` is what comes out.
+ones (`_lots.py`); `session.py` is what a trial talks to. `search/` proposes configs out of a space
+(`search/_space.py`, `search/sample.py`), `schedulers/` and `stopper.py` cut trials short.
+`_snapshot.py` is everything on disk, `_restore.py` reads it back, `result_grid.py` is what comes out.
 
 A name is loaded when it is first touched: where a trial runs, few are.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from heliostat._late import late
 
 if TYPE_CHECKING:  # for those who check types; `_HOMES` has the same for those who run
     from heliostat.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig
@@ -175,16 +176,4 @@ _MODULES = frozenset(
 )
 
 if not TYPE_CHECKING:  # else any name would do for them
-
-    def __getattr__(name: str) -> Any:
-        if name in _HOMES:
-            value = getattr(importlib.import_module(f"heliostat.{_HOMES[name]}"), name)
-        elif name in _MODULES:
-            value = importlib.import_module(f"heliostat.tune.{name}")
-        else:
-            raise AttributeError(f"module 'heliostat.tune' has no attribute {name!r}")
-        globals()[name] = value
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, *_MODULES})
+    __getattr__, __dir__ = late(globals(), _HOMES, _MODULES)
