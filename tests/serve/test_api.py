@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, WebSocket
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from websockets.exceptions import InvalidStatus
@@ -390,6 +391,32 @@ def test_an_ingress_with_an_app_answers_over_http(client: httpx.Client):
             assert socket.recv() == f"{word}!"
     with pytest.raises(InvalidStatus):
         connect(f"ws://{client.base_url.host}:{client.base_url.port}/nowhere")
+
+
+def test_what_is_to_be_done_after_an_answer_is_done_though_the_client_has_gone(
+    client: httpx.Client, until: Callable[..., None], tmp_path: Path
+):
+    app, gate = FastAPI(), tmp_path / "gate"
+
+    @serve.deployment
+    @serve.ingress(app)
+    class Later:
+        async def write(self, name: str) -> None:
+            while not gate.exists():  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(0.01)
+            (tmp_path / name).touch()
+
+        @app.get("/{name}")
+        async def front(self, name: str) -> PlainTextResponse:
+            return PlainTextResponse("at once", background=BackgroundTask(self.write, name))
+
+    serve.run(Later.bind())
+    with httpx.Client(base_url=client.base_url) as other:
+        assert other.get("/a").text == "at once"
+        assert other.get("/b").text == "at once"  # on the same connection
+    assert client.get("/c").text == "at once"  # by then the other has been seen to go
+    gate.touch()
+    until(lambda: all((tmp_path / name).exists() for name in "abc"))
 
 
 def test_who_goes_away_cancels_what_it_began_all_the_way_down(

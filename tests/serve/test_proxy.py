@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -14,7 +16,7 @@ from starlette.responses import Response
 
 from heliostat.exceptions import ActorDiedError
 from heliostat.serve._http import HttpRequest, to_response
-from heliostat.serve._proxy import Proxy, Route, by_length, match
+from heliostat.serve._proxy import Proxy, Route, by_length, match, new_request_id
 from heliostat.serve.config import HTTPOptions
 from heliostat.serve.context import RequestContext, current_request
 from heliostat.serve.exceptions import BackPressureError
@@ -131,3 +133,11 @@ def test_a_response_of_the_user_cannot_double_the_request_id():
 
     answer = ask(proxy(call), headers={"x-request-id": "mine"})
     assert answer.headers.get_list("x-request-id") == ["mine"]
+
+
+def test_ids_of_requests_differ_though_a_user_seeds_random():
+    random.seed(7)
+    one = new_request_id()
+    random.seed(7)
+    assert new_request_id() != one
+    assert str(uuid.UUID(one)) == one

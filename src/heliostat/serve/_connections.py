@@ -82,14 +82,15 @@ class _Connection(HttpToolsProtocol):
         self.app = self._answer
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.request = asyncio.current_task()
+        task = self.request = asyncio.current_task()
         try:
             await self.owner.app(scope, receive, send)
         except asyncio.CancelledError:
             if not self.cycle.disconnected:
                 raise
         finally:
-            self.request = None
+            if self.request is task:  # else the next has begun, and this did what was left to do
+                self.request = None
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
@@ -115,7 +116,8 @@ class _Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self.request is not None:
+        # What an application does after its answer is its own affair.
+        if self.request is not None and not self.cycle.response_complete:
             self.request.cancel()
         self.owner.lost(self)
 

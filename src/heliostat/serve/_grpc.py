@@ -23,6 +23,7 @@ from heliostat.serve._call import Call
 from heliostat.serve._dispatch import dispatch_to
 from heliostat.serve._grpc_calls import GRPC, Reply
 from heliostat.serve._measures import grpc_answered
+from heliostat.serve._proxy import new_request_id
 from heliostat.serve.config import gRPCOptions
 from heliostat.serve.context import RequestContext, serving
 from heliostat.serve.exceptions import (
@@ -129,7 +130,7 @@ class GrpcServer:
         began, sent = time.monotonic(), dict(context.invocation_metadata() or ())
         request_id = str(sent.get("request_id", ""))
         if not _ID_FORM.fullmatch(request_id):
-            request_id = str(uuid.uuid4())
+            request_id = new_request_id()
         app_name = str(sent.get("application") or self._only())
         code = "CANCELLED"  # unless it ends in another way
         session = ""
