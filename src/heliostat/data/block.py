@@ -525,7 +525,7 @@ class BlockAccessor:
         return BlockAccessor(from_batch(block, "for_block"))
 
     def num_rows(self) -> int:
-        """How many."""
+        """How many rows."""
         return int(self._table.num_rows)
 
     def size_bytes(self) -> int:

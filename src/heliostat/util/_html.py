@@ -1,5 +1,6 @@
 """Tables as HTML, for notebooks. Everything in them is text; it knows nothing of what they are about."""
 
+import html
 from collections.abc import Sequence
 
 # Longer texts in a cell are cut.
@@ -37,7 +38,7 @@ def block(text: str) -> str:
         >>> block("a < b")
         '<pre>a &lt; b</pre>'
     """
-    return f"<pre>{_escape(text)}</pre>"
+    return f"<pre>{html.escape(text)}</pre>"
 
 
 def _row(tag: str, cells: Sequence[object]) -> str:
@@ -46,10 +47,4 @@ def _row(tag: str, cells: Sequence[object]) -> str:
 
 def _cell(value: object) -> str:
     text = str(value)
-    return _escape(text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}...")
-
-
-def _escape(text: str) -> str:
-    return (
-        text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-    )
+    return html.escape(text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}...")

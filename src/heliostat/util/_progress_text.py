@@ -1,7 +1,8 @@
 """What progress looks like: open lines in, text out.
 
 Three forms share one protocol, `Form`: `Live` keeps a region at the bottom of a terminal up to
-date, `Notebook` the text of one output of a cell, `Plain` writes a line now and then. All are pure: time and terminal size are arguments.
+date, `Notebook` the text of one output of a cell, `Plain` writes a line now and then. All are pure:
+time and terminal size are arguments.
 This file knows no clock, thread, stream or environment; `progress.py` has those.
 """
 
