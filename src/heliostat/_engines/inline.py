@@ -13,7 +13,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from heliostat._core.actors import ActorExit, find_method
 from heliostat._core.engine import ClusterState, Running, qualified
@@ -35,6 +35,7 @@ from heliostat._core.resources import Supply, missing, remedy
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, TaskSpec
 from heliostat._core.tally import Change, Totals
 from heliostat._engines.inline_groups import Grant, InlineGroups
+from heliostat._engines.inline_streams import END, Failure, InlineStreams
 from heliostat.exceptions import (
     ActorAlreadyExistsError,
     ActorDiedError,
@@ -51,12 +52,7 @@ if TYPE_CHECKING:
     from heliostat._core.groups import GroupSpec
     from heliostat._core.runtime_env import RuntimeEnv
 
-_END = object()
 _NOTHING = Running(None, "", None, "", (), (), False)
-
-
-class _Failure(NamedTuple):
-    error: BaseException
 
 
 class _Actor:
@@ -95,6 +91,7 @@ class InlineEngine:
         self._labels = {**dict(options.labels), NODE_ID: self._node.hex()}
         self._values: dict[bytes, Any] = {}
         self._groups = InlineGroups(self._supply, self._values.__setitem__)
+        self._streams = InlineStreams(self._values)
         self._actors: dict[bytes, _Actor] = {}
         self._names: dict[tuple[str, str], _Actor] = {}
         self._running = _NOTHING
@@ -111,7 +108,7 @@ class InlineEngine:
         name = options.name or spec.code.name
         gpus, error = self._groups.take(name, options.resources, place)
         if error is not None:
-            return self._store(name, _Failure(error), options)
+            return self._store(name, Failure(error), options)
         gpu_ids = ids(self._visible_gpus, gpus)
         function = qualified(spec.code.value)
         running = Running(
@@ -178,14 +175,14 @@ class InlineEngine:
     def _construct(self, actor: _Actor) -> None:
         spec, grant = actor.spec, self._actors_grant(actor)
         running = self._within(actor, spec.code.name, "__init__", grant.gpus)
-        outcome: Any = _Failure(grant.error) if grant.error is not None else None
+        outcome: Any = Failure(grant.error) if grant.error is not None else None
         if outcome is None:
             name = f"{spec.code.name}.__init__"
             with self._in_environment(actor.options.runtime_env):
                 outcome = self._run(spec.code.value, name, spec.args, spec.kwargs, running)
-        if isinstance(outcome, _Failure):
+        if isinstance(outcome, Failure):
             actor.dead = _constructor_error(actor, outcome.error)
-            self._values[actor.info.actor] = _Failure(actor.dead)
+            self._values[actor.info.actor] = Failure(actor.dead)
             self._forget_name(actor)
         else:
             actor.instance = outcome
@@ -208,10 +205,10 @@ class InlineEngine:
         actor = self._actors.get(spec.actor)
         if actor is None:
             gone = ActorDiedError("the actor belongs to a session that has ended", spec.actor.hex())
-            return self._store(spec.method, _Failure(gone), spec.options)
+            return self._store(spec.method, Failure(gone), spec.options)
         name = spec.options.name or f"{actor.info.class_name}.{spec.method}"
         if actor.dead is not None:
-            return self._store(name, _Failure(actor.dead), spec.options)
+            return self._store(name, Failure(actor.dead), spec.options)
         bound = find_method(actor.instance, spec.method)
         running = self._within(actor, name, spec.method, self._actors_grant(actor).gpus)
         with self._in_environment(actor.options.runtime_env):
@@ -232,14 +229,14 @@ class InlineEngine:
         while True:
             outcome = self._run(function, name, args, kwargs, running)
             tries -= 1
-            if not isinstance(outcome, _Failure) or tries == 0:
+            if not isinstance(outcome, Failure) or tries == 0:
                 break
             if not retries(outcome.error, options.retry_exceptions):
                 break
-        self._ended.append(self._task_row(running, start, isinstance(outcome, _Failure)))
-        if actor is not None and isinstance(outcome, _Failure):
+        self._ended.append(self._task_row(running, start, isinstance(outcome, Failure)))
+        if actor is not None and isinstance(outcome, Failure):
             outcome = self._perhaps_exit(actor, outcome)
-        return self._store(name, outcome, options, running.task)
+        return self._store(name, outcome, options, running)
 
     def _task_row(self, running: Running, start: float, failed: bool) -> dict[str, Any]:
         return {
@@ -274,7 +271,7 @@ class InlineEngine:
             named = {key: self._resolved(arg) for key, arg in kwargs.items()}
         except BaseException as error:  # noqa: BLE001 - the error of an argument is the result
             self._running = outer
-            return _Failure(error)
+            return Failure(error)
         try:
             outcome = function(*positional, **named)
             if inspect.iscoroutine(outcome):
@@ -282,9 +279,9 @@ class InlineEngine:
         except (KeyboardInterrupt, ActorExit) as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            return _Failure(error)
+            return Failure(error)
         except BaseException as error:  # noqa: BLE001 - user code: whatever it raises is its result
-            return _Failure(task_error(name, error))
+            return Failure(task_error(name, error))
         finally:
             self._running = outer
         return outcome
@@ -294,32 +291,33 @@ class InlineEngine:
         name: str,
         outcome: Any,
         options: TaskOptions | MethodOptions,
-        task: bytes | None = None,
+        running: Running = _NOTHING,
     ) -> list[ObjectRef[Any]]:
-        first = task or fresh()
+        first = running.task or fresh()
         if isinstance(options.num_returns, str):
-            self._store_stream(first, outcome)
+            env = self._env
+            within = lambda: self._as(running, env)  # noqa: E731 - a name for the next line
+            self._streams.start(first, outcome, options.backpressure, within)
             return [ObjectRef(first)]
         ids = [nth(first, index) for index in range(options.num_returns)]
         values: Sequence[Any] = [outcome] * len(ids)
-        if not isinstance(outcome, _Failure):
+        if not isinstance(outcome, Failure):
             try:
                 values = spread(outcome, options.num_returns)
             except (TypeError, ValueError) as error:
-                values = [_Failure(task_error(name, error))] * len(ids)
+                values = [Failure(task_error(name, error))] * len(ids)
         self._values.update(zip(ids, values, strict=True))
         return [ObjectRef(id_) for id_ in ids]
 
-    def _store_stream(self, first: bytes, outcome: Any) -> None:
-        index = 0
-        if isinstance(outcome, _Failure):
-            items: Iterator[Any] = iter([outcome])
-        else:
-            items = _guarded(outcome)
-        for index, item in enumerate(items, 1):
-            self._values[nth(first, index)] = item
-        self._values[nth(first, index + 1)] = _END
-        self._values[first] = None
+    @contextlib.contextmanager
+    def _as(self, running: Running, env: RuntimeEnv | None) -> Iterator[None]:
+        """Be what runs, in its environment, until the end of the block."""
+        outer, self._running = self._running, running
+        try:
+            with self._in_environment(env):
+                yield
+        finally:
+            self._running = outer
 
     def find_actor(self, name: str, namespace: str | None) -> tuple[ActorInfo, ObjectRef[Any]]:
         """The live actor of that name."""
@@ -359,7 +357,7 @@ class InlineEngine:
         for actor in list(self._actors.values()):
             if actor.place is not None and actor.place[0] == group and actor.dead is None:
                 self._end(actor, "its placement group was removed")
-        self._groups.remove(group, _Failure)
+        self._groups.remove(group, Failure)
 
     def _actor_row(self, actor: _Actor) -> dict[str, Any]:
         return {
@@ -411,12 +409,12 @@ class InlineEngine:
     def _forget_name(self, actor: _Actor) -> None:
         self._names.pop((actor.options.namespace or self._namespace, actor.options.name), None)
 
-    def _perhaps_exit(self, actor: _Actor, outcome: _Failure) -> _Failure:
+    def _perhaps_exit(self, actor: _Actor, outcome: Failure) -> Failure:
         if not isinstance(outcome.error, ActorExit):
             return outcome
         self._end(actor, "it called exit_actor()")
         assert actor.dead is not None
-        return _Failure(actor.dead)
+        return Failure(actor.dead)
 
     def put(self, value: object) -> ObjectRef[Any]:
         """Keep the very object."""
@@ -426,7 +424,7 @@ class InlineEngine:
 
     def put_error(self, error: RayError) -> ObjectRef[Any]:
         """Keep an error."""
-        return self.put(_Failure(error))
+        return self.put(Failure(error))
 
     def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
         """The values; they are all there, but for groups that wait for others."""
@@ -437,6 +435,7 @@ class InlineEngine:
     def _resolved(self, value: Any) -> Any:
         if not isinstance(value, ObjectRef):
             return value
+        self._streams.finish(value.binary())
         try:
             found = self._values[value.binary()]
         except KeyError:
@@ -445,37 +444,41 @@ class InlineEngine:
             raise ObjectLostError(
                 f"{value!r} belongs to a session that has ended", value.hex()
             ) from None
-        if isinstance(found, _Failure):
+        if isinstance(found, Failure):
             raise raisable(found.error)
         return found
 
     def wait(self, ids: Sequence[bytes], *, count: int, timeout_s: float | None) -> list[int]:
-        """Everything is ready, but for groups that wait for others."""
-        pending = self._groups.pending
-        return [index for index, id_ in enumerate(ids) if not pending(id_)][:count]
+        """Everything is ready, but for groups that wait for others and streams for their takers."""
+        pending, running = self._groups.pending, self._streams.running
+        done = [n for n, id_ in enumerate(ids) if not (pending(id_) or running(id_))]
+        return done[:count]
 
     def on_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
         """It is ready now, unless it is a group that waits for others."""
         if self._groups.pending(ref.binary()):
             self._groups.when_ready(ref.binary(), callback)
         else:
+            self._streams.finish(ref.binary())
             callback()
 
     def next_item(
         self, stream: ObjectRef[Any], index: int, *, timeout_s: float | None
     ) -> ObjectRef[Any] | None:
         """Item `index`, or None past the end."""
+        self._streams.want(stream.binary(), index)
         id_ = nth(stream.binary(), index + 1)
         if id_ not in self._values:
             raise GetTimeoutError(f"item {index} of {stream!r} will not come")
-        return None if self._values[id_] is _END else ObjectRef(id_)
+        return None if self._values[id_] is END else ObjectRef(id_)
 
     def on_item(self, stream: ObjectRef[Any], index: int, callback: Callable[[], None]) -> None:
-        """All items are there."""
+        """It is there, or is made when it is taken."""
         callback()
 
     def cancel(self, ref: ObjectRef[Any], *, force: bool, recursive: bool) -> None:
-        """Every task has ended by the time somebody can ask: as for any finished task, nothing."""
+        """Close a stream that waits for its taker; all else has ended before somebody can ask."""
+        self._streams.cancel(ref.binary())
 
     def adopt(self, id_: ObjectID) -> ObjectRef[Any]:
         """A reference to a kept value."""
@@ -512,6 +515,7 @@ class InlineEngine:
 
     def close(self) -> None:
         """Forget everything."""
+        self._streams.close()
         self._values.clear()
         self._actors.clear()
         self._names.clear()
@@ -561,26 +565,6 @@ def _constructor_error(actor: _Actor, error: BaseException) -> RayError:
     )
     dead.__cause__ = error
     return dead
-
-
-def _guarded(items: Any) -> Iterator[Any]:
-    """The items of a generator; what it raises is its last item."""
-    try:
-        yield from _sync(items) if inspect.isasyncgen(items) else items
-    except BaseException as error:  # noqa: BLE001 - user code: its error is the last item
-        yield _Failure(task_error("generator", error))
-
-
-def _sync(items: Any) -> Iterator[Any]:
-    """The items of an async generator, one by one."""
-    loop = asyncio.new_event_loop()
-    try:
-        while True:
-            yield loop.run_until_complete(anext(items))
-    except StopAsyncIteration:
-        return
-    finally:
-        loop.close()
 
 
 def _retry_limit(options: TaskOptions | MethodOptions, actor: _Actor | None) -> int:
