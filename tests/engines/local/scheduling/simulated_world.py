@@ -44,6 +44,8 @@ def make(kind: type[Any], **fields: Any) -> Any:
 
 def exposed_by(event: Any) -> list[bytes]:
     """The objects that others hear of by an event; the engine unfolds them first."""
+    if getattr(event, "question", "") == "create":
+        event = m.Created(*event.payload[0])
     values = (getattr(event, "call", NOTHING), getattr(event, "value", NOTHING))
     return [*getattr(event, "needs", ()), *(id_ for value in values for id_ in value[3])]
 

@@ -90,6 +90,10 @@ def test_many_more_histories_end_well(part: int) -> None:
 # What histories have shown, told alone.
 
 
+def test_a_named_actor_may_take_the_result_of_a_plain_call() -> None:
+    history(27942)
+
+
 def test_a_detached_actor_is_forgotten_when_it_is_dead() -> None:
     world = Simulation(0)
     world.tell(make(m.Created, proc=m.DRIVER, task=ACTOR, shape=(), restarts=0, detached=True))
