@@ -190,7 +190,7 @@ def test_limits_can_be_changed_while_items_wait():
 
 
 def test_a_batch_runs_with_the_model_of_its_requests():
-    @serve.batch(max_batch_size=2, batch_wait_timeout_s=0.01)
+    @serve.batch(max_batch_size=2, batch_wait_timeout_s=0.2)
     async def model(xs: list[int]) -> list[str]:
         return [f"{serve.get_multiplexed_model_id()}{len(xs)}"] * len(xs)
 

@@ -23,7 +23,9 @@ class Answers:
     def __init__(self, is_closed: bool = False) -> None:
         self.is_closed = is_closed
 
-    def call(self, method: str, context: tuple[str, str, str], /, *args: Any, **kwargs: Any) -> Any:
+    def call(
+        self, method: str, route: str, id_: str, app: str, model: str, /, *args: Any, **kwargs: Any
+    ) -> Any:
         if method == "fail":
             raise KeyError("the user's")
         if self.is_closed:

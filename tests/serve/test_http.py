@@ -9,9 +9,16 @@ import datetime
 import numpy as np
 import pytest
 from starlette.requests import Request
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import StreamingResponse
 
-from heliostat.serve._http import HttpRequest, problem, run_app, to_response
+from heliostat.serve._http import (
+    HttpRequest,
+    Received,
+    body_first,
+    plain_response,
+    problem,
+    run_app,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,13 +35,9 @@ from heliostat.serve._http import HttpRequest, problem, run_app, to_response
     ],
 )
 def test_a_value_becomes_the_response_of_its_kind(value: object, body: bytes, kind: str):
-    response = to_response(value)
-    assert (response.body, response.headers["content-type"]) == (body, kind)
-
-
-def test_a_response_stays_as_it_is():
-    response = JSONResponse({}, status_code=201)
-    assert to_response(response) is response
+    response = plain_response(value)
+    headers = {b"content-length": b"%d" % len(body), b"content-type": kind.encode()}
+    assert (response.body, dict(response.headers)) == (body, headers)
 
 
 def test_a_dataclass_becomes_an_object():
@@ -42,16 +45,16 @@ def test_a_dataclass_becomes_an_object():
     class Point:
         x: int
 
-    assert to_response([Point(1)]).body == b'[{"x":1}]'
+    assert plain_response([Point(1)]).body == b'[{"x":1}]'
 
 
 def test_what_json_has_not_is_named():
     with pytest.raises(TypeError, match=r"builtins\.object cannot become JSON"):
-        to_response({"a": object()})
+        plain_response({"a": object()})
     with pytest.raises(TypeError, match="StreamingResponse"):
-        to_response(x for x in "ab")
+        plain_response(x for x in "ab")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        to_response(float("nan"))
+        plain_response(float("nan"))
 
 
 SCOPE = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
@@ -95,3 +98,27 @@ def test_who_stops_reading_ends_the_app_and_an_error_is_raised():
 
 def test_a_problem_carries_its_request_id():
     assert b"Request id: 42" in problem(500, "no", "42").body
+
+
+def test_a_body_that_came_whole_is_taken_once_and_what_comes_later_still_comes():
+    whole = {"type": "http.request", "body": b"all", "more_body": False}
+    gone = {"type": "http.disconnect"}
+
+    async def go(*messages: dict[str, object]) -> tuple[bytes | None, list[object]]:
+        coming = iter([*messages, gone])
+
+        async def receive() -> dict[str, object]:
+            return next(coming)
+
+        received = await body_first(receive)
+        assert isinstance(received, Received)
+        taken = received.take()
+        rest = [await received()]
+        while rest[-1] != gone:
+            rest.append(await received())
+        return taken, rest
+
+    assert asyncio.run(go(whole)) == (b"all", [gone])
+    part = {"type": "http.request", "body": b"a", "more_body": True}
+    assert asyncio.run(go(part, whole)) == (None, [part, whole, gone])
+    assert asyncio.run(go()) == (None, [gone])

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from heliostat.exceptions import ActorDiedError
-from heliostat.serve._http import HttpRequest, to_response
+from heliostat.serve._http import HttpRequest, plain_response, write_response
 from heliostat.serve._proxy import Proxy, Route, by_length, match, new_request_id
 from heliostat.serve.config import HTTPOptions
 from heliostat.serve.context import RequestContext, current_request
@@ -43,7 +43,7 @@ async def _nowhere(
 
 def proxy(call: Callable[[Request], Awaitable[Any]], **options: Any) -> Proxy:
     async def app(scope, receive, send):
-        await to_response(await call(Request(scope, receive)))(scope, receive, send)
+        await write_response(plain_response(await call(Request(scope, receive))), send)
 
     made = Proxy(_nowhere, HTTPOptions(**options), {"a": app})
     made.set_routes([Route("/a", "a", "A"), Route("/elsewhere", "c", "C")])

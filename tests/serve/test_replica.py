@@ -32,7 +32,7 @@ def run(target: Any, test: Callable[[Replica], Awaitable[None]], **options: Any)
 
 
 async def call(replica: Replica, method: str = "__call__", *args: Any) -> Any:
-    return await replica.call(method, ("/", "id", "app"), *args)
+    return await replica.call(method, "/", "id", "app", "", *args)
 
 
 def test_sync_methods_run_in_threads_and_async_ones_in_the_loop():

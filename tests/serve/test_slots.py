@@ -92,3 +92,19 @@ def test_the_mean_load_counts_what_came_and_went_between_measurements(
         assert slots.mean_load() == 0.0
 
     asyncio.run(go())
+
+
+def test_two_may_wait_for_idleness_and_what_begins_meanwhile_is_waited_for():
+    async def go() -> None:
+        slots = Slots(2)
+        assert slots.take_now()
+        waiting = [asyncio.create_task(slots.until_idle()) for _ in range(2)]
+        await asyncio.sleep(0)
+        slots.give()
+        assert slots.take_now()  # before they look
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+        slots.give()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(go())

@@ -70,6 +70,14 @@ class Series:
             if not self.touched:
                 PENDING.touch(self)
 
+    def merge(self, values: Iterable[float]) -> None:
+        """Add many at a time: what `values` of a Change are, one by one."""
+        with _LOCK:
+            for index, value in enumerate(values):
+                self._values[index] += value
+            if not self.touched:
+                PENDING.touch(self)
+
     def take(self) -> Change:
         """What has changed since the last time; the caller holds the lock."""
         values, self.touched = tuple(self._values), False

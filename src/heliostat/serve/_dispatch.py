@@ -134,7 +134,7 @@ class Dispatch:
         return replica, None
 
     def _begin(self, call: Call, actor: Any) -> None:
-        args = (call.method, tuple(call.context), *call.args)
+        args = (call.method, *call.context, *call.args)
         if not call.is_stream:
             call.begin(actor.call.remote(*args, **call.kwargs), None)
             return
@@ -197,7 +197,8 @@ class Dispatch:
         """Wait for the call's answer in an event loop; whoever stops waiting cancels it."""
         try:
             while True:
-                await self._ref_of(call)
+                if call.ref is None:
+                    await self._ref_of(call)
                 ref = call.ref
                 if ref is None:
                     continue
@@ -266,7 +267,7 @@ class Dispatch:
             raise
 
     async def _ref_of(self, call: Call) -> None:
-        if call.ref is None:
+        if call.ref is None and call.error is None:
             await asyncio.shield(asyncio.wrap_future(call.ready()))
         if call.error is not None:
             raise call.error

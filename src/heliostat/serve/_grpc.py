@@ -158,7 +158,7 @@ class GrpcServer:
         finally:
             self._sessions.pop(session, None)
             known = app_name if app_name in self._ingresses else ""
-            grpc_answered(known, path, code, time.monotonic() - began)
+            grpc_answered(known, path, code, began)
 
     def _only(self) -> str:
         """The application that is meant by who names none."""

@@ -1,4 +1,4 @@
-"""Values <-> HTTP: what a deployment returns as a Response, and whole messages that can travel.
+"""Values <-> HTTP: what a deployment returns as an answer, and whole messages that can travel.
 
 Pure conversions. It knows nothing of replicas, routes or sockets.
 """
@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope
 
 Header = tuple[bytes, bytes]
@@ -49,31 +48,29 @@ _TRAVELS = (
 )
 
 
-def to_response(value: object) -> Response:
-    """A Response from what the user's code returned.
+def plain_response(value: object) -> HttpResponse:
+    """What a value is as an answer, which is no Response.
 
-    A Response stays, str is text, bytes are bytes; all else is JSON (arrays, dataclasses and
-    pydantic models included).
+    str is text, bytes are bytes; all else is JSON (arrays, dataclasses and pydantic models
+    included).
 
     Raises:
         TypeError: When it cannot become JSON; names the type.
         ValueError: When it holds NaN or infinity, which JSON has not.
     """
-    if isinstance(value, Response):
-        return value
     if isinstance(value, str):
-        return Response(value, media_type="text/plain")
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return Response(bytes(value), media_type="application/octet-stream")
-    return Response(to_json(value), media_type="application/json")
+        kind, body = b"text/plain; charset=utf-8", value.encode()
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        kind, body = b"application/octet-stream", bytes(value)
+    else:
+        kind, body = b"application/json", to_json(value)
+    length = (b"content-length", b"%d" % len(body))
+    return HttpResponse(200, [length, (b"content-type", kind)], body)
 
 
 def to_json(value: object) -> bytes:
     """JSON, as UTF-8."""
-    text = json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
-    )
-    return text.encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -95,6 +92,11 @@ def _plain(value: Any) -> Any:
         f"{type(value).__module__}.{type(value).__qualname__} cannot become JSON; return a "
         "str, bytes, dict, list, number or a starlette Response"
     )
+
+
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
+)
 
 
 def problem(status: int, text: str, request_id: str, *headers: Header) -> HttpResponse:
@@ -123,6 +125,30 @@ async def read_request(scope: Scope, receive: Receive) -> HttpRequest:
             )
 
 
+class Received:
+    """A `receive` that begins with messages that have come already."""
+
+    __slots__ = ("_messages", "_receive")
+
+    def __init__(self, messages: deque[Message], receive: Receive) -> None:
+        self._messages = messages
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        return self._messages.popleft() if self._messages else await self._receive()
+
+    def take(self) -> bytes | None:
+        """The body, if it came whole and in one message, which then is no message any more."""
+        if len(self._messages) != 1:
+            return None
+        message = self._messages[0]
+        if message["type"] != "http.request" or message.get("more_body"):
+            return None
+        self._messages.clear()
+        body: bytes = message["body"]
+        return body
+
+
 async def body_first(receive: Receive) -> Receive:
     """Wait for the body, as long as it is short: who sends it slowly holds up nobody else.
 
@@ -133,11 +159,7 @@ async def body_first(receive: Receive) -> Receive:
     while messages[-1].get("more_body") and size < _SHORT_BYTES:
         size += len(messages[-1]["body"])
         messages.append(await receive())
-
-    async def again() -> Message:
-        return messages.popleft() if messages else await receive()
-
-    return again
+    return Received(messages, receive)
 
 
 async def write_response(

@@ -1,115 +1,172 @@
 """Measures: what Serve records of requests, under Ray's names.
 
-A family is made once for each set of tags, so that recording costs about a microsecond.
-It knows no requests: who answers one says how it went.
+A request is counted here, and the metrics are told of many at a time: telling costs more than a
+short request. It knows no requests: who answers one says how it went.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from typing import NamedTuple
+import threading
+import time
+from bisect import bisect_left
 
-from heliostat.util.metrics import Counter, Histogram
+from heliostat.runtime_context import Series
 
-_MS: list[float] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 60000, 300000]
+_SHORT_MS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+_MS = (*_SHORT_MS, 1000.0, 2000.0, 5000.0, 10000.0, 60000.0, 300000.0)
+_TELL_S = 0.1  # how long what was counted may stay here
+
+Words = tuple[str, str]  # the name of a metric, and what it is
 
 
-class _Answers(NamedTuple):
-    requests: Counter
-    errors: Counter
-    latency_ms: Histogram
+class _Answers:
+    """The answers that have one set of tags; errors may call the same differently."""
+
+    __slots__ = ("_errors", "_failed", "_latency_ms", "_requests", "_times")
+
+    def __init__(
+        self,
+        requests: Words,
+        errors: Words,
+        latency_ms: Words,
+        tags: dict[str, str],
+        error_tags: dict[str, str],
+    ) -> None:
+        of, of_error = tuple(sorted(tags.items())), tuple(sorted(error_tags.items()))
+        self._requests = Series("counter", *requests, (), of)
+        self._errors = Series("counter", *errors, (), of_error)
+        self._latency_ms = Series("histogram", *latency_ms, _MS, of)
+        self._times = [0.0] * (len(_MS) + 2)  # the buckets, what is above them, the sum
+        self._failed = 0
+
+    def count(self, began: float, *, failed: bool) -> None:
+        """One more, which began at that time of `time.monotonic`."""
+        now = time.monotonic()
+        ms = (now - began) * 1000
+        with _lock:
+            times = self._times
+            times[bisect_left(_MS, ms)] += 1
+            times[-1] += ms
+            self._failed += failed
+            _untold.add(self)
+        _teller.look(now)
+
+    def tell(self) -> None:
+        """Hand over what was counted."""
+        with _lock:
+            times, self._times = self._times, [0.0] * len(self._times)
+            failed, self._failed = self._failed, 0
+        self._requests.add(sum(times[:-1]))
+        self._latency_ms.merge(times)
+        if failed:
+            self._errors.add(failed)
+
+
+class _Teller:
+    """Sees to it that what was counted is told, at once or with what comes in the next moment."""
+
+    def __init__(self) -> None:
+        self._next = 0.0  # not before that, if somebody will
+        self._is_set = False
+
+    def look(self, now: float) -> None:
+        """Something was counted."""
+        if now >= self._next:
+            self.tell()
+        elif not self._is_set:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                self.tell()  # nobody would call back
+            else:
+                self._is_set = True
+                loop.call_later(self._next - now, self.tell)
+
+    def tell(self) -> None:
+        """Tell all there is."""
+        self._next, self._is_set = time.monotonic() + _TELL_S, False
+        with _lock:
+            untold = list(_untold)
+            _untold.clear()
+        for answers in untold:
+            answers.tell()
+
+
+_lock = threading.Lock()
+_untold: set[_Answers] = set()
+_teller = _Teller()
+tell_now = _teller.tell  # before a process ends
 
 
 @functools.cache
-def _of_deployment(deployment: str, replica: str, application: str, route: str) -> _Answers:
+def _of_deployment(names: tuple[str, str, str], route: str) -> _Answers:
+    deployment, replica, application = names
     tags = {
         "deployment": deployment,
         "replica": replica,
         "application": application,
         "route": route,
     }
-    keys = tuple(tags)
     name = "serve_deployment_"
-    made = _Answers(
-        Counter(f"{name}request_counter", "Requests that a replica has answered.", keys),
-        Counter(f"{name}error_counter", "Requests that raised an error.", keys),
-        Histogram(f"{name}processing_latency_ms", "Time in the replica.", _MS, keys),
+    return _Answers(
+        (f"{name}request_counter", "Requests that a replica has answered."),
+        (f"{name}error_counter", "Requests that raised an error."),
+        (f"{name}processing_latency_ms", "Time in the replica."),
+        tags,
+        tags,
     )
-    for each in made:
-        each.set_default_tags(tags)
-    return made
-
-
-@functools.cache
-def _of_http(route: str, method: str, application: str, status: str) -> _Answers:
-    tags = {"route": route, "method": method, "application": application, "status_code": status}
-    error_tags = {**tags, "error_code": status}
-    del error_tags["status_code"]
-    made = _Answers(
-        Counter("serve_num_http_requests", "HTTP requests.", tuple(tags)),
-        Counter(
-            "serve_num_http_error_requests", "HTTP requests with 4xx or 5xx.", tuple(error_tags)
-        ),
-        Histogram("serve_http_request_latency_ms", "Time from end to end.", _MS, tuple(tags)),
-    )
-    made.requests.set_default_tags(tags)
-    made.errors.set_default_tags(error_tags)
-    made.latency_ms.set_default_tags(tags)
-    return made
 
 
 def replica_answered(
-    names: tuple[str, str, str], route: str, seconds: float, *, failed: bool
+    names: tuple[str, str, str], route: str, began: float, *, failed: bool
 ) -> None:
     """A request of a deployment is over.
 
     Args:
         names: The deployment, the replica, the application.
         route: The route prefix that it came by; empty for handles of other programs.
-        seconds: How long it took.
+        began: When it began, by `time.monotonic`.
         failed: Whether it raised.
     """
-    answers = _of_deployment(*names, route)
-    answers.requests.inc()
-    if failed:
-        answers.errors.inc()
-    answers.latency_ms.observe(seconds * 1000)
+    _of_deployment(names, route).count(began, failed=failed)
 
 
-def http_answered(route: str, method: str, application: str, status: int, seconds: float) -> None:
+@functools.cache
+def _of_http(route: str, method: str, application: str, status: int) -> _Answers:
+    tags = {"route": route, "method": method, "application": application}
+    return _Answers(
+        ("serve_num_http_requests", "HTTP requests."),
+        ("serve_num_http_error_requests", "HTTP requests with 4xx or 5xx."),
+        ("serve_http_request_latency_ms", "Time from end to end."),
+        {**tags, "status_code": str(status)},
+        {**tags, "error_code": str(status)},
+    )
+
+
+def http_answered(route: str, method: str, application: str, status: int, began: float) -> None:
     """An HTTP request is over, whatever came of it."""
     # What clients invent is no tag: there could be any number of them.
     known = method if method in _METHODS else "OTHER"
-    answers = _of_http(route, known, application, str(status))
-    answers.requests.inc()
-    if status >= 400:
-        answers.errors.inc()
-    answers.latency_ms.observe(seconds * 1000)
+    _of_http(route, known, application, status).count(began, failed=status >= 400)
 
 
 @functools.cache
 def _of_grpc(application: str, method: str, status: str) -> _Answers:
     tags = {"application": application, "method": method, "route": application}
-    made = _Answers(
-        Counter("serve_num_grpc_requests", "gRPC requests.", (*tags, "status_code")),
-        Counter("serve_num_grpc_error_requests", "gRPC requests not OK.", (*tags, "error_code")),
-        Histogram(
-            "serve_grpc_request_latency_ms", "Time from end to end.", _MS, (*tags, "status_code")
-        ),
+    return _Answers(
+        ("serve_num_grpc_requests", "gRPC requests."),
+        ("serve_num_grpc_error_requests", "gRPC requests not OK."),
+        ("serve_grpc_request_latency_ms", "Time from end to end."),
+        {**tags, "status_code": status},
+        {**tags, "error_code": status},
     )
-    made.requests.set_default_tags({**tags, "status_code": status})
-    made.errors.set_default_tags({**tags, "error_code": status})
-    made.latency_ms.set_default_tags({**tags, "status_code": status})
-    return made
 
 
-def grpc_answered(application: str, method: str, status: str, seconds: float) -> None:
+def grpc_answered(application: str, method: str, status: str, began: float) -> None:
     """A gRPC request is over, whatever came of it."""
-    answers = _of_grpc(application, method, status)
-    answers.requests.inc()
-    if status != "OK":
-        answers.errors.inc()
-    answers.latency_ms.observe(seconds * 1000)
+    _of_grpc(application, method, status).count(began, failed=status != "OK")
 
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))

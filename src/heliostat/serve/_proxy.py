@@ -89,6 +89,7 @@ class Proxy:
         self.routes: list[Route] = []
         self._forward = forward
         self._options = options
+        self._timeout_s = options.request_timeout_s
         self._local = dict(local or {})
 
     def set_routes(self, routes: Iterable[Route]) -> None:
@@ -109,9 +110,10 @@ class Proxy:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [h for h in message.get("headers", ()) if h[0].lower() != _ID_HEADER]
-                headers.append(tag)
-                message = {**message, "headers": headers}
+                headers = message.get("headers") or ()
+                if _ID_HEADER in dict(headers):
+                    headers = [header for header in headers if header[0] != _ID_HEADER]
+                message = {**message, "headers": [*headers, tag]}
             return send(message)
 
         try:
@@ -119,7 +121,12 @@ class Proxy:
                 await write_response(self._own_page(path, request_id), send_tagged)
             else:
                 context = self._enter(scope, route, request_id, model_id)
-                await self._answer(scope, receive, send_tagged, route, context)
+                app = self._local.get(route.app_name)
+                with serving(context):
+                    if app is not None and self._timeout_s is None:
+                        await app(scope, receive, send_tagged)
+                    else:
+                        await self._answer(scope, receive, send_tagged, route, context)
         except (ClientDisconnect, ConnectionError):
             logger.debug("request %s: the client went away", request_id)
         except Exception as error:
@@ -130,27 +137,20 @@ class Proxy:
             await write_response(answer, send_tagged)
         finally:
             prefix, app_name, _ = route or _NO_ROUTE
-            seconds = time.monotonic() - began
             # 499, as nginx has it, for a client that went away before there was an answer.
-            http_answered(prefix, scope["method"], app_name, status or 499, seconds)
+            http_answered(prefix, scope["method"], app_name, status or 499, began)
 
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, route: Route, context: RequestContext
     ) -> None:
         app = self._local.get(route.app_name)
-        timeout_s = self._options.request_timeout_s
-        if app is not None and timeout_s is None:
-            with serving(context):
+        async with asyncio.timeout(self._timeout_s):
+            if app is not None:
                 await app(scope, receive, send)
-            return
-        async with asyncio.timeout(timeout_s):
-            with serving(context):
-                if app is not None:
-                    await app(scope, receive, send)
-                    return
-                request = await read_request(scope, receive)
-                async for message in self._forward(route, context, request):
-                    await send(message)
+                return
+            request = await read_request(scope, receive)
+            async for message in self._forward(route, context, request):
+                await send(message)
 
     async def _answer_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket; one that nobody here answers is closed, which the client sees as 403."""

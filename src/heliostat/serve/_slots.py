@@ -21,8 +21,7 @@ class Slots:
         self.most = most
         self.running = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None  # of those who wait until nothing runs
         self._changed_at = self._measured_at = time.monotonic()
         self._busy_s = 0.0  # the load times how long it was, since the last measurement
 
@@ -33,10 +32,14 @@ class Slots:
 
     def take_now(self) -> bool:
         """Take a slot if one is free; `give` it back."""
-        if self.running >= self.most or self._waiting:
+        running = self.running
+        if running >= self.most or self._waiting:
             return False
-        self._note()
-        self.running += 1
+        if running:
+            self._note()
+        else:  # as `_note`, of nothing; it is what most requests find
+            self._changed_at = time.monotonic()
+        self.running = running + 1
         return True
 
     async def take(self) -> None:
@@ -60,7 +63,8 @@ class Slots:
         """Give a slot back; the first who waits gets it."""
         self._note()
         self.running -= 1
-        self._fill()
+        if self._waiting or self._idle is not None:
+            self._fill()
 
     def resize(self, most: int) -> None:
         """Another number from now on."""
@@ -80,14 +84,15 @@ class Slots:
     def _note(self) -> None:
         """The load is about to change."""
         now = time.monotonic()
-        self._busy_s += self.load * (now - self._changed_at)
+        self._busy_s += (self.running + len(self._waiting)) * (now - self._changed_at)
         self._changed_at = now
 
     async def until_idle(self) -> None:
         """Wait until nothing runs or waits."""
         while self.load:
-            idle = self._idle = asyncio.Event()
-            await idle.wait()
+            if self._idle is None:
+                self._idle = asyncio.Event()
+            await self._idle.wait()
 
     def _fill(self) -> None:
         while self._waiting and self.running < self.most:
@@ -95,5 +100,6 @@ class Slots:
             if not turn.done():
                 self.running += 1
                 turn.set_result(None)
-        if not self.load:
+        if self._idle is not None and not self.load:
             self._idle.set()
+            self._idle = None

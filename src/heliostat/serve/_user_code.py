@@ -14,14 +14,15 @@ import functools
 import gc
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any
+from types import AsyncGeneratorType, FunctionType, GeneratorType
+from typing import Any, Literal
 
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from heliostat.serve._http import to_response
+from heliostat.serve._http import Received, plain_response, write_response
 from heliostat.serve._iteration import in_thread
 from heliostat.serve._lifespan import Lifespan
 from heliostat.serve._views import SERVABLE, app_of
@@ -137,7 +138,7 @@ class UserCode:
         self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Call it; returns what it returns, awaited."""
-        if _is_async(method):
+        if _kind_of(method) == "async":
             return await method(*args, **kwargs)
         work = functools.partial(contextvars.copy_context().run, method, *args, **kwargs)
         value = await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -150,8 +151,12 @@ class UserCode:
             TypeError: When the method is a generator.
         """
         method = self.method(name)
-        value = None if _is_generator(method) else await self.run(method, args, kwargs)
-        if _is_generator(method) or _is_stream(value):
+        kind = _kind_of(method)
+        if kind == "async":
+            value = await method(*args, **kwargs)
+        else:
+            value = None if kind == "generator" else await self.run(method, args, kwargs)
+        if kind == "generator" or isinstance(value, _STREAMS):
             raise TypeError(
                 f"method {name!r} of deployment {self.context.deployment!r} is a generator; call "
                 "it with handle.options(stream=True)"
@@ -167,7 +172,7 @@ class UserCode:
             TypeError: When the method gives no generator.
         """
         method = self.method(name)
-        items = method(*args, **kwargs) if _is_generator(method) else None
+        items = method(*args, **kwargs) if _kind_of(method) == "generator" else None
         if items is None:
             items = await self.run(method, args, kwargs)
         if hasattr(items, "__aiter__"):
@@ -190,11 +195,14 @@ class UserCode:
             await send({"type": "websocket.close", "code": 1003})
             return
         entry = self._entry or self.method("__call__")
-        args = (Request(scope, receive),) if self._entry_takes_request else ()
-        response = to_response(await self.run(entry, args, {}))
-        if isinstance(response, StreamingResponse):
-            response.body_iterator = self._quicker(response)
-        await response(scope, receive, send)
+        args = (_request(scope, receive),) if self._entry_takes_request else ()
+        value = await self.run(entry, args, {})
+        if not isinstance(value, Response):
+            await write_response(plain_response(value), send)
+            return
+        if isinstance(value, StreamingResponse):
+            value.body_iterator = self._quicker(value)
+        await value(scope, receive, send)
 
     def _quicker(self, response: StreamingResponse) -> AsyncIterable[Any]:
         """Its body; from a plain iterator, as many items at a time as there are.
@@ -233,30 +241,36 @@ async def _make(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     return made
 
 
-@functools.cache
-def _function_is_async(function: Any) -> bool:
-    return inspect.iscoroutinefunction(function)
+def _request(scope: Scope, receive: Receive) -> Request:
+    """The request; it has its body if that is here, and need not ask for it."""
+    request = Request(scope, receive)
+    body = receive.take() if isinstance(receive, Received) else None
+    if body is not None:
+        request._body = body
+    return request
 
 
-def _is_async(method: Callable[..., Any]) -> bool:
+Kind = Literal["async", "generator", "plain"]
+_STREAMS = (GeneratorType, AsyncGeneratorType)
+
+
+def _kind_of(method: Callable[..., Any]) -> Kind:
+    """How it is to be called."""
     function = getattr(method, "__func__", method)
-    return _function_is_async(function) or (
-        not inspect.isroutine(function)
-        and inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
-    )
+    if type(function) is FunctionType:
+        return _known_kind(function)
+    kind = _find_kind(function)
+    if kind == "plain" and not inspect.isroutine(function):  # an object that can be called
+        return _find_kind(type(function).__call__)
+    return kind
 
 
-@functools.cache
-def _function_is_generator(function: Any) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+def _find_kind(function: Any) -> Kind:
+    if inspect.iscoroutinefunction(function):
+        return "async"
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "generator"
+    return "plain"
 
 
-def _is_generator(method: Callable[..., Any]) -> bool:
-    function = getattr(method, "__func__", method)
-    if not inspect.isroutine(function):
-        function = getattr(type(function), "__call__", function)  # noqa: B004
-    return _function_is_generator(function)
-
-
-def _is_stream(value: Any) -> bool:
-    return inspect.isgenerator(value) or inspect.isasyncgen(value)
+_known_kind = functools.cache(_find_kind)

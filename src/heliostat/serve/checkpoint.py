@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from heliostat.serve._http import to_response
+from starlette.responses import Response
+
+from heliostat.serve._http import to_json
 from heliostat.serve._models import (
     FILES,
     columns_of,
@@ -145,7 +147,8 @@ class _Predictor:
         def predict(rows: list[Any] = body) -> Any:
             """An answer for each row, in the order of the rows."""
             plain = [r.model_dump(by_alias=True) if hasattr(r, "model_dump") else r for r in rows]
-            return to_response({"predictions": self.predict(plain)})
+            body = to_json({"predictions": self.predict(plain)})
+            return Response(body, media_type="application/json")
 
         predict.__annotations__["rows"] = list[row]  # type: ignore[valid-type]
         app.post("/predict", responses={200: {"content": content}})(predict)

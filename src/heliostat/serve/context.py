@@ -42,44 +42,54 @@ class ReplicaContext:
         return self.replica_tag
 
 
-_REQUEST: ContextVar[RequestContext] = ContextVar("heliostat_serve_request")
-_CHILDREN: ContextVar[set[Cancellable] | None] = ContextVar("heliostat_serve_children")
+_SERVING: ContextVar[serving] = ContextVar("heliostat_serve_request")
 _LOCAL_REPLICA: ContextVar[ReplicaContext | None] = ContextVar("heliostat_serve_replica")
-_NO_REQUEST = RequestContext()
 _replica: ReplicaContext | None = None  # one per process: a replica has its process to itself
 
 
 class serving:
-    """The request that the code inside answers; if it is cancelled, so are the calls it made."""
+    """The request that the code inside answers; if it is cancelled, so are the calls it made.
 
-    __slots__ = ("_children", "_request", "_tokens")
+    Attributes:
+        request: The request.
+        children: The calls that end with it; made with the first of them.
+    """
+
+    __slots__ = ("_token", "children", "request")
 
     def __init__(self, request: RequestContext) -> None:
-        self._request = request
+        self.request = request
+        self.children: set[Cancellable] | None = None
 
     def __enter__(self) -> None:
-        self._children: set[Cancellable] = set()
-        self._tokens = _REQUEST.set(self._request), _CHILDREN.set(self._children)
+        self._token = _SERVING.set(self)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, asyncio.CancelledError):
-            for child in list(self._children):
+        if kind is not None and self.children and issubclass(kind, asyncio.CancelledError):
+            for child in list(self.children):
                 child.cancel()
-        try:
-            _REQUEST.reset(self._tokens[0])
-            _CHILDREN.reset(self._tokens[1])
+        try:  # noqa: SIM105 - every request comes here
+            _SERVING.reset(self._token)
         except ValueError:  # a generator that is finalised somewhere else
             pass
 
 
+_NOTHING = serving(RequestContext())
+
+
 def current_request() -> RequestContext:
     """The request that is being answered, or an empty one."""
-    return _REQUEST.get(_NO_REQUEST)
+    return _SERVING.get(_NOTHING).request
 
 
 def current_children() -> set[Cancellable] | None:
     """Where the calls announce themselves that end with the request; None outside of one."""
-    return _CHILDREN.get(None)
+    current = _SERVING.get(_NOTHING)
+    if current is _NOTHING:
+        return None
+    if current.children is None:
+        current.children = set()
+    return current.children
 
 
 def set_replica_context(context: ReplicaContext | None) -> None:

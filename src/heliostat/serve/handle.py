@@ -41,8 +41,10 @@ class _Response:
         return self._call.is_cancelled
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # the interpreter or the session may be ending
-            self._dispatch.abandon(self._call)
+        call = self._call
+        if call.is_counted or call.ref is None:  # else its answer was taken
+            with contextlib.suppress(Exception):  # the interpreter or the session may be ending
+                self._dispatch.abandon(call)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._call.method})"
@@ -84,7 +86,8 @@ class DeploymentResponse(_Response):
         return self._dispatch.answer(self._call, timeout_s)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._dispatch.answer_async(self._call).__await__()
+        # A generator, which keeps the response: `await handle.remote()` has no other reference.
+        return (yield from self._dispatch.answer_async(self._call).__await__())
 
 
 class DeploymentResponseGenerator(_Response):

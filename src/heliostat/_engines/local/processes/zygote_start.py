@@ -46,6 +46,7 @@ def main() -> None:
             f"{sys.executable} is Python {sys.version_info[0]}.{sys.version_info[1]}, and the "
             f"driver runs Python {version}; functions cannot travel between them"
         )
+    _stand_somewhere()
     here = os.path.dirname(os.path.abspath(__file__))
     own = [entry for entry in sys.path if entry not in ("", here)]
     # Heliostat, and what it needs, are the driver's in any case.
@@ -59,6 +60,17 @@ def main() -> None:
     sys.argv[:] = [""]  # as with `python -c`, which programs may expect of a worker
     del sys.modules["__main__"].__file__
     zygote.main(int(control), int(segment), state[0] if state else "")
+
+
+def _stand_somewhere() -> None:
+    """Leave a working directory that was removed: MKL, which PyTorch has, ends a process there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        os.chdir("/")
+        sys.stderr.write(
+            "heliostat: the working directory of this program was removed; its workers run in /\n"
+        )
 
 
 if __name__ == "__main__":
