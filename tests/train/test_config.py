@@ -71,6 +71,16 @@ def test_a_scaling_config_that_cannot_be_is_refused(options, error, says):
         (lambda: LoggingConfig("loud"), ValueError, "one of .*WARNING.* got 'loud'"),
         (lambda: RunConfig(storage_filesystem=object()), TypeError, "pyarrow"),
         (lambda: DataConfig(datasets_to_split="train"), TypeError, "'train'"),
+        (lambda: DataConfig(datasets_to_split=[5]), TypeError, "list of names"),
+        (lambda: RunConfig(verbose=9), ValueError, "1, 2 or 3, got 9"),
+        (lambda: RunConfig(verbose="a"), ValueError, "got 'a'"),
+        (lambda: RunConfig(storage_path=""), ValueError, "names no directory"),
+        (lambda: RunConfig(log_to_file=5), TypeError, "a file or two of them, got 5"),
+        (lambda: RunConfig(log_to_file=("a",)), TypeError, r"two of them, got \('a',\)"),
+        (lambda: RunConfig(log_to_file="../a"), ValueError, "log_to_file"),
+        (lambda: RunConfig(callbacks="abc"), TypeError, "list of callbacks, got 'abc'"),
+        (lambda: CheckpointConfig(checkpoint_score_attribute=5), TypeError, "name of a metric"),
+        (lambda: FailureConfig(preemption_grace_s=-1), ValueError, "seconds >= 0, got -1"),
     ],
 )
 def test_other_configs_that_cannot_be_are_refused(make, error, says):

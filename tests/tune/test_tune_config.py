@@ -25,6 +25,8 @@ ENGINE = None
         ({"search_alg": "random"}, TypeError, "search_alg must be a Searcher"),
         ({"scheduler": "fifo"}, TypeError, "scheduler must be a TrialScheduler"),
         ({"trial_name_creator": "x"}, TypeError, "trial_name_creator"),
+        ({"max_concurrent_trials": 1.5}, ValueError, "whole number >= 0, got 1.5"),
+        ({"reuse_actors": "yes"}, TypeError, "reuse_actors must be True, False or None, got 'yes'"),
         (
             {
                 "max_concurrent_trials": 2,

@@ -25,6 +25,7 @@ from pyarrow import fs
 
 from heliostat.data.datasource.paths import resolve as resolve_any
 from heliostat.data.datasource.retry import retrying
+from heliostat.train._reachable import check_reachable
 from heliostat.train._sender import Sender
 from heliostat.train._storage import LOG, NUMBERED, log_line, parse_log
 from heliostat.train.checkpoint import Checkpoint
@@ -76,8 +77,8 @@ class RemoteDirectory:
                 "store there is lost; use a directory"
             )
         try:
-            # Once: a store that cannot be reached at all is told of before anything starts.
-            filesystem.create_dir(root, recursive=True)
+            check_reachable(root, filesystem)
+            retrying(lambda: filesystem.create_dir(root, recursive=True), filesystem)
             if name is None:
                 name = _unused_name(root, filesystem, prefix)
             run = cls(posixpath.join(root, name), filesystem)
@@ -87,6 +88,8 @@ class RemoteDirectory:
                 run._text = whole + newline
                 run._written = len(run._text)
             run.sweep()
+        except ConnectionError:
+            raise
         except OSError as error:
             raise type(error)(
                 f"storage_path={root!r} on {filesystem.type_name} cannot be written to ({error}); "

@@ -41,6 +41,8 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], filesystem: Any = None) -> None:
+        if not os.fspath(path):
+            raise ValueError("Checkpoint(path='') names no directory; '.' is the working directory")
         self.path, self._remote = locate("Checkpoint(path=...)", path, filesystem)
 
     @property

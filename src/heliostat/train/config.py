@@ -218,6 +218,9 @@ class FailureConfig:
                 f"fail_fast={self.fail_fast!r} and max_failures={self.max_failures} contradict "
                 "each other; drop one"
             )
+        grace = self.preemption_grace_s
+        if grace is not None and (not isinstance(grace, int | float) or not grace >= 0):
+            raise ValueError(f"preemption_grace_s must be seconds >= 0, got {grace!r}")
         if self.controller_failure_limit != -1:
             raise NotImplementedError(
                 f"controller_failure_limit={self.controller_failure_limit!r}: use max_failures, "
@@ -263,6 +266,9 @@ class CheckpointConfig:
                 f"checkpoint_score_order must be 'max' or 'min', got "
                 f"{self.checkpoint_score_order!r}"
             )
+        by = self.checkpoint_score_attribute
+        if by is not None and not isinstance(by, str):
+            raise TypeError(f"checkpoint_score_attribute must be the name of a metric, got {by!r}")
         if self.checkpoint_frequency is not None:
             _check_whole("checkpoint_frequency", self.checkpoint_frequency, least=0)
         if self.checkpoint_at_end is not None:
@@ -313,7 +319,8 @@ class RunConfig:
         verbose: 0 shows no progress.
         stop: For Tune only.
         progress_reporter: For Tune only.
-        log_to_file: Only None or False.
+        log_to_file: For Tune only: whether what a trial prints is kept in its directory, in `stdout`
+            and `stderr`; or the name of one file for both, or the names of two.
         sync_config: Only None.
 
     Raises:
@@ -341,10 +348,26 @@ class RunConfig:
     sync_config: Any = None
 
     def __post_init__(self) -> None:
+        self._check_place()
+        self._check_parts()
+        if not isinstance(self.verbose, int | None) or (self.verbose or 0) not in range(4):
+            raise ValueError(f"verbose must be 0 (silent), 1, 2 or 3, got {self.verbose!r}")
+        if self.callbacks is not None and not isinstance(self.callbacks, list | tuple):
+            raise TypeError(f"callbacks must be a list of callbacks, got {self.callbacks!r}")
+        log_files(self.log_to_file)
+        for name in ("worker_runtime_env", "sync_config"):
+            _refuse(name, getattr(self, name), "leave it out")
+
+    def _check_place(self) -> None:
         if self.name is not None:
             check_name("RunConfig(name=...)", self.name)
         if self.storage_path is not None and not isinstance(self.storage_path, (str, os.PathLike)):
             raise TypeError(f"storage_path must be a path, got {self.storage_path!r}")
+        if self.storage_path == "":
+            raise ValueError("storage_path='' names no directory; '.' is the working directory")
+        _check_filesystem(self.storage_filesystem)
+
+    def _check_parts(self) -> None:
         # None means the default, as in Ray.
         if self.failure_config is None:
             object.__setattr__(self, "failure_config", FailureConfig())  # type: ignore[unreachable]
@@ -356,11 +379,8 @@ class RunConfig:
         ):
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
-        _check_filesystem(self.storage_filesystem)
         if self.logging_config is not None and not isinstance(self.logging_config, LoggingConfig):
             raise TypeError(f"logging_config must be a LoggingConfig, got {self.logging_config!r}")
-        for name in ("worker_runtime_env", "log_to_file", "sync_config"):
-            _refuse(name, getattr(self, name), "leave it out")
 
 
 class DataConfig:
@@ -391,7 +411,10 @@ class DataConfig:
         execution_options: Any = None,
         enable_shard_locality: bool = True,
     ) -> None:
-        if datasets_to_split != "all" and not isinstance(datasets_to_split, list):
+        if datasets_to_split != "all" and not (
+            isinstance(datasets_to_split, list)
+            and all(isinstance(name, str) for name in datasets_to_split)
+        ):
             raise TypeError(
                 f"datasets_to_split must be 'all' or a list of names, got {datasets_to_split!r}"
             )
@@ -432,6 +455,31 @@ class DataConfig:
             for shard, iterator in zip(shards, iterators, strict=True):
                 shard[name] = iterator
         return shards
+
+
+def log_files(given: object) -> tuple[str, str] | None:
+    """The names of the files for stdout and stderr that `log_to_file` asks for.
+
+    Raises:
+        TypeError: For what is neither True, False, a name nor two.
+        ValueError: For what cannot be a name.
+    """
+    if given is None or given is False:
+        return None
+    names = ("stdout", "stderr") if given is True else given
+    if isinstance(names, str):
+        names = (names, names)
+    if not (
+        isinstance(names, tuple | list)
+        and len(names) == 2
+        and all(isinstance(name, str) for name in names)
+    ):
+        raise TypeError(
+            f"log_to_file must be True, False, the name of a file or two of them, got {given!r}"
+        )
+    for name in names:
+        check_name("log_to_file", name)
+    return names[0], names[1]
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

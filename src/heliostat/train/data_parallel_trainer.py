@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DataParallelTrainer"]
 
-FOR_TUNE = ("stop", "progress_reporter")
+FOR_TUNE = ("stop", "progress_reporter", "log_to_file")
 
 
 class DataParallelTrainer:
@@ -279,7 +279,7 @@ class DataParallelTrainer:
 
     def _check_run_config(self) -> None:
         for name in FOR_TUNE:
-            if getattr(self.run_config, name) is not None:
+            if getattr(self.run_config, name) not in (None, False):
                 raise ValueError(
                     f"RunConfig({name}=...) is for Tune and means nothing to a trainer; leave it "
                     "out, or give it to the Tuner"

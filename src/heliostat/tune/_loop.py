@@ -194,6 +194,7 @@ class Loop:
             last_result=trial.origin if trial.checkpoint else {},
             hold_at=hold_at,
             chdir=self._experiment.study.chdir,
+            log_files=self._experiment.study.log_files,
         )
 
     def _slot(self, holds: tuple[tuple[str, float], ...]) -> _Slot:

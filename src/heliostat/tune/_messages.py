@@ -16,7 +16,8 @@ class Order(NamedTuple):
     """What a trial actor needs to know to run an attempt.
 
     `hold_at` is the iteration whose report waits for the study's answer; infinity for none. With
-    `chdir` a trial that has its process for itself works in its own directory.
+    `chdir` a trial that has its process for itself works in its own directory. What it prints is kept
+    there in `log_files`, those for stdout and stderr.
     """
 
     trial_id: str
@@ -32,6 +33,7 @@ class Order(NamedTuple):
     last_result: dict[str, Any]
     hold_at: float
     chdir: bool = False
+    log_files: tuple[str, str] | None = None
 
 
 class Update(NamedTuple):

@@ -184,6 +184,7 @@ class TrainerRunnable:
             callbacks=[*(self.run_config.callbacks or ()), _Forward(session)],
             verbose=0,
             stop=None,
+            log_to_file=None,
         )
         self.trainer.replace(**session.order.config, run_config=inside).fit()
 

@@ -28,6 +28,7 @@ class Study:
         fail_fast: The first failed trial ends the study.
         ahead: Trials may be made before there is room for them: what others report changes nothing.
         chdir: Trials work in their own directories.
+        log_files: What trials print is kept in files of these names, for stdout and stderr.
         keep: How many checkpoints of a trial stay; None for all.
         keep_by: The metric by which they are ranked; None for the newest.
         keep_mode: "min" or "max".
@@ -49,6 +50,7 @@ class Study:
     fail_fast: bool = False
     ahead: bool = False
     chdir: bool = False
+    log_files: tuple[str, str] | None = None
     keep: int | None = None
     keep_by: str | None = None
     keep_mode: str = "max"

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ from heliostat.train import Checkpoint
 from heliostat.train import current as train_current
 from heliostat.tune._messages import Order, Report, Update
 from heliostat.tune._snapshot import TrialFiles
+from heliostat.tune._tee import teed
 from heliostat.tune.context import TuneContext
 
 # Gather reports for so long before an answer leaves, when nobody waits for a verdict.
@@ -190,7 +191,9 @@ class Session:
                 # On the inline engine it would be everybody's directory.
                 if self.order.chdir and os.environ.get("HELIOSTAT_WORKER") == "1":
                     os.chdir(self.order.path)
-                final = code(self)
+                logs = self.order.log_files
+                with nullcontext() if logs is None else teed(self.order.path, logs):
+                    final = code(self)
                 if final is not None:
                     self._say_last(final)
             except StopTrialError:

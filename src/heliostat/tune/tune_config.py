@@ -75,12 +75,10 @@ class TuneConfig:
             raise ValueError(f"time_budget_s must be > 0, got {self.time_budget_s!r}")
         for name in ("trial_name_creator", "trial_dirname_creator"):
             _check_kind(name, getattr(self, name), callable, "a function of a Trial")
-        _check_kind(
-            "chdir_to_trial_dir",
-            self.chdir_to_trial_dir,
-            lambda value: isinstance(value, bool),
-            "True, False",
-        )
+        for name in ("chdir_to_trial_dir", "reuse_actors"):
+            _check_kind(
+                name, getattr(self, name), lambda value: isinstance(value, bool), "True, False"
+            )
 
     def _check_search(self) -> None:
         _check_kind(
@@ -93,8 +91,8 @@ class TuneConfig:
             "a TrialScheduler",
         )
         limit = self.max_concurrent_trials
-        if limit is not None and limit < 0:
-            raise ValueError(f"max_concurrent_trials must be >= 0, got {limit!r}")
+        if limit is not None and (not isinstance(limit, int) or limit < 0):
+            raise ValueError(f"max_concurrent_trials must be a whole number >= 0, got {limit!r}")
         if limit and isinstance(self.search_alg, ConcurrencyLimiter):
             raise ValueError(
                 f"max_concurrent_trials={limit} and a ConcurrencyLimiter as search_alg say the same "

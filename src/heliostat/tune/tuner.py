@@ -16,6 +16,7 @@ import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
 import heliostat
 from heliostat.train import RunConfig
+from heliostat.train.config import log_files
 from heliostat.tune import _restore
 from heliostat.tune._display import Display
 from heliostat.tune._experiment import Experiment
@@ -313,6 +314,7 @@ class Tuner:
             fail_fast=bool(run.failure_config.fail_fast),
             ahead=not searcher.learns,
             chdir=config.changes_directory,
+            log_files=log_files(run.log_to_file),
             # A trainer keeps its own.
             keep=None if hasattr(self._runnable, "trainer") else keep.num_to_keep,
             keep_by=keep.checkpoint_score_attribute,

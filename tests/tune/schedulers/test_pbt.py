@@ -244,6 +244,7 @@ def test_a_report_without_the_metric_is_an_error_unless_told_otherwise():
         ({"hyperparam_mutations": {"lr": 3}}, ValueError, r"\['lr'\] must be a list"),
         ({"hyperparam_mutations": {"a": {"b": []}}}, ValueError, r"\['a'\]\['b'\] is empty"),
         ({"quantile_fraction": 0.6}, ValueError, "0.6"),
+        ({"resample_probability": 2}, ValueError, r"resample_probability must be in \[0, 1\]"),
         ({"perturbation_interval": 0}, ValueError, "perturbation_interval"),
     ],
 )

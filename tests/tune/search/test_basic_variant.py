@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from heliostat import tune
-from heliostat.tune.search import BasicVariantGenerator, Searcher
+from heliostat.tune.search import BasicVariantGenerator, ConcurrencyLimiter, Repeater, Searcher
 
 SPACE = {"x": tune.uniform(0, 1), "g": tune.grid_search([1, 2])}
 
@@ -90,3 +90,27 @@ def test_a_pickled_searcher_proposes_the_same():
     searcher = BasicVariantGenerator(random_state=3)
     copy = pickle.loads(pickle.dumps(searcher))
     assert all_of(introduced(copy)) == all_of(introduced(searcher))
+
+
+@pytest.mark.parametrize("point", [{"y": 1}, {"net": {"width": 1}}])
+def test_a_point_with_a_key_that_the_space_lacks_is_refused(point):
+    space = {**SPACE, "net": {"depth": tune.randint(1, 5)}, "constant": 3}
+    with pytest.raises(ValueError, match=r"'(y|width)'=1, which param_space does not have"):
+        introduced(BasicVariantGenerator([point]), space)
+    assert introduced(BasicVariantGenerator([{"constant": 4}]), space).suggest("0")["constant"] == 4
+
+
+@pytest.mark.parametrize("points", [{"x": 1}, [5], "x"])
+def test_points_that_are_no_configs_are_refused(points):
+    with pytest.raises(TypeError, match="points_to_evaluate must be a list of configs"):
+        BasicVariantGenerator(points)
+
+
+def test_a_limit_that_is_no_whole_number_is_refused():
+    for make in (
+        lambda: BasicVariantGenerator(max_concurrent=1.5),
+        lambda: ConcurrencyLimiter(BasicVariantGenerator(), 1.5),
+        lambda: Repeater(BasicVariantGenerator(), 1.5),
+    ):
+        with pytest.raises(ValueError, match=r"must be a whole number >= [01], got 1.5"):
+            make()

@@ -84,7 +84,12 @@ def test_points_come_first_also_nested_ones_and_parts():
 
 
 @pytest.mark.parametrize(
-    ("point", "says"), [({"lr": 7}, "lr=7, which is not in"), ({"typo": 1}, "none of the values")]
+    ("point", "says"),
+    [
+        ({"lr": 7}, "lr=7, which is not in"),
+        ({"typo": 1}, "'typo'=1, which param_space does not have there"),
+        ({"net": {}}, "none of the values"),
+    ],
 )
 def test_points_outside_the_space_are_refused(point, says):
     with pytest.raises(ValueError, match=says):

@@ -95,6 +95,10 @@ class PopulationBasedTraining(TrialScheduler):
             )
         if not 0 <= quantile_fraction <= 0.5:
             raise ValueError(f"quantile_fraction must be in [0, 0.5], got {quantile_fraction!r}")
+        if not 0 <= resample_probability <= 1:
+            raise ValueError(
+                f"resample_probability must be in [0, 1], got {resample_probability!r}"
+            )
         if not perturbation_interval > 0:
             raise ValueError(f"perturbation_interval must be > 0, got {perturbation_interval!r}")
         self._metric, self._mode = metric, mode

@@ -3,7 +3,7 @@
 Also the way back: from flat values to a nested config, and from a user's points to flat values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from heliostat.tune.search import _space
@@ -23,9 +23,11 @@ class FlatSpace:
     Args:
         space: The nested space.
         who: The searcher, for messages.
+        points: What a user wants tried first.
 
     Raises:
-        ValueError: The space has a grid or a function in it; the message names the key.
+        ValueError: The space has a grid or a function in it, or a point has a key that the space does
+            not have; the message names the key.
 
     Example:
         >>> from heliostat import tune
@@ -34,7 +36,9 @@ class FlatSpace:
         (['net/width'], {'net': {'width': 4}, 'k': 3})
     """
 
-    def __init__(self, space: Mapping[str, Any], who: str) -> None:
+    def __init__(
+        self, space: Mapping[str, Any], who: str, points: Iterable[Mapping[str, Any]] = ()
+    ) -> None:
         self._space = space
         self._who = who
         self._paths: dict[str, tuple[Any, ...]] = {}
@@ -43,6 +47,10 @@ class FlatSpace:
             name = "/".join(map(str, path))
             self._paths[name] = path
             self.domains[name] = self._check(name, value)
+        for point in points:
+            for key in point:
+                if key not in self._paths and key not in space:
+                    _space.check_keys(space, {key: point[key]})
 
     def _check(self, name: str, value: Any) -> Float | Integer | Categorical:
         if _space.is_grid(value):

@@ -100,6 +100,23 @@ def preset(space: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any
     return merged  # type: ignore[no-any-return]  # a copied Mapping is a dict
 
 
+def check_keys(space: Mapping[str, Any], point: Mapping[str, Any]) -> None:
+    """Refuse a point that gives what its space does not have.
+
+    Raises:
+        ValueError: It does; the key is named.
+    """
+    for key, value in point.items():
+        if key not in space:
+            raise ValueError(
+                f"points_to_evaluate gives {key!r}={value!r}, which param_space does not have there; "
+                f"it has {', '.join(map(repr, space)) or 'nothing'}"
+            )
+        below = space[key]
+        if isinstance(below, dict) and not is_grid(below) and isinstance(value, Mapping):
+            check_keys(below, value)
+
+
 def tag(space: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """What was chosen, short enough for a directory name: `lr=0.01,width=64`."""
     return ",".join(

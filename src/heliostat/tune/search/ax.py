@@ -15,7 +15,7 @@ from heliostat.tune.search._flat import (
 )
 from heliostat.tune.search._unit import to_value
 from heliostat.tune.search.sample import Categorical, Domain, Float, Integer, grid_indices
-from heliostat.tune.search.searcher import Searcher, check_single
+from heliostat.tune.search.searcher import Searcher, as_points, check_single
 
 _PLAIN = (str, bool, int, float)
 
@@ -77,7 +77,7 @@ class AxSearch(Searcher):
             raise ValueError(
                 f"AxSearch(ax_client=...) has {', '.join(twice)} already, in its experiment; drop them"
             )
-        self._points = list(points_to_evaluate or [])
+        self._points = as_points(points_to_evaluate)
         self._constraints = {
             "parameter_constraints": parameter_constraints,
             "outcome_constraints": outcome_constraints,
@@ -93,7 +93,7 @@ class AxSearch(Searcher):
         if ax_client is not None:
             self._metric, self._mode = _goal(ax_client)
         elif isinstance(space, Mapping):
-            self._flat = FlatSpace(space, "AxSearch")
+            self._flat = FlatSpace(space, "AxSearch", self._points)
         elif space is not None:
             self._parameters = _check_parameters(space)
         self._own = ax_client is not None or space is not None
@@ -106,7 +106,7 @@ class AxSearch(Searcher):
         check_single("AxSearch", self._metric, self._mode)
         if self._own:
             return False
-        self._flat = FlatSpace(config, "AxSearch")
+        self._flat = FlatSpace(config, "AxSearch", self._points)
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:

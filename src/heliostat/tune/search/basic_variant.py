@@ -6,7 +6,7 @@ from typing import Any
 from heliostat.tune.search import _space
 from heliostat.tune.search.randomness import RandomState, apart_from_global, as_rng
 from heliostat.tune.search.sample import Domain
-from heliostat.tune.search.searcher import Searcher
+from heliostat.tune.search.searcher import Searcher, as_points
 
 
 class BasicVariantGenerator(Searcher):
@@ -20,6 +20,7 @@ class BasicVariantGenerator(Searcher):
 
     Raises:
         ValueError: `max_concurrent` is negative.
+        TypeError: `points_to_evaluate` is not a list of dicts.
 
     Example:
         >>> from heliostat import tune
@@ -40,10 +41,10 @@ class BasicVariantGenerator(Searcher):
         random_state: RandomState = None,
     ) -> None:
         super().__init__()
-        if max_concurrent < 0:
-            raise ValueError(f"max_concurrent must be >= 0, got {max_concurrent!r}")
+        if not isinstance(max_concurrent, int) or max_concurrent < 0:
+            raise ValueError(f"max_concurrent must be a whole number >= 0, got {max_concurrent!r}")
         self.max_concurrent = max_concurrent
-        self._points = list(points_to_evaluate or [])
+        self._points = as_points(points_to_evaluate)
         self._constant = constant_grid_search
         self._rng = apart_from_global() if random_state is None else as_rng(random_state)
         self._live: set[str] = set()
@@ -100,6 +101,7 @@ class BasicVariantGenerator(Searcher):
         return _space.variants(space, self._rng, constant_grid_search=self._constant)
 
     def _with_point(self, space: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+        _space.check_keys(space, point)
         merged = _space.preset(space, point)
         for path, value in _space.chosen(space, merged).items():
             domain: Any = space

@@ -8,7 +8,7 @@ import numpy as np
 from heliostat.tune._metrics import look_up
 from heliostat.tune.search._flat import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, FlatSpace
 from heliostat.tune.search._unit import to_place, to_value
-from heliostat.tune.search.searcher import Searcher, check_single
+from heliostat.tune.search.searcher import Searcher, as_points, check_single
 
 
 class BayesOptSearch(Searcher):
@@ -61,7 +61,7 @@ class BayesOptSearch(Searcher):
         check_single("BayesOptSearch", metric, mode)
         if not patience >= 1:
             raise ValueError(f"patience must be >= 1, got {patience!r}")
-        self._points = list(points_to_evaluate or [])
+        self._points = as_points(points_to_evaluate)
         self._utility = utility_kwargs or {"kind": "ucb", "kappa": 2.5, "xi": 0.0}
         self._seed = random_state
         self._random_steps = random_search_steps
@@ -87,7 +87,7 @@ class BayesOptSearch(Searcher):
         super().set_search_properties(metric, mode, config, **spec)
         check_single("BayesOptSearch", self._metric, self._mode)
         if self._optimizer is None:
-            self._flat = FlatSpace(config, "BayesOptSearch")
+            self._flat = FlatSpace(config, "BayesOptSearch", self._points)
             if self._flat.domains:
                 self._bounds = dict.fromkeys(self._flat.domains, (0.0, 1.0))
                 self._begin()

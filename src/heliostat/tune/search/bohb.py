@@ -16,7 +16,7 @@ from heliostat.tune._metrics import look_up
 from heliostat.tune.search._flat import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, FlatSpace
 from heliostat.tune.search._unit import to_place, to_value
 from heliostat.tune.search.sample import Categorical
-from heliostat.tune.search.searcher import Searcher, check_single
+from heliostat.tune.search.searcher import Searcher, as_points, check_single
 
 _GOOD = 0.15
 _CANDIDATES = 64
@@ -74,10 +74,10 @@ class TuneBOHB(Searcher):
         if unknown := set(bohb_config or {}) - settings.keys():
             raise ValueError(f"bohb_config knows {list(settings)}, got {sorted(unknown)}")
         self._settings: dict[str, Any] = {**settings, **(bohb_config or {})}
-        self._points = list(points_to_evaluate or [])
+        self._points = as_points(points_to_evaluate)
         self._rng = np.random.default_rng(int.from_bytes(os.urandom(4)) if seed is None else seed)
         self._max_concurrent = max_concurrent
-        self._flat = None if space is None else FlatSpace(space, "TuneBOHB")
+        self._flat = None if space is None else FlatSpace(space, "TuneBOHB", self._points)
         self._own = space is not None
         self._asked: dict[str, npt.NDArray[np.float64]] = {}
         # Loss by trial, for each budget.
@@ -91,7 +91,7 @@ class TuneBOHB(Searcher):
         super().set_search_properties(metric, mode, config, **spec)
         check_single("TuneBOHB", self._metric, self._mode)
         if not self._own:
-            self._flat = FlatSpace(config, "TuneBOHB")
+            self._flat = FlatSpace(config, "TuneBOHB", self._points)
         return not self._own
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:

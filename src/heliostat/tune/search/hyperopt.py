@@ -10,7 +10,7 @@ import numpy as np
 from heliostat.tune._metrics import look_up
 from heliostat.tune.search._flat import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, FlatSpace
 from heliostat.tune.search.sample import Categorical, Float, Integer
-from heliostat.tune.search.searcher import Searcher, check_single
+from heliostat.tune.search.searcher import Searcher, as_points, check_single
 
 
 class HyperOptSearch(Searcher):
@@ -50,7 +50,7 @@ class HyperOptSearch(Searcher):
         hyperopt = _hyperopt()
         super().__init__(metric, mode)
         check_single("HyperOptSearch", metric, mode)
-        self._points = list(points_to_evaluate or [])
+        self._points = as_points(points_to_evaluate)
         self._algorithm = partial(
             hyperopt.tpe.suggest, n_startup_jobs=n_initial_points, gamma=gamma, verbose=False
         )
@@ -72,7 +72,7 @@ class HyperOptSearch(Searcher):
         check_single("HyperOptSearch", self._metric, self._mode)
         if self._space is not None:
             return False
-        self._flat = FlatSpace(config, "HyperOptSearch")
+        self._flat = FlatSpace(config, "HyperOptSearch", self._points)
         if self._flat.domains:
             self._space = {name: _convert(name, d) for name, d in self._flat.domains.items()}
             self._begin()

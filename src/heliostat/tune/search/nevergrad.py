@@ -6,7 +6,7 @@ from typing import Any
 from heliostat.tune._metrics import look_up
 from heliostat.tune.search._flat import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, FlatSpace
 from heliostat.tune.search.sample import Categorical, Float, Integer
-from heliostat.tune.search.searcher import Searcher, check_single
+from heliostat.tune.search.searcher import Searcher, as_points, check_single
 
 
 class NevergradSearch(Searcher):
@@ -52,7 +52,7 @@ class NevergradSearch(Searcher):
         self._kwargs = dict(optimizer_kwargs or {})
         self._optimizer: Any = optimizer if ready else None
         self._names: list[str] | None = list(space) if ready and isinstance(space, list) else None
-        self._points = list(points_to_evaluate or [])
+        self._points = as_points(points_to_evaluate)
         self._flat: FlatSpace | None = None
         self._asked: dict[str, Any] = {}
         self._own = space is not None or ready
@@ -68,7 +68,7 @@ class NevergradSearch(Searcher):
         if self._own:
             return False
         ng = _nevergrad()
-        self._flat = FlatSpace(config, "NevergradSearch")
+        self._flat = FlatSpace(config, "NevergradSearch", self._points)
         if self._flat.domains:
             parts = {name: _convert(name, domain) for name, domain in self._flat.domains.items()}
             self._begin(ng.p.Dict(**parts))

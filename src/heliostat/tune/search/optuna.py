@@ -13,7 +13,7 @@ from heliostat.tune.search._flat import (
     FlatSpace,
 )
 from heliostat.tune.search.sample import Categorical, Domain, Float, Integer
-from heliostat.tune.search.searcher import Searcher, as_list
+from heliostat.tune.search.searcher import Searcher, as_list, as_points
 
 if TYPE_CHECKING:
     import optuna
@@ -78,7 +78,7 @@ class OptunaSearch(Searcher):
             raise TypeError("a list as space is Optuna's old way; give a dict or a function")
         if evaluated_rewards is not None and callable(space):
             raise ValueError("evaluated_rewards cannot go with a function as space")
-        self._points = list(points_to_evaluate or [])
+        self._points = as_points(points_to_evaluate)
         self._rewards = evaluated_rewards
         if evaluated_rewards is not None and len(evaluated_rewards) != len(self._points):
             raise ValueError(
@@ -113,10 +113,14 @@ class OptunaSearch(Searcher):
         return not own
 
     def _take_space(self, space: Mapping[str, Any]) -> None:
-        self._flat = FlatSpace(
-            {k: v for k, v in space.items() if not _is_distribution(v)}, "OptunaSearch"
-        )
         self._distributions = {k: v for k, v in space.items() if _is_distribution(v)}
+        points = [
+            {k: v for k, v in point.items() if k not in self._distributions}
+            for point in self._points
+        ]
+        self._flat = FlatSpace(
+            {k: v for k, v in space.items() if not _is_distribution(v)}, "OptunaSearch", points
+        )
         for name, domain in self._flat.domains.items():
             self._distributions[name] = _convert(name, domain)
 

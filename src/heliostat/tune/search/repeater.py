@@ -32,8 +32,8 @@ class Repeater(Searcher):
     """
 
     def __init__(self, searcher: Searcher, repeat: int = 1, set_index: bool = True) -> None:
-        if not repeat >= 1:
-            raise ValueError(f"repeat must be >= 1, got {repeat!r}")
+        if not isinstance(repeat, int) or repeat < 1:
+            raise ValueError(f"repeat must be a whole number >= 1, got {repeat!r}")
         super().__init__(searcher.metric, searcher.mode)
         self.searcher = searcher
         self.repeat = repeat

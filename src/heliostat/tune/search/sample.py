@@ -72,6 +72,8 @@ class Float(Domain):
     def __post_init__(self) -> None:
         if self.shape != "normal":
             _check_bounds(self.lower, self.upper, log=self.shape == "log")
+        elif not _is_number(self.mean):
+            raise ValueError(f"mean must be a number, got {self.mean!r}")
         elif not self.sd > 0:
             raise ValueError(f"sd must be > 0, got {self.sd!r}")
         if self.q is not None and self.shape != "normal":
@@ -137,6 +139,16 @@ class Integer(Domain):
 
     def __post_init__(self) -> None:
         _check_bounds(self.lower, self.upper, log=self.shape == "log")
+        for name, value in (
+            ("lower bound", self.lower),
+            ("upper bound", self.upper),
+            ("q", self.q),
+        ):
+            if value is not None and value != int(value):
+                raise ValueError(
+                    f"the {name} of whole numbers must be one itself, got {value!r}; uniform() and "
+                    "its like are for others"
+                )
         if self.q is not None:
             _check_step(self.lower, self.upper, self.q)
 

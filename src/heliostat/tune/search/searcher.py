@@ -206,8 +206,8 @@ class ConcurrencyLimiter(Searcher):
     """
 
     def __init__(self, searcher: Searcher, max_concurrent: int, batch: bool = False) -> None:
-        if not max_concurrent >= 1:
-            raise ValueError(f"max_concurrent must be >= 1, got {max_concurrent!r}")
+        if not isinstance(max_concurrent, int) or max_concurrent < 1:
+            raise ValueError(f"max_concurrent must be a whole number >= 1, got {max_concurrent!r}")
         super().__init__(searcher.metric, searcher.mode)
         self.searcher = searcher
         self.max_concurrent = max_concurrent
@@ -287,6 +287,28 @@ def check_single(who: str, metric: Any, mode: Any) -> None:
     """
     if isinstance(metric, list) or isinstance(mode, list):
         raise ValueError(f"{who} optimises one metric, got {metric!r}; OptunaSearch takes several")
+
+
+def as_points(points: Any) -> list[dict[str, Any]]:
+    """What a user wants tried first, as a list of its own.
+
+    Args:
+        points: `points_to_evaluate`; None is none.
+
+    Raises:
+        TypeError: It is not a list of dicts.
+
+    Example:
+        >>> as_points([{"x": 1}]), as_points(None)
+        ([{'x': 1}], [])
+    """
+    if points is None:
+        return []
+    if not isinstance(points, list | tuple) or not all(isinstance(p, Mapping) for p in points):
+        raise TypeError(
+            f"points_to_evaluate must be a list of configs, each a dict, got {points!r}"
+        )
+    return [dict(point) for point in points]
 
 
 def as_list(value: Any) -> list[Any]:
