@@ -270,7 +270,18 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
         >>> [event["ph"] for event in ray.timeline() if event["name"] == "work"][-1]
         'X'
     """
-    events = [
+    events = trace(records("tasks"))
+    if filename is not None:
+        import json  # noqa: PLC0415 - only here, and every program would load it
+
+        with open(filename, "w") as file:
+            json.dump(events, file)
+    return events if filename is None else None
+
+
+def trace(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events of a Chrome trace for rows of tasks."""
+    return [
         {
             "name": row["name"],
             "cat": row["type"].lower(),
@@ -282,16 +293,9 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
             "cname": "terrible" if row["state"] == "FAILED" else "good",
             "args": {"task_id": row["task_id"], "state": row["state"]},
         }
-        for row in records("tasks")
+        for row in rows
         if row["end_time_ms"] is not None
     ]
-    if filename is None:
-        return events
-    import json  # noqa: PLC0415 - only here, and every program would load it
-
-    with open(filename, "w") as file:
-        json.dump(events, file)
-    return None
 
 
 def nodes() -> list[dict[str, Any]]:

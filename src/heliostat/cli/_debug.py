@@ -3,6 +3,7 @@
 Each listens on an abstract Unix socket (see `util/rpdb.py`). Knows nothing else of debuggers.
 """
 
+import argparse
 import contextlib
 import os
 import re
@@ -10,7 +11,9 @@ import select
 import socket
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from heliostat.cli._tables import write_json
 
 _SOCKETS = Path("/proc/net/unix")
 
@@ -23,13 +26,21 @@ class Waiting(NamedTuple):
     about: str
 
 
-def debug(pid: int | None) -> int:
-    """Attach to the breakpoint that waits, or list them if there are several; the exit code.
+def add_parser(commands: Any) -> None:
+    """Add `debug`."""
+    parser = commands.add_parser("debug", help="attach to a breakpoint in a task or actor")
+    parser.add_argument("pid", nargs="?", type=int, metavar="PID", help="of this worker process")
+    parser.add_argument("--json", action="store_true", help="list them, for programs")
+    parser.set_defaults(carry_out=debug)
 
-    Args:
-        pid: Only of this worker process.
-    """
+
+def debug(options: argparse.Namespace) -> int:
+    """Attach to the breakpoint that waits, or list them if there are several; the exit code."""
+    pid = options.pid
     found = waiting(pid)
+    if options.json:
+        write_json([{"pid": each.pid, "about": each.about} for each in found])
+        return 0
     if not found:
         where = "" if pid is None else f" in process {pid}"
         sys.stdout.write(f"no breakpoint waits{where} (of this user, on this machine)\n")

@@ -1,18 +1,35 @@
-"""Where the packaged demo is: beside the code in a wheel, in `examples/` in a checkout.
+"""`heliostat demo`: where the packaged demo is, beside the code in a wheel, in `examples/` in a checkout.
 
 Knows only paths and which packages the demo imports.
 """
 
+import argparse
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from heliostat.cli import _run
+from heliostat.cli._errors import UsageError
 
 PACKAGE = Path(__file__).parents[1]
 NEEDS = ("numpy", "pandas", "pyarrow", "requests", "starlette", "uvicorn", "xgboost")
 
 
-class DemoNotHere(Exception):
+class DemoNotHere(UsageError):
     """The demo cannot run; the message says what to install or where to get it."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `demo`."""
+    parser = commands.add_parser("demo", help="the taxi lesson: read, train, tune, predict, serve")
+    parser.set_defaults(carry_out=demo)
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Run it; the exit code."""
+    del options
+    return _run.run(str(find()), [], as_module=False, full_traceback=False)
 
 
 def find(package: Path = PACKAGE, needs: Sequence[str] = NEEDS) -> Path:

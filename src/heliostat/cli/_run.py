@@ -3,6 +3,7 @@
 Knows `sys`, code objects and files. What a traceback shows is decided in `_traceback.py`.
 """
 
+import argparse
 import importlib.util
 import io
 import os
@@ -12,16 +13,49 @@ from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 from heliostat import _alias
+from heliostat.cli._errors import UsageError
 from heliostat.cli._traceback import Trimmed, trimmed
 
 # What a shell reports for a program that Ctrl-C ended.
 INTERRUPTED = 130
 
 
-class NotAProgram(Exception):
+class NotAProgram(UsageError):
     """There is nothing to run under the name that was given."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `run`."""
+    parser = commands.add_parser(
+        "run",
+        help="run a program in which `import ray` means Heliostat",
+        usage="heliostat run [--full-traceback] [-m] TARGET [ARGS ...]",
+    )
+    parser.add_argument(
+        "--full-traceback",
+        action="store_true",
+        help="show the frames of Heliostat and libraries in an error too",
+    )
+    parser.add_argument(
+        "-m", dest="as_module", action="store_true", help="TARGET is a module, as for `python -m`"
+    )
+    parser.add_argument("target", metavar="TARGET", help="a script, or a module with -m")
+    parser.add_argument(
+        "args", metavar="ARGS", nargs=argparse.REMAINDER, help="what the program is given"
+    )
+    parser.set_defaults(carry_out=_carry_out)
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    return run(
+        options.target,
+        options.args,
+        as_module=options.as_module,
+        full_traceback=options.full_traceback,
+    )
 
 
 def run(target: str, args: Sequence[str], *, as_module: bool, full_traceback: bool) -> int:

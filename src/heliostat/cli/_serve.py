@@ -14,11 +14,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from heliostat.cli._errors import UsageError
+from heliostat.cli._tables import write_json
+
 _LOOK_S = 0.3  # so often files are looked at
 _ADDRESS = "http://127.0.0.1:8265"
 
 
-class ServeUsage(Exception):
+class ServeUsage(UsageError):
     """A command that cannot be carried out as it stands; the message is for its author."""
 
 
@@ -54,9 +57,11 @@ def add_parser(commands: Any) -> None:
         )
     for verb in (status, config):
         verb.add_argument("-n", "--name", default=None, help="of this application only")
+        verb.add_argument("--json", action="store_true", help="for programs; YAML otherwise")
+    serve.set_defaults(carry_out=carry_out)
 
 
-def serve(options: argparse.Namespace) -> int:
+def carry_out(options: argparse.Namespace) -> int:
     """Carry a command out; its exit code.
 
     Raises:
@@ -78,10 +83,10 @@ def serve(options: argparse.Namespace) -> int:
     if options.name is not None and options.name not in apps:
         raise ServeUsage(f"there is no application {options.name!r}; there are {sorted(apps)}")
     chosen = {k: v for k, v in apps.items() if options.name in (None, k)}
+    shown: Any = {"proxies": details["proxies"], "applications": chosen}
     if options.verb == "config":
-        _print([app["deployed_app_config"] for app in chosen.values()])
-    else:
-        _print({"proxies": details["proxies"], "applications": chosen})
+        shown = [app["deployed_app_config"] for app in chosen.values()]
+    (write_json if options.json else _print)(shown)
     return 0
 
 

@@ -1,34 +1,39 @@
-"""`heliostat why`: look into the sessions of this user that run now, from another shell.
+"""`heliostat why`: what the sessions of this user do and what they wait for, as text.
 
-Each session answers on an abstract Unix socket (see `_engines/local/output/window.py`) with one JSON
-document; here it becomes text. Knows nothing else of sessions.
+Knows what a session's report means, and nothing of how it is asked for (see `_sessions.py`).
 """
 
-import contextlib
-import json
-import os
-import re
-import socket
+import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-_SOCKETS = Path("/proc/net/unix")
+from heliostat.cli import _sessions
+from heliostat.cli._sessions import plain
+from heliostat.cli._tables import write_json
+
 _MOST = 10  # rows of a kind
 
 
-def why(pid: int | None, *, as_json: bool) -> int:
-    """Print what the sessions do and what they wait for; the exit code.
+def add_parser(commands: Any) -> None:
+    """Add `why`."""
+    parser = commands.add_parser(
+        "why", help="what your running sessions do, and what they wait for"
+    )
+    parser.add_argument(
+        "pid", nargs="?", type=int, metavar="PID", help="only of this driver process"
+    )
+    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    parser.set_defaults(carry_out=why)
 
-    Args:
-        pid: Only the session of this driver process.
-        as_json: Print the documents as they are.
-    """
-    reports = list(_reports(pid))
-    if as_json:
-        sys.stdout.write(json.dumps(reports, indent=2) + "\n")
+
+def why(options: argparse.Namespace) -> int:
+    """Print what the sessions do and what they wait for; the exit code."""
+    reports = list(_reports(options.pid))
+    if options.json:
+        write_json(reports)
     elif not reports:
+        pid = options.pid
         whose = "no session runs" if pid is None else f"process {pid} has no session"
         sys.stdout.write(f"{whose} (of this user, on this machine)\n")
     else:
@@ -37,22 +42,12 @@ def why(pid: int | None, *, as_json: bool) -> int:
 
 
 def _reports(pid: int | None) -> Iterator[dict[str, Any]]:
-    name = re.compile(rf"@(heliostat-why-{os.getuid()}-(\d+))$", re.MULTILINE)
-    found = {int(number): "\0" + path for path, number in name.findall(_SOCKETS.read_text())}
-    for number in sorted(found):
+    for number in _sessions.running():
         if pid in (None, number):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                yield json.loads(_read(found[number]))
-
-
-def _read(name: str) -> bytes:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(5.0)
-        sock.connect(name)
-        parts = []
-        while part := sock.recv(1 << 16):
-            parts.append(part)
-    return b"".join(parts)
+            try:
+                yield _sessions.ask(number)
+            except _sessions.NoSession as error:
+                sys.stderr.write(f"heliostat why: {error}\n")
 
 
 def describe(report: dict[str, Any]) -> str:
@@ -65,9 +60,9 @@ def describe(report: dict[str, Any]) -> str:
         process 7, a.py, for 3 s
           nothing runs and nothing waits
     """
-    lines = [f"process {report['pid']}, {report['program']}, for {report['seconds']:.0f} s"]
+    lines = [f"process {report['pid']}, {plain(report['program'])}, for {report['seconds']:.0f} s"]
     lines += [f"  {r['name']}: {r['free']:g} of {r['total']:g} free" for r in report["resources"]]
-    lines += _memory(report["memory"])
+    lines += memory_line(report["memory"])
     lines += _section("the driver waits, because", report["waits"])
     lines += _section("tasks", [f"{t['name']} {t['reason']}" for t in report["tasks"]])
     lines += _section("actors", map(_actor, report["actors"]))
@@ -78,8 +73,8 @@ def describe(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _memory(row: dict[str, int]) -> list[str]:
-    """How full shared memory is, if anything is in it or was."""
+def memory_line(row: dict[str, int]) -> list[str]:
+    """How full shared memory is, if anything is in it or was; a line or none."""
     if not row["used"] and not row["on_disk"]:
         return []
     text = f"  shared memory: {row['used'] / 1e6:,.1f} of {row['capacity'] / 1e6:,.1f} MB in use"
@@ -87,16 +82,11 @@ def _memory(row: dict[str, int]) -> list[str]:
 
 
 def _section(title: str, rows: Any) -> list[str]:
-    texts = [_plain(row) for row in rows]
+    texts = [plain(row) for row in rows]
     if not texts:
         return []
     more = [f"    and {len(texts) - _MOST} more"] if len(texts) > _MOST else []
     return [f"  {title}", *(f"    {text}" for text in texts[:_MOST]), *more]
-
-
-def _plain(text: str) -> str:
-    """Names are the user's: no control characters of theirs reach the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _actor(row: dict[str, Any]) -> str:

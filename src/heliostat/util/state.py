@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ import heliostat as ray
 from heliostat.runtime_context import records
 from heliostat.util._kept_logs import get_log, job_client, list_logs
 from heliostat.util._rows import Filter, State, check_address, select
+from heliostat.util._summaries import of_actors, of_objects, of_tasks
 
 __all__ = [
     "State",
@@ -329,61 +329,15 @@ def summarize_tasks(address: str | None = None, timeout: int = 30) -> dict[str, 
         >>> sorted(summarize_tasks()["cluster"])
         ['summary', 'summary_by', 'total_actor_scheduled', 'total_actor_tasks', 'total_tasks']
     """
-    rows = list_tasks(address, limit=1_000_000, timeout=timeout)
-    summary: dict[str, Any] = {}
-    for row in rows:
-        entry = summary.setdefault(
-            row["name"],
-            {"func_or_class_name": row["name"], "type": row["type"], "state_counts": Counter()},
-        )
-        entry["state_counts"][row["state"]] += 1
-    kinds = Counter(row["type"] for row in rows)
-    return {
-        "cluster": {
-            "summary": _plain(summary, "state_counts"),
-            "summary_by": "func_name",
-            "total_tasks": kinds["NORMAL_TASK"],
-            "total_actor_tasks": kinds["ACTOR_TASK"],
-            "total_actor_scheduled": kinds["ACTOR_CREATION_TASK"],
-        }
-    }
+    return {"cluster": of_tasks(list_tasks(address, limit=1_000_000, timeout=timeout))}
 
 
 def summarize_actors(address: str | None = None, timeout: int = 30) -> dict[str, Any]:
     """How many actors of each class are in each state."""
-    rows = list_actors(address, limit=1_000_000, timeout=timeout)
-    summary: dict[str, Any] = {}
-    for row in rows:
-        entry = summary.setdefault(
-            row["class_name"], {"class_name": row["class_name"], "state_counts": Counter()}
-        )
-        entry["state_counts"][row["state"]] += 1
-    return {
-        "cluster": {
-            "summary": _plain(summary, "state_counts"),
-            "summary_by": "class",
-            "total_actors": len(rows),
-        }
-    }
+    return {"cluster": of_actors(list_actors(address, limit=1_000_000, timeout=timeout))}
 
 
 def summarize_objects(address: str | None = None, timeout: int = 30) -> dict[str, Any]:
     """How many objects there are, how many bytes they have, and how much of that is on disk."""
     rows = list_objects(address, limit=1_000_000, timeout=timeout)
-    spilled = [row["object_size"] for row in rows if row["spilled"]]
-    return {
-        "cluster": {
-            "summary_by": "all",
-            "total_objects": len(rows),
-            "total_size_mb": sum(row["object_size"] for row in rows) / 1e6,
-            "spilled_objects": len(spilled),
-            "spilled_size_mb": sum(spilled) / 1e6,
-            "waiting_for_memory": sum(row["waiting"] for row in records("memory")),
-            "task_state_counts": dict(Counter(row["task_status"] for row in rows)),
-            "pid": os.getpid(),
-        }
-    }
-
-
-def _plain(summary: dict[str, Any], field: str) -> dict[str, Any]:
-    return {key: {**entry, field: dict(entry[field])} for key, entry in summary.items()}
+    return {"cluster": {**of_objects(rows, records("memory")), "pid": os.getpid()}}

@@ -55,7 +55,7 @@ from heliostat._engines.local.objects.store import Store, create_segment
 from heliostat._engines.local.objects.views import Views
 from heliostat._engines.local.output import notices
 from heliostat._engines.local.output.logs import Label, Output
-from heliostat._engines.local.output.window import Window
+from heliostat._engines.local.output.window import REPORT, Window
 from heliostat._engines.local.processes import oom
 from heliostat._engines.local.processes.forks import LIVE
 from heliostat._engines.local.processes.launch import Exit
@@ -128,7 +128,7 @@ class Hub:
         self._attendant = Attendant(self._lead, self._wake, self._urgent, self._send_kept)
         self._watch(self._wake, self._attendant.woken)
         self._started = time.monotonic()
-        self._window = Window(self._report)
+        self._window = Window(self._look)
         self._watch(self._window.fileno(), self._window.answer)
         self._handlers = self._table()
         self._looks: dict[type, Callable[[Any], Any]] = {
@@ -251,9 +251,14 @@ class Hub:
         error = failures.out_of_memory(victim.reason, self.records().largest())
         self._handle(Doomed(victim.proc, f"it ran out of memory: {victim.reason}", error))
 
-    def _report(self) -> dict[str, Any]:
-        waits = self.explain(self._awaited.ids())
-        return self.records().report(waits, time.monotonic() - self._started)
+    def _look(self, wish: str) -> Any:
+        if wish != REPORT:
+            return self._rows(wish)
+        seconds = time.monotonic() - self._started
+        return self.records().report(self.explain(self._awaited.ids()), seconds)
+
+    def _rows(self, kind: str) -> list[dict[str, Any]]:
+        return self._output.rows() if kind == "logs" else self.records().rows(kind)
 
     def explain(self, ids: Collection[bytes]) -> list[str]:
         """Why objects are not there yet, in words."""
@@ -393,8 +398,7 @@ class Hub:
 
     def _own_answer(self, event: Asked) -> None:  # the scheduler answers the other questions
         if event.question == "records":
-            logs = event.payload == "logs"
-            payload: Any = self._output.rows() if logs else self.records().rows(event.payload)
+            payload: Any = self._rows(event.payload)
         else:
             payload = tuple(self._scheduler.resources.free.items())
         self._answer(Answer(event.proc, event.request, payload, None))

@@ -250,6 +250,7 @@ class Records:
 
     def _objects(self) -> list[Row]:
         owned = self._scheduler.owned
+        holders = owned.holders()
         return [
             {
                 "object_id": id_.hex(),
@@ -258,12 +259,18 @@ class Records:
                 "reference_type": "PINNED_IN_MEMORY" if stored(entry.value) else "LOCAL_REFERENCE",
                 "spilled": spilled(entry.value),
                 "reference_count": entry.count,
+                "held_by": self._held_by(entry.count, holders.get(id_, {})),
                 "node_id": self._node_id,
                 "reason": self._where(id_, entry.value),
             }
             for id_, entry in owned.objects.items()
             if id_ not in self._scheduler.actors.actors and id_ not in self._scheduler.groups.groups
         ]
+
+    def _held_by(self, count: int, workers: Mapping[int, int]) -> list[str]:
+        """The processes that keep an object; what no worker holds, the driver or what waits does."""
+        said = [f"process {self._pids.get(proc)}" for proc in workers]
+        return [*said, "driver"] if count > sum(workers.values()) else said
 
     def _memory(self) -> list[Row]:
         """One row: the budget, and how much of it and of the disk is in use."""

@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 
 from heliostat import _faults
 from heliostat._engines.local.messages import MAIL
-from heliostat._engines.local.worker import worker
+from heliostat._engines.local.worker import stacks, worker
 from heliostat._engines.local.worker.birth import be_born
 from heliostat._engines.local.worker.stamps import Stamped
 
@@ -161,6 +161,7 @@ class Zygote:
         os.close(err)
         sys.stdout, sys.stderr = Stamped(1), Stamped(2)
         _reseed()
+        stacks.listen()
         be_born(birth)
         sockets = socket.socket(fileno=link), socket.socket(fileno=handover)
         worker.main(proc, sockets, self._segment, self._facts, birth)

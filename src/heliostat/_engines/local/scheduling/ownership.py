@@ -99,6 +99,14 @@ class Ownership:
         """Whether a worker process holds what it was lent."""
         return id_ in self._lent.get(proc, ())
 
+    def holders(self) -> dict[bytes, dict[int, int]]:
+        """Which worker processes hold each object, and how often."""
+        found: defaultdict[bytes, dict[int, int]] = defaultdict(dict)
+        for proc, lent in self._lent.items():
+            for id_, times in lent.items():
+                found[id_][proc] = times
+        return found
+
     def forget(self, proc: int) -> None:
         """A process is gone, and all that it held."""
         own = self._own.pop(proc, None)
