@@ -293,10 +293,16 @@ class Simulation(World):
             process.own(made)
 
     def wait_for_some(self, process: Process, message: Any) -> None:
-        """get() of anything but calls of its own, which may be queued behind who waits for it."""
-        if process.overlaps():
+        """get() of anything but calls of its own, which may be queued behind who waits for it.
+
+        Where calls overtake each other, that may be any earlier call of the actor; and everywhere
+        one that is tried again.
+        """
+        if process.overlaps() or self.overtakes(process):
             return
         calls = {i for i in process.calls if self.parents.get(i) == message.task}
+        tasks, actor = self.scheduler.tasks, process.actor and process.actor.task
+        calls |= {i for i, task in tasks.items() if actor is not None and task.actor == actor}
         ids = [i for i in self.usable(process, message) if nth(i, 0) not in calls]
         waits = tuple(i for i in self.pick(ids, 2) if i not in process.known)
         if waits:
@@ -308,6 +314,10 @@ class Simulation(World):
             process.post(m.Blocked, () if process.actor is not None else self.unbegun(process))
             if self.random.random() < 0.3:
                 process.post(m.Waits, waits)
+
+    def overtakes(self, process: Process) -> bool:
+        actor = process.actor and self.scheduler.actors.actors.get(process.actor.task)
+        return actor is not None and actor.created.out_of_order
 
     def go_on(self, process: Process) -> None:
         process.waits = ()
@@ -462,6 +472,7 @@ class Simulation(World):
     def drop_all(self) -> None:
         while self.questions:
             self.give_up_asking()
+        self.tell(m.Dropped(m.DRIVER, ()))
         for id_, times in sorted(self.refs.items()):
             self.tell(m.Dropped(m.DRIVER, ((id_, times),)))
         self.refs.clear()

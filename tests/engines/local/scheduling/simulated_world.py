@@ -147,6 +147,7 @@ class World:
         self.asked: set[bytes] = set()  # tasks and calls, each of which has to end
         self.resolved: Counter[bytes] = Counter()
         self.losses = 0  # of objects that were on disk
+        self.dropped: list[tuple[bytes, int]] = []  # references of the driver's, not counted yet
         self.views: Counter[bytes] = Counter()  # the driver's, and those that it waits for
         # The driver's questions that were not answered: event, and what it does with the answer.
         self.questions: dict[int, tuple[Any, Callable[[Any, Any], None]]] = {}
@@ -163,6 +164,8 @@ class World:
         self.history.append((self.now, event))
         if getattr(event, "proc", None) == m.DRIVER:
             self.scheduler.plain.unfold(exposed_by(event))
+        drops, self.dropped = self.dropped, []  # what goes with them goes when it was handled
+        self.scheduler.give_back(m.DRIVER, drops)
         answers = self.perform(self.scheduler.handle(event, self.now))
         self.scheduler.check()
         self.take_answers()
@@ -178,7 +181,7 @@ class World:
         """Every object is held exactly as often as there is somebody who holds it."""
         scheduler = self.scheduler
         self.check_views()
-        holders = self.refs + self.views
+        holders = self.refs + self.views + Counter(id_ for id_, _ in self.dropped)
         for lent in scheduler.owned._lent.values():
             holders.update(lent)
         for task in scheduler.tasks.values():
@@ -479,7 +482,9 @@ class World:
         if self.refs:
             id_ = self.random.choice(sorted(self.refs))
             self.refs -= Counter((id_,))
-            self.tell(m.Dropped(m.DRIVER, ((id_, 1),)))
+            self.dropped.append((id_, 1))
+            if self.random.random() < 0.5:  # else they are counted before whatever comes next
+                self.tell(m.Dropped(m.DRIVER, ()))
 
     def open(self) -> None:
         """Decode a value: the driver looks at it, and references inside become the driver's."""

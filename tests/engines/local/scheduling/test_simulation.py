@@ -91,7 +91,25 @@ def test_many_more_histories_end_well(part: int) -> None:
 
 
 def test_a_named_actor_may_take_the_result_of_a_plain_call() -> None:
-    history(27942)
+    world, result, named = Simulation(0), b"result" + bytes(10), b"named" + bytes(11)
+    world.tell(make(m.Created, proc=m.DRIVER, task=ACTOR, shape=()))
+    world.refs[ACTOR] = 1
+    world.settle()
+    world.tell(
+        make(
+            m.Called, proc=m.DRIVER, task=result, actor=ACTOR, method="g", num_returns=1, retries=0
+        )
+    )
+    world.refs[result] = world.refs[named] = 1
+    assert result in world.scheduler.plain.calls
+    created = make(
+        m.Created, proc=m.DRIVER, task=named, public_name="one", shape=(), slots=(0,),
+        needs=(result,), call=(m.INLINE, b"", (), (result,)),
+    )  # fmt: skip
+    world.tell(m.Asked(m.DRIVER, 1, "create", (tuple(created), True)))
+    assert result not in world.scheduler.plain.calls
+    end(world)
+    nothing_is_left(world)
 
 
 def test_a_detached_actor_is_forgotten_when_it_is_dead() -> None:

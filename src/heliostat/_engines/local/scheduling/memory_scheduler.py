@@ -44,8 +44,8 @@ class MemoryScheduler:
             m.Withdrawn: self._withdrawn,
             m.Unviewed: self._unviewed,
             m.Forgotten: self._forgotten,
-            m.Written: lambda event: self.memory.written(event.id, event.checksum, event.error),
-            m.Read: lambda event: self.memory.read(event.id, event.error),
+            m.Written: self._written,
+            m.Read: self._read,
         }
 
     # Questions
@@ -122,6 +122,19 @@ class MemoryScheduler:
         for id_ in event.ids:
             self.memory.unview(id_)
             self.scheduler.owned.drop(id_, 1)
+
+    def _written(self, event: m.Written) -> None:
+        self._sweep()
+        self.memory.written(*event)
+
+    def _read(self, event: m.Read) -> None:
+        self._sweep()
+        self.memory.read(*event)
+
+    def _sweep(self) -> None:
+        """The driver may have dropped what was moved, just before the news of it came."""
+        if self.scheduler.owned.unheld:
+            self.scheduler.sweep()
 
     # Tasks
 
@@ -202,7 +215,9 @@ class MemoryScheduler:
             case memory.Refused(request, error):
                 self._refused(request, error)
             case memory.Moved(id_, offset):
-                entry = self.scheduler.owned.objects[id_]
+                entry = self.scheduler.owned.objects.get(id_)
+                if entry is None:
+                    return  # a task that was refused before it in the same breath held it last
                 assert entry.value is not None
                 where = (SPILLED, 0) if offset is None else (STORED, offset)
                 entry.value = (*where, *entry.value[2:])
