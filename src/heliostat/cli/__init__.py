@@ -8,6 +8,8 @@
 - `_sessions.py`: how a session in another process is found and asked; `_processes.py`: what /proc knows
 - `_why.py`, `_status.py`, `_state.py`, `_logs.py`, `_memory.py`, `_timeline.py`, `_stack.py`, `_top.py`:
   what it tells, each in its own way; `_tables.py` has it fit the terminal
+- `_job.py`: jobs; `_results.py`: what studies and runs have left on disk; `_explain.py`: plans of data
+- `_doctor.py`: whether the machine has what is needed
 
 Every command is a function of its options that gives the exit code. argparse, because
 `heliostat --version` shall answer at once: click alone takes 40 ms to import.
@@ -22,8 +24,12 @@ from heliostat._version import __version__
 from heliostat.cli import (
     _debug,
     _demo,
+    _doctor,
+    _explain,
+    _job,
     _logs,
     _memory,
+    _results,
     _run,
     _serve,
     _stack,
@@ -40,6 +46,7 @@ __all__ = ["main"]
 PIPE_CLOSED = 141  # what a shell reports for a program that SIGPIPE ended
 _COMMANDS = (
     _run, _demo, _serve, _why, _status, _state, _logs, _memory, _timeline, _stack, _top, _debug,
+    _job, _explain, _results, _doctor,
 )  # fmt: skip
 
 
