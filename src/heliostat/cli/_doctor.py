@@ -4,7 +4,6 @@ Each check gives a Finding: what was seen, and when it is not as it should be, h
 """
 
 import argparse
-import importlib.metadata
 import os
 import platform
 import re
@@ -156,8 +155,10 @@ def _disk() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     """Optional packages: whether they are there, and new enough."""
+    from importlib import metadata  # noqa: PLC0415 - slow to load; other commands do without
+
     wanted: dict[str, dict[str, str]] = {}
-    for text in importlib.metadata.requires("heliostat") or ():
+    for text in metadata.requires("heliostat") or ():
         requirement, _, marker = text.partition(";")
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", marker)
         match = _NAME.match(requirement.strip())
@@ -168,11 +169,13 @@ def _packages() -> Iterator[Finding]:
 
 
 def _extra(extra: str, packages: dict[str, str]) -> Finding:
+    from importlib import metadata  # noqa: PLC0415 - slow to load; other commands do without
+
     there, missing, old = [], [], []
     for name, least in packages.items():
         try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
             missing.append(name)
             continue
         there.append(f"{name} {version}")
@@ -195,9 +198,11 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _ray() -> Iterator[Finding]:
+    from importlib import metadata  # noqa: PLC0415 - slow to load; other commands do without
+
     try:
-        version = importlib.metadata.version("ray")
-    except importlib.metadata.PackageNotFoundError:
+        version = metadata.version("ray")
+    except metadata.PackageNotFoundError:
         return
     yield Finding(
         "ray", "note", f"Ray {version} is installed, too",

@@ -4,7 +4,6 @@ Everything is `heliostat.job_submission`'s; here it becomes words.
 """
 
 import argparse
-import asyncio
 import dataclasses
 import shlex
 import sys
@@ -83,17 +82,23 @@ def _submit(options: argparse.Namespace) -> int:
     if options.no_wait:
         return 0
     try:
-        asyncio.run(_tail(client, job_id))
+        _tail(client, job_id)
     except KeyboardInterrupt:
         sys.stderr.write(f"\nit goes on; `heliostat job stop {job_id}` ends it\n")
         return 130
     return _show(client, job_id, as_json=False, fail=True)
 
 
-async def _tail(client: Any, job_id: str) -> None:
-    async for text in client.tail_job_logs(job_id):
-        sys.stdout.write(text)
-        sys.stdout.flush()
+def _tail(client: Any, job_id: str) -> None:
+    """Show what it prints until it has ended."""
+    import asyncio  # noqa: PLC0415 - slow to load, and other commands do without
+
+    async def tail() -> None:
+        async for text in client.tail_job_logs(job_id):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    asyncio.run(tail())
 
 
 def _until_ended(client: Any, job_id: str) -> None:
@@ -128,7 +133,7 @@ def _logs(options: argparse.Namespace) -> int:
     _details(client, options.id)
     if options.follow and not options.json:
         try:
-            asyncio.run(_tail(client, options.id))
+            _tail(client, options.id)
         except KeyboardInterrupt:
             return 130
         return 0

@@ -7,7 +7,6 @@ Knows nothing of what the documents mean.
 import json
 import os
 import re
-import secrets
 import socket
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ def _read(address: str, wish: str) -> bytes:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(_PATIENCE_S)
         # What we want is in our own name, so that nobody has to wait for us to say it.
-        sock.bind(f"\0heliostat-wish-{os.getpid()}-{secrets.token_hex(4)}-{wish}")
+        sock.bind(f"\0heliostat-wish-{os.getpid()}-{os.urandom(4).hex()}-{wish}")
         sock.connect(address)
         parts = []
         while part := sock.recv(1 << 16):
