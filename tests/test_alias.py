@@ -184,3 +184,41 @@ def test_functions_that_say_import_ray_work_in_workers(tmp_path):
         """,
         cwd=tmp_path,
     )
+
+
+def test_the_real_ray_and_programs_that_say_ray_share_a_process(tmp_path):
+    real = tmp_path / "ray"
+    (real / "inner").mkdir(parents=True)
+    (real / "__init__.py").write_text("import ray.inner as first\nNAME = 'the real one'\n")
+    (real / "inner" / "__init__.py").write_text(
+        "import ray\ndef name():\n    import ray.late\n    from ray import late\n"
+        "    return ray.NAME, late.WORD\n"
+    )
+    (real / "late.py").write_text("WORD = 'late'\n")
+    run(
+        """
+        import importlib
+        from heliostat import _alias
+        _alias.install()
+        import ray
+        assert ray.__name__ == "heliostat"
+        _alias.share()
+        real = importlib.import_module("ray")
+        assert real.NAME == "the real one"
+        assert real.first.name() == ("the real one", "late")
+        import ray, ray.exceptions
+        from ray.util import state
+        assert ray.__name__ == "heliostat" and state.__name__ == "heliostat.util.state"
+        _alias.install()
+        _alias.share()
+        assert importlib.import_module("ray") is real
+        for missing in ("import ray.rllib", "from ray import rllib", "import ray._private"):
+            try:
+                exec(missing)
+            except ImportError as error:
+                assert "Heliostat has no" in str(error), error
+            else:
+                raise AssertionError(missing)
+        """,
+        cwd=tmp_path,
+    )

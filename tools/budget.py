@@ -66,7 +66,9 @@ class Module:
 
     @property
     def package(self) -> str:
-        """The first folder, or `rest` for files at the top."""
+        """The first folder, or `rest` for files at the top; the engine on Ray is one of its own."""
+        if self.path.parts[:2] == ("_engines", "ray"):
+            return "_engines/ray"
         return self.path.parts[0] if len(self.path.parts) > 1 else "rest"
 
 

@@ -6,17 +6,21 @@ AttributeError that says so. Whether the real Ray is installed makes no differen
 
 Knows the import system and nothing of Heliostat's parts. Worker processes install it too, when
 `HELIOSTAT_ALIAS_RAY=1`; users call `heliostat.alias.install()`.
+
+The engine on a Ray cluster needs the real Ray in the same process, which finds itself by its name:
+`share` then gives the name to it, and Heliostat to everybody else who imports it.
 """
 
+import builtins
 import importlib
 import importlib.util
 import opcode
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 OURS, THEIRS = "heliostat", "ray"
 ENVIRONMENT = "HELIOSTAT_ALIAS_RAY"
@@ -39,7 +43,7 @@ def install() -> None:
     Raises:
         RuntimeError: The real Ray has been imported already.
     """
-    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    if installed():
         return
     present = sys.modules.get(THEIRS)
     if present is not None and present is not sys.modules.get(OURS):
@@ -50,6 +54,62 @@ def install() -> None:
         )
     sys.meta_path.insert(0, _Finder())
     os.environ[ENVIRONMENT] = "1"
+
+
+def installed() -> bool:
+    """Whether programs in this process that import `ray` get Heliostat."""
+    finds = any(isinstance(finder, _Finder) for finder in sys.meta_path)
+    return finds or isinstance(builtins.__import__, _Diversion)
+
+
+def share() -> None:
+    """Where `ray` is our alias, let Ray itself have its name, and its own imports of it.
+
+    What anybody else imports as `ray` stays Heliostat.
+    """
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+    for name in [name for name in sys.modules if _is_theirs(name)]:
+        if not _is_theirs(sys.modules[name].__name__):
+            del sys.modules[name]
+    divert()
+
+
+def divert() -> None:
+    """Give Heliostat to everybody but Ray who imports `ray`, though Ray has been imported."""
+    if not isinstance(builtins.__import__, _Diversion):
+        builtins.__import__ = _Diversion(builtins.__import__)
+
+
+def _is_theirs(name: str) -> bool:
+    return name == THEIRS or name.startswith(f"{THEIRS}.")
+
+
+class _Diversion:
+    """What an import statement calls: the same, but for the name of what others than Ray import."""
+
+    def __init__(self, original: Callable[..., Any]) -> None:
+        self._original = original
+
+    def __call__(
+        self,
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> Any:
+        if level or not _is_theirs(name) or _is_theirs(str((globals or {}).get("__name__"))):
+            return self._original(name, globals, locals, fromlist, level)
+        ours = OURS + name.removeprefix(THEIRS)
+        private = any(part.startswith("_") for part in name.split("."))
+        if private or importlib.util.find_spec(ours) is None:
+            raise ModuleNotFoundError(_lack(name), name=name)
+        found = self._original(ours, globals, locals, fromlist, level)
+        _explain_missing_names(sys.modules[ours])
+        _explain_missing_names(sys.modules[OURS])
+        return found
 
 
 class _Finder:

@@ -22,9 +22,13 @@ def declared(*groups: list[str]) -> list[Requirement]:
     return [r for r in found if r.name != "heliostat"]
 
 
-RUNTIME = declared(
-    PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()
-)
+# Only tests marked `ray` have a Ray, which is no part of the environment that the others run in.
+EXTRAS = {
+    name: needs
+    for name, needs in PROJECT["project"]["optional-dependencies"].items()
+    if name != "ray"
+}
+RUNTIME = declared(PROJECT["project"]["dependencies"], *EXTRAS.values())
 GROUPS = PROJECT["dependency-groups"]
 TESTING = declared(GROUPS["test"])
 DEVELOPMENT = declared(*(GROUPS[name] for name in ("test", "check", "docs", "integrations")))

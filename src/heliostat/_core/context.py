@@ -30,7 +30,7 @@ class RuntimeContext:
 
     def get_job_id(self) -> str:
         """The session's id in hex."""
-        return current_engine().describe().node_id
+        return current_engine().describe().job_id
 
     def get_node_id(self) -> str:
         """This machine's id in hex."""
@@ -38,7 +38,7 @@ class RuntimeContext:
 
     def get_session_name(self) -> str:
         """A name of this session, the same in all its processes."""
-        return f"session_{current_engine().describe().node_id}"
+        return f"session_{current_engine().describe().job_id}"
 
     def get_node_labels(self) -> dict[str, str]:
         """This machine's labels: those given to `init`, and "ray.io/node-id".
@@ -299,9 +299,9 @@ def trace(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def nodes() -> list[dict[str, Any]]:
-    """The machines of the cluster: this one."""
+    """The machines of the cluster: this one, or those of the Ray cluster."""
     state = current_engine().describe()
-    return [
+    return list(state.nodes) or [
         {
             "NodeID": state.node_id,
             "Alive": True,

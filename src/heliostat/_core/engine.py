@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 NAMES = {
     "local": "heliostat._engines.local.engine:LocalEngine",
     "inline": "heliostat._engines.inline:InlineEngine",
+    "ray": "heliostat._engines.ray.engine:RayEngine",
 }
 
 
@@ -43,12 +44,15 @@ class Running(NamedTuple):
 
 
 class ClusterState(NamedTuple):
-    """What stays as it is while a session lives; resources by name, in whole units."""
+    """What there is; resources by name, in whole units. On one machine it stays as it is."""
 
     total: dict[str, float]
     node_id: str
     namespace: str
     labels: dict[str, str]
+    job_id: str
+    address: str = "local"
+    nodes: tuple[dict[str, Any], ...] = ()  # rows with Ray's names, where there are several
 
 
 class Engine(Protocol):

@@ -406,6 +406,7 @@ class InitOptions(NamedTuple):
     """What `init` was asked for, parsed."""
 
     engine: str = "local"
+    address: str = ""  # of a cluster, as the user wrote it
     num_cpus: int | None = None
     num_gpus: int | None = None
     resources: Resources = _NONE

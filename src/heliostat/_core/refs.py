@@ -114,7 +114,7 @@ class ObjectRef(Generic[T]):
 
     def job_id(self) -> JobID:
         """The session's id."""
-        return JobID.from_hex(current_engine().describe().node_id)
+        return JobID.from_hex(current_engine().describe().job_id)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectRef) and self._id == other._id

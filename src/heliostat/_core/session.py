@@ -22,6 +22,7 @@ from heliostat._core.engine import NAMES, Engine
 from heliostat._core.options import InitOptions, custom_resources
 from heliostat._core.options import runtime_env as parse_runtime_env
 from heliostat._version import __version__
+from heliostat._where import is_cluster, where
 
 _lock = threading.RLock()
 _engine: Engine | None = None
@@ -44,7 +45,7 @@ class RayContext(Mapping[str, Any]):
         state = engine.describe()
         self.address_info: dict[str, Any] = {
             "node_ip_address": "127.0.0.1",
-            "address": "local",
+            "address": state.address,
             "node_id": state.node_id,
             "namespace": state.namespace,
         }
@@ -109,7 +110,7 @@ def init(
     """Start a session. Nothing is listening on a port, and nothing stays behind.
 
     Args:
-        address: None or "local". Clusters are not offered yet.
+        address: None or "local" (this machine); else of a Ray cluster: "auto", "ray://host:10001".
         num_cpus: Logical CPUs; as many as this process may use when left out (also the
             environment variable HELIOSTAT_NUM_CPUS).
         num_gpus: Logical GPUs; those in CUDA_VISIBLE_DEVICES when left out (also
@@ -121,7 +122,7 @@ def init(
         object_spilling_directory: Where large values go that do not fit into that budget; the
             directory for temporary files (TMPDIR) when left out. Nothing stays there.
         local_mode: The same as `engine="inline"`.
-        engine: "local" (worker processes) or "inline" (everything in this thread).
+        engine: "local" (worker processes), "inline" (this thread) or "ray" (a Ray cluster).
         ignore_reinit_error: Do nothing when a session exists already.
         include_dashboard: Only None or False: there is no dashboard yet.
         log_to_driver: Show what workers print.
@@ -144,7 +145,8 @@ def init(
 
     Raises:
         RuntimeError: If a session exists already.
-        ValueError: For a value out of range.
+        ValueError: For a value out of range, and sizes for a cluster that has its own.
+        ConnectionError, ImportError: If no cluster is there, or no Ray that fits it.
 
     Example:
         >>> import heliostat as ray
@@ -159,11 +161,13 @@ def init(
         _tracing().load(_tracing_startup_hook)
     if include_dashboard:
         raise NotImplementedError("include_dashboard=True: there is no dashboard yet; leave it out")
-    name = _engine_name(address, engine, local_mode)
+    name, place = where(address, engine, local_mode=local_mode, known=NAMES)
+    clustered = is_cluster(place)
     options = InitOptions(
         engine=name,
-        num_cpus=_whole("num_cpus", num_cpus, "HELIOSTAT_NUM_CPUS"),
-        num_gpus=_gpus(num_gpus),
+        address=place,
+        num_cpus=_whole("num_cpus", num_cpus, "" if clustered else "HELIOSTAT_NUM_CPUS"),
+        num_gpus=_gpus(num_gpus, "" if clustered else "HELIOSTAT_NUM_GPUS"),
         resources=custom_resources(resources),
         object_store_memory=_store_memory(object_store_memory),
         object_spilling_directory=_directory(object_spilling_directory),
@@ -232,8 +236,9 @@ def detach() -> Engine | None:
 
 def _default_options() -> InitOptions:
     return InitOptions(
+        *where(None, None, local_mode=False, known=NAMES),
         num_cpus=_whole("num_cpus", None, "HELIOSTAT_NUM_CPUS"),
-        num_gpus=_gpus(None),
+        num_gpus=_gpus(None, "HELIOSTAT_NUM_GPUS"),
         fold_logs_s=_fold_logs_s(),
     )
 
@@ -276,24 +281,13 @@ def _logging_module() -> Any:
     return importlib.import_module("heliostat._core.logging_config")
 
 
-def _engine_name(address: str | None, engine: str | None, local_mode: bool) -> str:
-    if address not in (None, "local"):
-        raise NotImplementedError(
-            f'address={address!r}: clusters are not offered yet; use None or "local"'
-        )
-    name = "inline" if local_mode else engine or os.environ.get("HELIOSTAT_ENGINE", "local")
-    if name not in NAMES:
-        raise ValueError(f"engine={name!r} is not one of {', '.join(NAMES)}")
-    return name
-
-
 def _faults(faults: Sequence[str], seed: int, engine: str) -> str:
     if not faults:
         return ""
     from heliostat._core import fault_plan  # noqa: PLC0415 - for tests only
 
-    if engine == "inline":
-        raise ValueError("faults= strike worker processes, and engine='inline' has none")
+    if engine in ("inline", "ray"):
+        raise ValueError(f"faults= strike worker processes of ours; engine={engine!r} has none")
     return fault_plan.parse(faults, seed)
 
 
@@ -319,8 +313,8 @@ def _namespace(value: object) -> str:
     return value or ""
 
 
-def _gpus(value: object) -> int | None:
-    count = _whole("num_gpus", value, "HELIOSTAT_NUM_GPUS")
+def _gpus(value: object, variable: str) -> int | None:
+    count = _whole("num_gpus", value, variable)
     if count and (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         from heliostat._core.gpus import check  # noqa: PLC0415 - most machines have none
 

@@ -491,14 +491,14 @@ class InlineEngine:
         """What runs now."""
         return self._running
 
-    def function_name(self) -> str | None:
+    def function_name(self) -> Any:
         """The function that runs now."""
-        name: str | None = self._running.function
-        return name
+        return self._running.function
 
     def describe(self) -> ClusterState:
         """The resources asked for."""
-        return ClusterState(_whole(self._total), self._node.hex(), self._namespace, self._labels)
+        node, total = self._node.hex(), _whole(self._total)
+        return ClusterState(total, node, self._namespace, self._labels, node)
 
     def free(self) -> dict[str, float]:
         """All but what is in placement groups, since nothing runs meanwhile."""

@@ -567,7 +567,7 @@ class LocalEngine:
         """What there is."""
         port = self._port
         total = {name: units / UNIT for name, units in port.total.items()}
-        return ClusterState(total, port.node_id, port.namespace, dict(port.labels))
+        return ClusterState(total, port.node_id, port.namespace, dict(port.labels), port.node_id)
 
     def free(self) -> dict[str, float]:
         """What of it is free now."""

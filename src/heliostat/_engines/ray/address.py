@@ -1,0 +1,82 @@
+"""Where a cluster is, as users write it; and whether somebody is there. Knows no Ray."""
+
+from __future__ import annotations
+
+import socket
+from typing import Literal, NamedTuple
+
+FORMS = '"auto", "ray://host:10001" (a Ray client), "host:6379" (the head node) or "local"'
+_PORTS = {"client": 10001, "head": 6379}
+_PATIENCE_S = 3.0
+
+
+class Address(NamedTuple):
+    """A cluster's place: its kind, and for those elsewhere a host and a port."""
+
+    kind: Literal["local", "auto", "client", "head"]
+    host: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        """As Ray writes it."""
+        if self.kind in ("local", "auto"):
+            return self.kind
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ray://{host}:{self.port}" if self.kind == "client" else f"{host}:{self.port}"
+
+
+def parse(text: str) -> Address:
+    """What the user wrote.
+
+    Raises:
+        ValueError: If it is no address; says what one looks like.
+
+    Example:
+        >>> parse("ray://head"), str(parse("10.0.0.7:6379"))
+        (Address(kind='client', host='head', port=10001), '10.0.0.7:6379')
+    """
+    if text in ("", "local"):
+        return Address("local")
+    if text == "auto":
+        return Address("auto")
+    kind: Literal["client", "head"] = "client" if text.startswith("ray://") else "head"
+    place = text.removeprefix("ray://")
+    host, colon, port = place.rpartition(":")
+    if not colon or place.endswith("]"):
+        host, port = place, str(_PORTS[kind])
+    bare = host.removeprefix("[").removesuffix("]")
+    host, wrong = bare, ":" in host and bare == host
+    wrong = (
+        wrong or "/" in host or "=" in host or not host or any(letter.isspace() for letter in host)
+    )
+    if wrong or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"address={text!r} is no address of a Ray cluster: use {FORMS}")
+    if kind == "head" and not colon:
+        raise ValueError(
+            f"address={text!r} names no port: use {text}:6379 for the head node, or "
+            f"ray://{text}:10001 for its client server"
+        )
+    return Address(kind, host, int(port))
+
+
+def expect_somebody(address: Address) -> None:
+    """Fail at once where nobody listens: Ray itself would wait for half a minute.
+
+    Raises:
+        ConnectionError: Nobody is there; says what to look at.
+    """
+    if address.kind in ("local", "auto"):
+        return
+    try:
+        socket.create_connection((address.host, address.port), timeout=_PATIENCE_S).close()
+    except OSError as error:
+        what = "Ray client server" if address.kind == "client" else "head node of a Ray cluster"
+        start = (
+            "ray start --head --ray-client-server-port 10001"
+            if address.kind == "client"
+            else "ray start --head --port 6379"
+        )
+        raise ConnectionError(
+            f"address={str(address)!r}: no {what} answers there ({error}). Look whether the host and "
+            f"the port are right and reachable from here; `{start}` starts one"
+        ) from None

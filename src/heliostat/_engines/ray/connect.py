@@ -1,0 +1,178 @@
+"""How a driver joins a cluster, or starts one; and how the cluster's workers come to have Heliostat."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from heliostat import _alias
+from heliostat._core.options import UNIT, InitOptions
+from heliostat._engines.ray import environment, theirs
+from heliostat._engines.ray.address import Address, expect_somebody, parse
+from heliostat._engines.ray.host import Home
+from heliostat._version import __version__
+from heliostat.exceptions import RaySystemError, RuntimeEnvSetupError
+
+_SIZES = (
+    "num_cpus", "num_gpus", "resources", "object_store_memory", "object_spilling_directory", "labels",
+)  # fmt: skip
+_PATIENCE_S = 60.0  # for the first worker to start
+# What workers get that lack Heliostat; both are pure Python.
+_SHIPPED = ("heliostat", "cloudpickle")
+
+
+class Joined(NamedTuple):
+    """A session that has begun."""
+
+    home: Home
+    address: str
+    owned: bool  # Ray was not there before, so its end is ours
+
+
+def join(options: InitOptions) -> Joined:
+    """Begin a session as the options say.
+
+    Raises:
+        ConnectionError: No cluster is there.
+        ImportError: No Ray is installed, or another version than the cluster's.
+        RuntimeEnvSetupError: The cluster's workers cannot have Heliostat.
+    """
+    address = parse(options.address)
+    if address.kind != "local":
+        _leave_sizes_to(options)
+    ray = theirs.ray()
+    expect_somebody(address)
+    home = Home(__version__, _alias.installed(), options.logging, ())
+    if ray.is_initialized():  # by the program itself: it is not ours to end
+        return Joined(home, str(address), owned=False)
+    arguments = _arguments(options, address)
+    _begin(ray, address, arguments)
+    try:
+        if _lacking(ray):
+            home = home._replace(modules=_SHIPPED)
+            ray.shutdown()
+            env = environment.shipping(arguments.get("runtime_env") or {}, home.modules)
+            _begin(ray, address, {**arguments, "runtime_env": env})
+            if lacks := _lacking(ray):
+                raise RuntimeEnvSetupError(
+                    f"the workers of the Ray cluster at {address} cannot run Heliostat {__version__}: "
+                    f"{lacks}. Install it on every node, or into the image they run: "
+                    f"pip install heliostat=={__version__}"
+                )
+    except BaseException:
+        ray.shutdown()
+        raise
+    return Joined(home, str(address), owned=True)
+
+
+def _leave_sizes_to(options: InitOptions) -> None:
+    """A cluster has its own sizes: refuse others, or say that they are not used.
+
+    A program that runs on one machine says how much of it to use; it is not changed when
+    HELIOSTAT_ADDRESS sends it to a cluster.
+    """
+    plain = InitOptions()
+    given = [name for name in _SIZES if getattr(options, name) != getattr(plain, name)]
+    if not given:
+        return
+    what = f"{', '.join(given)}: the cluster at {options.address} has its own"
+    if options.address != os.environ.get("HELIOSTAT_ADDRESS"):
+        raise ValueError(f"init(address={options.address!r}) with {what}; leave it out")
+    print(f"heliostat: not used: {what} (HELIOSTAT_ADDRESS)", file=sys.stderr)  # noqa: T201
+
+
+def _arguments(options: InitOptions, address: Address) -> dict[str, Any]:
+    """What `ray.init` is told."""
+    arguments: dict[str, Any] = {
+        "namespace": options.namespace or None,
+        "log_to_driver": options.log_to_driver,
+        "logging_level": "ERROR",
+        "configure_logging": False,
+    }
+    if options.runtime_env is not None:
+        arguments["runtime_env"] = environment.of_the_session(options.runtime_env)
+    if address.kind == "local":
+        sizes = {
+            "num_cpus": options.num_cpus if options.num_cpus is not None else _cpus(),
+            "num_gpus": options.num_gpus,
+            "resources": {name: units / UNIT for name, units in options.resources},
+            "object_store_memory": options.object_store_memory,
+            "object_spilling_directory": options.object_spilling_directory or None,
+            "labels": dict(options.labels),
+        }
+        arguments |= {name: value for name, value in sizes.items() if value not in (None, {})}
+        arguments["include_dashboard"] = False
+    return arguments
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _begin(ray: Any, address: Address, arguments: dict[str, Any]) -> None:
+    try:
+        ray.init(address=str(address), **arguments)
+    except ConnectionError as error:
+        if address.kind != "auto":
+            raise ConnectionError(f"address={str(address)!r}: {error}") from None
+        raise ConnectionError(
+            'address="auto" finds no Ray cluster on this machine: start one with `ray start --head`, '
+            'or say where it is: address="ray://host:10001"'
+        ) from None
+    except RuntimeError as error:
+        if "ersion" not in str(error):
+            raise
+        own = f"Ray {ray.__version__} and Python {sys.version.split()[0]}"
+        raise ImportError(
+            f"the cluster at {address} does not fit {own}, which run here: {error}. Install the "
+            "cluster's versions of both: pip install ray==<version of the cluster>"
+        ) from None
+
+
+def _probe(names: tuple[str, ...]) -> Callable[[], dict[str, str]]:
+    """What tells which packages a worker has; it travels by value, since workers may lack us."""
+
+    def look() -> dict[str, str]:
+        import importlib  # noqa: PLC0415 - runs elsewhere
+
+        found = {}
+        for name in names:
+            try:
+                found[name] = getattr(importlib.import_module(name), "__version__", "?")
+            except ImportError as error:
+                found[name] = f"! {error}"
+        return found
+
+    look.__module__ = "__main__"
+    return look
+
+
+def _lacking(ray: Any) -> str:
+    """Why a worker cannot run us, in words; empty if it can."""
+    remote = ray.remote(_probe(_SHIPPED)).options(num_cpus=0, name="heliostat: look for heliostat")
+    try:
+        found: dict[str, str] = ray.get(remote.remote(), timeout=_PATIENCE_S)
+    except ray.exceptions.GetTimeoutError:
+        raise RaySystemError(
+            f"the cluster has started no worker within {_PATIENCE_S:g} s: look at `ray status`, "
+            "and whether its nodes have memory and CPUs left"
+        ) from None
+    except ray.exceptions.RuntimeEnvSetupError as error:
+        raise RuntimeEnvSetupError(
+            f"the session's runtime_env could not be made: {error}"
+        ) from None
+    absent = [f"{name} ({text[2:]})" for name, text in found.items() if text.startswith("! ")]
+    if absent:
+        return f"they lack {' and '.join(absent)}"
+    there = found["heliostat"]
+    return "" if there == __version__ else f"they have version {there} of it"
+
+
+def package(name: str) -> str:
+    """Where a package of ours is, as `py_modules` takes it."""
+    module = importlib.import_module(name)
+    assert module.__file__ is not None
+    return os.path.dirname(module.__file__)

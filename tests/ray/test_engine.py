@@ -1,0 +1,103 @@
+"""The shared suite on a Ray cluster of two nodes, and how that engine differs from ours.
+
+It runs where one interpreter has both Ray and what our tests need.
+"""
+
+from typing import Any, ClassVar
+
+import pytest
+
+import heliostat as ray
+from heliostat.testing._session import STANDARD
+from heliostat.testing.suite import EngineTests
+
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore"),  # Ray's own, about itself
+]
+
+# The page docs/scale_out.md has these reasons for users.
+RAYS_WORDS = "Ray says that a worker died, and not of what"
+STOPPED = "Ray waits for a process that is stopped, as long as its connection holds"
+CIRCLES = "Ray does not look for tasks and actors that wait for each other"
+LATE = "Ray kills, cancels and restarts some time later: calls made at once may still be answered"
+BY_ITS_END = "items that Ray's worker yields just before it dies may be lost with it"
+NAMED_BY_ADDRESS = "a node of a cluster is named by its address, and none is 127.0.0.1"
+
+EXCUSES: dict[str, tuple[str, ...]] = {
+    RAYS_WORDS: (
+        "test_a_dead_worker_without_retries_is_an_error_that_says_how_it_died",
+        "test_a_crash_without_restarts_is_the_end",
+    ),
+    STOPPED: (
+        "test_a_stopped_worker_is_replaced",
+        "test_a_stopped_worker_without_retries_is_an_error_that_says_so",
+        "test_a_stopped_actor_is_restarted",
+    ),
+    CIRCLES: (
+        "test_tasks_that_wait_for_each_other_are_told",
+        "test_actors_that_wait_for_each_other_are_told",
+        "test_an_actor_that_waits_for_itself_is_told",
+        "test_an_event_loop_that_waits_for_its_own_call_is_told",
+        "test_actors_that_call_each_other_often_are_told_when_they_wait_in_a_circle",
+    ),
+    LATE: (
+        "test_an_async_actor_that_cancels_all_that_runs_in_it_serves_on",
+        "test_a_call_that_waits_at_an_actor_is_cancelled",
+        "test_calls_waiting_behind_a_crash_run_after_the_restart",
+        "test_kill_with_restart_uses_a_restart",
+    ),
+    BY_ITS_END: ("test_a_stream_whose_worker_dies_ends_with_the_error",),
+    NAMED_BY_ADDRESS: ("test_the_machine_has_memory_and_names",),
+}
+
+
+class TestRay(EngineTests):
+    engine = "ray"
+    settle_s = 20.0
+    cannot: ClassVar[dict[str, str]] = {
+        test: reason for reason, tests in EXCUSES.items() for test in tests
+    }
+    _cluster: ClassVar[Any] = None
+
+    @classmethod
+    def _enter(cls, wanted: Any) -> None:
+        """The standard session is on a cluster of two nodes; others are on a Ray of their own."""
+        if wanted is not None and wanted == cls._running and ray.is_initialized():
+            return
+        ray.shutdown()
+        cls._running = wanted
+        if wanted == STANDARD:
+            if cls._cluster is None:
+                cls._cluster = two_nodes()
+            ray.init(cls._cluster.address, log_to_driver=False)
+        elif wanted is not None:
+            ray.init(engine=cls.engine, log_to_driver=False, **wanted)
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        """End the last session, and the cluster."""
+        cls._enter(None)
+        if cls._cluster is not None:
+            cls._cluster.shutdown()
+            cls._cluster = None
+
+
+def two_nodes() -> Any:
+    """A cluster that has as much as the standard session, on two nodes."""
+    half = {
+        "num_cpus": STANDARD["num_cpus"] // 2,
+        "num_gpus": STANDARD["num_gpus"] // 2,
+        "resources": {name: amount / 2 for name, amount in STANDARD["resources"].items()},
+        "object_store_memory": STANDARD["object_store_memory"],
+    }
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=half)
+    cluster.add_node(**half)
+    return cluster
+
+
+def test_every_excuse_is_for_a_test_that_exists() -> None:
+    assert [name for name in TestRay.cannot if not hasattr(EngineTests, name)] == []
