@@ -406,19 +406,6 @@ def test_a_tuner_refuses_settings_it_cannot_follow(run, error, says):
         tune.Tuner(parabola, run_config=tune.RunConfig(**run))
 
 
-def test_a_path_of_another_file_system_is_refused(run_study):
-    with pytest.raises(NotImplementedError, match=r"'s3://bucket' is not on a local file system"):
-        run_study(parabola, {"x": 1}, run={"storage_path": "s3://bucket"})
-
-
-def test_another_file_system_is_refused(tmp_path):
-    from pyarrow import fs
-
-    store = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
-    with pytest.raises(NotImplementedError, match="storage_filesystem"):
-        tune.Tuner(parabola, run_config=tune.RunConfig(storage_filesystem=store))
-
-
 def test_a_tuner_may_be_fitted_again(tmp_path):
     tuner = tune.Tuner(
         parabola,

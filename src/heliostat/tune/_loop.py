@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
 import heliostat
 from heliostat.exceptions import RayActorError, RayError
-from heliostat.train import Checkpoint
 from heliostat.tune import _messages as m
 from heliostat.tune._display import Display
 from heliostat.tune._experiment import Experiment
@@ -25,6 +24,9 @@ from heliostat.tune._snapshot import CALLBACKS_FILE, Log, encode, write_policy, 
 from heliostat.tune._trial import Trial
 from heliostat.tune._trial_actor import TrialActor
 from heliostat.tune.callback import Callback
+
+if TYPE_CHECKING:
+    from heliostat.tune._mirror import Mirror
 
 # How long what was kept for a next trial may take to clean up.
 _CLOSE_S = 10.0
@@ -65,6 +67,7 @@ class Loop:
         log: Where to write down what happens.
         callbacks: Whom to tell.
         display: What people see.
+        mirror: Copies the directory to where it is kept, if that is beyond this machine.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Loop:
         log: Log,
         callbacks: Sequence[Callback],
         display: Display,
+        mirror: "Mirror | None" = None,
     ) -> None:
         self._experiment = experiment
         self._runnable = runnable
@@ -85,6 +89,7 @@ class Loop:
         self._log = log
         self._callbacks = callbacks
         self._display = display
+        self._mirror = mirror
         self._calls: dict[Any, _Call] = {}
         self._slots: dict[str, _Slot] = {}
         self._idle: list[_Slot] = []
@@ -140,6 +145,8 @@ class Loop:
             for command in self._experiment.handle(event, time.monotonic()):
                 self._perform(command)
         self._log.flush()
+        if self._mirror is not None:
+            self._mirror.update()
         self._display.update(self._experiment)
         for callback in self._callbacks:
             callback.on_step_end(self._iteration, self._experiment.get_trials())
@@ -166,7 +173,10 @@ class Loop:
             case m.Delete():
                 self._log.append("delete", path=self._relative(command.path))
                 self._log.flush()  # nothing refers to it any more, and the disk knows
-                shutil.rmtree(command.path, ignore_errors=True)
+                if self._mirror is not None:
+                    self._mirror.delete(command.path)
+                else:
+                    shutil.rmtree(command.path, ignore_errors=True)
 
     def _start(self, start: m.Start) -> None:
         trial = start.trial
@@ -195,6 +205,7 @@ class Loop:
             hold_at=hold_at,
             chdir=self._experiment.study.chdir,
             log_files=self._experiment.study.log_files,
+            beyond=trial.beyond,
         )
 
     def _slot(self, holds: tuple[tuple[str, float], ...]) -> _Slot:
@@ -358,7 +369,7 @@ class Loop:
         trials = self._experiment.get_trials()
         if what in ("result", "checkpoint") and checkpoint is not None:
             callback.on_trial_save(self._iteration, trials, trial)
-            callback.on_checkpoint(self._iteration, trials, trial, Checkpoint(checkpoint))
+            callback.on_checkpoint(self._iteration, trials, trial, trial.at(checkpoint))
         if what == "result":
             assert result is not None
             callback.on_trial_result(self._iteration, trials, trial, result)

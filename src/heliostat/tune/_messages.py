@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from heliostat.tune._beyond import Beyond
 from heliostat.tune._trial import Trial
 
 
@@ -17,7 +18,7 @@ class Order(NamedTuple):
 
     `hold_at` is the iteration whose report waits for the study's answer; infinity for none. With
     `chdir` a trial that has its process for itself works in its own directory. What it prints is kept
-    there in `log_files`, those for stdout and stderr.
+    there in `log_files`, those for stdout and stderr. `beyond` is where the study is kept.
     """
 
     trial_id: str
@@ -34,6 +35,7 @@ class Order(NamedTuple):
     hold_at: float
     chdir: bool = False
     log_files: tuple[str, str] | None = None
+    beyond: Beyond | None = None
 
 
 class Update(NamedTuple):

@@ -105,8 +105,9 @@ class ClassRunnable:
         """Make steps."""
         trainable = self._make(session)
         try:
-            if session.order.checkpoint is not None:
-                trainable.restore(session.order.checkpoint)
+            if checkpoint := session.get_checkpoint():
+                with checkpoint.as_directory() as directory:
+                    trainable.restore(directory)
             session.saver = trainable.save
             self._steps(trainable, session)
         except Exception:
@@ -177,10 +178,12 @@ class TrainerRunnable:
 
     def run(self, session: "Session") -> None:
         """Fit a copy of the trainer that has the trial's config."""
+        path, beyond = session.order.path, session.order.beyond
         inside = replace(
             self.run_config,
             name="train",
-            storage_path=session.order.path,
+            storage_path=path if beyond is None else beyond.path(path),
+            storage_filesystem=None if beyond is None else beyond.filesystem,
             callbacks=[*(self.run_config.callbacks or ()), _Forward(session)],
             verbose=0,
             stop=None,

@@ -19,6 +19,7 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
 from heliostat.train import Checkpoint
+from heliostat.tune._beyond import Beyond
 from heliostat.tune._messages import Policy
 
 LOG_PREFIX = "experiment-"
@@ -92,8 +93,9 @@ def decode(value: Any) -> Any:
 class TrialFiles:
     """The files of one trial, as the process that runs it sees them."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, beyond: Beyond | None = None) -> None:
         self._path = path
+        self._beyond = beyond
         self._lines: list[str] = []
 
     def begin(self, config: dict[str, Any]) -> None:
@@ -126,6 +128,8 @@ class TrialFiles:
 
         A checkpoint that is there already, such as a trainer's, stays where it is.
         """
+        if self._beyond is not None:
+            return self._beyond.keep(checkpoint, os.path.join(self._path, name))
         if Path(checkpoint.path).is_relative_to(self._path):
             return checkpoint.path
         target = os.path.join(self._path, name)

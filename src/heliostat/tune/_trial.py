@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from heliostat.train import Checkpoint
+from heliostat.tune._beyond import Beyond
+
 PENDING = "PENDING"
 RUNNING = "RUNNING"
 # Internal: told to stop or pause, not quiet yet. People see RUNNING.
@@ -54,6 +57,7 @@ class Trial:
         checkpoints: Paths of the checkpoints that are kept, each with its report.
         error: Why it failed.
         num_failures: How often it failed.
+        beyond: Where its study is kept, if that is beyond this machine; paths here are those of here.
     """
 
     trial_id: str
@@ -76,6 +80,7 @@ class Trial:
     saved: int = 0
     error: BaseException | None = None
     num_failures: int = 0
+    beyond: Beyond | None = None
     story: list[str] = field(default_factory=list)
 
     @property
@@ -86,6 +91,15 @@ class Trial:
     def is_finished(self) -> bool:
         """Whether it ended, well or not."""
         return self.state in (TERMINATED, ERROR)
+
+    @property
+    def stored(self) -> str:
+        """Its directory where the study is kept."""
+        return self.path if self.beyond is None else self.beyond.path(self.path)
+
+    def at(self, path: str) -> Checkpoint:
+        """The checkpoint at one of its paths."""
+        return Checkpoint(path) if self.beyond is None else self.beyond.checkpoint(path)
 
     def keep(self, path: str, result: dict[str, Any]) -> None:
         """Note a checkpoint of its own: the next attempt goes on from it."""

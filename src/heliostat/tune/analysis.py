@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from heliostat.train import Checkpoint
 from heliostat.tune import _restore
+from heliostat.tune._beyond import find
 from heliostat.tune._metrics import flatten, look_up, rank
 from heliostat.tune._snapshot import newest_log, read_results
 from heliostat.tune._trial import Trial
@@ -22,7 +23,8 @@ class ExperimentAnalysis:
 
     Args:
         experiment_checkpoint_path: The study's directory, or a file in it.
-        storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+        storage_filesystem: None, or a local one; a study beyond this machine is read by
+            `Tuner.restore(path, trainable).get_results()`.
         trials: The trials, if they are at hand.
         default_metric: What to compare by where no other is named.
         default_mode: "min" or "max".
@@ -57,6 +59,11 @@ class ExperimentAnalysis:
         self.default_metric = default_metric
         self.default_mode = default_mode
         if trials is None:
+            if find("ExperimentAnalysis", experiment_checkpoint_path, storage_filesystem)[1]:
+                raise NotImplementedError(
+                    f"{os.fspath(experiment_checkpoint_path)!r} is not on this machine; read it by "
+                    "Tuner.restore(path, trainable).get_results()"
+                )
             log = newest_log(directory)
             if log is None:
                 raise ValueError(f"there is no study in {directory}")
@@ -93,7 +100,7 @@ class ExperimentAnalysis:
             best = self._grid.get_best_result(metric, mode, scope, filter_nan_and_inf)
         except RuntimeError:
             return None
-        return next(trial for trial in self.trials if trial.path == best.path)
+        return next(trial for trial in self.trials if trial.stored == best.path)
 
     def get_best_config(
         self, metric: str | None = None, mode: str | None = None, scope: str = "last"
@@ -125,7 +132,7 @@ class ExperimentAnalysis:
         best = min(
             trial.checkpoints, key=lambda kept: rank(look_up(kept[1], name), how), default=None
         )
-        return None if best is None else Checkpoint(best[0])
+        return None if best is None else trial.at(best[0])
 
     def get_last_checkpoint(
         self, trial: Trial | None = None, metric: str = "training_iteration", mode: str = "max"
@@ -141,8 +148,9 @@ class ExperimentAnalysis:
             The checkpoint; None if there is none.
         """
         chosen = trial or self.get_best_trial(metric, mode)
-        path = None if chosen is None else chosen.checkpoint
-        return None if path is None else Checkpoint(path)
+        if chosen is None or chosen.checkpoint is None:
+            return None
+        return chosen.at(chosen.checkpoint)
 
     def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
         """The configuration of each trial, by its directory.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from heliostat.train import Checkpoint, Result
+from heliostat.train import Result
 from heliostat.tune._metrics import flatten, look_up, rank, user_metrics
 from heliostat.tune._snapshot import read_results
 from heliostat.tune._table import summary_rows
@@ -17,6 +17,7 @@ from heliostat.util._html import block, table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from heliostat.tune._mirror import Mirror
     from heliostat.tune._plot import Run
 
 _SCOPES = {"last": 1, "last-5-avg": 5, "last-10-avg": 10, "avg": None, "all": None}
@@ -30,6 +31,7 @@ class ResultGrid:
         experiment_path: The study's directory.
         metric: The metric of `TuneConfig`.
         mode: The mode of `TuneConfig`.
+        mirror: Has the study's files here, if its directory is beyond this machine.
 
     Example:
         >>> from heliostat import tune
@@ -43,12 +45,18 @@ class ResultGrid:
     """
 
     def __init__(
-        self, trials: Sequence[Trial], experiment_path: str, metric: str | None, mode: str | None
+        self,
+        trials: Sequence[Trial],
+        experiment_path: str,
+        metric: str | None,
+        mode: str | None,
+        mirror: "Mirror | None" = None,
     ) -> None:
         self._trials = list(trials)
         self._path = experiment_path
         self._metric = metric
         self._mode = mode
+        self._mirror = mirror
 
     @property
     def experiment_path(self) -> str:
@@ -58,7 +66,8 @@ class ResultGrid:
     @property
     def filesystem(self) -> Any:
         """The pyarrow file system that `experiment_path` is on."""
-        return Result(None, None, None, self._path).filesystem
+        there = None if self._mirror is None else self._mirror.beyond.filesystem
+        return Result(None, None, None, self._path, storage_filesystem=there).filesystem
 
     @property
     def errors(self) -> list[Exception]:
@@ -306,6 +315,8 @@ class ResultGrid:
         return runs
 
     def _draw(self, path: str | os.PathLike[str] | None, name: str, drawn: str) -> str:
+        if path is None and self._mirror is not None:
+            raise ValueError(f"the study is not on this machine; say where {name} is to be written")
         target = os.path.join(self._path, name) if path is None else os.fspath(path)
         if not target.endswith(".svg"):
             raise ValueError(f"plots are SVG files; give a path that ends in .svg, not {target!r}")
@@ -340,17 +351,21 @@ class ResultGrid:
 def to_result(trial: Trial) -> Result:
     """A trial as users see it."""
     # A trainer keeps and deletes its own: those that are gone are not kept.
-    there = [kept for kept in trial.checkpoints if os.path.isdir(kept[0])]
-    kept = [(Checkpoint(path), metrics) for path, metrics in there]
+    kept = [
+        (checkpoint, metrics)
+        for path, metrics in trial.checkpoints
+        if (checkpoint := trial.at(path)).exists()
+    ]
     metrics = {**trial.last_result, "config": trial.config} if trial.last_result else None
     return Result(
         metrics=metrics,
-        checkpoint=None if trial.checkpoint is None else Checkpoint(trial.checkpoint),
+        checkpoint=None if trial.checkpoint is None else trial.at(trial.checkpoint),
         error=_error(trial),
-        path=trial.path,
+        path=trial.stored,
         best_checkpoints=kept or None,
         config=trial.config,
         history=read_results(trial.path),
+        storage_filesystem=None if trial.beyond is None else trial.beyond.filesystem,
     )
 
 

@@ -56,7 +56,7 @@ class Session:
         # How the trial saves itself when it is asked to; None for one that does so by itself only.
         self.saver: Callable[[], Checkpoint] | None = None
         self._asked_to_save = False
-        self._files = TrialFiles(order.path)
+        self._files = TrialFiles(order.path, order.beyond)
         self._changed = threading.Condition()
         self._unread: list[Report] = []
         self._hold_at = order.hold_at
@@ -168,7 +168,10 @@ class Session:
 
     def get_checkpoint(self) -> Checkpoint | None:
         """What the attempt goes on from."""
-        return None if self.order.checkpoint is None else Checkpoint(self.order.checkpoint)
+        path, beyond = self.order.checkpoint, self.order.beyond
+        if path is None:
+            return None
+        return Checkpoint(path) if beyond is None else beyond.checkpoint(path)
 
     def get_dataset_shard(self, name: str | None) -> Any:
         """Refused: trials have no shards."""

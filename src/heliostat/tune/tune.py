@@ -1,14 +1,14 @@
 """tune.run and run_experiments: Ray's older way in. They make a Tuner and return an ExperimentAnalysis."""
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from heliostat.train import CheckpointConfig, FailureConfig, RunConfig
 from heliostat.tune import _restore
+from heliostat.tune._beyond import find
 from heliostat.tune._runnable import with_resources
-from heliostat.tune._snapshot import newest_log
 from heliostat.tune._trial import ERROR, Trial
 from heliostat.tune.analysis import ExperimentAnalysis
 from heliostat.tune.error import TuneError
@@ -50,7 +50,8 @@ class Experiment:
         resources_per_trial: What a trial needs.
         num_samples: How many times to draw from the space.
         storage_path: Where the directory goes.
-        storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+        storage_filesystem: The file system of pyarrow's or fsspec's that it is on; None for what
+            the address says.
         sync_config: A SyncConfig; on a local or mounted storage there is nothing to copy.
         checkpoint_config: How many checkpoints stay, and when they are made.
         trial_name_creator: A function from a Trial to its name.
@@ -153,7 +154,8 @@ def run(
         resources_per_trial: What a trial needs.
         num_samples: How many times to draw from the space.
         storage_path: Where the directory goes.
-        storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+        storage_filesystem: The file system of pyarrow's or fsspec's that it is on; None for what
+            the address says.
         search_alg: A searcher, or its name.
         scheduler: A scheduler, or its name.
         checkpoint_config: How many checkpoints stay, and when they are made.
@@ -228,6 +230,7 @@ def run(
     analysis = ExperimentAnalysis(
         grid.experiment_path, trials=grid._trials, default_metric=metric, default_mode=mode
     )
+    analysis._grid = grid  # it has what it needs to read reports of a study beyond this machine
     if raise_on_failed_trial:
         _raise_failed(analysis.trials)
     return analysis
@@ -339,10 +342,11 @@ def _tuner(
     if study.resources_per_trial is not None:
         trainable = with_resources(trainable, study.resources_per_trial)
     if resume is not None and run_config.name is not None:
-        parent = Path(run_config.storage_path or "~/ray_results").expanduser()
-        directory = parent / run_config.name
-        if Tuner.can_restore(directory):
-            return _resumed(directory, trainable, resume)
+        store = run_config.storage_filesystem
+        parent, remote = find("storage_path", run_config.storage_path or "~/ray_results", store)
+        directory = posixpath.join(parent, run_config.name)
+        if Tuner.can_restore(directory, remote):
+            return _resumed(directory, remote, trainable, resume)
     if resume is not None and must:
         raise ValueError(
             f"there is no study to go on with: name={run_config.name!r}, "
@@ -356,11 +360,10 @@ def _tuner(
     )
 
 
-def _resumed(directory: Path, trainable: Any, resume: ResumeConfig) -> Tuner:
-    tuner = Tuner.restore(directory, trainable)
-    log = newest_log(directory)
-    assert log is not None
-    read = _restore.read(log, unfinished="resume", errored="skip")
+def _resumed(directory: str, remote: Any, trainable: Any, resume: ResumeConfig) -> Tuner:
+    tuner = Tuner.restore(directory, trainable, storage_filesystem=remote)
+    assert tuner._resumed is not None
+    read = _restore.read(tuner._resumed.log, unfinished="resume", errored="skip")
     tuner._resumed = replace(
         read,
         unfinished=resume.unfinished.value,

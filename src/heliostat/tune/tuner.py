@@ -1,16 +1,18 @@
 """Tuner: fit, restore. It checks what it was given, makes the study's directory and runs the Loop."""
 
 import copy
+import importlib
 import itertools
 import math
 import os
+import posixpath
 import time
 import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
@@ -18,6 +20,7 @@ import heliostat
 from heliostat.train import RunConfig
 from heliostat.train.config import log_files
 from heliostat.tune import _restore
+from heliostat.tune._beyond import Beyond, find
 from heliostat.tune._display import Display
 from heliostat.tune._experiment import Experiment
 from heliostat.tune._loop import Loop
@@ -48,6 +51,9 @@ from heliostat.tune.search._space import copy_containers
 from heliostat.tune.stopper import as_stopper
 from heliostat.tune.tune_config import TuneConfig
 from heliostat.util import progress
+
+if TYPE_CHECKING:
+    from heliostat.tune._mirror import Mirror
 
 _LONGEST_DIRECTORY = 180
 
@@ -110,18 +116,14 @@ class Tuner:
                     f"RunConfig(callbacks=) of a Tuner takes tune.Callback objects, got {callback!r}; "
                     "callbacks of a trainer go into the trainer's own run_config"
                 )
-        store = run.storage_filesystem
-        if store is not None and getattr(store, "type_name", "") != "local":
-            raise NotImplementedError(
-                f"RunConfig(storage_filesystem={store!r}) is not offered by a Tuner yet; use a local "
-                "or mounted directory"
-            )
         as_stopper(run.stop)
         config = tune_config or TuneConfig()
         self._runnable: Runnable = as_runnable(trainable, run, reuse=bool(config.reuse_actors))
         self._given = _Given(copy_containers(param_space or {}), config, run)
         self._resumed: _restore.Resumed | None = None
         self._results: ResultGrid | None = None
+        # For a study that is kept beyond this machine.
+        self._mirror: Mirror | None = None
 
     @classmethod
     def restore(
@@ -137,14 +139,15 @@ class Tuner:
         """Take up a study that was cut short, also by a kill. Only from a path that you trust.
 
         Args:
-            path: The study's directory, `ResultGrid.experiment_path`.
+            path: The study's directory, `ResultGrid.experiment_path`, or its address.
             trainable: What was tuned.
             resume_unfinished: Go on with trials that were running or waiting, from their checkpoints;
                 else they count as ended.
             resume_errored: Try failed trials again, from their checkpoints.
             restart_errored: Try failed trials again, from the beginning.
             param_space: The same search space again, where the stored one cannot be read back.
-            storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+            storage_filesystem: The file system of pyarrow's or fsspec's that it is on; None for what the
+                address says.
 
         Returns:
             A Tuner whose `fit` goes on where the study was.
@@ -158,25 +161,28 @@ class Tuner:
             >>> tune.Tuner.can_restore("/tmp/no-such-study")
             False
         """
-        if (
-            storage_filesystem is not None
-            and getattr(storage_filesystem, "type_name", "") != "local"
-        ):
-            raise NotImplementedError(
-                f"storage_filesystem={storage_filesystem!r} is not offered yet; use a local directory"
-            )
         if resume_errored and restart_errored:
             raise ValueError("resume_errored and restart_errored contradict each other; drop one")
-        directory = _local(path)
-        if not cls.can_restore(directory):
+        where, remote = find("Tuner.restore", path, storage_filesystem)
+        if not cls.can_restore(where, remote):
             raise ValueError(
-                f"there is no study in {directory}; give the directory that ResultGrid.experiment_path "
+                f"there is no study in {where}; give the directory that ResultGrid.experiment_path "
                 "named"
             )
+        mirror = None if remote is None else _mirrored(where, remote)
+        if mirror is not None:
+            mirror.fetch()
+        directory = Path(where) if mirror is None else mirror.here
         given = cloudpickle.loads((directory / TUNER_FILE).read_bytes())
-        run = replace(given.run_config, name=directory.name, storage_path=str(directory.parent))
+        run = replace(
+            given.run_config,
+            name=posixpath.basename(where),
+            storage_path=posixpath.dirname(where),
+            storage_filesystem=remote,
+        )
         space = given.param_space if param_space is None else param_space
         tuner = cls(trainable, param_space=space, tune_config=given.tune_config, run_config=run)
+        tuner._mirror = mirror
         log = newest_log(directory)
         assert log is not None
         tuner._resumed = _restore.read(
@@ -191,8 +197,8 @@ class Tuner:
         """Whether there is a study at a path.
 
         Args:
-            path: A directory.
-            storage_filesystem: None, or a `pyarrow.fs.LocalFileSystem`.
+            path: A directory, or its address.
+            storage_filesystem: The file system that it is on; None for what the address says.
 
         Returns:
             Whether `restore` can read it.
@@ -201,7 +207,10 @@ class Tuner:
             >>> Tuner.can_restore("/tmp/no-such-study")
             False
         """
-        directory = _local(path)
+        where, remote = find("Tuner.can_restore", path, storage_filesystem)
+        if remote is not None:
+            return bool(_beyond().exists(where, remote))
+        directory = Path(where)
         return (directory / TUNER_FILE).is_file() and newest_log(directory) is not None
 
     def fit(self) -> ResultGrid:
@@ -223,7 +232,9 @@ class Tuner:
         searcher = copy.deepcopy(config.search_alg) or BasicVariantGenerator()
         scheduler = copy.deepcopy(config.scheduler) or FIFOScheduler()
         if self._resumed is None:
-            kept = replace(given, tune_config=replace(config, search_alg=searcher))
+            # Without the store's address and credentials: whoever restores the study has them.
+            run = replace(given.run_config, storage_path=None, storage_filesystem=None)
+            kept = replace(given, tune_config=replace(config, search_alg=searcher), run_config=run)
             write_whole(directory / TUNER_FILE, _pickle(kept))
         study = self._study(name, directory, capacity, searcher)
         self._introduce(searcher, scheduler)
@@ -231,10 +242,12 @@ class Tuner:
         deciders = _restore.Deciders(study.space, capacity, searcher, scheduler, stopper)
         trials, ended = self._take_up(deciders, directory)
         experiment = Experiment(study, searcher, scheduler, stopper, trials)
-        self._run(experiment, name, directory, ended)
-        self._results = ResultGrid(
-            experiment.get_trials(), str(directory), config.metric, config.mode
-        )
+        try:
+            self._run(experiment, name, directory, ended)
+        finally:
+            if self._mirror is not None:
+                self._mirror.close()
+        self._results = self._grid(experiment.get_trials(), directory)
         self._raise_failure(experiment)
         return self._results
 
@@ -251,14 +264,36 @@ class Tuner:
             return self._results
         if self._resumed is None:
             raise RuntimeError("there are no results yet; call fit() first")
-        config, directory = self._given.tune_config, self._resumed.log.parent
+        directory = self._resumed.log.parent
         trials = self._resumed.trials(directory, self._runnable.name)
-        return ResultGrid(trials, str(directory), config.metric, config.mode)
+        for trial in trials:
+            trial.beyond = self._beyond
+        return self._grid(trials, directory)
+
+    @property
+    def _beyond(self) -> Beyond | None:
+        return None if self._mirror is None else self._mirror.beyond
+
+    def _stored(self, directory: Path) -> str:
+        """Where people find the study."""
+        return str(directory) if self._mirror is None else self._mirror.beyond.there
+
+    def _grid(self, trials: list[Trial], directory: Path) -> ResultGrid:
+        config, where = self._given.tune_config, self._stored(directory)
+        return ResultGrid(trials, where, config.metric, config.mode, self._mirror)
 
     def _directory(self) -> Path:
         """Make the study's directory: that of its name, or a new one."""
         run = self._given.run_config
-        parent = _local(run.storage_path or "~/ray_results")
+        root, remote = find(
+            "storage_path", run.storage_path or "~/ray_results", run.storage_filesystem
+        )
+        if remote is not None:
+            if self._mirror is None or self._resumed is None:  # another fit() is another study
+                there = posixpath.join(root, run.name or f"{self._runnable.name}_{_now()}")
+                self._mirror = _mirrored(there, remote, new=run.name is None)
+            return self._mirror.here
+        parent = Path(root)
         if run.name is not None:
             (parent / run.name).mkdir(parents=True, exist_ok=True)
             return parent / run.name
@@ -335,6 +370,7 @@ class Tuner:
                 f"trial_dirname_creator returned {below!r} for trial {trial}; it must be a plain name"
             )
         trial.path = str(directory / below)
+        trial.beyond = self._beyond
         return trial
 
     def _take_up(
@@ -345,6 +381,7 @@ class Tuner:
         trials, ended = self._resumed.take_up(directory, self._runnable.name, deciders)
         for trial in trials:
             trial.base = self._runnable.request(trial.config)
+            trial.beyond = self._beyond
         return trials, ended
 
     def _run(self, experiment: Experiment, name: str, directory: Path, ended: list[Trial]) -> None:
@@ -366,14 +403,16 @@ class Tuner:
         shown = nullcontext() if quiet else progress.line(f"Tune {name}", unit="trials")
         with shown as line:
             display = Display(line, self._given.param_space, config.metric, config.mode, reporter)
-            loop = Loop(experiment, self._runnable, name, directory, log, callbacks, display)
+            loop = Loop(
+                experiment, self._runnable, name, directory, log, callbacks, display, self._mirror
+            )
             try:
                 loop.run()
             finally:
                 log.close()
         for callback in callbacks:
             callback.on_experiment_end(experiment.get_trials())
-        display.finish(experiment.get_trials(), str(directory))
+        display.finish(experiment.get_trials(), self._stored(directory))
 
     def _reporter(self, experiment: Experiment) -> ProgressReporter | None:
         """Who shows tables; a notebook has no terminal for a live line."""
@@ -418,14 +457,15 @@ def _knows_end(searcher: Searcher) -> bool:
     return isinstance(searcher, BasicVariantGenerator)
 
 
-def _local(path: str | os.PathLike[str]) -> Path:
-    text = os.fspath(path).removeprefix("file://")
-    if "://" in text:
-        raise NotImplementedError(
-            f"{text!r} is not on a local file system, which is not offered yet; use a local or mounted "
-            "directory"
-        )
-    return Path(text).expanduser().absolute()
+def _mirrored(there: str, filesystem: Any, *, new: bool = False) -> "Mirror":
+    mirrors = _beyond()
+    made: Mirror = mirrors.Mirror(mirrors.unused(there, filesystem) if new else there, filesystem)
+    return made
+
+
+def _beyond() -> Any:
+    """What copies a study; few need it, and pyarrow is slow to load."""
+    return importlib.import_module("heliostat.tune._mirror")
 
 
 def _new_log(directory: Path) -> Path:
