@@ -78,7 +78,7 @@ fast: $(VENV)/.dev  ## the tests that take seconds
 
 test: $(VENV)/.dev  ## everything that runs here, with coverage (under 10 min on 2 cores)
 	$(COMPILE)
-	$(PYTEST) -m 'not soak and not ray and not gpu' --cov --cov-report=term
+	$(PYTEST) -m 'not soak and not ray and not gpu' --cov --cov-report=term --durations=40 --durations-min=4
 
 soak: $(VENV)/.dev  ## long histories, chaos and kills, at full size (an hour or more)
 	$(COMPILE)

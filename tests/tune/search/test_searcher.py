@@ -64,5 +64,5 @@ def test_the_searcher_inside_hears_what_the_study_is_about():
 
 
 def test_a_limit_under_one_is_refused():
-    with pytest.raises(ValueError, match="max_concurrent must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="max_concurrent must be a whole number >= 1, got 0"):
         ConcurrencyLimiter(Count(), 0)

@@ -30,16 +30,7 @@ def interrupt(after: threading.Event, ended: threading.Event) -> None:
     ended.set()
 
 
-@pytest.fixture
-def untraced() -> Iterator[None]:
-    """Without coverage: an interrupt inside of its tracer would keep its lock for ever."""
-    tracer = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(tracer)
-
-
-@pytest.mark.usefixtures("untraced")
+@pytest.mark.usefixtures("untraced")  # an interrupt inside of its tracer would keep its lock
 def test_each_interrupt_is_raised_once_and_outside_of_the_tables(guard: Guard) -> None:
     ready, ended, stop = threading.Event(), threading.Event(), threading.Event()
     strays: list[BaseException] = []
