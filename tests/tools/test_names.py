@@ -5,7 +5,8 @@ from types import ModuleType
 
 import pytest
 
-from tools.names import Name, compare, find, gaps, read_names, read_reasons
+from heliostat.cli._parity import find, read_reasons
+from tools.names import Name, compare, gaps, read_names
 
 HERE = Path(__file__).parents[2] / "tools"
 

@@ -10,6 +10,7 @@
   what it tells, each in its own way; `_tables.py` has it fit the terminal
 - `_job.py`: jobs; `_results.py`: what studies and runs have left on disk; `_explain.py`: plans of data
 - `_doctor.py`: whether the machine has what is needed
+- `_check.py`: what of Ray a script uses that is not here, by the lists that `_parity.py` reads
 
 Every command is a function of its options that gives the exit code. argparse, because
 `heliostat --version` shall answer at once: click alone takes 40 ms to import.
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 
 from heliostat._version import __version__
 from heliostat.cli import (
+    _check,
     _debug,
     _demo,
     _doctor,
@@ -46,7 +48,7 @@ __all__ = ["main"]
 PIPE_CLOSED = 141  # what a shell reports for a program that SIGPIPE ended
 _COMMANDS = (
     _run, _demo, _serve, _why, _status, _state, _logs, _memory, _timeline, _stack, _top, _debug,
-    _job, _explain, _results, _doctor,
+    _job, _explain, _results, _doctor, _check,
 )  # fmt: skip
 
 

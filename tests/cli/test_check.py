@@ -1,0 +1,69 @@
+"""`heliostat check` says by line what of Ray a script uses that is not here, or is different."""
+
+import json
+
+import pytest
+
+from heliostat.cli import main
+
+SCRIPT = """\
+import ray
+import ray.data as rd
+from ray import tune
+from ray.rllib import Algorithm
+from ray.data import read_mongo, read_csv
+ray.init(address="ray://head:10001", num_cpus=2); ray.put(1, nope=1)
+ray.client("x")
+rd.read_kafka(["t"])
+ds = rd.read_csv("a.csv").map(len)
+ds.write_snowflake("t")
+ray._private.worker.global_worker
+tune.Tuner(len, run_config=tune.RunConfig(name="a"))
+ray.get([], timeout=1)
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    file = tmp_path / "script.py"
+    file.write_text(SCRIPT)
+    return file
+
+
+def test_each_name_that_is_absent_or_differs_is_told_with_its_line(script, capsys):
+    assert main(["check", "--json", str(script)]) == 1
+    found = {(f["line"], f["name"]): f["state"] for f in json.loads(capsys.readouterr().out)}
+    assert found == {
+        (4, "ray.rllib.Algorithm"): "absent",
+        (5, "ray.data.read_mongo"): "absent",
+        (6, "ray.init(address)"): "differs",
+        (6, "ray.put(nope)"): "absent",
+        (7, "ray.client"): "absent",
+        (8, "ray.data.read_kafka"): "absent",
+        (10, "ray.data.Dataset.write_snowflake"): "perhaps absent",
+        (11, "ray._private.worker.global_worker"): "absent",
+        (13, "ray.get(timeout)"): "differs",
+    }
+
+
+def test_the_text_says_why_and_what_instead(script, capsys):
+    main(["check", str(script)])
+    shown = capsys.readouterr().out
+    assert f"{script}:4: ray.rllib.Algorithm absent: there is no reinforcement learning" in shown
+    assert shown.endswith("1 files, 9 findings\n")
+
+
+def test_a_folder_of_scripts_that_are_fine_is_a_zero(tmp_path, capsys):
+    (tmp_path / "fine.py").write_text(
+        "import ray\nfrom ray.data.datasource import Partitioning\nray.get(ray.put(1))\n"
+    )
+    (tmp_path / "other.py").write_text("import os\nos.path.to_spark\n")
+    assert main(["check", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith("2 files, 1 findings\n")
+
+
+def test_what_is_no_script_is_said(tmp_path, capsys):
+    assert main(["check", str(tmp_path / "none.py")]) == 2
+    (tmp_path / "bad.py").write_text("import (\n")
+    assert main(["check", str(tmp_path / "bad.py")]) == 1
+    assert "bad.py, line 1: invalid syntax" in capsys.readouterr().err
