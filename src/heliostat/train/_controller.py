@@ -75,7 +75,11 @@ class Controller:
         self._backend: Backend[Any] = job.backend_config.backend_cls()
         self._history: list[dict[str, Any]] = []
         self._storage = open_run(
-            config.storage_path, config.storage_filesystem, config.name, job.title
+            config.storage_path,
+            config.storage_filesystem,
+            config.name,
+            job.title,
+            heliostat.nodes(),
         )
         try:
             self._run = self._begin_or_go_on()

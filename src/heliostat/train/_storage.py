@@ -28,6 +28,7 @@ from typing import Any, Protocol
 from heliostat.train._run_messages import Kept, Validation
 from heliostat.train._sender import Sender
 from heliostat.train.checkpoint import Checkpoint, local_path, locate
+from heliostat.train.shared_directory import check_shared
 
 LOG = "run.jsonl"
 STAGE_PREFIX = ".stage-"
@@ -99,15 +100,21 @@ class RunStorage(Protocol):
 
 
 def open_run(
-    storage_path: str | os.PathLike[str] | None, filesystem: Any, name: str | None, prefix: str
+    storage_path: str | os.PathLike[str] | None,
+    filesystem: Any,
+    name: str | None,
+    prefix: str,
+    nodes: Iterable[Mapping[str, Any]] = (),
 ) -> RunStorage:
     """Make a run's directory, or find the one of an earlier run of this name.
 
     Raises:
         OSError: If it cannot be made or written to; the path is named.
+        ValueError: If it is on this machine alone, and `nodes` are several machines.
     """
     root, remote = locate("storage_path", storage_path or "~/ray_results", filesystem)
     if remote is None:
+        check_shared("storage_path", root, nodes)
         return RunDirectory.open(root, name, prefix)
     from heliostat.train._remote import RemoteDirectory  # noqa: PLC0415 - pyarrow is slow to load
 

@@ -19,6 +19,7 @@ import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 import heliostat
 from heliostat.train import RunConfig
 from heliostat.train.config import log_files
+from heliostat.train.shared_directory import check_shared
 from heliostat.tune import _restore
 from heliostat.tune._beyond import Beyond, find
 from heliostat.tune._display import Display
@@ -294,6 +295,7 @@ class Tuner:
                 self._mirror = _mirrored(there, remote, new=run.name is None)
             return self._mirror.here
         parent = Path(root)
+        check_shared("storage_path", root, heliostat.nodes())
         if run.name is not None:
             (parent / run.name).mkdir(parents=True, exist_ok=True)
             return parent / run.name
