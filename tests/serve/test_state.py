@@ -102,6 +102,16 @@ def test_a_new_version_replaces_replicas_one_by_one_and_never_runs_fewer():
     assert status(state) == DeploymentStatus.HEALTHY
 
 
+def test_what_a_replica_waits_for_is_told_until_it_has_it():
+    state = DeploymentState("d")
+    state.handle(Deployed("1", 1, 3, 5.0), 0)
+    state.handle(Starved("d#1", "CPU: 1"), 1)
+    assert state.overview().message == "replica d#1 waits for room: CPU: 1"
+    state.handle(ReplicaUp("d#1"), 2)
+    state.handle(Starved("d#1", "late news"), 3)
+    assert state.overview().message == ""
+
+
 def test_without_room_for_both_versions_the_old_replica_ends_first():
     state = up()
     state.handle(Deployed("2", 1, 3, 5.0), 1)

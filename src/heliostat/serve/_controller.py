@@ -468,10 +468,10 @@ class Controller:
             await asyncio.wait([placed], timeout=_ROOM_PATIENCE_S)
             missing = "" if placed.done() else lacking(deployment.spec.config)
             if missing:
-                self._feed(deployment, Starved(name))
+                self._feed(deployment, Starved(name, missing))
             if missing and not is_told:
                 is_told = True
-                logger.warning("replica %s waits for room: %s", name, missing)
+                logger.warning("replica %s waits for room: %s.", name, missing)
         await placed
 
     async def _drain(

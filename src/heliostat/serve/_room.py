@@ -23,10 +23,32 @@ def check_room(nodes: Sequence[Node]) -> None:
 
 
 def lacking(config: DeploymentConfig) -> str:
-    """What of a replica's resources is not free now; empty when it is only slow to start."""
+    """What of a replica's resources is not free now, and what can be done about that.
+
+    Empty when it is only slow to start.
+    """
     free = ray.available_resources()
-    return ", ".join(
-        f"it asks for {resource}: {amount}, and {free.get(resource, 0)} is free"
+    short = {
+        resource: amount
         for resource, amount in config.resources().items()
         if amount > free.get(resource, 0)
+    }
+    if not short:
+        return ""
+    what = ", ".join(f"it asks for {r}: {n}, and {free.get(r, 0)} is free" for r, n in short.items())
+    less = ", ".join(_option(resource) for resource in short)
+    more = ", ".join(f"{_ARGUMENTS.get(resource, 'resources')}=..." for resource in short)
+    return (
+        f"{what}; it starts as soon as there is room. Deploy it with less "
+        f"(ray_actor_options={{{less}}}) or fewer replicas, or give more to heliostat.init({more})"
     )
+
+
+_ARGUMENTS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+
+
+def _option(resource: str) -> str:
+    name = _ARGUMENTS.get(resource)
+    if name is None:
+        return f"'resources': {{{resource!r}: ...}}"
+    return f"{name!r}: ..." if name == "memory" else f"{name!r}: 0.1"

@@ -74,6 +74,7 @@ class Starved(NamedTuple):
     """There is no room for a replica that should start."""
 
     replica: str
+    lacks: str = ""  # of which resources, for people
 
 
 class Tick(NamedTuple):
@@ -166,8 +167,8 @@ class DeploymentState:
                 self._lost(replica, error, now)
             case Drained(replica):
                 self._move(replica, "drained", commands)
-            case Starved(replica):
-                self._starved.add(replica)
+            case Starved(replica, lacks):
+                self._starve(replica, lacks)
             case Tick():
                 self._end_late_drains(now, commands)
         self._reconcile(now, commands)
@@ -240,7 +241,15 @@ class DeploymentState:
         self._to(replica, MOVES[_STARTING, "up"])
         replica.up_at = now
         self._failed_starts = 0
-        self._starved.discard(name)
+        if name in self._starved:
+            self._starved.discard(name)
+            self.message = ""
+
+    def _starve(self, name: str, lacks: str) -> None:
+        replica = self._replicas.get(name)
+        if replica is not None and replica.state == _STARTING:
+            self._starved.add(name)
+            self.message = f"replica {name} waits for room: {lacks}"
 
     def _lost(self, name: str, error: str, now: float) -> None:
         replica = self._replicas.pop(name, None)
