@@ -48,7 +48,7 @@ def test_a_file_is_read_with_rays_keys_and_written_again():
         ({"http_options": {"prot": 1}}, "http_options: http_options has no 'prot'"),
         ({"proxy_location": "Moon"}, "got 'Moon'"),
         ({"grpc_options": {"prot": 1}}, "grpc_options: grpc_options has no 'prot'"),
-        ({"logging_config": {"level": 1}}, "logging_config, which is not offered"),
+        ({"logging_config": {"level": 1}}, "logging_config has no 'level'"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(config: Any, words: str):

@@ -101,7 +101,11 @@ def _run(options: argparse.Namespace) -> int:
     ended = threading.Event()
     try:
         config = _parsed(options)
-        library.start(http_options=config.to_http_options(), grpc_options=config.grpc_options)
+        library.start(
+            http_options=config.to_http_options(),
+            grpc_options=config.grpc_options,
+            logging_config=config.logging_config,
+        )
         deployments = Deployments()
         with served(deployments, options.rest_port, ended.set):
             deployments.apply(config)

@@ -18,13 +18,14 @@ from typing import Any
 
 import heliostat as ray
 from heliostat.exceptions import RayError
+from heliostat.serve import _logs
 from heliostat.serve._acceptor import Acceptor, Queue, listen
 from heliostat.serve._call import Table
 from heliostat.serve._connections import Connections
 from heliostat.serve._grpc import GrpcServer
 from heliostat.serve._overview import overview_of
 from heliostat.serve._proxy import Proxy, Route
-from heliostat.serve._replica import Notes, Replica, forward, log_to_stderr
+from heliostat.serve._replica import Notes, Replica, forward
 from heliostat.serve._room import lacking
 from heliostat.serve._scaling import Scaling
 from heliostat.serve._specs import ApplicationSpec, DeploymentSpec
@@ -47,6 +48,7 @@ from heliostat.serve._state import (
 )
 from heliostat.serve.autoscaling import DeploymentID
 from heliostat.serve.config import DeploymentConfig, HTTPOptions, gRPCOptions
+from heliostat.serve.logging_config import LoggingConfig
 from heliostat.serve.schema import (
     ApplicationStatus,
     ApplicationStatusOverview,
@@ -88,8 +90,11 @@ class _Application:
 class Controller:
     """All of Serve's state; an actor with `async` methods only."""
 
-    def __init__(self, http: HTTPOptions, grpc: gRPCOptions) -> None:
+    def __init__(
+        self, http: HTTPOptions, grpc: gRPCOptions, logging_config: LoggingConfig | None = None
+    ) -> None:
         self._http = http
+        self._logging_config = logging_config
         self._grpc = grpc
         self._grpc_server: Any = None  # an actor; None when nothing is offered over gRPC
         self._apps: dict[str, _Application] = {}
@@ -99,7 +104,7 @@ class Controller:
         self._news: asyncio.Event | None = None  # made in the loop, by `start`
         self._numbers = itertools.count(1)  # no two replicas or tables have the same
 
-    async def start(self, caller_pid: int) -> tuple[HTTPOptions, gRPCOptions]:
+    async def start(self, caller_pid: int) -> tuple[HTTPOptions, gRPCOptions, LoggingConfig | None]:
         """Listen, once; returns the options in force.
 
         Raises:
@@ -113,13 +118,13 @@ class Controller:
                 "local_mode=True"
             )
         if self._news is None:
-            log_to_stderr()
+            _logs.install(self._logging_config, {"component_name": "controller"})
             self._news = asyncio.Event()
             self._proxy = Proxy(forward, self._http)
             if not self._http.is_disabled:
                 self._acceptor = self._listen(self._http)
                 await self._listen_for_grpc()
-        return self._http, self._grpc
+        return self._http, self._grpc, self._logging_config
 
     async def _listen_for_grpc(self) -> None:
         if self._grpc.grpc_servicer_functions:
@@ -163,6 +168,7 @@ class Controller:
                     f"route_prefix {taken!r} belongs to application {other.spec.name!r}; choose "
                     f"another, or serve.delete({other.spec.name!r}) first"
                 )
+        spec = spec.with_logging(self._logging_config)
         app = self._apps[spec.name] = _Application(spec, time.time())
         for deployment_spec in spec.deployments:
             is_ingress = deployment_spec is spec.deployments[-1] and spec.route_prefix is not None
@@ -321,9 +327,8 @@ class Controller:
 
     def _pass_on(self, deployment: _Deployment) -> None:
         """Options that need no new replicas go to those there are."""
-        config = deployment.spec.config
         for name in deployment.actors:
-            self._spawn(self._reconfigure(deployment, name, config))
+            self._spawn(self._reconfigure(deployment, name, deployment.spec.config))
 
     async def _reconfigure(
         self, deployment: _Deployment, name: str, config: DeploymentConfig

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from heliostat.exceptions import RayActorError
+from heliostat.serve import _logs
 from heliostat.serve._http import (
     HttpRequest,
     HttpResponse,
@@ -136,9 +137,8 @@ class Proxy:
                 raise
             await write_response(answer, send_tagged)
         finally:
-            prefix, app_name, _ = route or _NO_ROUTE
             # 499, as nginx has it, for a client that went away before there was an answer.
-            http_answered(prefix, scope["method"], app_name, status or 499, began)
+            _over(scope, route or _NO_ROUTE, request_id, status or 499, began)
 
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, route: Route, context: RequestContext
@@ -186,6 +186,17 @@ class Proxy:
 _NO_ROUTE = Route("", "", "")
 
 
+def _over(scope: Scope, route: Route, request_id: str, status: int, began: float) -> None:
+    """A request is over: count it, and write its line where that is wanted."""
+    prefix, app_name, _ = route
+    http_answered(prefix, scope["method"], app_name, status, began)
+    if _logs.is_access_logged():
+        # The path as it was sent: decoded, it may have line breaks.
+        path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")
+        context = RequestContext(prefix, request_id, app_name)
+        _logs.answered(f"{scope['method']} {path}", status, began, context)
+
+
 def _ids(scope: Scope) -> tuple[str, str]:
     """The client's id if it sent a sane one, or a new one; and the id of a model, if any."""
     request_id = model_id = ""
@@ -218,13 +229,14 @@ def _problem_of(error: Exception, request_id: str, scope: Scope) -> HttpResponse
         return problem(
             503, f"Unavailable: {type(error).__name__}", request_id, (b"retry-after", b"1")
         )
-    logger.error(
-        "%s %s failed with status 500 (request id %s)",
-        scope["method"],
-        scope["path"],
-        request_id,
-        exc_info=(type(error), error, _from_user_code(error.__traceback__)),
-    )
+    with serving(RequestContext(request_id=request_id)):
+        logger.error(
+            "%s %s failed with status 500 (request id %s)",
+            scope["method"],
+            scope["path"],
+            request_id,
+            exc_info=(type(error), error, _from_user_code(error.__traceback__)),
+        )
     return problem(500, "Internal Server Error; the server's log has the traceback.", request_id)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 from starlette.types import Message, Receive, Scope, Send
 
 import heliostat as ray
-from heliostat.serve import _grpc_calls
+from heliostat.serve import _grpc_calls, _logs
 from heliostat.serve._call import Call
 from heliostat.serve._connections import Connections, Intake
 from heliostat.serve._dispatch import dispatch_to
@@ -85,7 +84,7 @@ class Replica:
             payload: A reference to (class or function, args, kwargs).
             routes: The table of routes, for the ingress.
         """
-        log_to_stderr()
+        _logs.install(self._config.logging_config, self._fields())
         self._slots = Slots(self._config.max_ongoing_requests)
         self._noted = asyncio.Event()
         self._stats: Mapping[str, Any] = {}
@@ -132,6 +131,8 @@ class Replica:
         """Other options for the same code."""
         old, self._config = self._config, config
         self._slots.resize(config.max_ongoing_requests)
+        if config.logging_config != old.logging_config:
+            _logs.install(config.logging_config, self._fields())
         if config.user_config is not None and config.user_config != old.user_config:
             await self._code.reconfigure(config.user_config)
 
@@ -141,7 +142,7 @@ class Replica:
         """A handle's call; its RequestContext comes in pieces, which are quicker to send."""
         self._refuse_if_closed()
         with serving(RequestContext(route, id_, app, model)):
-            async with _Slot(self._slots, self._names, route):
+            async with _Slot(self._slots, self._names, route, method):
                 if method == GRPC:
                     return await _grpc_calls.answer(self._code, *args)
                 return await self._code.call(method, args, kwargs)
@@ -156,7 +157,7 @@ class Replica:
                 async for message in run_app(self._answer, args[0]):
                     yield message
                 return
-            async with _Slot(self._slots, self._names, route):
+            async with _Slot(self._slots, self._names, route, method):
                 if method == GRPC:
                     items = _grpc_calls.stream(self._code, *args)
                 else:
@@ -226,6 +227,12 @@ class Replica:
             slots.give()
             replica_answered(self._names, current_request().route, began, failed=failed)
 
+    def _fields(self) -> dict[str, str]:
+        """What every line that is logged here tells."""
+        deployment, replica, app = self._names
+        tells = {"application": app, "deployment": deployment, "replica": replica}
+        return {**tells, "component_name": "replica"}
+
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
             raise ReplicaClosedError(f"replica {self._name} has ended")
@@ -234,9 +241,10 @@ class Replica:
 class _Slot:
     """A slot for one request, which is measured; a class, since generators cost more."""
 
-    __slots__ = ("_began", "_names", "_route", "_slots")
+    __slots__ = ("_began", "_method", "_names", "_route", "_slots")
 
-    def __init__(self, slots: Slots, names: tuple[str, str, str], route: str) -> None:
+    def __init__(self, slots: Slots, names: tuple[str, str, str], route: str, method: str) -> None:
+        self._method = method
         self._slots = slots
         self._names = names
         self._route = route
@@ -255,6 +263,9 @@ class _Slot:
         self._slots.give()
         failed = error is not None and isinstance(error, Exception)
         replica_answered(self._names, self._route, self._began, failed=failed)
+        if _logs.is_access_logged():
+            status = "OK" if error is None else "ERROR" if failed else "CANCELLED"
+            _logs.answered(f"CALL {self._method}", status, self._began, current_request())
 
 
 HTTP = "/http"  # the method name of forwarded HTTP requests; no Python method is called so
@@ -278,13 +289,3 @@ async def forward(
                 return  # whatever the app does afterwards is its own affair
     finally:
         dispatch.abandon(call)  # nothing, unless the client went away
-
-
-def log_to_stderr() -> None:
-    """What Serve logs in this process goes to its standard error."""
-    logger = logging.getLogger("heliostat.serve")
-    if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-        logger.addHandler(handler)
-        logger.propagate = False

@@ -72,7 +72,8 @@ class Deployments:
         """
         with self._lock:
             targets = [
-                api.RunTarget(load(app), app.name, app.route_prefix) for app in config.applications
+                api.RunTarget(load(app), app.name, app.route_prefix, app.logging_config)
+                for app in config.applications
             ]
             if targets:
                 api.run_many(targets)

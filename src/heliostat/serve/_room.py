@@ -35,7 +35,9 @@ def lacking(config: DeploymentConfig) -> str:
     }
     if not short:
         return ""
-    what = ", ".join(f"it asks for {r}: {n}, and {free.get(r, 0)} is free" for r, n in short.items())
+    what = ", ".join(
+        f"it asks for {r}: {n}, and {free.get(r, 0)} is free" for r, n in short.items()
+    )
     less = ", ".join(_option(resource) for resource in short)
     more = ", ".join(f"{_ARGUMENTS.get(resource, 'resources')}=..." for resource in short)
     return (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import heliostat as ray
 from heliostat.serve.config import DeploymentConfig
+from heliostat.serve.logging_config import LoggingConfig
 
 
 class DeploymentSpec(NamedTuple):
@@ -23,3 +25,12 @@ class ApplicationSpec(NamedTuple):
     name: str
     route_prefix: str | None
     deployments: list[DeploymentSpec]
+
+    def with_logging(self, default: LoggingConfig | None) -> ApplicationSpec:
+        """With what all of Serve logs, for deployments that say nothing of that."""
+        if default is None:
+            return self
+        configs = [d.config for d in self.deployments]
+        logged = [replace(c, logging_config=c.logging_config or default) for c in configs]
+        pairs = zip(self.deployments, logged, strict=True)
+        return self._replace(deployments=[d._replace(config=config) for d, config in pairs])

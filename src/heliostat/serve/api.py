@@ -30,6 +30,7 @@ from heliostat.serve.context import get_replica_context
 from heliostat.serve.deployment import Application
 from heliostat.serve.exceptions import DeployFailedError, RayServeException
 from heliostat.serve.handle import DeploymentHandle
+from heliostat.serve.logging_config import LoggingConfig
 from heliostat.serve.schema import ServeStatus
 
 logger = logging.getLogger("heliostat.serve")
@@ -56,9 +57,11 @@ def run(
         blocking: Wait for Ctrl-C, then shut Serve down.
         name: The application's name.
         route_prefix: Where HTTP requests for it begin; None for no HTTP.
-        logging_config: Not offered; configure the logger "heliostat.serve".
+        logging_config: What replicas log, how and where, as a
+            `heliostat.serve.schema.LoggingConfig` or a dict of its fields; deployments may have
+            their own.
         _local_testing_mode: Run everything in this process, in one thread, without HTTP: for
-            unit tests. See also `serve.test_client`.
+            unit tests. See also `serve.test_client`. What is logged there is up to this process.
         external_scaler_enabled: Not offered.
         controller_options: Not offered.
 
@@ -106,10 +109,11 @@ class RunTarget:
 
         Raises:
             NotImplementedError: For an option that is not offered.
+            TypeError: For a logging_config of the wrong kind.
             ValueError: For a bad name or route prefix.
         """
+        LoggingConfig.parse(self.logging_config)
         _refuse(
-            logging_config=(self.logging_config, "configure the logger 'heliostat.serve'"),
             external_scaler_enabled=(self.external_scaler_enabled, "use autoscaling_config"),
         )
         if not isinstance(self.name, str) or not self.name:
@@ -181,7 +185,9 @@ def _deploy(targets: Sequence[RunTarget], wait: bool) -> list[DeploymentHandle]:
     handles = []
     for target, nodes in zip(targets, graphs, strict=True):
         check_room(nodes)
-        spec = ApplicationSpec(target.name, target.route_prefix, [_spec(node) for node in nodes])
+        logging_config = LoggingConfig.parse(target.logging_config)
+        specs = [_spec(node, logging_config) for node in nodes]
+        spec = ApplicationSpec(target.name, target.route_prefix, specs)
         _ask(controller.deploy.remote(spec))
         handles.append(DeploymentHandle(nodes[-1].name, target.name))
     for target in targets if wait else ():
@@ -225,7 +231,9 @@ def start(
         proxy_location: "Disabled": nobody listens, for handles only. All else is one machine.
         http_options: HTTPOptions, or a dict of them.
         grpc_options: `serve.config.gRPCOptions`, or a dict of them.
-        logging_config: Not offered; configure the logger "heliostat.serve".
+        logging_config: What all of Serve logs, how and where, as a
+            `heliostat.serve.schema.LoggingConfig` or a dict of its fields; applications and
+            deployments may have their own.
         tracing_config: Not offered.
         controller_options: Not offered.
 
@@ -239,7 +247,6 @@ def start(
         >>> serve.shutdown()
     """
     _refuse(
-        logging_config=(logging_config, "configure the logger 'heliostat.serve'"),
         tracing_config=(tracing_config, "leave it out"),
         controller_options=(controller_options, "there is nothing to set"),
     )
@@ -247,7 +254,7 @@ def start(
     if proxy_location is not None:
         options = replace(options, location=ProxyLocation.parse(proxy_location))
     options.tls()  # wrong files are told here
-    _start(options, gRPCOptions.parse(grpc_options))
+    _start(options, gRPCOptions.parse(grpc_options), LoggingConfig.parse(logging_config))
 
 
 def status() -> ServeStatus:
@@ -357,7 +364,11 @@ def _own_app() -> str:
         raise RayServeException("outside a deployment's code, app_name must be given") from None
 
 
-def _start(http: HTTPOptions | None, grpc: gRPCOptions | None = None) -> Any:
+def _start(
+    http: HTTPOptions | None,
+    grpc: gRPCOptions | None = None,
+    logging_config: LoggingConfig | None = None,
+) -> Any:
     """The controller, which listens; made if there is none."""
     controller: Any = (
         ray.remote(Controller)
@@ -369,14 +380,14 @@ def _start(http: HTTPOptions | None, grpc: gRPCOptions | None = None) -> Any:
             num_cpus=0,
             max_concurrency=100_000,
         )
-        .remote(http or HTTPOptions(), grpc or gRPCOptions())
+        .remote(http or HTTPOptions(), grpc or gRPCOptions(), logging_config)
     )
     try:
         in_force = _ask(controller.start.remote(os.getpid()))
     except (OSError, RuntimeError, ImportError, ValueError):
         ray.kill(controller)
         raise
-    for asked, found in zip((http, grpc), in_force, strict=True):
+    for asked, found in zip((http, grpc, logging_config), in_force, strict=True):
         if asked is not None and asked != found:
             logger.warning("Serve runs already with %s; %s is ignored", found, asked)
     return controller
@@ -390,14 +401,13 @@ def _ask(ref: Any) -> Any:
         raise error.cause from None
 
 
-def _spec(node: Node) -> DeploymentSpec:
-    version = node.config.version
-    if version is None:
-        full_version = uuid.uuid4().hex
-    else:
-        full_version = f"{version} {node.config.code_options()}"
+def _spec(node: Node, logging_config: LoggingConfig | None) -> DeploymentSpec:
+    config, version = node.config, node.config.version
+    if config.logging_config is None:
+        config = replace(config, logging_config=logging_config)
+    full_version = uuid.uuid4().hex if version is None else f"{version} {config.code_options()}"
     payload = ray.put((node.target, node.args, node.kwargs))
-    return DeploymentSpec(node.name, node.config, full_version, [payload])
+    return DeploymentSpec(node.name, config, full_version, [payload])
 
 
 def _refuse(**options: tuple[Any, str]) -> None:

@@ -23,6 +23,7 @@ from heliostat.serve.autoscaling import (
     AutoscalingPolicy,
 )
 from heliostat.serve.exceptions import BackPressureError
+from heliostat.serve.logging_config import LoggingConfig
 
 __all__ = [
     "AggregationFunction",
@@ -345,6 +346,7 @@ class DeploymentConfig:
     autoscaling_config: AutoscalingConfig | None = None
     backpressure_config: BackpressureConfig | None = None
     request_router_config: RequestRouterConfig | None = None
+    logging_config: LoggingConfig | None = None
 
     def __post_init__(self) -> None:
         whole("num_replicas", self.num_replicas, 1)
@@ -384,6 +386,8 @@ class DeploymentConfig:
             router = RequestRouterConfig.parse(router)
             is_default = router.request_router_class is None
             changes["request_router_config"] = None if is_default else router
+        if "logging_config" in changes:
+            changes["logging_config"] = LoggingConfig.parse(changes["logging_config"])
         if "ray_actor_options" in changes:
             changes["ray_actor_options"] = _actor_options(changes["ray_actor_options"])
         return replace(self, **changes)
@@ -436,6 +440,7 @@ _PASSED_ON = (
     "max_ongoing_requests",
     "max_queued_requests",
     "backpressure_config",
+    "logging_config",
     "graceful_shutdown_wait_loop_s",
     "graceful_shutdown_timeout_s",
     "health_check_period_s",
@@ -447,7 +452,6 @@ _LATER = {
     "placement_group_strategy": "ask for resources in ray_actor_options",
     "placement_group_bundle_label_selector": "there is one machine",
     "max_replicas_per_node": "there is one machine; use num_replicas",
-    "logging_config": "configure the logger 'heliostat.serve'",
     "gang_scheduling_config": "there is one machine",
     "deployment_actors": "create the actor in the constructor",
     "rolling_update_percentage": "replicas are replaced one by one",

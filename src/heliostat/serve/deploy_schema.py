@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from heliostat.serve.config import DeploymentConfig, HTTPOptions, ProxyLocation, gRPCOptions
+from heliostat.serve.logging_config import LoggingConfig
 
 T = TypeVar("T")
 _NOT_OFFERED = (
     "controller_options",
-    "logging_config",
     "tracing_config",
     "target_capacity",
     "autoscaling_policy",
@@ -64,6 +64,7 @@ class ServeApplicationSchema:
         args: For the function.
         runtime_env: For replicas that have none of their own.
         deployments: Options in place of those in the code.
+        logging_config: What its replicas log, as a dict of LoggingConfig's fields.
     """
 
     import_path: str
@@ -72,6 +73,7 @@ class ServeApplicationSchema:
     args: Mapping[str, Any] = field(default_factory=dict)
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
     deployments: Sequence[DeploymentSchema] = ()
+    logging_config: Mapping[str, Any] | None = None
 
     @staticmethod
     def parse(value: Any, where: str) -> ServeApplicationSchema:
@@ -88,6 +90,7 @@ class ServeApplicationSchema:
             DeploymentSchema.parse(each, f"{where}.deployments[{number}]")
             for number, each in enumerate(found.get("deployments") or ())
         ]
+        _check_logging(found, where)
         return _made(ServeApplicationSchema, found, where)
 
 
@@ -100,6 +103,7 @@ class ServeDeploySchema:
         proxy_location: As for `serve.start`.
         http_options: The same.
         grpc_options: The same.
+        logging_config: The same.
 
     Example:
         >>> from heliostat.serve.schema import ServeDeploySchema
@@ -112,6 +116,7 @@ class ServeDeploySchema:
     proxy_location: ProxyLocation = ProxyLocation.EveryNode
     http_options: Mapping[str, Any] = field(default_factory=dict)
     grpc_options: Mapping[str, Any] = field(default_factory=dict)
+    logging_config: Mapping[str, Any] | None = None
 
     @staticmethod
     def parse(value: Any) -> ServeDeploySchema:
@@ -139,6 +144,7 @@ class ServeDeploySchema:
             gRPCOptions.parse(found.setdefault("grpc_options", {}))
         except (TypeError, ValueError) as error:
             raise ValueError(f"grpc_options: {error}") from error
+        _check_logging(found, "the config")
         return _made(ServeDeploySchema, found, "the config")
 
     def to_http_options(self) -> HTTPOptions:
@@ -161,6 +167,13 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
         if value.get(name):
             raise ValueError(f"{where} has {name}, which is not offered; leave it out")
     return {key: each for key, each in value.items() if key not in _NOT_OFFERED}
+
+
+def _check_logging(found: Mapping[str, Any], where: str) -> None:
+    try:
+        LoggingConfig.parse(found.get("logging_config"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _made(kind: type[T], found: dict[str, Any], where: str) -> T:

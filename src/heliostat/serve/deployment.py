@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, overload
 
 from heliostat.serve.config import BackpressureConfig, DeploymentConfig
+from heliostat.serve.logging_config import LoggingConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,20 @@ class Deployment:
     def backpressure_config(self) -> BackpressureConfig | None:
         """What a client gets that is refused because of `max_queued_requests`."""
         return self.config.backpressure_config
+
+    @property
+    def logging_config(self) -> LoggingConfig | None:
+        """What its replicas log, how and where; None: as the application, or all of Serve."""
+        return self.config.logging_config
+
+    def set_logging_config(self, logging_config: LoggingConfig | Mapping[str, Any]) -> None:
+        """Change it in place; `.options(logging_config=...)` gives a copy.
+
+        Raises:
+            TypeError: For something else than a LoggingConfig or a dict of its fields.
+        """
+        changed = self.config.with_options({"logging_config": logging_config})
+        object.__setattr__(self, "config", changed)
 
     @property
     def version(self) -> str | None:
@@ -159,7 +174,7 @@ def deployment(
         **options: version, num_replicas, ray_actor_options, user_config, max_ongoing_requests,
             max_queued_requests, graceful_shutdown_wait_loop_s, graceful_shutdown_timeout_s,
             health_check_period_s, health_check_timeout_s, max_constructor_retry_count,
-            autoscaling_config, backpressure_config. `num_replicas="auto"` is autoscaling between
+            autoscaling_config, backpressure_config, request_router_config, logging_config. `num_replicas="auto"` is autoscaling between
             1 and 100 replicas.
 
     Returns:

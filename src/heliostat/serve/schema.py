@@ -13,6 +13,7 @@ from heliostat.serve.deploy_schema import (
     ServeApplicationSchema,
     ServeDeploySchema,
 )
+from heliostat.serve.logging_config import EncodingType, LoggingConfig
 
 __all__ = [
     "ApplicationStatus",
@@ -21,6 +22,8 @@ __all__ = [
     "DeploymentStatus",
     "DeploymentStatusOverview",
     "DeploymentStatusTrigger",
+    "EncodingType",
+    "LoggingConfig",
     "ProxyStatus",
     "ReplicaState",
     "ServeApplicationSchema",
