@@ -25,4 +25,4 @@ def test_a_program_whose_folder_was_removed_has_workers_that_stand_somewhere(tmp
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run(program, capture_output=True, text=True, timeout=60, env=environment)
     assert (done.returncode, done.stdout) == (0, "/\n"), done.stderr
-    assert "was removed; its workers run in /" in done.stderr
+    assert "folder was removed; its workers run in /" in done.stderr

@@ -19,7 +19,6 @@ def arguments(control: int, segment: int, *, own_packages: bool) -> list[str]:
     entries = [entry for entry in sys.path if "\n" not in entry]
     stdlib = os.path.dirname(os.__file__)
     first = next((i for i, entry in enumerate(entries) if _is_standard(entry, stdlib)), 0)
-    front = entries[:first]
     back = [entry for entry in entries[first:] if not _is_standard(entry, stdlib)]
     return [
         os.path.abspath(__file__),
@@ -28,14 +27,14 @@ def arguments(control: int, segment: int, *, own_packages: bool) -> list[str]:
         "own" if own_packages else "driver",
         "{}.{}".format(*sys.version_info),
         "\n".join(entries),
-        "\n".join(front),
+        "\n".join(entries[:first]),
         "\n".join(back),
     ]
 
 
 def _is_standard(entry: str, stdlib: str) -> bool:
-    zipped = "python{}{}.zip".format(*sys.version_info)
-    return entry in (stdlib, os.path.join(stdlib, "lib-dynload")) or entry.endswith(zipped)
+    inside = (stdlib, os.path.join(stdlib, "lib-dynload"))
+    return entry in inside or entry.endswith("python{}{}.zip".format(*sys.version_info))
 
 
 def main() -> None:
@@ -46,7 +45,9 @@ def main() -> None:
             f"{sys.executable} is Python {sys.version_info[0]}.{sys.version_info[1]}, and the "
             f"driver runs Python {version}; functions cannot travel between them"
         )
-    _stand_somewhere()
+    if os.readlink("/proc/self/cwd").endswith(" (deleted)"):  # MKL ends a process that is nowhere
+        os.chdir("/")
+        sys.stderr.write("heliostat: this program's folder was removed; its workers run in /\n")
     here = os.path.dirname(os.path.abspath(__file__))
     own = [entry for entry in sys.path if entry not in ("", here)]
     # Heliostat, and what it needs, are the driver's in any case.
@@ -60,17 +61,6 @@ def main() -> None:
     sys.argv[:] = [""]  # as with `python -c`, which programs may expect of a worker
     del sys.modules["__main__"].__file__
     zygote.main(int(control), int(segment), state[0] if state else "")
-
-
-def _stand_somewhere() -> None:
-    """Leave a working directory that was removed: MKL, which PyTorch has, ends a process there."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        os.chdir("/")
-        sys.stderr.write(
-            "heliostat: the working directory of this program was removed; its workers run in /\n"
-        )
 
 
 if __name__ == "__main__":

@@ -164,17 +164,14 @@ class Worker:
         kinds = message.retry_on
         if kinds is False:
             return False
-        if isinstance(kinds, bytes):
-            kinds = pickle.loads(kinds)
-        return retries(error, kinds)
+        return retries(error, pickle.loads(kinds) if isinstance(kinds, bytes) else kinds)
 
     def arguments(self, message: Any) -> tuple[Any, Any]:
         """The arguments of a call; raises the error of an argument that failed."""
-        engine = self.engine
-        args, kwargs = engine.from_value(message.call_id, message.call)
+        args, kwargs = self.engine.from_value(message.call_id, message.call)
         if not message.slots:
             return args, kwargs
-        values = [engine.from_value(id_, value) for id_, value in message.needs]
+        values = [self.engine.from_value(id_, value) for id_, value in message.needs]
         return fill(args, kwargs, message.slots, values)
 
     def results(self, message: Any, name: str, outcome: Any) -> tuple[Value, ...]:
