@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import os
 import time
@@ -295,8 +296,7 @@ class InlineEngine:
     ) -> list[ObjectRef[Any]]:
         first = running.task or fresh()
         if isinstance(options.num_returns, str):
-            env = self._env
-            within = lambda: self._as(running, env)  # noqa: E731 - a name for the next line
+            within = functools.partial(self._as, running, self._env)
             self._streams.start(first, outcome, options.backpressure, within)
             return [ObjectRef(first)]
         ids = [nth(first, index) for index in range(options.num_returns)]

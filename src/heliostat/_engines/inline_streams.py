@@ -25,15 +25,12 @@ class Failure(NamedTuple):
     error: BaseException
 
 
+Within = Callable[[], AbstractContextManager[None]]
+
+
 class _Stream:
     def __init__(self, items: Generator[Any, None, None], window: int, within: Within) -> None:
-        self.items = items
-        self.window = window
-        self.within = within
-        self.yielded = 0
-
-
-Within = Callable[[], AbstractContextManager[None]]
+        self.items, self.window, self.within, self.yielded = items, window, within, 0
 
 
 class InlineStreams:

@@ -44,8 +44,8 @@ class MemoryScheduler:
             m.Withdrawn: self._withdrawn,
             m.Unviewed: self._unviewed,
             m.Forgotten: self._forgotten,
-            m.Written: self._written,
-            m.Read: self._read,
+            m.Written: self._moved,
+            m.Read: self._moved,
         }
 
     # Questions
@@ -123,18 +123,10 @@ class MemoryScheduler:
             self.memory.unview(id_)
             self.scheduler.owned.drop(id_, 1)
 
-    def _written(self, event: m.Written) -> None:
-        self._sweep()
-        self.memory.written(*event)
-
-    def _read(self, event: m.Read) -> None:
-        self._sweep()
-        self.memory.read(*event)
-
-    def _sweep(self) -> None:
-        """The driver may have dropped what was moved, just before the news of it came."""
-        if self.scheduler.owned.unheld:
+    def _moved(self, event: m.Written | m.Read) -> None:
+        if self.scheduler.owned.unheld:  # the driver dropped it just before the news of it came
             self.scheduler.sweep()
+        (self.memory.read if isinstance(event, m.Read) else self.memory.written)(*event)
 
     # Tasks
 
