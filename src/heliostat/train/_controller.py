@@ -86,7 +86,8 @@ class Controller:
         except BaseException:
             self._storage.close()
             raise
-        self._validator = Validator(job.validation, self._storage.checkpoint)
+        checks = job.validation
+        self._validator = None if checks is None else Validator(checks, self._storage.checkpoint)
         self._context = TrainRunContext(
             config,
             job.scaling,
@@ -145,7 +146,8 @@ class Controller:
             _log.setLevel(level)
             if self._group is not None:
                 self._group.stop()
-            self._validator.cancel()
+            if self._validator is not None:
+                self._validator.cancel()
             self._storage.sweep()
             self._storage.close()
         return self._result()
@@ -161,7 +163,8 @@ class Controller:
     def _wait(self) -> list[Event]:
         """What has happened, at the latest when the decider wants to know the time."""
         attempt = self._run.attempt  # the news is this group's, even if it starts another
-        left, validations = self._time_left(), self._validator.refs
+        left, validator = self._time_left(), self._validator
+        validations = [] if validator is None else validator.refs
         events: list[Event] = []
         if self._group is not None:
             events = [_event(news, attempt) for news in self._group.news(left, validations)]
@@ -169,7 +172,7 @@ class Controller:
             heliostat.wait(validations, timeout=left)
         elif left is not None:
             time.sleep(left)  # there are no ranks to listen to: it is looked for room for them
-        validated = self._validator.news()
+        validated = None if validator is None else validator.news()
         return events if validated is None else [*events, validated]
 
     def _time_left(self) -> float | None:
@@ -198,8 +201,10 @@ class Controller:
             case _run.Resume() | _run.Listen() | _run.Tell() | _run.Share():
                 self._let_go(command)
             case _run.Validate(name, fn_kwargs):
+                assert self._validator is not None, "a rank's report was taken without a function"
                 return self._validator.start(name, fn_kwargs)
             case _run.CancelValidation():
+                assert self._validator is not None, "what runs was started by it"
                 self._validator.cancel()
             case _run.Warn(text, stacks):
                 told = self._group.stacks() if stacks and self._group is not None else {}

@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,7 +104,7 @@ def open_run(
     filesystem: Any,
     name: str | None,
     prefix: str,
-    nodes: Iterable[Mapping[str, Any]] = (),
+    nodes: Sequence[Mapping[str, Any]] = (),
 ) -> RunStorage:
     """Make a run's directory, or find the one of an earlier run of this name.
 
@@ -114,7 +114,8 @@ def open_run(
     """
     root, remote = locate("storage_path", storage_path or "~/ray_results", filesystem)
     if remote is None:
-        check_shared("storage_path", root, nodes)
+        if len(nodes) > 1:  # one machine shares with nobody
+            check_shared("storage_path", root, nodes)
         return RunDirectory.open(root, name, prefix)
     from heliostat.train._remote import RemoteDirectory  # noqa: PLC0415 - pyarrow is slow to load
 

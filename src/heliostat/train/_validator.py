@@ -20,9 +20,7 @@ class Validator:
         checkpoint: The checkpoint of a name.
     """
 
-    def __init__(
-        self, config: ValidationConfig | None, checkpoint: Callable[[str], Checkpoint]
-    ) -> None:
+    def __init__(self, config: ValidationConfig, checkpoint: Callable[[str], Checkpoint]) -> None:
         self._config = config
         self._checkpoint = checkpoint
         self._name = ""
@@ -30,7 +28,6 @@ class Validator:
 
     def start(self, name: str, fn_kwargs: Mapping[str, Any]) -> Validated | None:
         """Begin. What cannot begin is over at once, with its error."""
-        assert self._config is not None
         self._name = name
         try:
             task = heliostat.remote(_validate).options(**self._config.ray_remote_kwargs)

@@ -84,7 +84,7 @@ class WorkerGroup:
     def __init__(self, size: int, resources: Mapping[str, float]) -> None:
         custom = dict(resources)
         options = {"num_cpus": custom.pop("CPU", 0), "num_gpus": custom.pop("GPU", 0)}
-        worker = heliostat.remote(TrainWorker).options(**options, resources=custom, max_restarts=0)
+        worker = _RANK.options(**options, resources=custom, max_restarts=0)
         self.workers: list[Any] = []
         self.places: list[Place] = []
         self._ears: list[Ear | None] = []
@@ -241,3 +241,6 @@ def is_death(error: Exception) -> bool:
     """Whether a rank's process is gone, rather than its code having raised."""
     # A loop may raise RayActorError itself, about an actor of its own.
     return isinstance(error, RayActorError) and not isinstance(error, RayTaskError)
+
+
+_RANK = heliostat.remote(TrainWorker)

@@ -286,16 +286,15 @@ class Tuner:
     def _directory(self) -> Path:
         """Make the study's directory: that of its name, or a new one."""
         run = self._given.run_config
-        root, remote = find(
-            "storage_path", run.storage_path or "~/ray_results", run.storage_filesystem
-        )
-        if remote is not None:
-            if self._mirror is None or self._resumed is None:  # another fit() is another study
-                there = posixpath.join(root, run.name or f"{self._runnable.name}_{_now()}")
-                self._mirror = _mirrored(there, remote, new=run.name is None)
-            return self._mirror.here
-        parent = Path(root)
-        check_shared("storage_path", root, heliostat.nodes())
+        root = os.fspath(run.storage_path or "~/ray_results")
+        if run.storage_filesystem is not None or "://" in root:
+            root, remote = find("storage_path", root, run.storage_filesystem)
+            if remote is not None:
+                return self._mirrored_directory(root, remote)
+        parent = Path(root).expanduser().absolute()
+        nodes = heliostat.nodes()
+        if len(nodes) > 1:  # one machine shares with nobody
+            check_shared("storage_path", str(parent), nodes)
         if run.name is not None:
             (parent / run.name).mkdir(parents=True, exist_ok=True)
             return parent / run.name
@@ -307,6 +306,19 @@ class Tuner:
                 directory.mkdir()
                 return directory
         raise AssertionError
+
+    def _mirrored_directory(self, root: str, filesystem: Any) -> Path:
+        """The one that is copied to where the study is kept beyond this machine."""
+        name = self._given.run_config.name
+        if len({node["NodeManagerAddress"] for node in heliostat.nodes() if node["Alive"]}) > 1:
+            raise NotImplementedError(
+                f"storage_path={root!r}: trials on several machines write their reports into a "
+                "directory that all of them share; use a mounted network file system"
+            )
+        if self._mirror is None or self._resumed is None:  # another fit() is another study
+            there = posixpath.join(root, name or f"{self._runnable.name}_{_now()}")
+            self._mirror = _mirrored(there, filesystem, new=name is None)
+        return self._mirror.here
 
     def _check_can_run(self, capacity: Mapping[str, float]) -> None:
         """Before anything is made on disk: can a trial ever run?"""
