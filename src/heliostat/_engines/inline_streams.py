@@ -34,11 +34,7 @@ class _Stream:
 
 
 class InlineStreams:
-    """The generators of a session that have not ended.
-
-    Args:
-        values: Where items are kept, by identifier.
-    """
+    """The generators of a session that have not ended; items are kept in `values`."""
 
     def __init__(self, values: dict[bytes, Any]) -> None:
         self._values = values
