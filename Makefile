@@ -47,10 +47,11 @@ demo: $(VENV)/.demo  ## the taxi lesson, end to end
 	$(COMPILE)
 	$(BIN)/heliostat demo
 
-fix: $(VENV)/.dev  ## let ruff mend and format what it can; write the tree and the notebooks anew
+fix: $(VENV)/.dev  ## let ruff mend and format what it can; write the tree, names and notebooks anew
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/python -m tools.tree --write
+	$(BIN)/python -m tools.names --write
 	$(BIN)/python -m tools.notebooks --write
 
 check: lint types layers sizes  ## lint, types, layers, sizes, parity of names (under 30 s)

@@ -2,7 +2,8 @@
 
 `python -m tools.names` reads ray_names.txt (a name a line, with its parameters) and ray_absent.toml
 (groups of patterns, each with a reason) and exits 1 when a name or a parameter is neither there nor
-listed, or is listed though it is there. It compares names only, never behaviour.
+listed, or is listed though it is there. It compares names only, never behaviour; `--write` writes
+docs/compatibility.md, and without it a page that is not true is one of the things to mend.
 """
 
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from heliostat.cli._parity import MISSING, find, read_reasons, reader, unaccepted
 
 HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "compatibility.md"
 LINE = re.compile(r"(?P<path>[\w.]+)(?:\((?P<parameters>.*)\))?$")
 
 
@@ -90,6 +92,51 @@ def read_names(path: Path) -> list[Name]:
     return [Name.parse(line) for line in lines if line and not line.startswith("#")]
 
 
+def page(names: list[Name], report: Report, reasons: Mapping[str, str], package: str) -> str:
+    """docs/compatibility.md: counts per module, and every name that is absent or differs."""
+    there, absent = report.there, report.absent
+    all_ = there.total() + absent.total()
+    lines = [
+        "# Every name of Ray's",
+        "",
+        f"Of {all_:,} public names of Ray 2.60 that its packages list, {there.total():,} are here "
+        f"({100 * there.total() / all_:.0f} %). `python -m tools.names --write` makes this page, and",
+        "`make check` fails when it is not true.",
+        "",
+        "| module | there | absent |",
+        "|---|---|---|",
+        *(f"| `{m}` | {there[m]} | {absent[m]} |" for m in sorted(there | absent)),
+        "",
+        "## Here, but different",
+        "",
+    ]
+    for reason, group in _by_reason(read_reasons(HERE / "ray_differs.toml")).items():
+        lines += [f"* {reason} {', '.join(f'`{name}`' for name in group)}"]
+    lines += ["", "## Absent", ""]
+    gone = {
+        gap: reasons[p] for n in names for gap in gaps(n, package) if (p := excuse_of(gap, reasons))
+    }
+    for reason, group in _by_reason(gone).items():
+        lines += [f"**{reason}**", "", ", ".join(f"`{name}`" for name in sorted(group)), ""]
+    lines += ["## There", ""]
+    for module in sorted(there):
+        found = [n.path for n in names if n.module == module and n.path not in gone]
+        lines += [f"**`{module}`**: " + ", ".join(f"`{p[len(module) + 1 :]}`" for p in found), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def excuse_of(gap: str, reasons: Mapping[str, str]) -> str | None:
+    """The pattern that excuses a gap."""
+    return reader(reasons)(gap)
+
+
+def _by_reason(names: Mapping[str, str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name, reason in names.items():
+        groups.setdefault(reason, []).append(name)
+    return groups
+
+
 def main() -> int:
     """Print a row per module and what must be mended; 1 when there is any."""
     names = read_names(HERE / "ray_names.txt")
@@ -102,7 +149,13 @@ def main() -> int:
         print(f"{gap}: neither there nor in tools/ray_absent.toml with a reason")
     for pattern in report.stale:
         print(f"tools/ray_absent.toml: {pattern} is there now, or is no name of Ray's: delete it")
-    return 1 if report.unlisted or report.stale else 0
+    text = page(names, report, read_reasons(HERE / "ray_absent.toml"), "heliostat")
+    if "--write" in sys.argv:
+        PAGE.write_text(text)
+    stale = not PAGE.exists() or PAGE.read_text() != text
+    if stale:
+        print("docs/compatibility.md is not what the lists say: python -m tools.names --write")
+    return 1 if report.unlisted or report.stale or stale else 0
 
 
 if __name__ == "__main__":
