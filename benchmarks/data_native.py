@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -28,6 +29,7 @@ Jobs = dict[str, Callable[[], Any]]
 
 
 def make(folder: str, rows: int) -> None:
+    os.mkdir(f"{folder}/keys")
     rng = np.random.default_rng(0)
     for part in range(10):
         size = rows // 10
@@ -40,17 +42,25 @@ def make(folder: str, rows: int) -> None:
             }
         )
         pq.write_table(table, f"{folder}/{part:02}.parquet")
+    keys = np.arange(100_000)
+    for part in range(4):
+        table = pa.table({"key": keys[part::4], "weight": keys[part::4] * 3})
+        pq.write_table(table, f"{folder}/keys/{part}.parquet")
 
 
 def ours(folder: str) -> Jobs:
     def read() -> Any:
-        return ray.data.read_parquet(folder)
+        return ray.data.read_parquet(f"{folder}/*.parquet")
+
+    def joined() -> Any:
+        return read().join(ray.data.read_parquet(f"{folder}/keys"), "inner", 4, on=("key",))
 
     return {
         "sum of a column": lambda: read().sum("fare"),
         "filter and count": lambda: read().filter(expr=col("fare") > 20).count(),
         "mean by 8 keys": lambda: read().groupby("zone").mean("fare").materialize(),
         "sum by 100,000 keys": lambda: read().groupby("key").sum("fare").materialize(),
+        "sum over a join": lambda: joined().sum("weight"),
         "sort": lambda: read().sort("distance").materialize(),
         "shuffle": lambda: read().random_shuffle(seed=0).materialize(),
     }
@@ -65,6 +75,9 @@ def by_duckdb(folder: str) -> Jobs:
         "filter and count": lambda: run("select count(*) from T where fare > 20"),
         "mean by 8 keys": lambda: run("select zone, avg(fare) from T group by 1"),
         "sum by 100,000 keys": lambda: run("select key, sum(fare) from T group by 1"),
+        "sum over a join": lambda: run(
+            f"select sum(weight) from T join read_parquet('{folder}/keys/*.parquet') using (key)"
+        ),
         "sort": lambda: run("select * from T order by distance"),
         "shuffle": lambda: run("select * from T order by random()"),
     }
@@ -81,6 +94,12 @@ def by_polars(folder: str) -> Jobs:
         "filter and count": lambda: scan().filter(pl.col("fare") > 20).select(pl.len()).collect(),
         "mean by 8 keys": lambda: scan().group_by("zone").agg(pl.col("fare").mean()).collect(),
         "sum by 100,000 keys": lambda: scan().group_by("key").agg(pl.col("fare").sum()).collect(),
+        "sum over a join": lambda: (
+            scan()
+            .join(pl.scan_parquet(f"{folder}/keys/*.parquet"), on="key")
+            .select(pl.col("weight").sum())
+            .collect()
+        ),
         "sort": lambda: scan().sort("distance").collect(),
         "shuffle": lambda: scan().collect().sample(fraction=1.0, shuffle=True, seed=0),
     }
@@ -88,7 +107,8 @@ def by_polars(folder: str) -> Jobs:
 
 def by_arrow(folder: str) -> Jobs:
     def read(*columns: str) -> pa.Table:
-        return pq.read_table(folder, columns=list(columns) or None)
+        files = sorted(str(path) for path in Path(folder).glob("*.parquet"))
+        return pq.read_table(files, columns=list(columns) or None)
 
     return {
         "sum of a column": lambda: pc.sum(read("fare")["fare"]),
@@ -98,6 +118,9 @@ def by_arrow(folder: str) -> Jobs:
         ),
         "sum by 100,000 keys": lambda: (
             read("key", "fare").group_by("key").aggregate([("fare", "sum")])
+        ),
+        "sum over a join": lambda: pc.sum(
+            read("key").join(pq.read_table(f"{folder}/keys"), "key", join_type="inner")["weight"]
         ),
         "sort": lambda: read().sort_by("distance"),
     }

@@ -1,9 +1,11 @@
 """DuckDB of this process."""
 
+import os
+
 import pytest
 
 import heliostat as ray
-from heliostat.data._native.binding import _ask, cursor, limit_memory
+from heliostat.data._native.binding import _ask, cursor, database, limit_memory
 
 pytest.importorskip("duckdb")
 pytestmark = pytest.mark.usefixtures("inline")
@@ -15,6 +17,14 @@ def test_a_limit_holds_for_the_process_until_another_is_wanted():
             limit_memory(one, mebibytes)
             [(said,)] = other.execute("SELECT current_setting('memory_limit')").fetchall()
             assert said == f"{mebibytes}.0 MiB"
+
+
+def test_what_is_set_once_holds_for_every_query():
+    database(os.getpid())
+    names = ("TimeZone", "ieee_floating_point_ops", "python_enable_replacements")
+    settings = ", ".join(f"current_setting('{name}')" for name in names)
+    with cursor() as one:
+        assert one.execute(f"SELECT {settings}").fetchall() == [("UTC", True, False)]
 
 
 def test_the_columns_of_a_query_are_asked_for_once(tmp_path):

@@ -1,11 +1,14 @@
 import datetime
 import decimal
+import math
+import operator
 import random
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,8 +16,9 @@ from hypothesis import strategies as st
 import heliostat as ray
 from heliostat.data._evaluate import evaluate
 from heliostat.data._native.expression import sql_of
+from heliostat.data._native.scan import scan_of
 from heliostat.data.aggregate import Count, Sum
-from heliostat.data.expressions import col, when
+from heliostat.data.expressions import col, lit, when
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -423,6 +427,41 @@ def test_what_may_differ_is_left_to_arrow():
         when(col("i") > 0).then(1.5).otherwise(col("i")),
     ):
         assert sql_of(expr, schema) is None
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("sign", ["lt", "le", "gt", "ge", "eq", "ne"])
+def test_files_are_compared_as_arrow_compares_nan_and_null(tmp_path, kind, turned, sign):
+    values = pa.array([1.0, 2.0, 3.0, math.nan, math.inf, -math.inf, None], kind)
+    pq.write_table(pa.table({"f": values, "two": [2] * 7}), tmp_path / "a.parquet")
+    compare = getattr(operator, sign)
+    predicate = compare(col("two"), col("f")) if turned else compare(col("f"), 2)
+    if turned and kind == pa.float32():
+        predicate = compare(lit(2), col("f"))
+    kept = evaluate(predicate, pa.table({"f": values, "two": [2] * 7}))
+    expected = [one for one, true in zip(values.to_pylist(), kept.to_pylist(), strict=True) if true]
+    ds = ray.data.read_parquet(str(tmp_path)).filter(expr=predicate)
+    assert [repr(row["f"]) for row in ds.take_all()] == [repr(one) for one in expected]
+    assert ds.count() == len(expected)
+
+
+def test_files_by_whose_whole_numbers_rows_are_matched_are_scanned_each_by_itself(tmp_path):
+    table = pa.table({"k": [3, None, 1, 3, -5, 200_000], "s": list("abcdef")})
+    for number in range(3):
+        pq.write_table(table.slice(2 * number, 2), tmp_path / f"{number}.parquet")
+    files, one = ray.data.read_parquet(str(tmp_path)), ray.data.from_arrow(table)
+    assert scan_of(files._plan.source, {"k"}).sql.count("read_parquet") == 3
+    assert scan_of(files._plan.source, {"s"}).sql.count("read_parquet") == 1
+    assert scan_of(files._plan.source.head(5), {"k"}).sql.count("read_parquet") == 1
+
+    def answers(ds):
+        grouped = ds.groupby("k").aggregate(Count(), Sum("k")).take_all()
+        joined = ds.join(ds, "inner", 2, on=("k",), right_suffix="_r").take_all()
+        asked = ray.data.sql("SELECT k, max(s) AS m FROM t GROUP BY k ORDER BY k", t=ds).take_all()
+        return grouped, sorted(joined, key=repr), asked
+
+    assert answers(files) == answers(one)
 
 
 def test_files_that_a_query_names_twice_are_read_twice_and_streams_are_kept(tmp_path):

@@ -49,15 +49,21 @@ def database(pid: int) -> Any:
         # Dividing by zero gives what it gives in Arrow and numpy, not null.
         ("ieee_floating_point_ops", "true"),
         ("autoinstall_known_extensions", "false"),
+        # Groups of whole numbers within a range of 2 to the power of this are places in an array.
+        ("perfect_ht_threshold", "17"),
         # A query sees the datasets that are named for it, not variables that happen to be near.
         ("python_enable_replacements", "false"),
     ):
-        connection.execute(f"SET {name} = '{value}'")
-    # In a notebook without ipywidgets it is off, and DuckDB refuses to hear of it.
-    bar = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
-    if bar != (False,):
-        connection.execute("SET enable_progress_bar = false")
+        # Globally: each query has a connection of its own.
+        connection.execute(f"SET GLOBAL {name} = '{value}'")
     return connection
+
+
+@functools.cache
+def _shows_a_bar(pid: int) -> bool:
+    """Whether DuckDB would draw in a notebook. Without ipywidgets it refuses to hear of it."""
+    bar = database(pid).execute("SELECT current_setting('enable_progress_bar')").fetchone()
+    return bool(bar != (False,))
 
 
 @contextlib.contextmanager
@@ -67,8 +73,11 @@ def cursor() -> Iterator[Any]:
     Yields:
         It.
     """
-    made = database(os.getpid()).cursor()
+    pid = os.getpid()
+    made = database(pid).cursor()
     try:
+        if _shows_a_bar(pid):
+            made.execute("SET enable_progress_bar = false")
         yield made
     finally:
         made.close()

@@ -5,6 +5,7 @@ filters and columns down to the files. What is not native below it runs first, a
 table if it is small, else as a stream.
 """
 
+import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ import pyarrow as pa
 from heliostat.data._evaluate import computed_schema
 from heliostat.data._native.binding import bind, cursor, limit_memory, refused
 from heliostat.data._native.expression import sql_of
+from heliostat.data._native.join import Join
 from heliostat.data._native.nothing import NothingKnownError, of_nothing
+from heliostat.data._native.queries import Aggregate, Text
 from heliostat.data._native.relation import Relation, clash, quote, quoted
 from heliostat.data._native.scan import scan_of
 from heliostat.data._native.temp_files import removed_if_killed
@@ -39,6 +42,7 @@ from heliostat.data._plan import (
 )
 from heliostat.data.arrays import no_rows
 from heliostat.data.block import Bundle, concat
+from heliostat.data.datasource.parquet import ParquetSource
 
 # An input up to this size is a table, which DuckDB scans with all threads; above it, a stream.
 TABLE_BYTES = 256 << 20
@@ -47,6 +51,7 @@ ROWS_A_BLOCK = 122_880
 LEAST_MEMORY = 256 << 20
 # Packed as files are, and with what is built beside it, so much less may still not fit.
 SMALL_PART = 8
+_WORD = re.compile(r"\w+")
 
 Run = Callable[[Plan], "tuple[Iterator[Bundle], pa.Schema | None]"]
 
@@ -179,7 +184,7 @@ class Segment:
             case _ if not is_sql(plan):
                 return self._leaf(plan)
             case Read(source):
-                scan = scan_of(source)
+                scan = scan_of(source, _hashed(self.plan))
                 assert scan is not None
                 return scan
             case Union(inputs):
@@ -237,13 +242,28 @@ class Segment:
             raise
 
 
+def _hashed(plan: Plan) -> set[str]:
+    """Names of columns by which rows are matched or grouped somewhere in it."""
+    names: set[str] = set()
+    for one in walk(plan):
+        match one:
+            case Relate(_, Aggregate(keys)):
+                names.update(keys)
+            case Relate(_, Join(_, on, right_on)):
+                names.update(on, right_on)
+            case Relate(_, Text(query)):
+                words = set(_WORD.findall(query))
+                if {"join", "group"} & {word.lower() for word in words}:
+                    names |= words
+    return names
+
+
 def _bytes_scanned(plan: Plan) -> int:
     """About how much the engine reads from files."""
     return sum(
-        part.size_bytes
+        one.source.size_bytes
         for one in walk(plan)
-        if isinstance(one, Read) and scan_of(one.source) is not None
-        for part in one.source.read_tasks(1 << 62)
+        if isinstance(one, Read) and isinstance(one.source, ParquetSource)
     )
 
 

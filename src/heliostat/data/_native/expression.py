@@ -173,18 +173,56 @@ def _whole_or_decimal(kind: Any) -> bool:
 
 
 def _compare(call: Call, left: str, right: str, kinds: list[pa.DataType]) -> str | None:
-    """NaN is equal to nothing for Arrow; for DuckDB it equals itself and is above all numbers."""
     plain = f"({left} {COMPARISONS[call.function]} {right})"
-    doubtful = [
-        sql
-        for sql, kind, one in zip((left, right), kinds, call.arguments, strict=True)
-        if pa.types.is_floating(kind) and not isinstance(one, Literal)
-    ]
-    if not doubtful:
-        return plain
+    doubtful = _doubtful(call, kinds)
     if len(doubtful) > 1:
         # NaN beside null would have to be null, and a few words of SQL do not say that.
         return None
-    if call.function == "not_equal":
-        return f"({plain} OR isnan({doubtful[0]}))"
-    return f"({plain} AND NOT isnan({doubtful[0]}))"
+    guarded = _guarded(call, doubtful)
+    if guarded is None:
+        return plain
+    infinity = "'inf'::FLOAT" if pa.types.is_float32(kinds[guarded]) else "'inf'::DOUBLE"
+    # Files know their bounds, so both sides of AND leave out what cannot match.
+    return f"({plain} AND {(left, right)[guarded]} <= {infinity})"
+
+
+def _doubtful(call: Call, kinds: list[pa.DataType]) -> list[int]:
+    """Which of the two sides may be NaN."""
+    return [
+        side
+        for side in (0, 1)
+        if pa.types.is_floating(kinds[side]) and not isinstance(call.arguments[side], Literal)
+    ]
+
+
+def _guarded(call: Call, doubtful: list[int]) -> int | None:
+    """Which side must not be NaN: none is above it for DuckDB, and it is above nothing for Arrow."""
+    above = {"greater": 0, "greater_equal": 0, "less": 1, "less_equal": 1}.get(call.function)
+    return above if above in doubtful else None
+
+
+def flag_of(expr: Expr, schema: pa.Schema) -> str | None:
+    """The predicate as SQL for counting: computed for all rows, without leaving any out between.
+
+    Args:
+        expr: What to write.
+        schema: Of the relation it is computed over.
+
+    Returns:
+        SQL, or None if DuckDB would not give the same.
+
+    Example:
+        >>> flag_of(Column("a") > 2, pa.schema([("a", pa.float64())]))
+        '(("a" > 2) > isnan("a"))'
+    """
+    written = sql_of(expr, schema)
+    if written is None or not (isinstance(expr, Call) and expr.function in COMPARISONS):
+        return written
+    kinds = [_kind(one, schema) for one in expr.arguments]
+    guarded = _guarded(expr, _doubtful(expr, kinds))
+    if guarded is None:
+        return written
+    left, right = (str(sql_of(one, schema)) for one in expr.arguments)
+    plain = f"({left} {COMPARISONS[expr.function]} {right})"
+    # TRUE is above FALSE alone, so this is AND NOT, in one pass and without a list of rows.
+    return f"({plain} > isnan({(left, right)[guarded]}))"

@@ -14,7 +14,7 @@ from pyarrow import fs
 
 from heliostat.data._commit import SaveMode, Staging, taken
 from heliostat.data.block import Block, BlockAccessor, Row, iter_rows
-from heliostat.data.datasource.paths import resolve
+from heliostat.data.datasource.paths import contact
 from heliostat.data.datasource.retry import retrying
 
 __all__ = [
@@ -253,7 +253,7 @@ class FileDatasink(Datasink[list[str]]):
         file_format: str | None = None,
         mode: SaveMode | str = SaveMode.APPEND,
     ) -> None:
-        self.filesystem, self.path = resolve(path, filesystem)
+        self.filesystem, self.path = contact(path, filesystem)
         self.mode = SaveMode(mode)
         if self.mode is SaveMode.UPSERT:
             raise ValueError("mode='upsert' is for tables; files can be appended or overwritten")

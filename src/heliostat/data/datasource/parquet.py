@@ -161,6 +161,14 @@ class ParquetSource:
         return rows if self.row_limit is None else min(rows, self.row_limit)
 
     @property
+    def size_bytes(self) -> int:
+        """About how much that is in memory, of the columns that are read; by the footers."""
+        rows = sum(file.rows for file in self.files)
+        size = sum(group.size_bytes for file in self.files for group in file.row_groups)
+        kept = len(self.schema) / max(1, len(self.files[0].schema))
+        return int(size * min(1.0, kept) * self._rows_told / max(1, rows))
+
+    @property
     def reads_in_driver(self) -> bool:
         """A disk is read best by Arrow's threads; a network by many workers at once."""
         return isinstance(self.filesystem, fs.LocalFileSystem) or len(self.files) == 1

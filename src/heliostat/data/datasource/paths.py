@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from heliostat.data.datasource.reach import require_gcs, require_http, require_s3, s3_endpoint
 from heliostat.data.datasource.retry import retrying
 
-__all__ = ["Found", "Paths", "find", "resolve", "to_filesystem"]
+__all__ = ["Found", "Paths", "contact", "find", "resolve", "to_filesystem"]
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -115,6 +116,16 @@ def _wrapped(filesystem: Any) -> fs.FileSystem:
 
 def _s3(uri: str) -> tuple[fs.FileSystem, str]:
     """A client that is patient with its store; `anonymous@` before the bucket needs no credentials."""
+    bucket, key, query = _s3_parts(uri)
+    if "region" not in query and "endpoint_override" not in query and s3_endpoint() is None:
+        with contextlib.suppress(OSError):
+            query["region"] = fs.resolve_s3_region(bucket)
+    retries: Any = fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS)
+    return fs.S3FileSystem(retry_strategy=retries, **query), unquote(bucket + key)
+
+
+def _s3_parts(uri: str) -> tuple[str, str, dict[str, Any]]:
+    """The bucket, the key, and how to make a client."""
     parts = urlsplit(uri)
     who, at, bucket = parts.netloc.rpartition("@")
     query: dict[str, Any] = dict(parse_qsl(parts.query))
@@ -123,16 +134,34 @@ def _s3(uri: str) -> tuple[fs.FileSystem, str]:
         raise ValueError(
             f"{uri!r}: unknown {sorted(set(query) - known)}; known are {sorted(known)}"
         )
-    if "region" not in query and "endpoint_override" not in query:
-        with contextlib.suppress(OSError):
-            query["region"] = fs.resolve_s3_region(bucket)
     if who == "anonymous":
         query["anonymous"] = True
     elif at:
         key, _, secret = who.partition(":")
         query.update(access_key=unquote(key), secret_key=unquote(secret))
-    retries: Any = fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS)
-    return fs.S3FileSystem(retry_strategy=retries, **query), unquote(bucket + parts.path)
+    return bucket, parts.path, query
+
+
+def contact(path: str | os.PathLike[str], filesystem: Any = None) -> tuple[fs.FileSystem, str]:
+    """What `resolve` gives, of a store that answers.
+
+    Args:
+        path: A local path, or a URI.
+        filesystem: Use this one; it is not asked.
+
+    Returns:
+        The filesystem, and the path on it.
+
+    Raises:
+        ConnectionError: if it is of an object store that does not answer.
+    """
+    uri = os.fspath(path)
+    if filesystem is None and uri.startswith("s3://"):
+        bucket, _, query = _s3_parts(uri)
+        require_s3(bucket, query)
+    elif filesystem is None and uri.startswith(("gs://", "gcs://")):
+        require_gcs(uri)
+    return resolve(path, filesystem)
 
 
 def find(
@@ -180,7 +209,7 @@ def _on_one_filesystem(listed: Sequence[Any], filesystem: Any) -> tuple[fs.FileS
     where = to_filesystem(filesystem)
     inner: list[str] = []
     for one in listed:
-        here, path = resolve(one, filesystem)
+        here, path = contact(one, filesystem)
         # Two clients of one store are as good as one.
         if where is not None and here.type_name != where.type_name:
             raise ValueError(
@@ -218,6 +247,8 @@ def _meant(
         return files
     if ignore_missing:
         return []
+    if _is_http(given):
+        require_http(given)
     raise FileNotFoundError(f"no such file or directory: {given!r}")
 
 

@@ -1,0 +1,126 @@
+"""Whether a store beyond this machine answers at all: asked before anything is tried again.
+
+The clients of stores try for minutes, which is right for one that falters and says nothing to
+somebody without a network.
+"""
+
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from pyarrow import fs
+
+__all__ = ["require_gcs", "require_http", "require_s3"]
+
+PATIENCE_S = 5
+FIRST_DELAY_S = 0.25
+# The numbers of curl for: no such proxy, no such host, no connection, no answer in time.
+_NO_CONNECTION = re.compile(r"(?:curlCode: |CURL error \[)(?:5|6|7|28)\b")
+# Of this process; one that has answered is asked no more.
+_answered: set[str] = set()
+
+
+def require_s3(bucket: str, query: Mapping[str, Any]) -> None:
+    """Ask S3, or what speaks like it, for a bucket.
+
+    Args:
+        bucket: Its name.
+        query: What Arrow's client is made with.
+
+    Raises:
+        ConnectionError: if nothing answers.
+    """
+    endpoint = query.get("endpoint_override") or s3_endpoint()
+    if endpoint is None:
+        endpoint = f"{bucket}.s3.{query.get('region', 'us-east-1')}.amazonaws.com"
+
+    def ask() -> None:
+        once: Any = fs.AwsStandardS3RetryStrategy(max_attempts=1)
+        client = fs.S3FileSystem(retry_strategy=once, connect_timeout=PATIENCE_S, **query)
+        client.get_file_info(bucket)
+
+    said = "say which in the URI, as in s3://bucket/key?endpoint_override=host%3A9000&scheme=http"
+    _require(ask, str(endpoint), f"if it is another store than Amazon's, {said}")
+
+
+def s3_endpoint() -> str | None:
+    """The store that the environment names instead of Amazon's.
+
+    Returns:
+        Its address, or None.
+    """
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def require_gcs(uri: str) -> None:
+    """Ask Google's store, or what speaks like it, for what a URI names.
+
+    Args:
+        uri: `gs://...`.
+
+    Raises:
+        ConnectionError: if nothing answers.
+    """
+    query = dict(parse_qsl(urlsplit(uri).query))
+    if "retry_limit_seconds" in query:
+        return  # the user has said how long to wait
+
+    def ask() -> None:
+        joined = "&" if query else "?"
+        client, path = fs.FileSystem.from_uri(f"{uri}{joined}retry_limit_seconds={PATIENCE_S}")
+        client.get_file_info(path)
+
+    endpoint = query.get("endpoint_override", "storage.googleapis.com")
+    said = "say how long to try, as in gs://bucket/key?retry_limit_seconds=60"
+    _require(ask, endpoint, f"if it needs longer, {said}")
+
+
+def require_http(url: str) -> None:
+    """Connect to where a URL points; once, as this is asked of what was not found.
+
+    Args:
+        url: `http://...` or `https://...`.
+
+    Raises:
+        ConnectionError: if nothing answers.
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+
+    try:
+        socket.create_connection((parts.hostname or "", port), PATIENCE_S).close()
+    except OSError as error:
+        said = "give filesystem=fsspec.filesystem('http', client_kwargs={'trust_env': True})"
+        raise _no_answer(f"{parts.hostname}:{port}", f"behind a proxy, {said}") from error
+
+
+def _require(ask: Callable[[], object], endpoint: str, remedy: str) -> None:
+    started, delay = time.monotonic(), FIRST_DELAY_S
+    while endpoint not in _answered:
+        try:
+            ask()
+        except OSError as error:
+            if _is_answer(error):
+                break  # and what it says is for who reads
+            if time.monotonic() - started + delay > PATIENCE_S:
+                raise _no_answer(endpoint, remedy) from error
+        else:
+            break
+        time.sleep(delay)
+        delay *= 2
+    _answered.add(endpoint)
+
+
+def _is_answer(error: OSError) -> bool:
+    return _NO_CONNECTION.search(str(error)) is None
+
+
+def _no_answer(endpoint: str, remedy: str) -> ConnectionError:
+    return ConnectionError(
+        f"nothing answers at {endpoint}: see whether this machine has a network and finds that "
+        f"name; {remedy}"
+    )
