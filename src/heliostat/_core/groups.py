@@ -270,7 +270,7 @@ def _table(row: Mapping[str, Any]) -> dict[str, Any]:
         "placement_group_id": row["placement_group_id"],
         "name": row["name"],
         "bundles": bundles,
-        "bundles_to_node_id": dict.fromkeys(bundles, node or ""),
+        "bundles_to_node_id": row.get("bundles_to_node_id") or dict.fromkeys(bundles, node or ""),
         "strategy": row["strategy"],
         "state": row["state"],
         "stats": {"scheduling_state": row["state"], "reason": row["reason"]},
