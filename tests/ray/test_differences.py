@@ -27,6 +27,8 @@ REASONS = {
     "an_unpicklable_argument": "SerializationError is a TypeError, and one can catch it alone",
     "an_unpicklable_result": "SerializationError is a TypeError, and one can catch it alone",
     "get_with_a_negative_timeout": "refused; Ray waits for ever",
+    "a_queue_is_full_and_empty": "Empty itself, as documented, not wrapped into a RayTaskError",
+    "a_queue_takes_many_at_once": "Empty and Full themselves, not wrapped into a RayTaskError",
     "max_concurrency_is_checked": "refused; Ray makes an actor with it",
 }
 
