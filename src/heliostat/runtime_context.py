@@ -2,5 +2,6 @@
 
 from heliostat._core.context import RuntimeContext, get_runtime_context, records
 from heliostat._core.tally import Series
+from heliostat._parts import Part
 
-__all__ = ["RuntimeContext", "Series", "get_runtime_context", "records"]
+__all__ = ["Part", "RuntimeContext", "Series", "get_runtime_context", "records"]

@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from heliostat.util import progress
 from tests.util.screen import Screen
 
 PYTHON = [sys.executable, "-c"]
@@ -292,3 +293,20 @@ def _time_of_updates(line, count=10_000):
     for n in range(count):
         line.update(n)
     return (time.perf_counter() - started) / count
+
+
+def test_a_ledger_that_nobody_looks_at_keeps_nothing(monkeypatch):
+    monkeypatch.setattr(progress.Ledger, "kept_everywhere", False)
+    ledger = progress.Ledger(kept=2)
+    with ledger.entry(lambda over: {"over": over}):
+        pass
+    assert ledger.rows() == []
+
+
+def test_a_ledger_shows_what_runs_and_the_last_that_ended(monkeypatch):
+    monkeypatch.setattr(progress.Ledger, "kept_everywhere", True)
+    ledger = progress.Ledger(kept=2)
+    for name in "abc":
+        with ledger.entry(lambda over, name=name: {"name": name, "over": over}):
+            assert (ledger.rows()[-1]["name"], ledger.rows()[-1]["over"]) == (name, False)
+    assert [(row["name"], row["over"]) for row in ledger.rows()] == [("b", True), ("c", True)]

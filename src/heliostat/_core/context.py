@@ -14,6 +14,7 @@ from heliostat._core.tally import PENDING
 
 if TYPE_CHECKING:
     from heliostat._core.runtime_env import RuntimeEnv
+    from heliostat._parts import Part
 
 
 class RuntimeContext:
@@ -224,16 +225,19 @@ def get_gpu_ids() -> list[int] | list[str]:
     return ids
 
 
-def records(kind: str) -> list[dict[str, Any]]:
+def records(kind: str, part: Part | None = None) -> list[dict[str, Any]]:
     """Rows about the session, as `heliostat.util.state` shows them.
 
     Args:
         kind: "tasks", "actors", "objects", "workers", "placement_groups", "runtime_envs",
             "events", "metrics", "memory" (one row: the budget, and what is in use of it and of the
-            disk) or "logs" (the last lines that each worker has printed).
+            disk) or "logs" (the last lines that each worker has printed). Where there may be very
+            many: "counts" (of tasks by name and state), "live_tasks" and "ended_tasks".
+        part: Which rows of "live_tasks", "ended_tasks" or "objects" are wanted; the first hundred
+            if left out, but all objects.
 
     Raises:
-        ValueError: For another kind.
+        ValueError: For another kind, or a part of one that is given as a whole.
 
     Example:
         >>> from heliostat.runtime_context import records
@@ -242,14 +246,16 @@ def records(kind: str) -> list[dict[str, Any]]:
     """
     kinds = (
         "tasks", "actors", "objects", "workers", "logs", "placement_groups", "metrics",
-        "runtime_envs", "events", "memory",
+        "runtime_envs", "events", "memory", "counts", "live_tasks", "ended_tasks",
     )  # fmt: skip
     if kind not in kinds:
         raise ValueError(f"there are records of {', '.join(kinds)}, not of {kind!r}")
     engine = current_engine()
     if kind == "metrics":
         engine.tally(PENDING.take())
-    return engine.records(kind)
+    if part is not None and kind not in ("live_tasks", "ended_tasks", "objects"):
+        raise ValueError(f"records of {kind!r} are given as a whole; leave part={part!r} out")
+    return engine.records(kind, part)
 
 
 def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:

@@ -14,6 +14,7 @@ from heliostat.exceptions import RayError
 
 if TYPE_CHECKING:
     from heliostat._core.groups import GroupSpec
+    from heliostat._parts import Part
 
 # Loaded by name when chosen, so that nothing imports an engine it does not use.
 NAMES = {
@@ -144,7 +145,7 @@ class Engine(Protocol):
     def free(self) -> dict[str, float]:
         """What of it is free now, by resource name, in whole units."""
 
-    def records(self, kind: str) -> list[dict[str, Any]]:
+    def records(self, kind: str, part: Part | None = None) -> list[dict[str, Any]]:
         """Rows of one kind (see `heliostat.runtime_context.records`), with Ray's names."""
 
     def reset(self) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from heliostat import _showing
 from heliostat._core import refs
 from heliostat._core.engine import NAMES, Engine
 from heliostat._core.options import InitOptions, custom_resources
@@ -49,7 +50,8 @@ class RayContext(Mapping[str, Any]):
             "node_id": state.node_id,
             "namespace": state.namespace,
         }
-        self.dashboard_url = ""
+        # As Ray has it, without "http://"; with the secret that lets the reader in.
+        self.dashboard_url = _showing.url().removeprefix("http://")
         self.python_version = "{}.{}.{}".format(*sys.version_info)
         self.ray_version = __version__
         self.ray_commit = ""
@@ -107,7 +109,7 @@ def init(
     _tracing_startup_hook: str | None = None,
     **others: Any,
 ) -> RayContext:
-    """Start a session. Nothing is listening on a port, and nothing stays behind.
+    """Start a session. Nothing is listening on a port unless asked to, and nothing stays behind.
 
     Args:
         address: None or "local" (this machine); else of a Ray cluster: "auto", "ray://host:10001".
@@ -124,7 +126,8 @@ def init(
         local_mode: The same as `engine="inline"`.
         engine: "local" (worker processes), "inline" (this thread) or "ray" (a Ray cluster).
         ignore_reinit_error: Do nothing when a session exists already.
-        include_dashboard: Only None or False: there is no dashboard yet.
+        include_dashboard: Show the session in a browser, on this machine only; the URL is written
+            to stderr, and is in the returned value's `dashboard_url`. `dashboard_port` says where.
         log_to_driver: Show what workers print.
         namespace: Where named actors are found.
         configure_logging: False leaves `logging` alone, whatever the next two say.
@@ -160,9 +163,11 @@ def init(
     if _tracing_startup_hook is not None:
         _tracing().load(_tracing_startup_hook)
     if include_dashboard:
-        raise NotImplementedError("include_dashboard=True: there is no dashboard yet; leave it out")
+        _showing.check(others)
     name, place = where(address, engine, local_mode=local_mode, known=NAMES)
     clustered = is_cluster(place)
+    if clustered and include_dashboard:
+        raise NotImplementedError("include_dashboard=True: a Ray cluster has its own; leave it out")
     options = InitOptions(
         engine=name,
         address=place,
@@ -182,10 +187,11 @@ def init(
     )
     with _lock:
         existing = _engine
-        if existing is None:
-            return RayContext(_start(options))
-        if ignore_reinit_error:
-            return RayContext(existing)
+        if existing is None or ignore_reinit_error:
+            engine_ = existing or _start(options)
+            if include_dashboard:
+                _showing.begin(others, shutdown if existing is None else None)
+            return RayContext(engine_)
     raise RuntimeError(
         "heliostat.init() was called twice; call heliostat.shutdown() first, or pass "
         "ignore_reinit_error=True to keep the running session"
@@ -200,11 +206,14 @@ def shutdown(_exiting_interpreter: bool = False, *, wait_for_processes: bool = T
     global _engine
     del _exiting_interpreter, wait_for_processes  # it always waits, and exit is no different
     with _lock:
-        engine, _engine = _engine, None
-        if engine is not None:
-            engine.close()
-        while _undo:
-            _undo.pop()()
+        try:
+            _showing.end()
+        finally:
+            engine, _engine = _engine, None
+            if engine is not None:
+                engine.close()
+            while _undo:
+                _undo.pop()()
 
 
 def is_initialized() -> bool:
@@ -249,6 +258,7 @@ def _leave_to_parent() -> None:
     _lock = threading.RLock()  # the parent's may be held by a thread that is not here
     # Kept, because its end would touch what belongs to the parent.
     _parents_engine, _engine = _engine or _parents_engine, None
+    _showing.forget()
 
 
 os.register_at_fork(after_in_child=_leave_to_parent)
@@ -316,7 +326,7 @@ def _namespace(value: object) -> str:
 def _gpus(value: object, variable: str) -> int | None:
     count = _whole("num_gpus", value, variable)
     if count and (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        from heliostat._core.gpus import check  # noqa: PLC0415 - most machines have none
+        from heliostat._gpus import check  # noqa: PLC0415 - most machines have none
 
         check(count, visible)
     return count
@@ -373,7 +383,7 @@ def _directory(value: object) -> str:
 
 
 # What Ray's init also takes, and that has no meaning or effect on one machine.
-# They say how to do what is not done here: a dashboard, files on disk, a network.
+# They say how to do what is not done here (files on disk, a network), or where a dashboard is.
 _HARMLESS = {
     "dashboard_host", "dashboard_port",
     "_node_ip_address", "_temp_dir",
@@ -392,6 +402,12 @@ def _refuse_unknown(others: Mapping[str, Any]) -> None:
         if name in _NOT_YET:
             raise NotImplementedError(f"init({name}=...) is not offered yet; leave it out")
         raise TypeError(f"init() has no argument {name!r}")
+
+
+def show() -> dict[str, str]:
+    """Somebody in another process wants to see the session."""
+    with _lock:
+        return _showing.told(is_initialized())
 
 
 refs.current_engine = current_engine

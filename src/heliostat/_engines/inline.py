@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from heliostat._core.actors import ActorExit, find_method
 from heliostat._core.engine import ClusterState, Running, qualified
-from heliostat._core.gpus import VISIBLE, gpu_count, ids
 from heliostat._core.ids import ActorID, NodeID, ObjectID, fresh, nth
 from heliostat._core.options import (
     NODE_ID,
@@ -37,6 +36,7 @@ from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, TaskSpec
 from heliostat._core.tally import Change, Totals
 from heliostat._engines.inline_groups import Grant, InlineGroups
 from heliostat._engines.inline_streams import END, Failure, InlineStreams
+from heliostat._gpus import VISIBLE, gpu_count, ids
 from heliostat.exceptions import (
     ActorAlreadyExistsError,
     ActorDiedError,
@@ -52,6 +52,7 @@ from heliostat.exceptions import (
 if TYPE_CHECKING:
     from heliostat._core.groups import GroupSpec
     from heliostat._core.runtime_env import RuntimeEnv
+    from heliostat._parts import Part
 
 _NOTHING = Running(None, "", None, "", (), (), False)
 
@@ -329,12 +330,16 @@ class InlineEngine:
             )
         return actor.info, ObjectRef(actor.info.actor)
 
-    def records(self, kind: str) -> list[dict[str, Any]]:
+    def records(self, kind: str, part: Part | None = None) -> list[dict[str, Any]]:
         """Actors and values; tasks have ended before somebody can ask, and there are no workers."""
         if kind == "actors":
             return [self._actor_row(actor) for actor in self._actors.values()]
         if kind == "tasks":
             return list(self._ended)
+        if kind == "ended_tasks":
+            from heliostat._parts import ended_rows  # noqa: PLC0415 - seldom asked for
+
+            return ended_rows(self._ended, part)
         if kind == "placement_groups":
             return self._groups.rows(self._node.hex(), self._namespace)
         if kind == "metrics":

@@ -3,6 +3,7 @@
 - `_run.py`: run a program in which `import ray` means Heliostat
 - `_traceback.py`: what of an error the program's author gets to see
 - `_demo.py`: where the taxi demo is
+- `_dashboard.py`: pages over a session, and the report of one that has ended
 - `_debug.py`: the breakpoints that wait in tasks and actors
 - `_serve.py`: applications from files, and those that run
 - `_sessions.py`: how a session in another process is found and asked; `_processes.py`: what /proc knows
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from heliostat._version import __version__
 from heliostat.cli import (
     _check,
+    _dashboard,
     _debug,
     _demo,
     _doctor,
@@ -48,7 +50,7 @@ __all__ = ["main"]
 PIPE_CLOSED = 141  # what a shell reports for a program that SIGPIPE ended
 _COMMANDS = (
     _run, _demo, _serve, _why, _status, _state, _logs, _memory, _timeline, _stack, _top, _debug,
-    _job, _explain, _results, _doctor, _check,
+    _job, _explain, _results, _doctor, _check, _dashboard,
 )  # fmt: skip
 
 

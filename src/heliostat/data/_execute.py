@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 import heliostat
+from heliostat.data import executions
 from heliostat.data._failures import Failures
 from heliostat.data._messages import (
     ActorLost,
@@ -180,9 +181,14 @@ class Execution:
             self._context.max_errored_blocks,
             limit,
         )
+
+        def row(over: bool) -> dict[str, Any]:
+            budget, error = self._memory_bytes, self._failure
+            return executions.row(pipeline.stages, budget, error, self._finished, over)
+
         try:
             saving = thrift() if self._thrifty else contextlib.nullcontext()
-            with saving, self._progress() as show:
+            with executions.LEDGER.entry(row), saving, self._progress() as show:
                 yield from self._loop(pipeline, show)
         finally:
             self._clean_up()

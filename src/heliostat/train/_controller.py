@@ -14,6 +14,7 @@ from typing import Any
 
 import heliostat
 from heliostat.train import _run_messages as _run
+from heliostat.train import runs
 from heliostat.train._run import Policy, Run
 from heliostat.train._run_messages import Command, Event, Kept
 from heliostat.train._storage import is_complete, kept_checkpoints, open_run
@@ -137,11 +138,12 @@ class Controller:
         try:
             if logs is not None:
                 _log.setLevel(logs.log_level)
-            if quiet:
-                self._drive(shown)
-            else:
-                with shown:
+            with runs.LEDGER.entry(self._row):
+                if quiet:
                     self._drive(shown)
+                else:
+                    with shown:
+                        self._drive(shown)
         finally:
             _log.setLevel(level)
             if self._group is not None:
@@ -151,6 +153,11 @@ class Controller:
             self._storage.sweep()
             self._storage.close()
         return self._result()
+
+    def _row(self, over: bool) -> dict[str, Any]:
+        storage = self._storage
+        about = {"name": storage.name, "trainer": self._job.title, "path": storage.where}
+        return runs.row(self._run, about, self._history, over)
 
     def _drive(self, shown: progress.Line) -> None:
         self._feed(_run.Tick())

@@ -17,8 +17,10 @@ import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 import heliostat
 from heliostat.exceptions import RayActorError, RayError
 from heliostat.tune import _messages as m
+from heliostat.tune import experiments
 from heliostat.tune._display import Display
 from heliostat.tune._experiment import Experiment
+from heliostat.tune._metrics import look_up
 from heliostat.tune._runnable import Runnable
 from heliostat.tune._snapshot import CALLBACKS_FILE, Log, encode, write_policy, write_whole
 from heliostat.tune._trial import Trial
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 # How long what was kept for a next trial may take to clean up.
 _CLOSE_S = 10.0
+_LONGEST_CURVE = 2000
 _HOOKS = {
     "start": "on_trial_start",
     "complete": "on_trial_complete",
@@ -98,11 +101,12 @@ class Loop:
         # Whether Ctrl-C may come through now, and whether the decider knows of one.
         self._waiting = False
         self._told = False
+        self._curves: dict[str, deque[tuple[float, float]]] = {}
 
     def run(self) -> None:
         """Run the study to its end; Ctrl-C ends it early, a second one at once."""
         try:
-            with self._held_interrupts():
+            with experiments.LEDGER.entry(self._row), self._held_interrupts():
                 while self._events or not self._experiment.finished:
                     self._step()
         finally:
@@ -321,6 +325,7 @@ class Loop:
             case "result":
                 kept = {} if checkpoint is None else {"path": self._relative(checkpoint)}
                 log.append("result", trial=trial.trial_id, result=encode(result), **kept)
+                self._note(trial, result)
             case "checkpoint":
                 assert checkpoint is not None
                 log.append(
@@ -347,6 +352,24 @@ class Loop:
                 log.append(what, trial=trial.trial_id, error=_encode_error(error))
             case _:
                 log.append(what, trial=trial.trial_id)
+
+    def _note(self, trial: Trial, result: dict[str, Any] | None) -> None:
+        """Remember the metric, for those who look."""
+        metric, curves = self._experiment.study.metric, self._curves
+        if metric is None or result is None:
+            return
+        curve = curves.get(trial.trial_id)
+        if curve is None:
+            if len(curves) == experiments.CURVES:
+                return
+            curve = curves[trial.trial_id] = deque(maxlen=_LONGEST_CURVE)
+        value = look_up(result, metric)
+        if isinstance(value, (int, float)):
+            curve.append((result.get("training_iteration", 0), value))
+
+    def _row(self, over: bool) -> dict[str, Any]:
+        where = self._below.rstrip("/")
+        return experiments.row(self._experiment, self._name, where, self._curves, over)
 
     def _announce(self, snapshot: m.Snapshot) -> None:
         what, trial = snapshot.what, snapshot.trial

@@ -3,7 +3,8 @@
 The driver's side of it: a thread that paints while lines are open, the stream, the terminal's
 size, and the user's own prints, which go above the live lines. What is written is decided in
 `_progress_text.py`. This file does not know what the lines are about, nor any engine; a worker
-process is known by `HELIOSTAT_WORKER=1` in its environment and shows nothing.
+process is known by `HELIOSTAT_WORKER=1` in its environment and shows nothing. A `Ledger` is the same
+for programs that look: rows about what runs.
 """
 
 import atexit
@@ -13,12 +14,15 @@ import os
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from heliostat.util._progress_text import Form, Live, Notebook, Plain, View
 
-__all__ = ["Line", "in_notebook", "line"]
+__all__ = ["Ledger", "Line", "in_notebook", "keep_ended", "line"]
 
 PAINT_EVERY_S = 0.1
 # A program that prints in a tight loop should not pay for a frame per print.
@@ -94,6 +98,72 @@ class Line:
         else:
             outcome = "stopped"
         _painter.close(self, outcome)
+
+
+Row = dict[str, Any]
+
+
+class Ledger:
+    """Rows about pieces of work that run, and about the last that have ended.
+
+    How one was at its end is kept between `keep_ended(True)` and `keep_ended(False)` only.
+
+    Args:
+        kept: How many of those that have ended.
+
+    Example:
+        >>> from heliostat.util.progress import Ledger
+        >>> ledger = Ledger(kept=10)
+        >>> with ledger.entry(lambda over: {"sheep": 1, "over": over}):
+        ...     [(row["sheep"], row["over"]) for row in ledger.rows()]
+        [(1, False)]
+    """
+
+    kept_everywhere = False
+
+    def __init__(self, kept: int) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[int, Callable[[], Row]] = {}
+        self._ended: deque[Row] = deque(maxlen=kept)
+
+    @contextmanager
+    def entry(self, row: Callable[[bool], Row]) -> Iterator[None]:
+        """Show a piece of work for as long as the `with` lasts, and how it was at its end.
+
+        Args:
+            row: Makes its row, and is told whether it is over; called by other threads, too. When
+                it began and how long it has taken is added.
+        """
+        number, started_at, began = next(_keys), time.time(), time.monotonic()
+
+        def now(over: bool = False) -> Row:
+            return {**row(over), "started_at": started_at, "seconds": time.monotonic() - began}
+
+        with self._lock:
+            self._open[number] = now
+        try:
+            yield
+        finally:
+            last = now(True) if Ledger.kept_everywhere else None
+            with self._lock:
+                del self._open[number]
+                if last is not None:
+                    self._ended.append(last)
+
+    def rows(self) -> list[Row]:
+        """Those that have ended, then those that run, the oldest first."""
+        with self._lock:
+            ended, running = list(self._ended), list(self._open.values())
+        return [*ended, *(row() for row in running)]
+
+
+def keep_ended(wanted: bool) -> None:
+    """Whether every ledger keeps what ends from now on, because somebody will look.
+
+    Args:
+        wanted: Whether.
+    """
+    Ledger.kept_everywhere = wanted
 
 
 class Painter:

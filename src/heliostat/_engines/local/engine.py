@@ -68,6 +68,7 @@ from heliostat.exceptions import (
 if TYPE_CHECKING:
     from heliostat._core.groups import GroupSpec
     from heliostat._core.runtime_env import RuntimeEnv
+    from heliostat._parts import Part
 
 INLINE_MOST = 64 << 10  # larger values go through the arena
 _NOTHING = Running(None, "", None, "", (), (), False)
@@ -574,9 +575,9 @@ class LocalEngine:
         free = self._port.ask("free", None)
         return {name: max(0, units) / UNIT for name, units in free}
 
-    def records(self, kind: str) -> list[dict[str, Any]]:
+    def records(self, kind: str, part: Part | None = None) -> list[dict[str, Any]]:
         """Rows about tasks, actors, objects, workers or placement groups."""
-        rows: list[dict[str, Any]] = self._port.ask("records", kind)
+        rows: list[dict[str, Any]] = self._port.ask("records", (kind, part))
         return rows
 
     def reset(self) -> None:

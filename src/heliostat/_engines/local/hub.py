@@ -73,6 +73,7 @@ _QUESTIONS = ("free", "records")
 
 if TYPE_CHECKING:
     from heliostat._engines.local.output.records import Records
+    from heliostat._parts import Part
 
 
 class Hub:
@@ -212,13 +213,14 @@ class Hub:
         self._outbox.flush(lazily=False)
         self._attendant.stir()
 
-    def records(self) -> Records:
-        """What there is now; the caller is in the tables."""
+    def records(self, kind: str = "") -> Records:
+        """What there is now, for rows of this kind; the caller is in the tables."""
         from heliostat._engines.local.output.records import Records  # noqa: PLC0415 - seldom asked for
 
         now = time.monotonic()
         pids, epoch = self._pool.all_pids, time.time() - now
-        self._plain.unfold_all()
+        if kind not in ("counts", "ended_tasks"):
+            self._plain.unfold_all()
         return Records(self._scheduler, pids, now, epoch, self.node_id)
 
     def _busy(self) -> list[Usage]:
@@ -257,8 +259,8 @@ class Hub:
         seconds = time.monotonic() - self._started
         return self.records().report(self.explain(self._awaited.ids()), seconds)
 
-    def _rows(self, kind: str) -> list[dict[str, Any]]:
-        return self._output.rows() if kind == "logs" else self.records().rows(kind)
+    def _rows(self, kind: str, part: Part | None = None) -> list[dict[str, Any]]:
+        return self._output.rows() if kind == "logs" else self.records(kind).rows(kind, part)
 
     def explain(self, ids: Collection[bytes]) -> list[str]:
         """Why objects are not there yet, in words."""
@@ -398,7 +400,7 @@ class Hub:
 
     def _own_answer(self, event: Asked) -> None:  # the scheduler answers the other questions
         if event.question == "records":
-            payload: Any = self._rows(event.payload)
+            payload: Any = self._rows(*event.payload)
         else:
             payload = tuple(self._scheduler.resources.free.items())
         self._answer(Answer(event.proc, event.request, payload, None))

@@ -49,6 +49,7 @@ from heliostat.exceptions import (
 
 if TYPE_CHECKING:
     from heliostat._core.groups import GroupSpec
+    from heliostat._parts import Part
 
 _NODES_FOR_S = 1.0  # how long what we know of the nodes is taken for true
 _KV_PATIENCE_S = 5.0
@@ -542,11 +543,11 @@ class RayEngine:
         free: dict[str, float] = self._ray.available_resources()
         return free
 
-    def records(self, kind: str) -> list[dict[str, Any]]:
+    def records(self, kind: str, part: Part | None = None) -> list[dict[str, Any]]:
         """Rows about the session."""
-        if kind == "placement_groups":
-            return self._groups.rows()
-        return records.rows(kind)
+        if part is not None or kind in ("counts", "live_tasks", "ended_tasks"):
+            raise NotImplementedError(f"a Ray cluster has no records of {kind!r} by part")
+        return self._groups.rows() if kind == "placement_groups" else records.rows(kind)
 
     def tally(self, changes: tuple[Change, ...]) -> None:
         """Add to the session's metrics."""

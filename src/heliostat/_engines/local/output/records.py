@@ -5,22 +5,28 @@ Reads the tables of the Scheduler when somebody asks, and its list of what has e
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import json
 import mmap
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from heliostat._core import runtime_env
 from heliostat._core.options import THIS_NODE, UNIT
 from heliostat._engines.local import failures
-from heliostat._engines.local.messages import ERROR, OUT_OF_LINE, SPILLED, STORED
+from heliostat._engines.local.messages import ERROR, OUT_OF_LINE, SPILLED, STORED, title
 from heliostat._engines.local.scheduling.waits import Why, actor_of
+from heliostat._parts import Part, since
 
 if TYPE_CHECKING:
     from heliostat._engines.local.scheduling.actors import Actor
+    from heliostat._engines.local.scheduling.ownership import Entry
     from heliostat._engines.local.scheduling.scheduler import Scheduler
     from heliostat._engines.local.scheduling.tasks import Task
 
@@ -55,8 +61,15 @@ class Records:
         self._node_id = node_id
         self._why = Why(scheduler, pids, now)
 
-    def rows(self, kind: str) -> list[Row]:
-        """The rows of one kind."""
+    def rows(self, kind: str, part: Part | None = None) -> list[Row]:
+        """The rows of one kind; of those that may be very many, a part."""
+        if kind in ("live_tasks", "ended_tasks") or part is not None:
+            parts = {
+                "live_tasks": self._live_part,
+                "ended_tasks": self._ended_part,
+                "objects": self._objects_part,
+            }
+            return parts[kind](part or Part())
         kinds: dict[str, Callable[[], list[Row]]] = {
             "tasks": self._tasks,
             "actors": self._actors,
@@ -67,6 +80,7 @@ class Records:
             "runtime_envs": self._environments,
             "events": self._events,
             "metrics": self._scheduler.staff.totals.rows,
+            "counts": self._counts,
         }
         return kinds[kind]()
 
@@ -108,14 +122,58 @@ class Records:
         }
 
     def _tasks(self) -> list[Row]:
-        rows = [
-            self.task_row(
-                id_, name, actor, parent, "FAILED" if failure else "FINISHED", proc,
-                times=(since, end - seconds, end),
-            )
-            for id_, name, actor, parent, since, proc, seconds, end, failure in self._scheduler.ended
-        ]  # fmt: skip
-        return rows + self._live_tasks()
+        return [self._ended_row(*row) for row in self._scheduler.ended] + self._live_tasks()
+
+    def _ended_row(
+        self,
+        id_: bytes,
+        name: str,
+        actor: bytes | None,
+        parent: bytes | None,
+        since: float,
+        proc: int,
+        seconds: float,
+        end: float,
+        failure: int,
+    ) -> Row:
+        state = "FAILED" if failure else "FINISHED"
+        return self.task_row(
+            id_, name, actor, parent, state, proc, times=(since, end - seconds, end)
+        )
+
+    def _ended_part(self, part: Part) -> list[Row]:
+        rows = since(self._scheduler.ended, itemgetter(0), bytes.fromhex(part.after), part.most)
+        return [self._ended_row(*row) for row in rows]
+
+    def _live_part(self, part: Part) -> list[Row]:
+        """Of the tasks that have not ended, the newest first; rows are made of the part alone."""
+        wanted = {"": (), "RUNNING": ("running",)}.get(
+            part.state, tuple(raw for raw, shown in _STATES.items() if shown == part.state)
+        )
+        tasks: Iterable[Task] = reversed(self._scheduler.tasks.values())
+        chosen = (
+            task
+            for task in tasks
+            if task.state != "done"
+            and (not part.state or task.state in wanted)
+            and part.name in task.name
+        )
+        return [
+            self._live_task(task)
+            for task in itertools.islice(chosen, part.start, part.start + part.most)
+        ]
+
+    def _counts(self) -> list[Row]:
+        """How many tasks of each name have not ended, by state; RUNNING: a worker has them."""
+        scheduler = self._scheduler
+        found = Counter((task.name, task.state) for task in scheduler.tasks.values())
+        for plain in scheduler.plain.calls.values():
+            found[title(plain.actor.created.name, plain.called.method), "running"] += 1
+        return [
+            {"name": name, "state": _STATES.get(state, "RUNNING"), "count": count}
+            for (name, state), count in found.items()
+            if state != "done"
+        ]
 
     def _live_tasks(self) -> list[Row]:
         tasks = self._scheduler.tasks.values()
@@ -249,23 +307,37 @@ class Records:
         ]
 
     def _objects(self) -> list[Row]:
-        owned = self._scheduler.owned
-        holders = owned.holders()
-        return [
-            {
-                "object_id": id_.hex(),
-                "object_size": size_of(entry.value),
-                "task_status": self._object_state(entry.value, entry.task),
-                "reference_type": "PINNED_IN_MEMORY" if stored(entry.value) else "LOCAL_REFERENCE",
-                "spilled": spilled(entry.value),
-                "reference_count": entry.count,
-                "held_by": self._held_by(entry.count, holders.get(id_, {})),
-                "node_id": self._node_id,
-                "reason": self._where(id_, entry.value),
-            }
-            for id_, entry in owned.objects.items()
-            if id_ not in self._scheduler.actors.actors and id_ not in self._scheduler.groups.groups
-        ]
+        return self._object_rows(self._values())
+
+    def _objects_part(self, part: Part) -> list[Row]:
+        """The largest first."""
+        found = heapq.nlargest(
+            part.start + part.most, self._values(), key=lambda pair: size_of(pair[1].value)
+        )
+        return self._object_rows(found[part.start :])
+
+    def _values(self) -> Iterator[tuple[bytes, Entry]]:
+        scheduler = self._scheduler
+        for id_, entry in scheduler.owned.objects.items():
+            if id_ not in scheduler.actors.actors and id_ not in scheduler.groups.groups:
+                yield id_, entry
+
+    def _object_rows(self, found: Iterable[tuple[bytes, Entry]]) -> list[Row]:
+        holders = self._scheduler.owned.holders()
+        return [self._object(id_, entry, holders.get(id_, {})) for id_, entry in found]
+
+    def _object(self, id_: bytes, entry: Entry, workers: Mapping[int, int]) -> Row:
+        return {
+            "object_id": id_.hex(),
+            "object_size": size_of(entry.value),
+            "task_status": self._object_state(entry.value, entry.task),
+            "reference_type": "PINNED_IN_MEMORY" if stored(entry.value) else "LOCAL_REFERENCE",
+            "spilled": spilled(entry.value),
+            "reference_count": entry.count,
+            "held_by": self._held_by(entry.count, workers),
+            "node_id": self._node_id,
+            "reason": self._where(id_, entry.value),
+        }
 
     def _held_by(self, count: int, workers: Mapping[int, int]) -> list[str]:
         """The processes that keep an object; what no worker holds, the driver or what waits does."""

@@ -15,8 +15,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from heliostat._core import session
+
 NAME = "\0heliostat-why-{uid}-{pid}"
-REPORT, STACK = "report", "stack"  # beside these, every kind of `heliostat.runtime_context.records`
+# Beside these, every kind of `heliostat.runtime_context.records`.
+REPORT, STACK, DASHBOARD = "report", "stack", "dashboard"
 _WISH = b"\0heliostat-wish-"
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 _PATIENCE_S = 5.0
@@ -56,7 +59,9 @@ class Window:
         if isinstance(name, bytes) and name.startswith(_WISH):
             wish = name.rpartition(b"-")[2].decode()
         try:
-            found = stack() if wish == STACK else self._look(wish)
+            found: Any = session.show  # it takes a moment: not here
+            if wish != DASHBOARD:
+                found = stack() if wish == STACK else self._look(wish)
         except (KeyError, ValueError):
             found = {"error": f"a session of this version has nothing to tell of {wish!r}"}
         threading.Thread(target=_send, args=(visitor, found), daemon=True).start()
@@ -86,6 +91,8 @@ def _send(visitor: socket.socket, found: Any) -> None:
     """In a thread of its own: neither long rows nor a slow reader shall hold the session up."""
     import json  # noqa: PLC0415 - only when somebody looks
 
+    if callable(found):
+        found = found()
     document = json.dumps(found, default=_text).encode()
     visitor.settimeout(_PATIENCE_S)
     with contextlib.suppress(OSError), visitor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from heliostat._core.gpus import NVIDIA, VISIBLE, gpu_count
+from heliostat import _cgroups as cgroups
 from heliostat._core.options import THIS_NODE, UNIT, InitOptions
-from heliostat._engines.local.processes import cgroups, oom
+from heliostat._engines.local.processes import oom
+from heliostat._gpus import NVIDIA, VISIBLE, gpu_count
 
 if TYPE_CHECKING:
     from pathlib import Path

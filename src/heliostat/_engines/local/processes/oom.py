@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from heliostat._engines.local.processes import cgroups
+from heliostat import _cgroups as cgroups
 from heliostat._engines.local.scheduling.worker_scheduler import Usage
 
 SELDOM_S, OFTEN_S = 0.25, 0.005  # between two looks

@@ -21,7 +21,6 @@ from heliostat._core import session
 from heliostat._core.actors import ActorExit, find_method, is_async
 from heliostat._core.arguments import fill
 from heliostat._core.engine import Running, qualified
-from heliostat._core.gpus import VISIBLE, ids
 from heliostat._core.options import UNIT, InitOptions
 from heliostat._core.outcomes import retries, spread, task_error
 from heliostat._core.tally import PENDING
@@ -49,6 +48,7 @@ from heliostat._engines.local.worker import stamps
 from heliostat._engines.local.worker.birth import call_hook
 from heliostat._engines.local.worker.link import Link
 from heliostat._engines.local.worker.threads import Threads, of_shape
+from heliostat._gpus import VISIBLE, ids
 from heliostat.exceptions import UnserializableException
 
 TALLY_S = 1.0

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from heliostat._engines.local.processes import cgroups, machine, oom
-from heliostat._engines.local.processes.cgroups import Group
+from heliostat import _cgroups as cgroups
+from heliostat._cgroups import Group
+from heliostat._engines.local.processes import machine, oom
 
 MB = 1 << 20
 V2 = "31 23 0:27 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"

@@ -1,0 +1,18 @@
+"""The dashboard: pages over one session, in a browser on this machine. Loaded when asked for.
+
+- `_guard.py`: who is let in
+- `_server.py`: HTTP on loopback
+- `_session.py`: what the pages show of a session that runs, and of one that has ended
+- `_documents.py`: a page's facts, from public names
+- `_collector.py`, `_history.py`: the thread that writes them down, and the file
+- `_report.py`: one HTML file of a history
+- `static/`: the pages
+
+It knows no engine, and nothing below it knows of it but its name.
+"""
+
+from heliostat.dashboard._dashboard import Dashboard, show, start
+from heliostat.dashboard._history import History, find, runs
+from heliostat.dashboard._report import write_report
+
+__all__ = ["Dashboard", "History", "find", "runs", "show", "start", "write_report"]
