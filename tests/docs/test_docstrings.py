@@ -28,6 +28,9 @@ APART = ("heliostat.alias", "heliostat._alias")
 OPTIONAL = {"jax", "joblib", "lightgbm", "pytorch_lightning", "sklearn", "torch", "transformers"}
 
 
+WITH_PROCESSES = ("heliostat.serve", "heliostat.train")
+
+
 def modules() -> Iterator[ModuleType]:
     yield heliostat
     for info in pkgutil.walk_packages(heliostat.__path__, "heliostat."):
@@ -51,11 +54,15 @@ def examples() -> list[doctest.DocTest]:
 
 
 @pytest.fixture
-def clean(monkeypatch, tmp_path):
-    """Examples begin in an empty folder without a session; the one they start is `inline`."""
+def clean(request, monkeypatch, tmp_path):
+    """Examples begin in an empty folder without a session; the one they start is `inline`,
+
+    unless theirs is a library that needs processes.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HELIOSTAT_PROGRESS", "0")
-    monkeypatch.setenv("HELIOSTAT_ENGINE", "inline")
+    needs_processes = request.getfixturevalue("example").name.startswith(WITH_PROCESSES)
+    monkeypatch.setenv("HELIOSTAT_ENGINE", "local" if needs_processes else "inline")
     heliostat.shutdown()
     yield
     heliostat.shutdown()
@@ -72,7 +79,8 @@ def test_an_example_prints_what_it_says(example, clean):
 
 
 @pytest.mark.parametrize("module", APART)
-def test_the_examples_of_a_module_print_what_they_say(module, clean):
+def test_the_examples_of_a_module_print_what_they_say(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     program = f"import doctest, {module} as m; raise SystemExit(doctest.testmod(m).failed)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
