@@ -43,14 +43,18 @@ def environ(**changes: str | None) -> dict[str, str]:
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def expect_sum(done: subprocess.CompletedProcess[str]) -> None:
+def expect_sum(done: subprocess.CompletedProcess[str], said: str = "") -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[3, 7]"
-    assert done.stderr == ""
+    assert done.stderr == said
 
 
 def run(
-    *command: str, source: str = SOURCE, cwd: Path | None = None, env: dict[str, str] | None = None
+    *command: str,
+    source: str = SOURCE,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    said: str = "",
 ) -> None:
     expect_sum(
         subprocess.run(
@@ -62,7 +66,8 @@ def run(
             text=True,
             timeout=60,
             check=False,
-        )
+        ),
+        said,
     )
 
 
@@ -105,7 +110,8 @@ def test_a_directory_that_cannot_be_written_to_will_do(tmp_path: Path) -> None:
 def test_a_directory_that_is_gone_will_do(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    run(source=f"import os\nos.rmdir({str(gone)!r})\n{SOURCE}", cwd=gone)
+    said = "heliostat: this program's folder was removed; its workers run in /\n"
+    run(source=f"import os\nos.rmdir({str(gone)!r})\n{SOURCE}", cwd=gone, said=said)
 
 
 def test_no_home_is_needed() -> None:
