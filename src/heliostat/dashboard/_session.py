@@ -27,6 +27,7 @@ TABLES = (
     "trials",
 )
 KEPT_LOG_LINES = 500
+LARGEST = 1000  # objects that are listed: rows of a hundred thousand take seconds
 KEPT_LOGS = 64
 
 Rows = tuple[list[dict[str, Any]], int]
@@ -79,9 +80,8 @@ class Running:
             return kept_table(self._history, kind, query)
         if kind == "trials":
             return _trials(_documents.tune(), query)
-        if kind == "objects" and not (query.sort or query.text or query.state):
-            total = len(records("objects", Part(most=100_000)))
-            return _documents.objects(query.start, query.most), total
+        if kind == "objects":
+            return choose(_documents.objects(0, LARGEST), query)
         return choose(records(kind), query)
 
     def log(self, name: str, lines: int) -> str:
@@ -104,7 +104,7 @@ class Running:
         kept = {page: getattr(_documents, page) for page in PAGES}
         for kind in ("actors", "workers", "placement_groups"):
             kept[kind] = _first_rows(kind)
-        kept["objects"] = lambda: _documents.objects(0, 1000)
+        kept["objects"] = lambda: _documents.objects(0, LARGEST)
         return kept
 
 
