@@ -35,3 +35,12 @@ def test_many_reports_are_thinned_and_the_last_stays():
     found = series([{"a": n} for n in range(10 * POINTS + 3)])
     assert len(found["report"]) <= POINTS
     assert found["values"]["a"][-1] == 10 * POINTS + 2
+
+
+def test_a_loop_in_this_process_starts_no_session(tmp_path):
+    DataParallelTrainer(
+        lambda: None,
+        scaling_config=ScalingConfig(num_workers=0),
+        run_config=RunConfig(storage_path=str(tmp_path)),
+    ).fit()
+    assert not ray.is_initialized()

@@ -80,7 +80,7 @@ class Controller:
             config.storage_filesystem,
             config.name,
             job.title,
-            heliostat.nodes(),
+            heliostat.nodes() if job.scaling.num_workers else (),  # else it needs no session
         )
         try:
             self._run = self._begin_or_go_on()
