@@ -158,3 +158,21 @@ def test_a_get_in_a_task_that_takes_too_long_leaves_the_value_on_disk(watched):
     del views
     assert on_disk(ref)
     assert ray.get(ref)[0] == 7
+
+
+def test_no_cancellation_leaves_a_wait_behind(watched):
+    @ray.remote
+    def fetch(refs):
+        ray.get(refs[0])
+
+    ref = ray.put(ramp(20, 7))
+    push_out(ref)
+    views = ray.get(ray.put(ramp(16)))
+    for _ in range(150):  # its news and its signal reach the worker in either order
+        task = fetch.remote([ref])
+        until(lambda: waiting_for_room() == 1, "it waits for the value")
+        ray.cancel(task)
+        with pytest.raises(TaskCancelledError):
+            ray.get(task, timeout=30)
+        assert waiting_for_room() == 0
+    del views

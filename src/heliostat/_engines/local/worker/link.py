@@ -528,14 +528,15 @@ class Link:
         value = self.held.look(id_, value)
         if value[0] != SPILLED:
             return value
-        try:
-            if timeout_s == 0:
-                raise GetTimeoutError("get() was not to wait, and its value is on disk")
-            found: Value = self.ask("fetch", id_, timeout_s)
-        except BaseException:
-            self.look_away(id_)
-            raise
-        self.held.fetched(id_, found)
+        with self.shield:  # a cancellation ends the wait; its signal, a moment later, must not
+            try:  # keep the hub from hearing that nobody waits any more
+                if timeout_s == 0:
+                    raise GetTimeoutError("get() was not to wait, and its value is on disk")
+                found: Value = self.ask("fetch", id_, timeout_s)
+            except BaseException:
+                self.look_away(id_)
+                raise
+            self.held.fetched(id_, found)
         return found
 
     def _let_go(self, message: LetGo) -> None:
