@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from heliostat import serve
-from tests.serve.browser import page, program
+from tests.browser import page, program
 
 LESSON = Path(__file__).parents[2] / "examples" / "lessons" / "lesson5_serve.py"
 FILL = """

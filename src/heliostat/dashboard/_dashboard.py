@@ -34,11 +34,15 @@ class Dashboard:
         self.run = run
         self._view = view
         self._history = history
+        self._closed = False
         self._server = Server(port, secrets.token_urlsafe(24), self._route)
         self.url = self._server.url
 
     def close(self) -> None:
-        """Stop, and write the history's end."""
+        """Stop, and write the history's end. Nothing if it was closed before."""
+        if self._closed:
+            return
+        self._closed = True
         self._server.close()
         if isinstance(self._view, Running):
             self._view.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import json
+import posixpath
 import re
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ SCRIPTS = (
     "pages/overview.js", "pages/core.js", "pages/data.js", "pages/train.js", "pages/tune.js",
     "pages/serve.js", "pages/logs.js", "pages/timeline.js", "app.js",
 )  # fmt: skip
-_IMPORT = re.compile(r"^import [^;]*?;\n", re.MULTILINE | re.DOTALL)
+_IMPORT = re.compile(r'^import (\{[^}]*\}) from "([^"]+)";$', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?:async )?(?:function|const|class) (\w+)", re.MULTILINE)
 
 
 def write_report(run: str | None, path: Path) -> str:
@@ -92,7 +95,21 @@ def _embedded(value: Any) -> str:
     return json.dumps(finite(value), default=str).replace("<", "\\u003c")
 
 
-def script(read: Any) -> str:
-    """All modules as one: their imports go, for what they name is there."""
-    parts = [_IMPORT.sub("", read(name)).replace("\nexport ", "\n") for name in SCRIPTS]
-    return "\n".join(f"// {name}\n{part}" for name, part in zip(SCRIPTS, parts, strict=True))
+def script(read: Callable[[str], str]) -> str:
+    """All modules as one, each in a scope of its own: their names are theirs.
+
+    Args:
+        read: Gives a module's text by its name.
+    """
+    parts = [_scoped(name, read(name)) for name in SCRIPTS]
+    return "\n".join(["const modules = {};", *parts])
+
+
+def _scoped(name: str, text: str) -> str:
+    def brought(match: re.Match[str]) -> str:
+        other = posixpath.normpath(posixpath.join(posixpath.dirname(name), match[2]))
+        return f'const {match[1]} = modules["{other}"];'
+
+    given = ", ".join(_EXPORT.findall(text))
+    body = re.sub(r"^export ", "", _IMPORT.sub(brought, text), flags=re.MULTILINE)
+    return f'modules["{name}"] = (() => {{\n{body}\nreturn {{ {given} }};\n}})();'

@@ -82,6 +82,7 @@ function update(element, node) {
   for (const [name, value] of Object.entries(node.props)) setProp(element, name, value, before[name]);
   element.viewProps = node.props;
   render(element, node.children);
+  if (node.tag === "select") setProp(element, "value", node.props.value); // its options are there now
 }
 
 function setProp(element, name, value, before) {
