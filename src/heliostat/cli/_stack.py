@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,7 @@ from heliostat.cli._errors import CommandError
 from heliostat.cli._processes import who_is
 from heliostat.cli._sessions import ask, chosen, plain
 from heliostat.cli._tables import write_json
-
-_STACKS_S = 2.0  # for a process to tell its stacks
-_QUIET_S = 0.05  # after which it has told them all
-_GLANCE_S = 0.01
+from heliostat.util._heard import heard
 
 
 def add_parser(commands: Any) -> None:
@@ -67,14 +63,9 @@ def stacks_of(pid: int) -> str:
     try:
         before = [file.stat().st_size for file in files]
         os.kill(pid, SIGNAL)
-        text, seen_at, began = "", time.monotonic(), time.monotonic()
-        while time.monotonic() - began < _STACKS_S:
-            now = "".join(_since(file, n) for file, n in zip(files, before, strict=True))
-            if now != text:
-                text, seen_at = now, time.monotonic()
-            elif text and time.monotonic() - seen_at > _QUIET_S:
-                break
-            time.sleep(_GLANCE_S)
+        text = heard(
+            lambda: "".join(_since(file, n) for file, n in zip(files, before, strict=True))
+        )
     except OSError as error:
         return f"(it cannot be asked: {error.strerror})"
     return text.rstrip() or "(it does not answer: it is stopped)"

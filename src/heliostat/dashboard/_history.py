@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from heliostat._state_folder import state_folder
+
 KEPT_RUNS = 20
 KEPT_TASKS = 100_000
 KEPT_SAMPLES = 20_000
@@ -59,16 +61,7 @@ def folder() -> Path:
     Raises:
         PermissionError: If others can read or change what is in it.
     """
-    own = os.environ.get("HELIOSTAT_STATE_DIR")
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    path = (Path(own) if own else Path(state) / "heliostat") / "history"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    about = path.stat()
-    if about.st_uid != os.getuid() or about.st_mode & 0o077:
-        raise PermissionError(
-            f"{path} can be read or changed by other users; make it yours alone: chmod 700 {path}"
-        )
-    return path
+    return state_folder("history")
 
 
 def runs() -> list[Run]:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from heliostat._state_folder import state_folder
+
 KEPT = 100  # jobs that have ended
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
@@ -85,16 +87,7 @@ class JobDetails(JobInfo):
 
 def folder() -> Path:
     """Where jobs are kept; made if need be, for this user only."""
-    own = os.environ.get("HELIOSTAT_STATE_DIR")
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    jobs = (Path(own) if own else Path(state) / "heliostat") / "jobs"
-    jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    about = jobs.stat()
-    if about.st_uid != os.getuid() or about.st_mode & 0o077:
-        raise PermissionError(
-            f"{jobs} can be read or changed by other users; make it yours alone: chmod 700 {jobs}"
-        )
-    return jobs
+    return state_folder("jobs")
 
 
 def check_id(submission_id: object) -> str:

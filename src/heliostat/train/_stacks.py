@@ -5,15 +5,13 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-import time
 from pathlib import Path
 from typing import NamedTuple
 
+from heliostat.util._heard import heard
+
 # What a user's loop does with SIGUSR1 and SIGUSR2 stays its own affair.
 SIGNAL = signal.SIGRTMAX - 3
-WAIT_S = 2.0
-QUIET_S = 0.05
-LOOK_EVERY_S = 0.01
 
 
 class Ear(NamedTuple):
@@ -37,14 +35,7 @@ def stacks_of(ear: Ear) -> str:
     try:
         before = len(told.read_bytes())
         os.kill(ear.pid, SIGNAL)
-        text, seen_at, began = b"", time.monotonic(), time.monotonic()
-        while time.monotonic() - began < WAIT_S:
-            now = told.read_bytes()[before:]
-            if now != text:
-                text, seen_at = now, time.monotonic()
-            elif text and time.monotonic() - seen_at > QUIET_S:
-                break
-            time.sleep(LOOK_EVERY_S)
+        text = heard(lambda: told.read_bytes()[before:])
     except OSError as error:
         return f"(process {ear.pid} cannot be asked: {error})"
     return text.decode(errors="replace").rstrip() or f"(process {ear.pid} does not answer)"
