@@ -1,5 +1,9 @@
 """A history is bounded, private, and readable while it is written and afterwards."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from heliostat.dashboard import _history as history_module
@@ -98,3 +102,31 @@ def test_a_folder_that_others_can_read_is_refused(tmp_path, monkeypatch):
 
 def test_a_history_is_for_its_user_alone(history):
     assert history.path.stat().st_mode & 0o077 == 0
+
+
+FULL = """
+import resource, sys, heliostat as ray
+
+ray.init(num_cpus=1, include_dashboard=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 15, 1 << 15))
+
+@ray.remote
+def work(x):
+    return x
+
+print(sum(ray.get([work.remote(n) for n in range(2000)])), flush=True)
+ray.shutdown()
+print("ended")
+"""
+
+
+def test_a_disk_that_is_full_leaves_gaps_in_the_history_and_the_program_goes_on(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL],
+        env={**os.environ, "HELIOSTAT_STATE_DIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["1999000", "ended"], done.stderr
+    assert done.returncode == 0
+    assert done.stderr.count("has gaps from now on") == 1
+    assert "Traceback" not in done.stderr

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -113,6 +114,9 @@ class History:
         path: The file.
         new: Make it; else it is only read.
 
+    Raises:
+        OSError: If it cannot be made. What cannot be written later on is left out, and said once.
+
     Example:
         >>> import tempfile
         >>> from pathlib import Path
@@ -134,15 +138,34 @@ class History:
         self._lock = threading.RLock()
         self._db = sqlite3.connect(target, uri=not new, check_same_thread=False)
         if new:
-            self._db.executescript(_SCHEMA)
+            try:
+                self._db.executescript(_SCHEMA)
+            except sqlite3.Error as error:
+                self._db.close()
+                raise OSError(f"{path} cannot be written: {error}") from error
             # A history that a crash of the machine cuts short is no loss; a slow disk would be.
             self._db.execute("PRAGMA synchronous=OFF")
         self._tasks = self._samples = 0
+        self._torn = False  # something could not be written
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction; where the disk is full, it is left out, and the program goes on."""
+        with self._lock:
+            try:
+                with self._db:
+                    yield
+            except sqlite3.Error as error:
+                if not self._torn:
+                    sys.stderr.write(
+                        f"heliostat: the history {self.path} has gaps from now on: {error}\n"
+                    )
+                self._torn = True
 
     def put(self, name: str, document: Any) -> None:
         """Replace a document."""
         text = json.dumps(document, default=str)
-        with self._lock, self._db:
+        with self._writing():
             self._db.execute("REPLACE INTO documents VALUES (?, ?)", (name, text))
 
     def get(self, name: str) -> Any:
@@ -160,13 +183,13 @@ class History:
 
     def sample(self, at: float, values: dict[str, float]) -> None:
         """Add a moment's numbers; when there are too many, every other one goes."""
-        with self._lock, self._db:
+        with self._writing():
             self._db.execute(
                 "INSERT INTO samples (at, json) VALUES (?, ?)", (at, json.dumps(values))
             )
         self._samples += 1
         if self._samples > KEPT_SAMPLES:
-            with self._lock, self._db:
+            with self._writing():
                 self._db.execute("DELETE FROM samples WHERE number % 2 = 0")
                 # Numbered anew, so that the next time takes every other one again.
                 self._db.execute("UPDATE samples SET number = -(number + 1) / 2")
@@ -184,11 +207,11 @@ class History:
         """Add tasks that have ended, with values for TASK_COLUMNS; the oldest go."""
         marks = ", ".join("?" * len(TASK_COLUMNS))
         columns = ", ".join(TASK_COLUMNS)
-        with self._lock, self._db:
+        with self._writing():
             self._db.executemany(f"INSERT INTO tasks ({columns}) VALUES ({marks})", rows)
         self._tasks += len(rows)
         if self._tasks > KEPT_TASKS * 1.1:
-            with self._lock, self._db:
+            with self._writing():
                 self._db.execute(
                     "DELETE FROM tasks WHERE number <= (SELECT max(number) FROM tasks) - ?",
                     (KEPT_TASKS,),
