@@ -126,7 +126,7 @@ def run_generator(home: Home, code: Code, call: Any, needs: Sequence[Any]) -> It
     with _as(_task(code, call)):
         args, kwargs = _arguments(engine, call, needs)
         with _failing(call):
-            yield from _items(engine, _loaded(code)(*args, **kwargs), call)
+            yield from _items(engine, _loaded(code)(*args, **kwargs))
 
 
 def _task(code: Code, call: Call) -> Running:
@@ -182,7 +182,7 @@ def _results(engine: Any, outcome: Any, call: Call) -> Any:
     return values[0] if call.num_returns == 1 else values
 
 
-def _items(engine: Any, outcome: Any, call: Call) -> Iterator[Packed]:
+def _items(engine: Any, outcome: Any) -> Iterator[Packed]:
     for item in outcome:
         yield engine.holds.pack(item)
 
@@ -214,6 +214,20 @@ class _Instance:
             kept.put("died", _me(), getattr(error, "pickled", b""))
             raise
 
+    @contextlib.contextmanager
+    def _called(
+        self, method: str, call: Call, needs: Sequence[Any]
+    ) -> Iterator[tuple[Any, Call, Callable[[], Any]]]:
+        """The surroundings of a call: the engine, the call, and what runs the user's method."""
+        engine = enter(self.home)
+        with _as(self._running(call, method)):
+            args, kwargs = _arguments(engine, call, needs)
+            try:
+                with _failing(call):
+                    yield engine, call, lambda: find_method(self.instance, method)(*args, **kwargs)
+            except ActorExit:
+                theirs.module("actor").exit_actor()
+
     def _running(self, call: Call, method: str) -> Running:
         (actor,) = HERE
         return Running(
@@ -232,37 +246,18 @@ def _restarted() -> bool:
         return bool(theirs.ray().get_runtime_context().was_current_actor_reconstructed)
 
 
-def _exit() -> None:
-    theirs.module("actor").exit_actor()
-
-
 class Host(_Instance):
     """An actor without an event loop; with threads, if it was asked for."""
 
     def call(self, method: str, call: Any, *needs: Any) -> Any:
         """Call a method."""
-        engine, call = enter(self.home), Call(*call)
-        with _as(self._running(call, method)):
-            args, kwargs = _arguments(engine, call, needs)
-            try:
-                with _failing(call):
-                    outcome = find_method(self.instance, method)(*args, **kwargs)
-                    return _results(engine, outcome, call)
-            except ActorExit:
-                _exit()
+        with self._called(method, Call(*call), needs) as (engine, call, run):
+            return _results(engine, run(), call)
 
     def stream(self, method: str, call: Any, *needs: Any) -> Iterator[Packed]:
         """Call a method that yields."""
-        engine, call = enter(self.home), Call(*call)
-        with _as(self._running(call, method)):
-            args, kwargs = _arguments(engine, call, needs)
-            try:
-                with _failing(call):
-                    yield from _items(
-                        engine, find_method(self.instance, method)(*args, **kwargs), call
-                    )
-            except ActorExit:
-                _exit()
+        with self._called(method, Call(*call), needs) as (engine, _, run):
+            yield from _items(engine, run())
 
 
 class AsyncHost(_Instance):
@@ -270,31 +265,19 @@ class AsyncHost(_Instance):
 
     async def call(self, method: str, call: Any, *needs: Any) -> Any:
         """Call a method."""
-        engine, call = enter(self.home), Call(*call)
-        with _as(self._running(call, method)):
-            args, kwargs = _arguments(engine, call, needs)
-            try:
-                with _failing(call):
-                    outcome = find_method(self.instance, method)(*args, **kwargs)
-                    if isinstance(outcome, Awaitable):
-                        outcome = await outcome
-                    return _results(engine, outcome, call)
-            except ActorExit:
-                _exit()
+        with self._called(method, Call(*call), needs) as (engine, call, run):
+            outcome = run()
+            if isinstance(outcome, Awaitable):
+                outcome = await outcome
+            return _results(engine, outcome, call)
 
     async def stream(self, method: str, call: Any, *needs: Any) -> AsyncIterator[Packed]:
         """Call a method that yields."""
-        engine, call = enter(self.home), Call(*call)
-        with _as(self._running(call, method)):
-            args, kwargs = _arguments(engine, call, needs)
-            try:
-                with _failing(call):
-                    outcome = find_method(self.instance, method)(*args, **kwargs)
-                    if inspect.isasyncgen(outcome):
-                        async for item in outcome:
-                            yield engine.holds.pack(item)
-                        return
-                    for item in outcome:
-                        yield engine.holds.pack(item)
-            except ActorExit:
-                _exit()
+        with self._called(method, Call(*call), needs) as (engine, _, run):
+            outcome = run()
+            if inspect.isasyncgen(outcome):
+                async for item in outcome:
+                    yield engine.holds.pack(item)
+                return
+            for item in outcome:
+                yield engine.holds.pack(item)
