@@ -72,6 +72,14 @@ def test_an_import_path_runs_with_arguments_until_ctrl_c(tmp_path):
         assert probe.connect_ex(("127.0.0.1", http)) != 0
 
 
+def test_sigterm_ends_it_as_ctrl_c_does(tmp_path):
+    write(tmp_path, "hi")
+    with running(tmp_path, "run", "words:app") as (http, _, process):
+        assert get(http) == "hi"
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+
+
 def test_files_that_change_are_deployed_again_and_wrong_ones_are_not(tmp_path):
     (tmp_path / "part.py").write_text("WORD = 'one'")
     (tmp_path / "whole.py").write_text(f"from part import WORD\n{CODE}".replace('"WORD")', "WORD)"))

@@ -10,6 +10,7 @@
 - `_why.py`, `_status.py`, `_state.py`, `_logs.py`, `_memory.py`, `_timeline.py`, `_stack.py`, `_top.py`:
   what it tells, each in its own way; `_tables.py` has it fit the terminal
 - `_job.py`: jobs; `_results.py`: what studies and runs have left on disk; `_explain.py`: plans of data
+- `_deploy.py`: files that run a program elsewhere; `_manifests.py`: what is in them
 - `_doctor.py`: whether the machine has what is needed
 - `_check.py`: what of Ray a script uses that is not here, by the lists that `_parity.py` reads
 
@@ -28,6 +29,7 @@ from heliostat.cli import (
     _dashboard,
     _debug,
     _demo,
+    _deploy,
     _doctor,
     _explain,
     _job,
@@ -50,7 +52,7 @@ __all__ = ["main"]
 PIPE_CLOSED = 141  # what a shell reports for a program that SIGPIPE ended
 _COMMANDS = (
     _run, _demo, _serve, _why, _status, _state, _logs, _memory, _timeline, _stack, _top, _debug,
-    _job, _explain, _results, _doctor, _check, _dashboard,
+    _job, _explain, _results, _doctor, _check, _dashboard, _deploy,
 )  # fmt: skip
 
 

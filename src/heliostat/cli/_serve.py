@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -99,6 +100,7 @@ def _run(options: argparse.Namespace) -> int:
     sys.path.insert(0, str(Path(options.app_dir).resolve()))
     _alias.install()
     ended = threading.Event()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: containers send it
     try:
         config = _parsed(options)
         library.start(

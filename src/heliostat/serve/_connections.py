@@ -22,6 +22,7 @@ import struct
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -286,6 +287,17 @@ class Connections:
         self._refuse_slow()
         if self._on_lost:
             self._clock = asyncio.get_running_loop().call_later(1.0 - now % 1.0, self._tick)
+
+
+def whereabouts() -> str:
+    """Within what sockets of the abstract namespace can be reached: a network of this machine."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {os.readlink('/proc/thread-self/ns/net')}"
+
+
+def this_process() -> str:
+    """A name that no other process has, on any machine of a cluster."""
+    return f"{whereabouts()} {os.getpid()}"
 
 
 class Intake:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import os
 import time
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from heliostat.exceptions import RayError
 from heliostat.serve import _logs
 from heliostat.serve._acceptor import Acceptor, Queue, listen
 from heliostat.serve._call import Table
-from heliostat.serve._connections import Connections
+from heliostat.serve._connections import Connections, this_process, whereabouts
 from heliostat.serve._grpc import GrpcServer
 from heliostat.serve._overview import overview_of
 from heliostat.serve._proxy import Proxy, Route
@@ -104,14 +103,14 @@ class Controller:
         self._news: asyncio.Event | None = None  # made in the loop, by `start`
         self._numbers = itertools.count(1)  # no two replicas or tables have the same
 
-    async def start(self, caller_pid: int) -> tuple[HTTPOptions, gRPCOptions, LoggingConfig | None]:
+    async def start(self, caller: str) -> tuple[HTTPOptions, gRPCOptions, LoggingConfig | None]:
         """Listen, once; returns the options in force.
 
         Raises:
             PortTakenError: When the port is taken.
             RuntimeError: On an engine without processes of its own.
         """
-        if os.getpid() == caller_pid:
+        if this_process() == caller:
             raise RuntimeError(
                 "Serve needs processes of its own to listen: the engine 'inline' runs everything "
                 "in the calling thread; use heliostat.init() without engine='inline' or "
@@ -431,7 +430,7 @@ class Controller:
             deployment.actors[name] = actor
             await self._place(deployment, name, actor)
             up = await actor.start.remote(deployment.spec.payload, self._routes())
-            if up.address:
+            if up.address and up.where == whereabouts():
                 deployment.addresses[name] = up.address
                 await actor.set_routes.remote(self._routes())
             self._feed(deployment, ReplicaUp(name))
@@ -552,8 +551,9 @@ class Controller:
         doors: dict[str, dict[str, str]] = {}
         queues: dict[str, Queue] = {}
         for deployment in self._deployments.values():
-            if deployment.spec.config.request_router_config is not None:
-                continue  # its requests are forwarded, one by one, where its router says
+            far = deployment.is_ingress and deployment.table.replicas.keys() - deployment.addresses
+            if far or deployment.spec.config.request_router_config is not None:
+                continue  # its requests are forwarded, one by one, where a router says
             if deployment.is_ingress and not deployment.table.unavailable:
                 most = deployment.spec.config.max_queued_requests
                 queues[deployment.app] = Queue(most, self._http.request_timeout_s)

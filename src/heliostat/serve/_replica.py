@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 import heliostat as ray
 from heliostat.serve import _grpc_calls, _logs
 from heliostat.serve._call import Call
-from heliostat.serve._connections import Connections, Intake
+from heliostat.serve._connections import Connections, Intake, whereabouts
 from heliostat.serve._dispatch import dispatch_to
 from heliostat.serve._event_loop import new_event_loop
 from heliostat.serve._grpc_calls import GRPC
@@ -42,6 +42,7 @@ class Up(NamedTuple):
 
     address: str  # where it takes HTTP connections; empty unless it is an ingress
     has_notes: bool  # it has something to say of itself later: see `Notes`
+    where: str  # from where connections can be passed to the address
 
 
 class Notes(NamedTuple):
@@ -95,14 +96,14 @@ class Replica:
             watch_models(self._noted.set)
         has_notes = self._record_stats() or self._code.is_multiplexed
         if self._http is None:
-            return Up("", has_notes)
+            return Up("", has_notes, "")
         self._proxy = Proxy(forward, self._http, {self._app_name: self._answer})
         self._proxy.set_routes(routes)
         self._connections = Connections(
             self._proxy, self._http.keep_alive_timeout_s, self._http.tls()
         )
         self._intake = Intake(self._connections)
-        return Up(self._intake.address, has_notes)
+        return Up(self._intake.address, has_notes, whereabouts())
 
     def _record_stats(self) -> bool:
         """Ask the user's `record_routing_stats` from time to time, if there is one."""

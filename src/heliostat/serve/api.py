@@ -20,6 +20,7 @@ from typing import Any
 import heliostat as ray
 from heliostat.exceptions import RayActorError, RayTaskError
 from heliostat.serve._build import Node, build
+from heliostat.serve._connections import this_process
 from heliostat.serve._controller import Controller
 from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller, forget_unavailable
 from heliostat.serve._local import LocalApplication
@@ -379,11 +380,12 @@ def _start(
             lifetime="detached",
             num_cpus=0,
             max_concurrency=100_000,
+            **_beside(),
         )
         .remote(http or HTTPOptions(), grpc or gRPCOptions(), logging_config)
     )
     try:
-        in_force = _ask(controller.start.remote(os.getpid()))
+        in_force = _ask(controller.start.remote(this_process()))
     except (OSError, RuntimeError, ImportError, ValueError):
         ray.kill(controller)
         raise
@@ -391,6 +393,15 @@ def _start(
         if asked is not None and asked != found:
             logger.warning("Serve runs already with %s; %s is ignored", found, asked)
     return controller
+
+
+def _beside() -> dict[str, Any]:
+    """On a cluster of several nodes, the port is where Serve is started."""
+    if len(ray.nodes()) < 2:
+        return {}
+    here = ray.get_runtime_context().get_node_id()
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
+    return {"scheduling_strategy": strategy}
 
 
 def _ask(ref: Any) -> Any:

@@ -1,10 +1,12 @@
 """Where clusters are: what users write, and what nobody answers at."""
 
 import socket
+import threading
 import time
 
 import pytest
 
+from heliostat._engines.ray import address
 from heliostat._engines.ray.address import Address, expect_somebody, parse
 
 
@@ -57,14 +59,44 @@ def test_a_host_without_a_port_is_told_both_ports() -> None:
 def test_nobody_at_an_address_is_an_error_at_once_that_says_how_to_start_one(kind: str) -> None:
     with socket.socket() as taken:  # bound, and not listening
         taken.bind(("127.0.0.1", 0))
-        address = Address(kind, "127.0.0.1", taken.getsockname()[1])  # type: ignore[arg-type]
+        nobody = Address(kind, "127.0.0.1", taken.getsockname()[1])  # type: ignore[arg-type]
         begin = time.monotonic()
         with pytest.raises(ConnectionError, match=r"(?s)127\.0\.0\.1.*`ray start --head"):
-            expect_somebody(address)
+            expect_somebody(nobody, f"address={str(nobody)!r}")
         assert time.monotonic() - begin < 5
 
 
-def test_somebody_at_an_address_is_enough() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        expect_somebody(Address("head", "127.0.0.1", server.getsockname()[1]))
-    expect_somebody(Address("auto"))
+def answering(words: bytes) -> socket.socket:
+    """A server that says this to the first who comes, whatever it hears."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with server.accept()[0] as there:
+            there.recv(24 + 9)
+            there.sendall(words)
+
+    threading.Thread(target=answer).start()
+    return server
+
+
+def test_somebody_who_greets_as_ray_does_is_enough() -> None:
+    with answering(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))) as server:
+        expect_somebody(Address("head", "127.0.0.1", server.getsockname()[1]), "it")
+    expect_somebody(Address("auto"), "it")
+
+
+def test_somebody_else_is_told_to_be_no_ray() -> None:
+    with (
+        answering(b"SSH-2.0-OpenSSH_9.6\r\n") as server,
+        pytest.raises(ConnectionError, match="what listens there is no Ray"),
+    ):
+        expect_somebody(Address("client", "127.0.0.1", server.getsockname()[1]), "it")
+
+
+def test_somebody_who_says_nothing_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(address, "_PATIENCE_S", 0.1)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        pytest.raises(ConnectionError, match="timed out"),
+    ):
+        expect_somebody(Address("head", "127.0.0.1", server.getsockname()[1]), "it")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Literal, NamedTuple
 
 FORMS = '"auto", "ray://host:10001" (a Ray client), "host:6379" (the head node) or "local"'
 _PORTS = {"client": 10001, "head": 6379}
 _PATIENCE_S = 3.0
+_SETTINGS = 4  # a kind of frame
+_NO_SETTINGS = bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
 
 
 class Address(NamedTuple):
@@ -59,8 +62,12 @@ def parse(text: str) -> Address:
     return Address(kind, host, int(port))
 
 
-def expect_somebody(address: Address) -> None:
-    """Fail at once where nobody listens: Ray itself would wait for half a minute.
+def expect_somebody(address: Address, said: str) -> None:
+    """Fail at once where no Ray listens: Ray itself would wait for half a minute.
+
+    Args:
+        address: The place.
+        said: How the user named it.
 
     Raises:
         ConnectionError: Nobody is there; says what to look at.
@@ -68,7 +75,9 @@ def expect_somebody(address: Address) -> None:
     if address.kind in ("local", "auto"):
         return
     try:
-        socket.create_connection((address.host, address.port), timeout=_PATIENCE_S).close()
+        with socket.create_connection((address.host, address.port), timeout=_PATIENCE_S) as there:
+            if "RAY_USE_TLS" not in os.environ:
+                _expect_grpc(there)
     except OSError as error:
         what = "Ray client server" if address.kind == "client" else "head node of a Ray cluster"
         start = (
@@ -77,6 +86,14 @@ def expect_somebody(address: Address) -> None:
             else "ray start --head --port 6379"
         )
         raise ConnectionError(
-            f"address={str(address)!r}: no {what} answers there ({error}). Look whether the host and "
-            f"the port are right and reachable from here; `{start}` starts one"
+            f"{said}: no {what} answers there ({error}). Look whether the host and the port are right "
+            f"and reachable from here; `{start}` starts one"
         ) from None
+
+
+def _expect_grpc(there: socket.socket) -> None:
+    """Fail unless whoever listens speaks HTTP/2, as both servers of Ray do: it greets with settings."""
+    there.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _NO_SETTINGS)
+    greeting = there.recv(9)
+    if len(greeting) < 4 or greeting[3] != _SETTINGS:
+        raise ConnectionError("what listens there is no Ray")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from heliostat import _alias
 from heliostat._core.options import UNIT, InitOptions
-from heliostat._engines.ray import environment, theirs
+from heliostat._engines.ray import environment, kept, theirs
 from heliostat._engines.ray.address import Address, expect_somebody, parse
 from heliostat._engines.ray.host import Home
 from heliostat._version import __version__
@@ -20,6 +21,7 @@ _SIZES = (
     "num_cpus", "num_gpus", "resources", "object_store_memory", "object_spilling_directory", "labels",
 )  # fmt: skip
 _PATIENCE_S = 60.0  # for the first worker to start
+_AUTH = "RAY_AUTH_MODE"
 # What workers get that lack Heliostat; both are pure Python.
 _SHIPPED = ("heliostat", "cloudpickle")
 
@@ -29,7 +31,7 @@ class Joined(NamedTuple):
 
     home: Home
     address: str
-    owned: bool  # Ray was not there before, so its end is ours
+    leave: Callable[[], None]  # ends it, unless Ray was there before
 
 
 def join(options: InitOptions) -> Joined:
@@ -44,13 +46,14 @@ def join(options: InitOptions) -> Joined:
     if address.kind != "local":
         _leave_sizes_to(options)
     ray = theirs.ray()
-    expect_somebody(address)
     home = Home(__version__, _alias.installed(), options.logging, ())
     if ray.is_initialized():  # by the program itself: it is not ours to end
-        return Joined(home, str(address), owned=False)
+        return Joined(home, str(address), stay)
+    _expect_ray(address)
     arguments = _arguments(options, address)
-    _begin(ray, address, arguments)
+    leave = functools.partial(_leave, ray, os.environ.get(_AUTH))
     try:
+        _begin(ray, address, arguments)
         if _lacking(ray):
             home = home._replace(modules=_SHIPPED)
             ray.shutdown()
@@ -63,9 +66,26 @@ def join(options: InitOptions) -> Joined:
                     f"pip install heliostat=={__version__}"
                 )
     except BaseException:
-        ray.shutdown()
+        leave()
         raise
-    return Joined(home, str(address), owned=True)
+    return Joined(home, str(address), leave)
+
+
+def stay() -> None:
+    """Do not end a session that others have begun."""
+
+
+def _leave(ray: Any, auth: str | None) -> None:
+    """End a session, and ask for tokens only as it was before.
+
+    A Ray of one's own has its driver ask for them from then on, by a variable. On a cluster without
+    them, which the program joins next, nobody could call that driver, and its actors would end.
+    """
+    if ray.is_initialized():
+        kept.take_away()
+        ray.shutdown()
+    if auth is None and os.environ.pop(_AUTH, None) is not None:
+        theirs.module("_raylet").Config.initialize("")
 
 
 def _leave_sizes_to(options: InitOptions) -> None:
@@ -112,23 +132,34 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _expect_ray(address: Address) -> None:
+    """Fail at once where no Ray answers: Ray itself would wait for half a minute and more."""
+    place = address
+    if address.kind == "auto":
+        find = theirs.module("_private.services").get_ray_address_from_environment
+        try:
+            place = parse(find("auto", None))
+        except ConnectionError:
+            raise ConnectionError(
+                'address="auto" finds no Ray cluster on this machine: start one with `ray start '
+                '--head`, or say where it is: address="ray://host:10001"'
+            ) from None
+    said = f'address="auto" is {place} here' if place is not address else f"address={str(place)!r}"
+    expect_somebody(place, said)
+
+
 def _begin(ray: Any, address: Address, arguments: dict[str, Any]) -> None:
     try:
         ray.init(address=str(address), **arguments)
-    except ConnectionError as error:
-        if address.kind != "auto":
-            raise ConnectionError(f"address={str(address)!r}: {error}") from None
-        raise ConnectionError(
-            'address="auto" finds no Ray cluster on this machine: start one with `ray start --head`, '
-            'or say where it is: address="ray://host:10001"'
-        ) from None
     except RuntimeError as error:
         if "ersion" not in str(error):
             raise
         own = f"Ray {ray.__version__} and Python {sys.version.split()[0]}"
+        there = re.search(r"Ray: (\S+)\s+Python: (\S+)", str(error))
+        version, python = there.groups() if there else ("<the cluster's>", "<the cluster's>")
         raise ImportError(
-            f"the cluster at {address} does not fit {own}, which run here: {error}. Install the "
-            "cluster's versions of both: pip install ray==<version of the cluster>"
+            f"the cluster at {address} does not fit {own}, which run here: {error}. Install what it "
+            f"has: pip install ray=={version} in Python {python}"
         ) from None
 
 
@@ -169,10 +200,3 @@ def _lacking(ray: Any) -> str:
         return f"they lack {' and '.join(absent)}"
     there = found["heliostat"]
     return "" if there == __version__ else f"they have version {there} of it"
-
-
-def package(name: str) -> str:
-    """Where a package of ours is, as `py_modules` takes it."""
-    module = importlib.import_module(name)
-    assert module.__file__ is not None
-    return os.path.dirname(module.__file__)

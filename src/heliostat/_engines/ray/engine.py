@@ -70,11 +70,9 @@ class RayEngine:
 
     def __init__(self, options: InitOptions, home: Home | None = None) -> None:
         self._options = options
-        self._owned = False
-        self._address = ""
+        self._address, self._leave = "", connect.stay
         if home is None:
-            joined = connect.join(options)
-            home, self._owned, self._address = joined.home, joined.owned, joined.address
+            home, self._address, self._leave = connect.join(options)
         self._home = home
         self._ray = theirs.ray()
         handles = theirs.module("actor").ActorHandle
@@ -563,9 +561,7 @@ class RayEngine:
         """Leave the cluster, and take along what this session has put there."""
         self.holds.clear()
         self._pinned.clear()
-        if self._owned and self._ray.is_initialized():
-            kept.take_away()
-            self._ray.shutdown()
+        self._leave()
 
 
 def _returns(options: TaskOptions | MethodOptions) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,14 +21,8 @@ def of_the_session(env: Mapping[str, Any]) -> dict[str, Any]:
 
 def shipping(env: Mapping[str, Any], packages: Sequence[str]) -> dict[str, Any]:
     """The environment with packages of ours for workers that lack them."""
-    modules = [_folder(name) for name in packages]
+    modules = [importlib.import_module(name).__path__[0] for name in packages]
     return {**env, "py_modules": [*env.get("py_modules", ()), *modules]}
-
-
-def _folder(name: str) -> str:
-    module = importlib.import_module(name)
-    assert module.__file__ is not None
-    return os.path.dirname(module.__file__)
 
 
 def of_a_task(env: Mapping[str, Any], packages: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,386 @@
+"""What a program needs to run elsewhere: the files for Docker, Compose, systemd and KubeRay.
+
+Pure: a request goes in, names and texts of files come out. It reads no disk and knows no cluster.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+PORT = 8000
+_DRAIN_S = 60  # how long requests that run may take when a process is asked to end
+_LEAVE_S = 5  # until nobody sends new requests to a pod that is about to end
+_STORAGE = "/storage"
+_HEALTH = "/-/healthz"
+_IGNORED = (".git", ".venv", "**/__pycache__", "*.egg-info", ".pytest_cache")
+_GIB = 1 << 30
+
+Target = Literal["kuberay", "docker", "compose", "systemd"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to run where, and on how much.
+
+    Args:
+        name: A label of DNS.
+        command: What runs: the arguments of `heliostat`.
+        serves: Whether it listens on the port.
+        cpus: Of each machine.
+        memory: Of each machine, in bytes.
+        gpus: Of each machine.
+        nodes: Machines of the cluster beside its head.
+        max_nodes: As many as its autoscaler may start.
+        storage: A URL, the claim of a Kubernetes volume, or a directory; empty for a new volume.
+        secret: A Kubernetes secret with environment variables; empty for none.
+        image: Of the container.
+        folder: The program's own, absolute.
+        context: The same, as seen from where the files are written.
+        dockerfile: Where the Dockerfile is, as seen from the program's folder.
+        has_requirements: Whether there is a requirements.txt in it.
+        user: Who runs it under systemd.
+        python: The interpreter, absolute.
+        versions: Of "heliostat", "ray" and "python" (two numbers).
+    """
+
+    name: str
+    command: tuple[str, ...]
+    serves: bool
+    cpus: float
+    memory: int
+    gpus: int
+    nodes: int
+    max_nodes: int
+    storage: str
+    secret: str
+    image: str
+    folder: str
+    context: str
+    dockerfile: str
+    has_requirements: bool
+    user: str
+    python: str
+    versions: Mapping[str, str]
+
+
+def files(target: Target, request: Request) -> dict[str, str]:
+    """The files for a target, by name."""
+    if target == "systemd":
+        return {f"{request.name}.service": _unit(request)}
+    on_ray = target == "kuberay"
+    image = {
+        "Dockerfile": _dockerfile(request, on_ray=on_ray),
+        "Dockerfile.dockerignore": "\n".join((*_IGNORED, "")),
+    }
+    if target == "compose":
+        return {**image, "compose.yaml": _yaml(_compose(request))}
+    if on_ray:
+        return {**image, f"{request.name}.yaml": _yaml(*_kuberay(request))}
+    return image
+
+
+def next_steps(target: Target, request: Request, folder: str) -> list[str]:
+    """The commands that bring it up."""
+    build = f"docker build -t {request.image} -f {request.dockerfile} {request.folder}"
+    limits = f"--cpus {request.cpus:g} --memory {request.memory} --shm-size {_shm(request)}"
+    ports = f"-p {PORT}:{PORT} " if request.serves else ""
+    gpus = f"--gpus {request.gpus} " if request.gpus else ""
+    return {
+        "docker": [
+            build,
+            f"docker run --stop-timeout {_DRAIN_S} {limits} {gpus}{ports}"
+            f"-v {_volume(request)}:{_STORAGE} {request.image}",
+        ],
+        "compose": [f"docker compose -f {folder}/compose.yaml up --build"],
+        "systemd": [
+            f"sudo cp {folder}/{request.name}.service /etc/systemd/system/",
+            f"sudo systemctl daemon-reload && sudo systemctl enable --now {request.name}",
+        ],
+        "kuberay": [
+            build,
+            f"docker push {request.image}",
+            f"kubectl apply -f {folder}/{request.name}.yaml",
+        ],
+    }[target]
+
+
+def _yaml(*documents: Mapping[str, Any]) -> str:
+    import yaml  # noqa: PLC0415 - few commands need it
+
+    text: str = yaml.safe_dump_all(documents, sort_keys=False)
+    return text
+
+
+def _shm(request: Request) -> int:
+    """Shared memory for PyTorch's loaders, and for Ray's objects."""
+    return request.memory * 3 // 10
+
+
+def _is_url(storage: str) -> bool:
+    return "://" in storage
+
+
+def _volume(request: Request) -> str:
+    """A directory of the host, or the name of a volume."""
+    storage = request.storage
+    return storage if storage and not _is_url(storage) else f"{request.name}-storage"
+
+
+def _environment(request: Request) -> dict[str, str]:
+    where = request.storage if _is_url(request.storage) else _STORAGE
+    return {"STORAGE": where, "PYTHONUNBUFFERED": "1"}
+
+
+# Docker and Compose
+
+
+def _dockerfile(request: Request, *, on_ray: bool) -> str:
+    heliostat, python = request.versions["heliostat"], request.versions["python"]
+    extras = "ray,serve" if on_ray else "serve"
+    ray = f"rayproject/ray:{request.versions['ray']}-py{python.replace('.', '')}"
+    lines = [f"FROM {ray if on_ray else f'python:{python}-slim'}"]
+    if not on_ray:
+        owned = f"mkdir {_STORAGE} && chown app {_STORAGE}"
+        lines.append(f"RUN useradd --create-home --uid 10001 app && {owned}")
+    lines += ["WORKDIR /app", f'RUN pip install --no-cache-dir "heliostat[{extras}]=={heliostat}"']
+    if request.has_requirements:
+        lines += [
+            "COPY requirements.txt ./",
+            "RUN pip install --no-cache-dir -r requirements.txt",
+        ]
+    lines += ["COPY . .", "ENV PYTHONUNBUFFERED=1 PYTHONPATH=/app"]
+    if not on_ray:
+        lines += [f"ENV STORAGE={_environment(request)['STORAGE']}", "USER app"]
+        lines += _image_of_a_service() if request.serves else []
+        lines += ["STOPSIGNAL SIGTERM", f"CMD {json.dumps(['heliostat', *request.command])}"]
+    return "\n".join((*lines, ""))
+
+
+def _image_of_a_service() -> list[str]:
+    return [
+        f"EXPOSE {PORT}",
+        "HEALTHCHECK --start-period=120s --interval=10s --timeout=3s --retries=3 "
+        f"CMD {json.dumps(['python', '-c', _asks()])}",
+    ]
+
+
+def _asks() -> str:
+    """What fails unless the service is healthy; images have no curl."""
+    url = f"http://127.0.0.1:{PORT}{_HEALTH}"
+    return f"from urllib.request import urlopen; urlopen('{url}', timeout=2)"
+
+
+def _compose(request: Request) -> dict[str, Any]:
+    limits: dict[str, Any] = {"cpus": f"{request.cpus:g}", "memory": str(request.memory)}
+    resources: dict[str, Any] = {"limits": limits}
+    if request.gpus:
+        device = {"driver": "nvidia", "count": request.gpus, "capabilities": ["gpu"]}
+        resources["reservations"] = {"devices": [device]}
+    service: dict[str, Any] = {
+        "image": request.image,
+        "build": {"context": request.context, "dockerfile": request.dockerfile},
+        "environment": _environment(request),
+        "shm_size": str(_shm(request)),
+        "stop_grace_period": f"{_DRAIN_S}s",
+        "restart": "unless-stopped" if request.serves else "on-failure",
+        "deploy": {"resources": resources},
+    }
+    if request.serves:
+        service["ports"] = [f"{PORT}:{PORT}"]
+    if _is_url(request.storage):
+        return {"name": request.name, "services": {request.name: service}}
+    volume = _volume(request)
+    service["volumes"] = [f"{volume}:{_STORAGE}"]
+    composed = {"name": request.name, "services": {request.name: service}}
+    return composed if request.storage else {**composed, "volumes": {volume: {}}}
+
+
+# systemd
+
+
+def _unit(request: Request) -> str:
+    where = request.storage or f"/var/lib/{request.name}"
+    command = " ".join(map(_quoted, (request.python, "-m", "heliostat.cli", *request.command)))
+    waits = (
+        "import sys, time; from urllib.request import urlopen\n"
+        "for _ in range(120):\n"
+        f" try: urlopen('http://127.0.0.1:{PORT}{_HEALTH}', timeout=2); sys.exit()\n"
+        " except OSError: time.sleep(1)\n"
+        "sys.exit('not healthy after 120 s')"
+    )
+    ready = f"ExecStartPost={_quoted(request.python)} -c {_quoted(waits)}\n"
+    return (
+        "[Unit]\n"
+        f"Description={request.name}, on Heliostat\n"
+        "Wants=network-online.target\n"
+        "After=network-online.target\n"
+        "\n"
+        "[Service]\n"
+        "Type=exec\n"
+        f"User={request.user}\n"
+        f"WorkingDirectory={request.folder}\n"
+        f"Environment=PYTHONUNBUFFERED=1 {_quoted(f'STORAGE={where}')}\n"
+        f"{'' if request.storage else f'StateDirectory={request.name}' + chr(10)}"
+        f"ExecStart={command}\n"
+        f"{ready if request.serves else ''}"
+        f"TimeoutStartSec=150\n"
+        f"TimeoutStopSec={_DRAIN_S}\n"
+        "KillMode=mixed\n"
+        "Restart=on-failure\n"
+        "RestartSec=2\n"
+        f"CPUQuota={request.cpus * 100:g}%\n"
+        f"MemoryMax={request.memory}\n"
+        "NoNewPrivileges=yes\n"
+        "\n"
+        "[Install]\n"
+        "WantedBy=multi-user.target\n"
+    )
+
+
+def _quoted(word: str) -> str:
+    """A word of a command line of systemd's."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = escaped.replace("%", "%%").replace("$", "$$")
+    plain = escaped == word and not any(letter.isspace() for letter in word) and "'" not in word
+    return word if plain else f'"{escaped}"'
+
+
+# KubeRay
+
+
+def _kuberay(request: Request) -> list[dict[str, Any]]:
+    """A job, whose driver runs on the cluster's head; or a cluster and the pod that serves."""
+    cluster = _cluster(request)
+    if request.serves:
+        whole = _object("ray.io/v1", "RayCluster", request, cluster)
+        return [whole, _driver(request), _service(request)]
+    spec = {
+        "entrypoint": f"cd /app && heliostat {' '.join(request.command)}",
+        "submissionMode": "K8sJobMode",
+        "shutdownAfterJobFinishes": True,
+        "ttlSecondsAfterFinished": 600,
+        "rayClusterSpec": cluster,
+    }
+    return [_object("ray.io/v1", "RayJob", request, spec)]
+
+
+def _object(version: str, kind: str, request: Request, spec: Mapping[str, Any]) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/name": request.name}
+    metadata = {"name": request.name, "labels": labels}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def _cluster(request: Request) -> dict[str, Any]:
+    # KubeRay gives head and workers the probes that suit them, where a manifest has none.
+    workers = {
+        "groupName": "workers",
+        "replicas": request.nodes,
+        "minReplicas": request.nodes,
+        "maxReplicas": request.max_nodes,
+        "rayStartParams": {},
+        "template": _pod(request, "ray-worker", _leaving("ray stop"), gpus=request.gpus),
+    }
+    head = {
+        # Nothing but the driver of a job runs there.
+        "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},
+        "template": _pod(request, "ray-head", {}),
+    }
+    spec: dict[str, Any] = {"rayVersion": request.versions["ray"]}
+    if request.max_nodes > request.nodes:
+        spec |= {"enableInTreeAutoscaling": True, "autoscalerOptions": {"idleTimeoutSeconds": 120}}
+    return {**spec, "headGroupSpec": head, "workerGroupSpecs": [workers]}
+
+
+def _pod(
+    request: Request,
+    container: str,
+    more: Mapping[str, Any],
+    *,
+    gpus: int = 0,
+    labels: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    amounts: dict[str, Any] = {"cpu": f"{request.cpus:g}", "memory": str(request.memory)}
+    if gpus:
+        amounts["nvidia.com/gpu"] = str(gpus)
+    mounts = [{"name": "shm", "mountPath": "/dev/shm"}]
+    shm = {"medium": "Memory", "sizeLimit": str(_shm(request))}
+    volumes: list[dict[str, Any]] = [{"name": "shm", "emptyDir": shm}]
+    if not _is_url(request.storage):
+        mounts.append({"name": "storage", "mountPath": _STORAGE})
+        claim = {"claimName": _volume(request)}
+        volumes.append({"name": "storage", "persistentVolumeClaim": claim})
+    environment = {**_environment(request), "HELIOSTAT_ADDRESS": "auto"}
+    content: dict[str, Any] = {
+        "name": container,
+        "image": request.image,
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "resources": {"requests": amounts, "limits": dict(amounts)},
+        "volumeMounts": mounts,
+        **more,
+    }
+    if request.secret:
+        content["envFrom"] = [{"secretRef": {"name": request.secret}}]
+    pod = {
+        "containers": [content],
+        "volumes": volumes,
+        "terminationGracePeriodSeconds": _DRAIN_S + _LEAVE_S,
+    }
+    return {"metadata": {"labels": dict(labels or {})}, "spec": pod} if labels else {"spec": pod}
+
+
+def _leaving(command: str) -> dict[str, Any]:
+    return {"lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", command]}}}}
+
+
+def _driver(request: Request) -> dict[str, Any]:
+    """The pod that owns the port: a node of the cluster without CPUs of its own."""
+    head = f"{request.name}-head-svc:6379"
+    joins = f"ray start --address={head} --num-cpus=0 --num-gpus=0"
+    runs = f"exec heliostat {' '.join(request.command)}"
+    asked = {"httpGet": {"path": _HEALTH, "port": PORT}, "timeoutSeconds": 3}
+    more = {
+        "command": ["/bin/sh", "-c", f"until {joins}; do sleep 2; done; {runs}"],
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "startupProbe": {**asked, "periodSeconds": 5, "failureThreshold": 120},
+        "readinessProbe": {**asked, "periodSeconds": 5, "failureThreshold": 2},
+        "livenessProbe": {**asked, "periodSeconds": 10, "failureThreshold": 6},
+        **_leaving(f"sleep {_LEAVE_S}"),
+    }
+    labels = _selected(request)
+    spec = {
+        "replicas": 1,
+        "strategy": {"type": "Recreate"},  # two would own two Serves of one cluster
+        "selector": {"matchLabels": labels},
+        "template": _pod(request, "driver", more, labels=labels),
+    }
+    return _object("apps/v1", "Deployment", request, spec)
+
+
+def _service(request: Request) -> dict[str, Any]:
+    port = {"name": "http", "port": 80, "targetPort": "http"}
+    return _object("v1", "Service", request, {"selector": _selected(request), "ports": [port]})
+
+
+def _selected(request: Request) -> dict[str, str]:
+    return {"app.kubernetes.io/name": request.name, "app.kubernetes.io/component": "driver"}
+
+
+def memory_of(text: str) -> int:
+    """An amount of memory, in bytes: 4Gi, 512Mi, 8G or a number.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> memory_of("4Gi"), memory_of("500M")
+        (4294967296, 500000000)
+    """
+    units = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": _GIB, "Ti": 1 << 40}
+    units |= {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+    for unit, size in units.items():
+        if text.endswith(unit):
+            return round(float(text.removesuffix(unit)) * size)
+    return round(float(text))

@@ -1,0 +1,85 @@
+"""`heliostat deploy` looks at the program, writes files, and says what is wrong before it does."""
+
+import pytest
+import yaml
+
+from heliostat.cli import main
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    (tmp_path / "My_Train.py").write_text("print('trained')")
+    (tmp_path / "app.yaml").write_text("applications: []")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(capsys, *words):
+    try:
+        code = main(["deploy", *words])
+    except SystemExit as error:  # argparse
+        code = error.code
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+def test_files_are_written_and_the_next_steps_told(program, capsys):
+    (program / "requirements.txt").write_text("scikit-learn\n")
+    code, out, _ = said(capsys, "My_Train.py", "--target", "kuberay", "--memory", "1Gi")
+    assert code == 0
+    assert "deploy/my-train.yaml\n" in out
+    assert "kubectl apply -f deploy/my-train.yaml" in out
+    (job,) = yaml.safe_load_all((program / "deploy" / "my-train.yaml").read_text())
+    assert job["spec"]["entrypoint"] == "cd /app && heliostat run My_Train.py"
+    (worker,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"][
+        "containers"
+    ]
+    assert worker["resources"]["limits"]["memory"] == str(1 << 30)
+    assert "requirements.txt" in (program / "deploy" / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("app", ["app.yaml", "pages.main:app"])
+def test_an_application_listens_for_others_in_a_container_and_for_this_machine_else(
+    program, app, capsys
+):
+    assert said(capsys, app, "--target", "compose", "-o", "there")[0] == 0
+    assert '"--http-host", "0.0.0.0"' in (program / "there" / "Dockerfile").read_text()
+    assert said(capsys, app, "--target", "systemd", "-o", "there")[0] == 0
+    unit = (program / "there" / f"{'app' if app == 'app.yaml' else 'main'}.service").read_text()
+    assert f"serve run {app} --http-port 8000" in unit
+    assert f"WorkingDirectory={program}" in unit
+
+
+def test_files_that_are_there_are_kept_unless_forced(program, capsys):
+    assert said(capsys, "My_Train.py", "--target", "docker")[0] == 0
+    (program / "deploy" / "Dockerfile").write_text("mine")
+    code, _, err = said(capsys, "My_Train.py", "--target", "docker")
+    assert code == 1
+    assert "--force" in err
+    assert (program / "deploy" / "Dockerfile").read_text() == "mine"
+    assert said(capsys, "My_Train.py", "--target", "docker", "--force")[0] == 0
+    assert (program / "deploy" / "Dockerfile").read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nothing.py", "--target", "docker"], "there is no file 'nothing.py'"),
+        (["../My_Train.py", "--target", "docker"], "there is no file|outside of this folder"),
+        (["what is this", "--target", "docker"], "neither a script"),
+        (["My_Train.py", "--target", "heroku"], "invalid choice"),
+        (["My_Train.py", "--target", "docker", "--name", "-x-"], "--name|expected one"),
+        (["My_Train.py", "--target", "docker", "--name", "X"], "lower-case"),
+        (["My_Train.py", "--target", "docker", "--memory", "4GB"], "such as 4Gi"),
+        (["My_Train.py", "--target", "docker", "--cpus", "0"], "more than 0"),
+        (["My_Train.py", "--target", "docker", "--gpus", "-1"], "0 or more"),
+        (["My_Train.py", "--target", "kuberay", "--nodes", "3", "--max-nodes", "2"], "less than"),
+        (["My_Train.py", "--target", "kuberay", "--storage", "/mnt"], "PersistentVolumeClaim"),
+        (["My_Train.py", "--target", "compose", "--storage", "runs"], "absolute path"),
+    ],
+)
+def test_what_makes_no_sense_is_told_and_nothing_is_written(program, words, told, capsys):
+    code, _, err = said(capsys, *words)
+    assert code == 2
+    assert any(part in err.replace("\n", " ") for part in told.split("|"))
+    assert not (program / "deploy").exists()

@@ -1,0 +1,90 @@
+"""A Ray cluster of several nodes on this machine, by Ray's own `cluster_utils`."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import heliostat as ray
+from heliostat.testing.clock import until
+
+NODE = {"num_cpus": 4, "object_store_memory": 200 << 20, "include_dashboard": False}
+# A node that is gone is noticed within a second or two, not half a minute.
+WATCHFUL = {
+    "health_check_initial_delay_ms": 500,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 4,
+}
+
+
+@contextlib.contextmanager
+def nodes(*shapes: dict[str, Any], **head: Any) -> Iterator[Any]:
+    """A cluster with a node of each shape, the first its head; it is ended with the block."""
+    utils = pytest.importorskip("ray.cluster_utils")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # or "auto" takes the token of a user who has one
+        patch.setenv("HELIOSTAT_PROGRESS", "0")
+        first, *others = shapes
+        cluster = utils.Cluster(initialize_head=True, head_node_args={**NODE, **first, **head})
+        try:
+            for shape in others:
+                cluster.add_node(**{**NODE, **shape})
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def environment(cluster: Any, **more: str) -> dict[str, str]:
+    """Of a process whose "auto" is this cluster."""
+    return {**os.environ, "HELIOSTAT_ADDRESS": "auto", "RAY_ADDRESS": cluster.address, **more}
+
+
+class Doomed:
+    """The second node of a cluster, which is removed as soon as work says that it is there.
+
+    Args:
+        cluster: Of two nodes; this process has joined it.
+        folder: Where work says so.
+    """
+
+    def __init__(self, cluster: Any, folder: Path) -> None:
+        (self._node,) = cluster.worker_nodes
+        self._cluster = cluster
+        self._said = folder / "here"
+        self.id = self._node.node_id[: len(ray.get_runtime_context().get_node_id())]
+        self._thread = threading.Thread(target=self._remove)
+
+    def _remove(self) -> None:
+        until(self._said.exists, "work has come to the node", 60)
+        self._cluster.remove_node(self._node, allow_graceful=False)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether work was there when it was removed."""
+        return self._said.exists() and not self._node.any_processes_alive()
+
+    def says(self) -> Callable[[], bool]:
+        """What work is to call; tells whether it runs on this node."""
+        id_, said = self.id, self._said
+
+        def here() -> bool:
+            if ray.get_runtime_context().get_node_id() != id_:
+                return False
+            said.touch()
+            return True
+
+        return here
+
+    def __enter__(self) -> "Doomed":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._said.touch()
+        self._thread.join()

@@ -1,0 +1,113 @@
+"""What is wrong with a cluster, or with how it is reached, is told within five seconds."""
+
+import json
+import socket
+import time
+
+import pytest
+
+import heliostat as ray
+from heliostat.exceptions import ActorUnschedulableError, TaskUnschedulableError
+from tests.ray import cluster
+
+pytest.importorskip("ray.cluster_utils")
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.timeout(200),
+    pytest.mark.filterwarnings("ignore"),  # Ray's own, about itself
+]
+SOON_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def one_node():
+    with cluster.nodes({}) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def told_soon():
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < SOON_S
+    assert not ray.is_initialized()
+
+
+@pytest.fixture
+def silent():
+    """A port where somebody listens who is no Ray."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "192.0.2.255:6379"])
+def test_nobody_at_the_address(address, told_soon):
+    with pytest.raises(ConnectionError, match=r"(head node|client server).* answers there"):
+        ray.init(address)
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_somebody_else_at_the_address(form, silent, told_soon):
+    with pytest.raises(ConnectionError, match=str(silent)):
+        ray.init(form.format(silent))
+
+
+def test_auto_without_a_cluster(monkeypatch, told_soon):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # else it looks for one on this machine
+    with pytest.raises(ConnectionError, match=r"auto.*127\.0\.0\.1:1"):
+        ray.init("auto")
+
+
+def test_sizes_of_a_cluster_are_its_own(one_node, told_soon):
+    with pytest.raises(ValueError, match="num_cpus"):
+        ray.init(one_node.address, num_cpus=2)
+
+
+def test_another_version_of_ray(one_node, told_soon):
+    client = one_node.head_node.get_gcs_client()
+    key, space = b"CLUSTER_METADATA", b"cluster"
+    kept = client.internal_kv_get(key, space)
+    client.internal_kv_put(
+        key, json.dumps({**json.loads(kept), "ray_version": "2.61.3"}).encode(), True, space
+    )
+    try:
+        with pytest.raises(ImportError, match=r"2\.61\.3(.|\n)*pip install ray==2\.61\.3"):
+            ray.init(one_node.address)
+    finally:
+        client.internal_kv_put(key, kept, True, space)
+
+
+def test_a_cluster_without_gpus(one_node, told_soon):
+    @ray.remote(num_gpus=1)
+    def task():
+        return 1
+
+    @ray.remote(num_gpus=1)
+    class Actor:
+        pass
+
+    ray.init(one_node.address, log_to_driver=False)
+    try:
+        with pytest.raises(TaskUnschedulableError, match=r"GPU(.|\n)*--num-gpus"):
+            task.remote()
+        with pytest.raises(ActorUnschedulableError, match="GPU"):
+            Actor.remote()
+        with pytest.raises(ValueError, match="GPU"):
+            ray.util.placement_group([{"GPU": 1}])
+    finally:
+        ray.shutdown()
+
+
+def test_a_ray_of_ones_own_leaves_a_process_that_can_join_others(one_node, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE")
+
+    @ray.remote
+    class Actor:
+        def one(self):
+            return 1
+
+    ray.init(engine="ray", num_cpus=1, log_to_driver=False)
+    ray.shutdown()
+    ray.init(one_node.address, log_to_driver=False)
+    assert ray.get(Actor.remote().one.remote(), timeout=30) == 1
+    ray.shutdown()
