@@ -25,7 +25,16 @@ OURS_BESIDE = ("tools.hops", "tools.names", "benchmarks.ratios")
 # They change what `import ray` means for the rest of the process, so they get one of their own.
 APART = ("heliostat.alias", "heliostat._alias")
 # What the group `integrations` of pyproject.toml brings; environments without it leave these out.
-OPTIONAL = {"jax", "joblib", "lightgbm", "pytorch_lightning", "sklearn", "torch", "transformers"}
+OPTIONAL = {
+    "jax",
+    "joblib",
+    "keras",
+    "lightgbm",
+    "pytorch_lightning",
+    "sklearn",
+    "torch",
+    "transformers",
+}
 
 
 WITH_PROCESSES = ("heliostat.serve", "heliostat.train")

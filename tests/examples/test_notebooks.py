@@ -21,6 +21,7 @@ SAYS = {
     **{Path(name).name: says for name, says in (test_serve.SAYS | test_tune.SAYS).items()},
     "digits_batch": r"1[01]\d\d of 1198 unseen digits .*\n1198 guesses written",
     "digits_ddp": r"of \d+ unseen digits",
+    "transformers_digits": r"of 360 unseen digits",
     "taxi": r"Offline and online agree\.",
     "taxi_boosting": r"(?i)lightgbm",
     "taxi_endpoint": r"422",
@@ -45,6 +46,7 @@ def test_a_notebook_shows_what_its_script_prints(name, tmp_path):
     environment = {
         **os.environ, "HOME": str(tmp_path), "PORT": str(port), "STORAGE": str(tmp_path / "results"),
         "HELIOSTAT_PROGRESS": "0", "IMAGES": "192", "COUNT": "64", "ROWS": "5000",
+        "EPOCHS": "2",
         "MNIST_ROOT": str(tmp_path / "data"),
     }  # fmt: skip
     done = subprocess.run(

@@ -7,6 +7,7 @@ from heliostat.train import (
     LoggingConfig,
     RunConfig,
     ScalingConfig,
+    SyncConfig,
 )
 
 
@@ -47,7 +48,10 @@ def test_total_resources_are_those_of_all_ranks(config, total):
         ({"resources_per_worker": {"GPU": 1}}, ValueError, "use_gpu"),
         ({"use_gpu": True, "resources_per_worker": {"GPU": 0}}, ValueError, "use_gpu"),
         ({"placement_strategy": "BEST"}, ValueError, "'BEST'"),
-        ({"accelerator_type": "A100"}, NotImplementedError, "A100"),
+        ({"accelerator_type": 1}, TypeError, "accelerator_type must be a name"),
+        ({"label_selector": "zone"}, TypeError, "label_selector must be a dict"),
+        ({"label_selector": [{}], "num_workers": 2}, ValueError, "1 dicts for 2 workers"),
+        ({"use_tpu": True}, NotImplementedError, "use_tpu"),
         ({"trainer_resources": {"CPU": 1}}, NotImplementedError, "trainer_resources"),
     ],
 )
@@ -81,6 +85,10 @@ def test_a_scaling_config_that_cannot_be_is_refused(options, error, says):
         (lambda: RunConfig(callbacks="abc"), TypeError, "list of callbacks, got 'abc'"),
         (lambda: CheckpointConfig(checkpoint_score_attribute=5), TypeError, "name of a metric"),
         (lambda: FailureConfig(preemption_grace_s=-1), ValueError, "seconds >= 0, got -1"),
+        (lambda: RunConfig(worker_runtime_env="a"), TypeError, "worker_runtime_env must be a Mapp"),
+        (lambda: RunConfig(sync_config=3), TypeError, "sync_config must be a SyncConfig"),
+        (lambda: DataConfig(execution_options=3), TypeError, "ExecutionOptions"),
+        (lambda: DataConfig(execution_options={"train": 3}), TypeError, "ExecutionOptions"),
     ],
 )
 def test_other_configs_that_cannot_be_are_refused(make, error, says):
@@ -104,3 +112,28 @@ def test_none_means_the_default():
     config = RunConfig(failure_config=None, checkpoint_config=None)
     assert config.failure_config.max_failures == 0
     assert config.checkpoint_config.num_to_keep is None
+
+
+def test_what_older_code_says_about_copies_is_taken():
+    assert RunConfig(sync_config=SyncConfig(sync_artifacts=True)).sync_config.sync_period == 300
+
+
+def test_a_rank_runs_where_its_labels_say():
+    config = ScalingConfig(num_workers=2, label_selector=[{"a": "1"}, {"a": "2"}])
+    assert config.place_of(1) == {"label_selector": {"a": "2"}}
+    everywhere = ScalingConfig(num_workers=2, label_selector={"a": "1"}, accelerator_type="T4")
+    assert everywhere.place_of(0) == everywhere.place_of(1)
+    assert everywhere.place_of(0)["accelerator_type"] == "T4"
+    assert ScalingConfig().place_of(0) == {}
+
+
+def test_a_dataset_runs_with_its_own_options_and_others_as_before():
+    mine = DataConfig.default_ingest_options()
+    mine.preserve_order = True
+    config = DataConfig(execution_options={"train": mine})
+    with config.running("train"):
+        assert DataConfig.default_ingest_options().preserve_order
+    with config.running("valid"):
+        assert not DataConfig.default_ingest_options().preserve_order
+    with DataConfig(execution_options=mine).running("valid"):
+        assert DataConfig.default_ingest_options().preserve_order

@@ -17,6 +17,7 @@ from heliostat.train import (
     DataParallelTrainer,
     FailureConfig,
     ScalingConfig,
+    TrainingFailedError,
     WorkerGroupError,
     _run,
     get_checkpoint,
@@ -147,6 +148,21 @@ def test_lazy_datasets_are_run_before_the_ranks_take_all_cpus(run_config):
         run_config=run_config(),
     ).fit()
     assert result.return_value == [5, 100]
+
+
+def test_ranks_have_the_environment_and_the_place_that_they_are_given(run_config):
+    def loop():
+        return os.environ["GREETING"]
+
+    scaling = {"label_selector": {"ray.io/node-id": "!in(x)"}}
+    given = {"env_vars": {"GREETING": "hello"}}
+    result = fit(loop, run_config, worker_runtime_env=given, scaling=scaling)
+    assert result.return_value == "hello"
+    with pytest.raises(TrainingFailedError, match="no-such-zone"):
+        fit(loop, run_config, scaling={"label_selector": {"zone": "no-such-zone"}})
+    with pytest.raises(TrainingFailedError, match="A100"):
+        fit(loop, run_config, scaling={"accelerator_type": "A100"})
+    assert_free()
 
 
 def test_a_group_of_processes_does_not_share_one():

@@ -104,7 +104,9 @@ class Simulation:
             case m.Start():
                 trial = command.trial
                 # What a trial begins at is still there.
-                self.ages[trial.trial_id] = self.there[trial.checkpoint] if trial.checkpoint else 0
+                self.ages[trial.trial_id] = (
+                    self.there[trial.resume_from] if trial.resume_from else 0
+                )
                 self.queue.append(trial.trial_id)
             case m.Continue():
                 self.queue.append(command.trial_id)

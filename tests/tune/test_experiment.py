@@ -149,7 +149,7 @@ def test_a_failed_trial_goes_on_from_its_checkpoint_before_new_ones_start():
     bench.tick()
     bench.report("t_00000", checkpoint="c0", loss=1)
     [start] = of(m.Start, bench.lost("t_00000"))
-    assert (start.trial.trial_id, start.trial.checkpoint) == ("t_00000", "c0")
+    assert (start.trial.trial_id, start.trial.resume_from) == ("t_00000", "c0")
     bench.done("t_00000", error=ValueError("again"))
     assert bench.status()[0] == "ERROR"
 
@@ -206,7 +206,7 @@ def test_a_paused_trial_is_saved_and_goes_on_after_the_new_ones():
     assert started(bench.done("t_00000", saved="p0")) == ["t_00002"]
     assert bench.status()[0] == "PAUSED"
     [start] = of(m.Start, bench.done("t_00001"))
-    assert (start.trial.trial_id, start.trial.checkpoint, start.trial.attempt) == (
+    assert (start.trial.trial_id, start.trial.resume_from, start.trial.attempt) == (
         "t_00000",
         "p0",
         2,
@@ -312,7 +312,7 @@ def test_the_worst_checkpoints_go_but_never_the_newest():
         deleted += of(m.Delete, bench.report("t_00000", checkpoint=path, loss=loss))
     assert deleted == [m.Delete("b"), m.Delete("c"), m.Delete("d")]
     [trial] = bench.experiment.get_trials()
-    assert ([path for path, _ in trial.checkpoints], trial.checkpoint) == (["a", "e"], "e")
+    assert ([path for path, _ in trial.checkpoints], trial.resume_from) == (["a", "e"], "e")
 
 
 def test_without_a_score_the_oldest_checkpoints_go():

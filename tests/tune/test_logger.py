@@ -3,8 +3,11 @@
 import csv
 import pickle
 import sys
+import types
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from heliostat import tune
@@ -13,7 +16,9 @@ from heliostat.tune.logger import (
     JsonLoggerCallback,
     LoggerCallback,
     TBXLoggerCallback,
+    pretty_print,
 )
+from heliostat.tune.logger.aim import AimLoggerCallback
 
 
 def trial(config):
@@ -102,3 +107,75 @@ def test_a_callback_remembers_over_a_restore(run_study):
     tuner = tune.Tuner.restore(grid.experiment_path, trial)
     tuner.fit()
     assert tuner._given.run_config.callbacks[0].count == 2
+
+
+class Run(dict):
+    """Remembers what Aim would keep."""
+
+    made: ClassVar[list] = []
+
+    def __init__(self, **options):
+        self.options, self.tracked, self.closed = options, [], 0
+        self.made.append(self)
+
+    def track(self, value, name, **about):
+        self.tracked.append((name, value, about["step"], about["epoch"]))
+
+    def close(self):
+        self.closed += 1
+
+
+def test_aim_gets_the_numbers_of_each_report(run_study, monkeypatch, tmp_path):
+    aim = types.ModuleType("aim")
+    aim.Run = Run
+    monkeypatch.setitem(sys.modules, "aim", aim)
+    monkeypatch.setattr(Run, "made", [])
+
+    def said(config):
+        for n in range(2):
+            tune.report({"loss": config["x"] + n, "text": "a", "bad": float("nan"), "epoch": n})
+
+    callback = AimLoggerCallback(metrics=["loss", "bad"], log_system_params=True)
+    space = {"x": np.float64(6.0), "of": {"f": print, "t": "b"}}
+    run_study(said, space, run={"name": "s", "callbacks": [callback]})
+    [run] = Run.made
+    assert run.tracked == [("ray/tune/loss", 6.0, 1, 0), ("ray/tune/loss", 7.0, 2, 1)]
+    assert run.options == {
+        "repo": str(tmp_path / "s"), "experiment": "s", "log_system_params": True
+    }  # fmt: skip
+    assert (run["hparams"], run.closed) == ({"x": 6.0, "of/t": "b"}, 1)
+    assert run["trial_log_dir"].startswith(str(tmp_path / "s"))
+    with pytest.raises(ValueError, match="None for all"):
+        AimLoggerCallback(metrics=[])
+
+
+def test_without_aim_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "aim", None)
+    with pytest.raises(ImportError, match="pip install aim"):
+        AimLoggerCallback()
+
+
+def test_a_report_is_printed_as_yaml(monkeypatch):
+    text = pretty_print({"a": 1, "b": None, "n": np.int64(3), "config": {}, "c": 2}, {"c"})
+    assert text == "a: 1\nn: 3\n"
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(ImportError, match="pip install pyyaml"):
+        pretty_print({})
+
+
+def test_callbacks_see_checkpoints_and_directories_of_trials(run_study, tmp_path):
+    seen = []
+
+    class Look(tune.Callback):
+        def on_trial_complete(self, iteration, trials, trial, **info):
+            seen.append((trial.checkpoint.path, trial.logdir, trial.local_path))
+
+        def __deepcopy__(self, memo):
+            return self
+
+    def saves(config):
+        (tmp_path / "model").mkdir()
+        tune.report({"loss": 1}, checkpoint=tune.Checkpoint(tmp_path / "model"))
+
+    [result] = run_study(saves, run={"callbacks": [Look()]})
+    assert seen == [(result.checkpoint.path, result.path, result.path)]

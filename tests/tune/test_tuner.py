@@ -1,6 +1,7 @@
 """Tuner.fit from end to end on the inline engine, and what Tuner refuses."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,7 @@ def test_a_failed_trial_has_its_traceback_and_the_others_go_on(run_study):
     assert isinstance(error, ValueError)
     assert "fail_on_two" in str(error)
     assert "two is too much" in Path(grid[1].path, "error.txt").read_text()
+    assert "two is too much" in str(pickle.loads(Path(grid[1].path, "error.pkl").read_bytes()))
     assert grid[1].error is error
     assert grid[0].error is None
 

@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from heliostat import tune
-from heliostat.tune.utils import diagnose_serialization, validate_save_restore, wait_for_gpu
+from heliostat.tune.utils import (
+    date_str,
+    deep_update,
+    diagnose_serialization,
+    flatten_dict,
+    merge_dicts,
+    unflattened_lookup,
+    validate_save_restore,
+    wait_for_gpu,
+    warn_if_slow,
+)
 
 
 class Count(tune.Trainable):
@@ -93,3 +103,47 @@ def test_a_gpu_that_is_not_there_or_stays_in_use_is_named(smi, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(RuntimeError, match="needs nvidia-smi"):
         wait_for_gpu(0)
+
+
+def test_a_dict_becomes_flat_and_ways_through_it_are_found():
+    deep = {"a": {"b": {"c": 1}, "e": []}, "d": [{"x": 2}]}
+    assert flatten_dict(deep) == {"a/b/c": 1, "a/e": [], "d": [{"x": 2}]}
+    assert flatten_dict(deep, delimiter=".", flatten_list=True) == {"a.b.c": 1, "d.0.x": 2}
+    with pytest.raises(ValueError, match="key 'b/c' has the delimiter '/'"):
+        flatten_dict({"a": {"b/c": 1}}, prevent_delimiter=True)
+    assert unflattened_lookup("d/0/x", deep) == 2
+    assert unflattened_lookup("a/b", {"a/b": 3}) == 3
+    assert unflattened_lookup("a/q", deep, default=4) == 4
+    with pytest.raises(KeyError, match="a/q"):
+        unflattened_lookup("a/q", deep)
+    with pytest.raises(TypeError, match="not other="):
+        unflattened_lookup("a", deep, other=1)
+
+
+def test_one_dict_goes_on_top_of_another():
+    below = {"a": {"b": 1, "c": {"d": 2}}, "m": {"type": "x", "k": 1}}
+    assert merge_dicts(below, {"a": {"c": {"e": 3}}, "n": 4})["a"]["c"] == {"d": 2, "e": 3}
+    assert below["a"]["c"] == {"d": 2}
+    with pytest.raises(KeyError, match="unknown key 'z'; there are: 'b', 'c'"):
+        deep_update(merge_dicts(below, {}), {"a": {"z": 1}})
+    given = {"m": {"type": "y"}}
+    assert deep_update(dict(below), given, override_all_if_type_changes=["m"])["m"] == given["m"]
+    whole = deep_update(dict(below), {"m": {"q": 1}}, override_all_key_list=["m"])
+    assert whole["m"] == {"q": 1}
+    more = deep_update(merge_dicts(below, {}), {"a": {"z": 1}}, allow_new_subkey_list=["a"])
+    assert more["a"]["z"] == 1
+
+
+def test_what_takes_long_is_told(caplog, monkeypatch):
+    with warn_if_slow("nothing"), warn_if_slow("all", threshold=-1, disable=True):
+        pass
+    assert not caplog.records
+    with warn_if_slow("all", threshold=-1, message="{name} took long"):
+        pass
+    monkeypatch.setenv("TUNE_WARN_THRESHOLD_S", "-1")
+    with warn_if_slow("it"):
+        pass
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == "all took long"
+    assert second.startswith("it took 0.0")
+    assert date_str()[4] == "-"

@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # for those who check types; `_HOMES` has the same for those 
         get_dataset_shard,
         report,
     )
+    from heliostat.train.sync_config import SyncConfig
     from heliostat.train.validation_config import (
         ValidationConfig,
         ValidationFn,
@@ -74,6 +75,7 @@ __all__ = [
     "Result",
     "RunConfig",
     "ScalingConfig",
+    "SyncConfig",
     "TrainContext",
     "TrainingFailedError",
     "UserCallback",
@@ -109,6 +111,7 @@ _HOMES = {
     "Result": "train.result",
     "RunConfig": "train.config",
     "ScalingConfig": "train.config",
+    "SyncConfig": "train.sync_config",
     "TrainContext": "train.context",
     "TrainingFailedError": "train.error",
     "UserCallback": "train.callback",

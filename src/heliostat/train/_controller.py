@@ -261,7 +261,12 @@ class Controller:
             local = self._group = LocalGroup()
             local.begin(self._assignments(command, local, None), loop)
             return
-        group = self._group = WorkerGroup(command.size, job.scaling.worker_resources)
+        scaling, environment = job.scaling, job.run_config.worker_runtime_env
+        group = self._group = WorkerGroup(
+            command.size,
+            scaling.worker_resources,
+            lambda rank: {**scaling.place_of(rank), "runtime_env": environment},
+        )
         self._backend.on_start(group, job.backend_config)
         group.begin(self._assignments(command, group, group.workers), loop)
         self._backend.on_training_start(group, job.backend_config)

@@ -72,6 +72,7 @@ class WorkerGroup:
     Args:
         size: The number of ranks.
         resources: What each reserves.
+        more: Further options of the actor of each, by rank.
 
     Example:
         A backend gets one of these::
@@ -81,16 +82,24 @@ class WorkerGroup:
                     worker_group.execute(print, "hello from every rank")
     """
 
-    def __init__(self, size: int, resources: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        size: int,
+        resources: Mapping[str, float],
+        more: Callable[[int], Mapping[str, Any]] = lambda rank: {},
+    ) -> None:
         custom = dict(resources)
-        options = {"num_cpus": custom.pop("CPU", 0), "num_gpus": custom.pop("GPU", 0)}
-        worker = _RANK.options(**options, resources=custom, max_restarts=0)
+        options: dict[str, Any] = {
+            "num_cpus": custom.pop("CPU", 0), "num_gpus": custom.pop("GPU", 0),
+        }  # fmt: skip
+        options.update(resources=custom, max_restarts=0)
         self.workers: list[Any] = []
         self.places: list[Place] = []
         self._ears: list[Ear | None] = []
         self._pending: dict[Any, int] = {}
         try:
-            self.workers.extend(worker.remote() for _ in range(size))
+            for rank in range(size):
+                self.workers.append(_RANK.options(**options, **more(rank)).remote())
             self._number_ranks(self._wait_for_places())
         except BaseException:
             self.stop()

@@ -25,7 +25,7 @@ def broadcast_from_rank_zero(data: T) -> T:
         Rank 0's data, on every rank.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
 
     Example:
         >>> from heliostat import train
@@ -46,12 +46,12 @@ def barrier() -> None:
     """Wait until every rank has called this.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
 
     Example:
         >>> barrier()
         Traceback (most recent call last):
-        RuntimeError: heliostat.train.barrier() was called outside a training loop; ...
+        heliostat.train.error.SessionMisuseError: ...outside a ...
     """
     _session("barrier").meet(None)
 

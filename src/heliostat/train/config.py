@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from heliostat.train._names import check_name
+from heliostat.train.sync_config import SyncConfig
 
 if TYPE_CHECKING:
-    from heliostat.data import DataIterator, Dataset
+    from heliostat.data import DataIterator, Dataset, ExecutionOptions
 
 __all__ = [
     "CheckpointConfig",
@@ -44,8 +46,8 @@ class ScalingConfig:
         resources_per_worker: What one rank needs, such as `{"CPU": 2}`. One CPU if left out,
             or one GPU with `use_gpu`.
         placement_strategy: "PACK", "SPREAD" or "STRICT_PACK"; one machine meets them all.
-        accelerator_type: Only None.
-        label_selector: Only None.
+        accelerator_type: The kind of GPU that ranks need; others than this machine's are refused.
+        label_selector: Labels that the machine must have, for all ranks or a dict for each.
         use_tpu: Only False.
         topology: Only None.
         elastic_resize_monitor_interval_s: With `(least, most)`: how often to look for room.
@@ -68,7 +70,7 @@ class ScalingConfig:
     resources_per_worker: Mapping[str, float] | None = None
     placement_strategy: str = "PACK"
     accelerator_type: str | None = None
-    label_selector: Mapping[str, str] | None = None
+    label_selector: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None
     use_tpu: bool = False
     topology: str | None = None
     elastic_resize_monitor_interval_s: float = 60.0
@@ -82,8 +84,9 @@ class ScalingConfig:
                 f"placement_strategy must be one of {', '.join(PLACEMENT_STRATEGIES)} on one "
                 f"machine, got {self.placement_strategy!r}"
             )
-        for name in ("accelerator_type", "label_selector", "use_tpu", "topology"):
+        for name in ("use_tpu", "topology"):
             _refuse(name, getattr(self, name), "leave it out")
+        self._check_places()
         if any((self.trainer_resources or {}).values()):
             raise NotImplementedError(
                 f"trainer_resources={self.trainer_resources!r}: the controller runs in the "
@@ -129,6 +132,30 @@ class ScalingConfig:
             raise ValueError(
                 f"resources_per_worker asks for {gpus} GPU, but use_gpu is False; set use_gpu=True"
             )
+
+    def _check_places(self) -> None:
+        if self.accelerator_type is not None and not isinstance(self.accelerator_type, str):
+            raise TypeError(f"accelerator_type must be a name, got {self.accelerator_type!r}")
+        asked = self.label_selector
+        if asked is None or isinstance(asked, Mapping):
+            return
+        if not isinstance(asked, list | tuple) or not all(isinstance(a, Mapping) for a in asked):
+            raise TypeError(f"label_selector must be a dict, or a list of dicts, got {asked!r}")
+        if len(asked) != self.max_workers:
+            raise ValueError(
+                f"label_selector has {len(asked)} dicts for {self.max_workers} workers; give one "
+                "for each, or a single dict for all"
+            )
+
+    def place_of(self, rank: int) -> dict[str, Any]:
+        """Where a rank may run: options of its actor."""
+        asked: dict[str, Any] = {}
+        if self.accelerator_type is not None:
+            asked["accelerator_type"] = self.accelerator_type
+        labels = self.label_selector
+        if labels:
+            asked["label_selector"] = dict(labels if isinstance(labels, Mapping) else labels[rank])
+        return asked
 
     @property
     def worker_resources(self) -> dict[str, float]:
@@ -314,14 +341,15 @@ class RunConfig:
         failure_config: What to survive.
         checkpoint_config: What to keep.
         callbacks: Objects to call as the run goes; `UserCallback` for Train.
-        worker_runtime_env: Only None.
+        worker_runtime_env: The `runtime_env` of the ranks' processes.
         logging_config: How much Train says of itself.
         verbose: 0 shows no progress.
         stop: For Tune only.
         progress_reporter: For Tune only.
         log_to_file: For Tune only: whether what a trial prints is kept in its directory, in `stdout`
             and `stderr`; or the name of one file for both, or the names of two.
-        sync_config: Only None.
+        sync_config: A SyncConfig, which has nothing to say: all that a run writes goes to
+            `storage_path` as it is written.
 
     Raises:
         TypeError: For a value of the wrong type.
@@ -355,8 +383,10 @@ class RunConfig:
         if self.callbacks is not None and not isinstance(self.callbacks, list | tuple):
             raise TypeError(f"callbacks must be a list of callbacks, got {self.callbacks!r}")
         log_files(self.log_to_file)
-        for name in ("worker_runtime_env", "sync_config"):
-            _refuse(name, getattr(self, name), "leave it out")
+        for name, kind in (("worker_runtime_env", Mapping), ("sync_config", SyncConfig)):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {given!r}")
 
     def _check_place(self) -> None:
         if self.name is not None:
@@ -391,11 +421,12 @@ class DataConfig:
     Args:
         datasets_to_split: "all", or the names of those that are split; every rank sees the
             whole of the others.
-        execution_options: Only None.
+        execution_options: `heliostat.data.ExecutionOptions` for all datasets, or a dict of them by
+            name; what a DataContext says if left out.
         enable_shard_locality: Has no meaning on one machine.
 
     Raises:
-        TypeError: If `datasets_to_split` is neither "all" nor a list of names.
+        TypeError: If `datasets_to_split` is neither "all" nor a list of names, or options are none.
 
     Example:
         >>> DataConfig(datasets_to_split=["train"]).datasets_to_split
@@ -418,13 +449,51 @@ class DataConfig:
             raise TypeError(
                 f"datasets_to_split must be 'all' or a list of names, got {datasets_to_split!r}"
             )
-        _refuse("execution_options", execution_options, "leave it out")
+        by_name = execution_options if isinstance(execution_options, Mapping) else {}
+        for given in by_name.values() if by_name else (execution_options,):
+            if given is not None and not hasattr(given, "resource_limits"):
+                raise TypeError(
+                    f"execution_options must be ExecutionOptions, or a dict of them, got {given!r}"
+                )
         self.datasets_to_split = datasets_to_split
+        self.execution_options = execution_options
         self.enable_shard_locality = enable_shard_locality
 
     def is_split(self, name: str) -> bool:
         """Whether the dataset of this name is divided between the ranks."""
         return self.datasets_to_split == "all" or name in self.datasets_to_split
+
+    @staticmethod
+    def default_ingest_options() -> ExecutionOptions:
+        """How datasets run that no options are given for: as the DataContext says.
+
+        Returns:
+            A copy, to be changed and given to `DataConfig(execution_options=...)`.
+
+        Example:
+            >>> DataConfig.default_ingest_options().preserve_order
+            False
+        """
+        from heliostat.data import DataContext  # noqa: PLC0415 - slow to load
+
+        return DataContext.get_current().copy().execution_options
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[None]:
+        """Run the dataset of this name inside, with its options."""
+        given = self.execution_options
+        options = given.get(name) if isinstance(given, Mapping) else given
+        if options is None:
+            yield
+            return
+        from heliostat.data import DataContext  # noqa: PLC0415 - slow to load
+
+        context = DataContext.get_current()
+        before, context.execution_options = context.execution_options, options
+        try:
+            yield
+        finally:
+            context.execution_options = before
 
     def configure(
         self,

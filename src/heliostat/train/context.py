@@ -87,11 +87,11 @@ def get_context() -> TrainContext:
         Its rank, the number of ranks, and facts about the run.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
 
     Example:
         >>> get_context()
         Traceback (most recent call last):
-        RuntimeError: heliostat.train.get_context() was called outside a training loop; ...
+        heliostat.train.error.SessionMisuseError: ...outside a ...
     """
     return current.session("get_context").context

@@ -11,6 +11,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from heliostat.train.error import SessionMisuseError
+
 if TYPE_CHECKING:
     from heliostat.train.session import Session
 
@@ -34,11 +36,11 @@ def session(asker: str) -> Session:
     """The caller's session.
 
     Raises:
-        RuntimeError: If there is none; names `asker`.
+        SessionMisuseError: If there is none; names `asker`.
     """
     found = _of_thread.get() or (_live[0] if len(_live) == 1 else None)
     if found is None:
-        raise RuntimeError(
+        raise SessionMisuseError(
             f"heliostat.train.{asker}() was called outside a training loop; call it in the "
             "function that the trainer runs (inside a Tune function, use heliostat.tune instead)"
         )

@@ -254,7 +254,11 @@ class DataParallelTrainer:
         made = {name: ds() if callable(ds) else ds for name, ds in self.datasets.items()}
         for name, dataset in made.items():
             self._check_dataset(name, dataset)
-        return {name: dataset.materialize() for name, dataset in made.items()}
+        ready = {}
+        for name, dataset in made.items():
+            with self.dataset_config.running(name):
+                ready[name] = dataset.materialize()
+        return ready
 
     def _check_dataset(self, name: str, dataset: Dataset) -> None:
         """Refuse a dataset that the loop cannot use, before it is run."""

@@ -8,6 +8,8 @@ The tree::
       PreemptionError
       ControllerError       something around the ranks failed: starting them, data, storage
 
+SessionMisuseError is about a call, not a training: it was made where no loop runs.
+
 A Result that was read back from disk carries a plain TrainingFailedError with the text.
 """
 
@@ -24,6 +26,7 @@ __all__ = [
     "ControllerError",
     "NCCLHangError",
     "PreemptionError",
+    "SessionMisuseError",
     "TrainingFailedError",
     "WorkerGroupError",
 ]
@@ -74,6 +77,10 @@ class PreemptionError(TrainingFailedError):
     def __str__(self) -> str:
         ranks = self.preemption_info.preempted_ranks
         return f"the nodes of ranks {ranks} were taken away"
+
+
+class SessionMisuseError(RuntimeError):
+    """What means something in a training loop only was called outside of one."""
 
 
 class ControllerError(TrainingFailedError):

@@ -45,12 +45,12 @@ def get_preemption_info() -> PreemptionInfo | None:
         None. It does not wait for other ranks.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
 
     Example:
         >>> get_preemption_info()
         Traceback (most recent call last):
-        RuntimeError: heliostat.train.get_preemption_info() was called outside a training loop; ...
+        heliostat.train.error.SessionMisuseError: ...outside a ...
     """
     current.session("get_preemption_info")
     return None

@@ -367,7 +367,7 @@ def report(
             how, while training goes on.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
         TypeError: If `metrics` is not a dict with strings as keys.
         ValueError: If the name cannot be a directory or is taken, or for arguments that
             contradict each other.
@@ -405,12 +405,12 @@ def get_checkpoint() -> Checkpoint | None:
         The checkpoint, or None at a fresh start.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
 
     Example:
         >>> get_checkpoint()
         Traceback (most recent call last):
-        RuntimeError: heliostat.train.get_checkpoint() was called outside a training loop; ...
+        heliostat.train.error.SessionMisuseError: ...outside a ...
     """
     return current.session("get_checkpoint").get_checkpoint()
 
@@ -429,13 +429,13 @@ def get_all_reported_checkpoints(
         Each with its metrics and its status.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
         ValueError: For a mode that is none.
 
     Example:
         >>> get_all_reported_checkpoints()
         Traceback (most recent call last):
-        RuntimeError: heliostat.train.get_all_reported_checkpoints() was called outside a ...
+        heliostat.train.error.SessionMisuseError: ...outside a ...
     """
     session: Any = current.session("get_all_reported_checkpoints")
     if not isinstance(session, Session):
@@ -457,13 +457,13 @@ def get_dataset_shard(dataset_name: str | None = None) -> DataIterator:
         An iterator over it.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
         KeyError: If the trainer was given no such dataset.
 
     Example:
         >>> get_dataset_shard("train")
         Traceback (most recent call last):
-        RuntimeError: heliostat.train.get_dataset_shard() was called outside a training loop; ...
+        heliostat.train.error.SessionMisuseError: ...outside a ...
     """
     shard: DataIterator = current.session("get_dataset_shard").get_dataset_shard(dataset_name)
     return shard

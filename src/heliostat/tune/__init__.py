@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from heliostat._late import late
 
 if TYPE_CHECKING:  # for those who check types; `_HOMES` has the same for those who run
-    from heliostat.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig
+    from heliostat.train import (
+        Checkpoint,
+        CheckpointConfig,
+        FailureConfig,
+        Result,
+        RunConfig,
+        SyncConfig,
+    )
     from heliostat.tune import schedulers, search
     from heliostat.tune._resources import PlacementGroupFactory
     from heliostat.tune._runnable import with_parameters, with_resources
@@ -29,7 +36,7 @@ if TYPE_CHECKING:  # for those who check types; `_HOMES` has the same for those 
     )
     from heliostat.tune.registry import register_env, register_trainable
     from heliostat.tune.result_grid import ResultGrid
-    from heliostat.tune.resume_config import ResumeConfig, SyncConfig
+    from heliostat.tune.resume_config import ResumeConfig
     from heliostat.tune.schedulers import create_scheduler
     from heliostat.tune.search import create_searcher
     from heliostat.tune.search.sample import (
@@ -120,7 +127,7 @@ _HOMES = {
     "ResumeConfig": "tune.resume_config",
     "RunConfig": "train",
     "Stopper": "tune.stopper",
-    "SyncConfig": "tune.resume_config",
+    "SyncConfig": "train",
     "Trainable": "tune.trainable",
     "TuneConfig": "tune.tune_config",
     "TuneContext": "tune.context",
@@ -158,6 +165,7 @@ _MODULES = frozenset(
         "callback",
         "context",
         "error",
+        "experiment",
         "integration",
         "logger",
         "progress_reporter",

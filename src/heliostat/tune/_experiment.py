@@ -297,7 +297,7 @@ class Experiment:
         # The newest stays whatever its score: it is what a failed trial goes on from.
         worst = min(trial.checkpoints[:-1] or trial.checkpoints, key=self._worth)
         trial.checkpoints.remove(worst)
-        if worst[0] != trial.checkpoint and not self._loans.is_lent(worst[0]):
+        if worst[0] != trial.resume_from and not self._loans.is_lent(worst[0]):
             out.append(m.Delete(worst[0]))
 
     def _keep_unreported(self, trial: Trial, path: str, out: list[m.Command]) -> None:
@@ -577,7 +577,7 @@ class Experiment:
         for trial in self._trials.values():
             assert len(trial.checkpoints) <= (self.study.keep or trial.saved)
             own = trial.checkpoints[-1][0] if trial.checkpoints else None
-            assert trial.checkpoint in (None, own, trial.loan)
+            assert trial.resume_from in (None, own, trial.loan)
 
 
 def _is_replaced(trial: Trial, out: list[m.Command]) -> bool:

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -202,10 +202,10 @@ class Loop:
             config=trial.config,
             path=trial.path,
             resources=dict(trial.resources),
-            checkpoint=trial.checkpoint,
+            checkpoint=trial.resume_from,
             next_checkpoint=trial.saved,
             # Counts go on from what the checkpoint knew, or begin anew without one.
-            last_result=trial.origin if trial.checkpoint else {},
+            last_result=trial.origin if trial.resume_from else {},
             hold_at=hold_at,
             chdir=self._experiment.study.chdir,
             log_files=self._experiment.study.log_files,
@@ -398,7 +398,7 @@ class Loop:
             callback.on_trial_result(self._iteration, trials, trial, result)
         elif what in _HOOKS:
             getattr(callback, _HOOKS[what])(self._iteration, trials, trial)
-            if what == "start" and trial.checkpoint is not None:
+            if what == "start" and trial.resume_from is not None:
                 callback.on_trial_restore(self._iteration, trials, trial)
 
     def _write_error(self, trial: Trial, error: BaseException) -> None:
@@ -406,6 +406,8 @@ class Loop:
         path.mkdir(parents=True, exist_ok=True)
         with (path / "error.txt").open("a", encoding="utf-8") as file:
             file.write("".join(traceback.format_exception(error)))
+        with suppress(Exception):  # user values may refuse to be pickled: the text remains
+            write_whole(path / "error.pkl", cloudpickle.dumps(error))
 
     def _relative(self, path: str) -> str:
         """Paths in the log are below the study's directory, so that it can be moved."""

@@ -130,8 +130,8 @@ def _settle(trial: Trial, unfinished: str, errored: str, finished: str) -> None:
             trial.state = TERMINATED
         return
     if what == "restart":
-        trial.checkpoint, trial.checkpoints, trial.loan = None, [], None
-    if trial.checkpoint is None:
+        trial.resume_from, trial.checkpoints, trial.loan = None, [], None
+    if trial.resume_from is None:
         trial.last_result = {}  # nothing to go on from: it counts from one again
     trial.error = None
     if trial.state != PAUSED:
@@ -271,7 +271,7 @@ class _Retold(_Replay):
     def rest(self) -> None:
         """Those that a kill kept from being paused count as paused, if they have a checkpoint."""
         for trial in self._trials.values():
-            if trial.trial_id in self._resting and trial.state == RUNNING and trial.checkpoint:
+            if trial.trial_id in self._resting and trial.state == RUNNING and trial.resume_from:
                 trial.state = PAUSED
 
     def _add(self, trial: Trial) -> None:

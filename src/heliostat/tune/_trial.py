@@ -36,7 +36,7 @@ _SAME = ("hostname", "node_ip", "date")
 
 @dataclass(eq=False, slots=True)
 class Trial:
-    """One configuration of a study, its state and its last report.
+    """One configuration of a study, its state and its last report; studies make them.
 
     Attributes:
         trial_id: Unique in the study.
@@ -48,7 +48,7 @@ class Trial:
         state: Where it stands; `status` is what people see.
         attempt: Which try this is; news of older ones is dropped.
         last_result: The last report.
-        checkpoint: Path of the checkpoint that the next attempt goes on from.
+        resume_from: Path of the checkpoint that the next attempt goes on from.
         origin: The report that belongs to it: counts go on from there.
         donor: Id of the trial whose newest checkpoint the next attempt begins at.
         loan: The checkpoint, if it is another trial's.
@@ -70,7 +70,7 @@ class Trial:
     state: str = PENDING
     attempt: int = 0
     last_result: dict[str, Any] = field(default_factory=dict)
-    checkpoint: str | None = None
+    resume_from: str | None = None
     origin: dict[str, Any] = field(default_factory=dict)
     donor: str | None = None
     loan: str | None = None
@@ -93,6 +93,18 @@ class Trial:
         return self.state in (TERMINATED, ERROR)
 
     @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The checkpoint that the next attempt goes on from."""
+        return None if self.resume_from is None else self.at(self.resume_from)
+
+    @property
+    def local_path(self) -> str:
+        """Its directory on this machine; `logdir` is an older name."""
+        return self.path
+
+    logdir = local_path
+
+    @property
     def stored(self) -> str:
         """Its directory where the study is kept."""
         return self.path if self.beyond is None else self.beyond.path(self.path)
@@ -103,15 +115,15 @@ class Trial:
 
     def keep(self, path: str, result: dict[str, Any]) -> None:
         """Note a checkpoint of its own: the next attempt goes on from it."""
-        self.checkpoint, self.origin = path, result
+        self.resume_from, self.origin = path, result
         self.saved += 1
         self.checkpoints.append((path, result))
 
     def take_over(self, donor: "Trial") -> None:
         """Go on from what another trial has saved; from its own when that has saved nothing."""
         self.donor = None
-        if donor.checkpoint is not None and donor is not self:
-            self.checkpoint = self.loan = donor.checkpoint
+        if donor.resume_from is not None and donor is not self:
+            self.resume_from = self.loan = donor.resume_from
             self.origin = donor.origin
 
     def share(self) -> None:

@@ -148,9 +148,7 @@ class ExperimentAnalysis:
             The checkpoint; None if there is none.
         """
         chosen = trial or self.get_best_trial(metric, mode)
-        if chosen is None or chosen.checkpoint is None:
-            return None
-        return chosen.at(chosen.checkpoint)
+        return None if chosen is None else chosen.checkpoint
 
     def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
         """The configuration of each trial, by its directory.

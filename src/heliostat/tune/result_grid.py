@@ -359,7 +359,7 @@ def to_result(trial: Trial) -> Result:
     metrics = {**trial.last_result, "config": trial.config} if trial.last_result else None
     return Result(
         metrics=metrics,
-        checkpoint=None if trial.checkpoint is None else trial.at(trial.checkpoint),
+        checkpoint=trial.checkpoint,
         error=_error(trial),
         path=trial.stored,
         best_checkpoints=kept or None,

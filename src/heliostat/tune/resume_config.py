@@ -1,4 +1,4 @@
-"""ResumeConfig: what becomes of the trials of a study that is taken up again. SyncConfig beside it."""
+"""ResumeConfig: what becomes of the trials of a study that is taken up again."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -42,24 +42,3 @@ class ResumeConfig:
 
 
 ResumeConfig.ResumeType = ResumeType  # type: ignore[attr-defined]  # Ray's place for it
-
-
-@dataclass(frozen=True)
-class SyncConfig:
-    """How a study would be copied to remote storage. On a local or mounted one there is nothing to copy.
-
-    Args:
-        sync_period: Seconds between two copies.
-        sync_timeout: Seconds a copy may take.
-        sync_artifacts: Whether files that trials write are copied.
-        sync_artifacts_on_checkpoint: Whether they are copied with each checkpoint.
-
-    Example:
-        >>> SyncConfig().sync_period
-        300
-    """
-
-    sync_period: int = 300
-    sync_timeout: int = 1800
-    sync_artifacts: bool = False
-    sync_artifacts_on_checkpoint: bool = True

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from heliostat.train import CheckpointConfig, FailureConfig, RunConfig
+from heliostat.train import CheckpointConfig, FailureConfig, RunConfig, SyncConfig
 from heliostat.tune import _restore
 from heliostat.tune._beyond import find
 from heliostat.tune._runnable import with_resources
@@ -13,7 +13,7 @@ from heliostat.tune._trial import ERROR, Trial
 from heliostat.tune.analysis import ExperimentAnalysis
 from heliostat.tune.error import TuneError
 from heliostat.tune.registry import get_trainable
-from heliostat.tune.resume_config import ResumeConfig, ResumeType, SyncConfig
+from heliostat.tune.resume_config import ResumeConfig, ResumeType
 from heliostat.tune.schedulers import create_scheduler
 from heliostat.tune.search import create_searcher
 from heliostat.tune.tune_config import TuneConfig

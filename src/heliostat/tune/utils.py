@@ -1,16 +1,33 @@
-"""Tools around trials: is a GPU free, does a class come back as it was, can a function be sent."""
+"""Tools around trials: free GPUs, classes that come back as they were, dicts within dicts."""
 
+import copy
+import logging
+import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import heliostat
 from heliostat.tune.trainable import Trainable
 from heliostat.util import inspect_serializability
 
-__all__ = ["diagnose_serialization", "validate_save_restore", "wait_for_gpu"]
+__all__ = [
+    "date_str",
+    "deep_update",
+    "diagnose_serialization",
+    "flatten_dict",
+    "merge_dicts",
+    "unflattened_lookup",
+    "validate_save_restore",
+    "wait_for_gpu",
+    "warn_if_slow",
+]
+
+_log = logging.getLogger("heliostat.tune")
 
 _QUERY = "index,uuid,memory.used,memory.total"
 _STEPS = 3
@@ -186,3 +203,180 @@ def _count(result: dict[str, Any]) -> dict[str, Any]:
 
 def _lasting(result: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in result.items() if name not in _VOLATILE}
+
+
+def date_str() -> str:
+    """Now, as the names of studies have it.
+
+    Example:
+        >>> len(date_str())
+        19
+    """
+    return datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+@contextmanager
+def warn_if_slow(
+    name: str, threshold: float | None = None, message: str | None = None, disable: bool = False
+) -> Iterator[None]:
+    """Warn when what is done inside takes long.
+
+    Args:
+        name: What it is called in the warning.
+        threshold: How many seconds are long; those of `TUNE_WARN_THRESHOLD_S`, or 0.5, if None.
+        message: The warning, with `{name}` and `{duration}`.
+        disable: Never warn.
+
+    Example:
+        >>> with warn_if_slow("addition"):
+        ...     x = 1 + 1
+    """
+    began = time.monotonic()
+    yield
+    duration = time.monotonic() - began
+    limit = float(os.environ.get("TUNE_WARN_THRESHOLD_S", 0.5)) if threshold is None else threshold
+    if duration > limit and not disable:
+        text = message or "{name} took {duration:.3f} s, which may hold the study up"
+        _log.warning("%s", text.format(name=name, duration=duration))
+
+
+def flatten_dict(
+    dt: Mapping[str, Any],
+    delimiter: str = "/",
+    prevent_delimiter: bool = False,
+    flatten_list: bool = False,
+) -> dict[str, Any]:
+    """Dicts within dicts as one dict, with the ways to their values as its keys.
+
+    Args:
+        dt: The dict; it stays as it is.
+        delimiter: What joins the parts of a way.
+        prevent_delimiter: Refuse keys that have the delimiter in them.
+        flatten_list: Lists, too, with numbers as keys.
+
+    Returns:
+        The dict of one level.
+
+    Raises:
+        ValueError: A key has the delimiter in it, and that is prevented.
+
+    Example:
+        >>> flatten_dict({"a": {"b": 1, "c": [2]}}, flatten_list=True)
+        {'a/b': 1, 'a/c/0': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in dt.items():
+        if prevent_delimiter and delimiter in key:
+            raise ValueError(f"key {key!r} has the delimiter {delimiter!r} in it")
+        inner: Any = value
+        if flatten_list and isinstance(value, list):
+            inner = {str(number): item for number, item in enumerate(value)}
+        if not isinstance(inner, Mapping):
+            flat[key] = value
+            continue
+        below = flatten_dict(inner, delimiter, prevent_delimiter, flatten_list)
+        flat.update((f"{key}{delimiter}{name}", item) for name, item in below.items())
+    return flat
+
+
+def unflattened_lookup(
+    flat_key: str, lookup: Mapping[str, Any] | Sequence[Any], delimiter: str = "/", **kwargs: Any
+) -> Any:
+    """The value at the end of a way through dicts and lists.
+
+    Args:
+        flat_key: The way, such as `a/0/b`; a key that is there as it is goes first.
+        lookup: The outermost dict or list.
+        delimiter: What joins the parts of a way.
+        kwargs: `default` is returned when there is no such way.
+
+    Returns:
+        The value.
+
+    Raises:
+        KeyError: There is no such way, and no default.
+
+    Example:
+        >>> unflattened_lookup("a/0/b", {"a": [{"b": 3}]})
+        3
+    """
+    if unknown := kwargs.keys() - {"default"}:
+        raise TypeError(f"unflattened_lookup() takes default=, not {sorted(unknown)[0]}=")
+    if isinstance(lookup, Mapping) and flat_key in lookup:
+        return lookup[flat_key]
+    value: Any = lookup
+    try:
+        for step in flat_key.split(delimiter):
+            value = value[step if isinstance(value, Mapping) else int(step)]
+    except (KeyError, IndexError, TypeError, ValueError):
+        if "default" in kwargs:
+            return kwargs["default"]
+        raise KeyError(flat_key) from None
+    return value
+
+
+def merge_dicts(d1: Mapping[str, Any], d2: Mapping[str, Any]) -> dict[str, Any]:
+    """One dict on top of another, at every depth.
+
+    Args:
+        d1: The lower one.
+        d2: The upper one.
+
+    Returns:
+        A new dict.
+
+    Example:
+        >>> merge_dicts({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+        {'a': {'b': 3, 'c': 2}}
+    """
+    return deep_update(copy.deepcopy(dict(d1)), d2, new_keys_allowed=True)
+
+
+def deep_update(
+    original: dict[str, Any],
+    new_dict: Mapping[str, Any],
+    new_keys_allowed: bool = False,
+    allow_new_subkey_list: Sequence[str] | None = None,
+    override_all_if_type_changes: Sequence[str] | None = None,
+    override_all_key_list: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Put the values of one dict into another, at every depth.
+
+    Args:
+        original: The dict that is changed.
+        new_dict: The values to put in.
+        new_keys_allowed: Whether keys may be new.
+        allow_new_subkey_list: Keys whose dicts may get new keys all the same.
+        override_all_if_type_changes: Keys whose dicts are replaced as a whole when their `type` is
+            another.
+        override_all_key_list: Keys whose dicts are replaced as a whole.
+
+    Returns:
+        `original`.
+
+    Raises:
+        KeyError: A key is new, and that is not allowed.
+
+    Example:
+        >>> deep_update({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+        {'a': {'b': 3, 'c': 2}}
+    """
+    for key, value in new_dict.items():
+        if key not in original and not new_keys_allowed:
+            known = ", ".join(map(repr, original)) or "none"
+            raise KeyError(f"unknown key {key!r}; there are: {known}")
+        there = original.get(key)
+        whole = key in (override_all_key_list or ()) or (
+            key in (override_all_if_type_changes or ()) and _another_type(there, value)
+        )
+        if isinstance(there, dict) and isinstance(value, Mapping) and not whole:
+            allowed = new_keys_allowed or key in (allow_new_subkey_list or ())
+            deep_update(there, value, allowed, override_all_key_list=override_all_key_list)
+        else:
+            original[key] = value
+    return original
+
+
+def _another_type(there: Any, value: Any) -> bool:
+    both = isinstance(there, Mapping) and isinstance(value, Mapping)
+    return both and "type" in there and "type" in value and there["type"] != value["type"]

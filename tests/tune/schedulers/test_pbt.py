@@ -96,7 +96,7 @@ def test_decisions_on_a_recorded_trace_equal_the_plain_reference(steps, fraction
     trials = [Trial(f"t{n}", "f", {"lr": LR[n % 4]}, f"{n}", "/x", {}) for n in range(6)]
     study = Recorder(trials)
     for trial in trials:
-        trial.state, trial.checkpoint = RUNNING, "/x/c"
+        trial.state, trial.resume_from = RUNNING, "/x/c"
         pbt.on_trial_add(study, trial)
     # The draws that follow are the reference's, too.
     rng = random.Random()
@@ -136,7 +136,7 @@ def test_every_trial_runs_to_its_end_and_no_step_is_lost(simulate, synch, slots)
         ages = ran.ages_of(trial.trial_id)
         assert trial.status == "TERMINATED"
         # Or its donor had come to the end already.
-        assert 40 in (ages[-1], ran.there.get(trial.checkpoint))
+        assert 40 in (ages[-1], ran.there.get(trial.resume_from))
         if trial.trial_id not in exploited:
             assert ages == list(range(1, 41))
     # Kept is one checkpoint a trial, as `num_to_keep` says, and what a trial's end goes back to.

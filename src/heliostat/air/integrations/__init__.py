@@ -1,1 +1,1 @@
-"""Where Ray has its callbacks for MLflow and Weights & Biases; ours are in `tune.integration`."""
+"""Where Ray has its callbacks for Comet, Keras, MLflow and Weights & Biases; ours are elsewhere."""

@@ -37,7 +37,7 @@ def get_device() -> torch.device:
     """The device of this rank: its first GPU if it has one, the CPU otherwise.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
 
     Example:
         >>> from heliostat import train
@@ -53,7 +53,7 @@ def get_devices() -> list[torch.device]:
     """All devices of this rank, which sees only its own GPUs and calls the first of them cuda:0.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
     """
     get_context().get_world_rank()
     if not torch.cuda.is_available():
@@ -80,7 +80,7 @@ def prepare_model(
 
     Raises:
         ValueError: For a strategy that is neither.
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
 
     Example:
         >>> import torch
@@ -132,7 +132,7 @@ def prepare_data_loader(
 
     Raises:
         ValueError: For a loader with a batch sampler of its own, which cannot be split.
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
 
     Example:
         >>> import torch
@@ -268,7 +268,7 @@ def enable_reproducibility(seed: int = 0) -> None:
         seed: For `random`, NumPy and PyTorch.
 
     Raises:
-        RuntimeError: Outside a training loop.
+        SessionMisuseError: Outside a training loop.
 
     Source: https://docs.pytorch.org/docs/stable/notes/randomness.html
     """

@@ -141,7 +141,7 @@ class WandbLoggerCallback(LoggerCallback):
         if not self._checkpoints or trial.checkpoint is None or trial.trial_id not in self._runs:
             return
         artifact = _wandb().Artifact(name=f"checkpoint_{trial}", type="model")
-        with trial.at(trial.checkpoint).as_directory() as directory:
+        with trial.checkpoint.as_directory() as directory:
             artifact.add_dir(directory)
         self._runs[trial.trial_id].log_artifact(artifact)
 

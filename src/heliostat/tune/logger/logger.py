@@ -1,7 +1,10 @@
 """LoggerCallback: the events of a study, trial by trial, for those who write logs."""
 
+import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from heliostat.tune._snapshot import readable
 from heliostat.tune._trial import Trial
 from heliostat.tune.callback import Callback
 
@@ -68,3 +71,32 @@ class LoggerCallback(Callback):
     ) -> None:
         """Log it."""
         self.log_trial_end(trial, failed=True)
+
+
+def pretty_print(result: Mapping[str, Any], exclude: Collection[str] | None = None) -> str:
+    """A report as YAML, for people; without the configuration and what is None.
+
+    Args:
+        result: The report.
+        exclude: Names to leave out.
+
+    Returns:
+        The text.
+
+    Raises:
+        ImportError: PyYAML is not installed.
+
+    Example:
+        >>> print(pretty_print({"loss": 0.5, "eval": {"n": 3}, "config": {"x": 1}}), end="")
+        eval:
+          n: 3
+        loss: 0.5
+    """
+    try:
+        import yaml  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise ImportError("pretty_print() needs PyYAML: pip install pyyaml") from error
+    left_out = {"config", "hist_stats", *(exclude or ())}
+    shown = {k: v for k, v in result.items() if v is not None and k not in left_out}
+    text: str = yaml.safe_dump(json.loads(readable(shown)), default_flow_style=False)
+    return text

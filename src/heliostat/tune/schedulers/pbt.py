@@ -197,7 +197,7 @@ class PopulationBasedTraining(TrialScheduler):
     def _replace(self, study: Trials, trial: Trial, high: list[Trial]) -> bool:
         """Let a trial go on from one of the best; False when that one has saved nothing."""
         donor = self._rng.choice(high)
-        if donor.checkpoint is None and donor.state not in _SAVE:
+        if donor.resume_from is None and donor.state not in _SAVE:
             return False
         mine, its = self._members[trial.trial_id], self._members[donor.trial_id]
         config, changes = self._explore(donor, mine)

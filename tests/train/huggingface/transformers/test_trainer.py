@@ -1,22 +1,20 @@
 """Transformers' Trainer and Accelerate on two ranks; the model is built from its configuration."""
 
+import importlib.util
+import re
 import sys
 from pathlib import Path
 
 import cloudpickle
 import pytest
 import torch
-import transformers
 
-import heliostat
-from heliostat.train import RunConfig, ScalingConfig, get_dataset_shard, report
-from heliostat.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
+from heliostat.train import RunConfig, ScalingConfig, report
 from heliostat.train.huggingface.transformers._trainer import _Batches
 from heliostat.train.torch import TorchTrainer
 
 # Workers cannot import test modules by name.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-WORDS, LENGTH = 32, 8
 
 
 def fit(loop, tmp_path, **options):
@@ -29,44 +27,36 @@ def fit(loop, tmp_path, **options):
     ).fit()
 
 
-def sentences(rows):
-    """Texts of which the first word says what they are."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(2, WORDS, (rows, LENGTH), generator=generator)
-    ids[:, 0] = torch.arange(rows) % 2
-    return [{"input_ids": row.numpy(), "labels": int(row[0])} for row in ids]
+@pytest.fixture(scope="module")
+def example():
+    """The example about digits, as a module that workers get with what they run."""
+    pytest.importorskip("sklearn")
+    path = Path(__file__).parents[4] / "examples" / "transformers_digits.py"
+    spec = importlib.util.spec_from_file_location("transformers_digits", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["transformers_digits"] = module
+    spec.loader.exec_module(module)
+    cloudpickle.register_pickle_by_value(module)
+    yield module
+    cloudpickle.unregister_pickle_by_value(module)
+    del sys.modules["transformers_digits"]
 
 
-def fine_tune(config):
-    """What people write, with a model that needs no download."""
-    from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
-
-    torch.manual_seed(0)
-    model = BertForSequenceClassification(
-        BertConfig(vocab_size=WORDS, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                   intermediate_size=32, max_position_embeddings=LENGTH, num_labels=2)
-    )  # fmt: skip
-    batches = get_dataset_shard("train").iter_torch_batches(batch_size=8)
-    arguments = TrainingArguments(
-        config["out"], max_steps=8, save_steps=4, logging_steps=4, learning_rate=3e-3,
-        report_to="none", use_cpu=True, disable_tqdm=True,
-    )  # fmt: skip
-    trainer = Trainer(model, arguments, train_dataset=batches)
-    trainer.add_callback(RayTrainReportCallback())
-    prepare_trainer(trainer).train()
-    return torch.distributed.get_world_size(), type(trainer).__name__
-
-
-def test_two_ranks_fine_tune_on_a_dataset_and_report_what_is_saved(local, tmp_path):
-    rows = heliostat.data.from_items(sentences(256))
-    result = fit(fine_tune, tmp_path, datasets={"train": rows})
-    assert result.return_value == (2, "Trainer")
-    assert len(result.metrics_dataframe) == 2
-    assert "loss" in result.metrics
-    model = transformers.BertForSequenceClassification.from_pretrained(
-        Path(result.checkpoint.path, RayTrainReportCallback.CHECKPOINT_NAME)
-    )
-    assert model.config.hidden_size == 16
+@pytest.mark.usefixtures("local")
+def test_two_ranks_train_on_a_dataset_and_report_what_is_saved(
+    example, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("STORAGE", str(tmp_path))
+    monkeypatch.setenv("EPOCHS", "4")
+    example.main()
+    said = capsys.readouterr().out
+    losses = [float(loss) for loss in re.findall(r"epoch \d  loss (\S+)", said)]
+    assert len(losses) == 4
+    assert losses == sorted(losses, reverse=True)
+    right = re.search(r"(\d+) of 360 unseen digits", said)
+    assert right is not None
+    assert int(right[1]) > 180  # five times as many as by chance
+    assert len(list((tmp_path / "vit").glob("checkpoint_*"))) == 4
 
 
 def accelerated(config):
