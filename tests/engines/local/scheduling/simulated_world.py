@@ -493,7 +493,7 @@ class World:
         id_ = self.random.choice(sorted(self.refs))
         if self.scheduler.plain.knows(id_):  # nothing is inside
             return
-        entry = self.scheduler.entry(id_)
+        entry = self.scheduler.owned.objects.get(id_)
         assert entry is not None, "what the driver holds was forgotten"
         if entry.value is None:
             return
@@ -527,7 +527,7 @@ class World:
     def take_item(self) -> None:
         for stream in sorted(self.streams.keys() & self.refs.keys()):
             item = nth(stream, self.streams[stream] + 1)
-            entry = self.scheduler.entry(item)
+            entry = self.scheduler.owned.objects.get(item)
             if entry is not None and entry.value is not None and entry.value[0] != m.END:
                 self.scheduler.owned.lend(m.DRIVER, item)
                 self.refs[item] += 1
@@ -543,7 +543,9 @@ class World:
         if ids:
             force, recursive = (self.random.random() < 0.5 for _ in range(2))
             self.scheduler.plain.unfold(ids)
-            task = self.scheduler.tasks.get(getattr(self.scheduler.entry(ids[0]), "task", None))
+            task = self.scheduler.tasks.get(
+                getattr(self.scheduler.owned.objects.get(ids[0]), "task", None)
+            )
             force = force and (task is None or task.actor is None)  # the driver's API refuses it
             self.tell(m.Cancelled(m.DRIVER, ids[0], force, recursive))
 

@@ -80,7 +80,7 @@ class Session:
         return self.tell(d.Lost(self.caller, self.callee, called, known, begun))
 
     def value(self, number: int) -> m.Value | None:
-        entry = self.scheduler.entry(id_of(number))
+        entry = self.scheduler.owned.objects.get(id_of(number))
         return entry.value if entry is not None else None
 
     def stored(self) -> m.Value:

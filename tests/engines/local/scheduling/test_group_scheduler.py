@@ -102,7 +102,7 @@ def test_a_smaller_group_does_not_wait_behind_one_that_cannot_be_made_yet(world)
 
 def test_the_object_of_a_group_is_its_handle_once_it_is_created(world):
     group = world.group(1, CPU)
-    assert world.scheduler.entry(group.id).value == NOTHING
+    assert world.scheduler.owned.objects.get(group.id).value == NOTHING
 
 
 def test_work_for_any_bundle_takes_the_first_with_room(world):

@@ -175,7 +175,7 @@ class World:
 
     def look_at(self, id_: bytes, value: m.Value) -> None:
         """A process was told where a value is."""
-        assert value[0] != m.STORED or self.scheduler.entry(id_).value == value, (
+        assert value[0] != m.STORED or self.scheduler.owned.objects.get(id_).value == value, (
             "told a wrong place"
         )
 
@@ -299,7 +299,7 @@ class World:
 
     def open(self, id_: bytes) -> None:
         """Decode a value: references inside become the driver's."""
-        entry = self.scheduler.entry(id_)
+        entry = self.scheduler.owned.objects.get(id_)
         if entry is not None and entry.value is not None:
             for inner in entry.value[3]:
                 self.scheduler.plain.unfold((inner,))
@@ -308,7 +308,7 @@ class World:
 
     def take_item(self, stream: bytes) -> None:
         item = nth(stream, self.streams[stream] + 1)
-        entry = self.scheduler.entry(item)
+        entry = self.scheduler.owned.objects.get(item)
         if entry is None or entry.value is None or entry.value[0] == m.END:
             return
         self.scheduler.owned.lend(m.DRIVER, item)
@@ -655,7 +655,7 @@ class Cluster(RuleBasedStateMachine):
         for id_ in self.world.refs:
             if self.world.scheduler.plain.knows(id_):
                 continue
-            entry = self.world.scheduler.entry(id_)
+            entry = self.world.scheduler.owned.objects.get(id_)
             assert entry is not None, f"{id_.hex()} is held and was forgotten"
             if entry.value is not None and entry.value[0] in m.OUT_OF_LINE:
                 assert id_ in self.world.scheduler.storage.memory.objects, "freed while it was held"

@@ -238,7 +238,7 @@ class ActorScheduler:
             return
         actor.move("alive")
         maker.move("done")
-        entry = self.scheduler.entry(actor.id)
+        entry = self.scheduler.owned.objects.get(actor.id)
         if entry is not None and entry.value is None:
             self.scheduler.resolve(actor.id, event.values[0])
         self._send_calls(actor)
@@ -288,7 +288,7 @@ class ActorScheduler:
         """End it if nobody can reach it and it has nothing to do."""
         if not actor.ending or actor.pending() or actor.state not in ("alive", "waiting"):
             return
-        entry = self.scheduler.entry(actor.id)
+        entry = self.scheduler.owned.objects.get(actor.id)
         if entry is not None and entry.count > 0:  # it has given its handle to somebody meanwhile
             actor.ending = False
             return
@@ -330,7 +330,7 @@ class ActorScheduler:
         holds, maker.holds = maker.holds, ()
         if actor.created.detached:
             holds += (actor.id,)
-        entry = scheduler.entry(actor.id)
+        entry = scheduler.owned.objects.get(actor.id)
         actor.death = death(actor.created.name, actor.reason, actor.id)
         if entry is not None and entry.value is None:
             scheduler.resolve(actor.id, actor.death)
@@ -342,7 +342,7 @@ class ActorScheduler:
         actor.queue.clear()
         actor.late.clear()
         scheduler.owned.release(holds)
-        if scheduler.entry(actor.id) is None:
+        if scheduler.owned.objects.get(actor.id) is None:
             self.actors.pop(actor.id, None)
 
     def _forget_name(self, actor: Actor) -> None:
@@ -502,7 +502,7 @@ class ActorScheduler:
         return actor.id, actor.created.name, actor.created.about
 
     def _cancel_by_force(self, event: Cancelled) -> None:
-        entry = self.scheduler.entry(event.id)
+        entry = self.scheduler.owned.objects.get(event.id)
         task = self.scheduler.tasks.get(entry.task) if entry is not None and entry.task else None
         if task is not None and task.actor is not None:
             raise ValueError(

@@ -28,7 +28,7 @@ from heliostat._engines.local.scheduling.group_scheduler import GroupScheduler
 from heliostat._engines.local.scheduling.groups import Take
 from heliostat._engines.local.scheduling.lineage import Lineage
 from heliostat._engines.local.scheduling.memory_scheduler import MemoryScheduler
-from heliostat._engines.local.scheduling.ownership import Entry, Ownership
+from heliostat._engines.local.scheduling.ownership import Ownership
 from heliostat._engines.local.scheduling.streams import StreamScheduler
 from heliostat._engines.local.scheduling.tasks import Lane, Task, WorkerState, run_message
 from heliostat._engines.local.scheduling.worker_scheduler import SLOW_S, WorkerScheduler
@@ -59,6 +59,7 @@ class Scheduler:
         self.out: list[Command] = []
         self.now = 0.0
         self._next_proc = 1
+        self._frees = self._put_off = False  # a worker becomes free; tasks became ready meanwhile
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Submitted: self._submitted,
             m.Finished: self._finished,
@@ -198,6 +199,9 @@ class Scheduler:
 
     def dispatch(self) -> None:
         """Give ready tasks to workers, as far as resources reach."""
+        self._put_off = self._frees
+        if self._frees:
+            return
         if self.groups.pending:
             self.groups.dispatch()
         if self.actors.to_start:
@@ -330,10 +334,12 @@ class Scheduler:
             self.durations.learn(task.key, event.seconds)
             worker.tasks.remove(task)
             task.worker = None
+            self._frees = True  # what waited for this task had better follow it where it ran
             self.conclude(task, event)
         if event.drops:
             self.give_back(event.proc, event.drops)
-        if task.actor is None:
+        if self._frees:
+            self._frees = False
             self._next_for(worker, task)
 
     def note_end(self, task: Task, proc: int, seconds: float, failure: int) -> None:
@@ -423,10 +429,13 @@ class Scheduler:
                 if worker.spent:
                     self.staff.retire(worker, "it had served as often as max_calls allows")
                 self.set_free(worker)
+            if self._put_off or not worker.tasks:
                 self.dispatch()
             return
         if not worker.tasks:
             self._run(worker, queue.popleft())
+        if self._put_off:
+            self.dispatch()  # others may be idle, and come before what follows
         share = -(-len(queue) // 2)
         while (
             share > 0
@@ -576,10 +585,6 @@ class Scheduler:
                 due = idle_until if due is None else min(due, idle_until)
         look = self._memory.deadline() if self._memory.waiting else None
         return due if look is None else look if due is None else min(due, look)
-
-    def entry(self, id_: bytes) -> Entry | None:
-        """What is known of an object."""
-        return self.owned.objects.get(id_)
 
     def check(self) -> None:
         """Assert the invariants of all tables."""
