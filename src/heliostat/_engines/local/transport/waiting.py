@@ -74,7 +74,8 @@ class Some(Waiter):
                 self.wake()
 
 
-SPIN_S = 150e-6  # a wait that will be shorter than this is spent looking, not sleeping
+SPIN_S = 200e-6  # a wait that will be shorter than this is spent looking, not sleeping
+SHORT_S = 400e-6  # a sleep that was shorter, waking up included, had better been spent so
 _SPINS = len(os.sched_getaffinity(0)) > 1
 
 
@@ -133,9 +134,10 @@ class Lead:
                 left = None if deadline is None else deadline - start
                 if left is not None and left <= 0:
                     return
-                ready = self._look_out(start + SPIN_S) if self._short else None
+                looks = self._short
+                ready = self._look_out(start + SPIN_S) if looks else None
                 self._read(left, ready)
-                self._short = _SPINS and now() - start < SPIN_S
+                self._short = _SPINS and now() - start < (SPIN_S if looks else SHORT_S)
         finally:
             self.used = True
             self._taken.release()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from heliostat import _faults
 from heliostat._core.actors import ActorExit
 from heliostat._engines.local.messages import MAIL, Call, Finished, method_of
-from heliostat._engines.local.transport.waiting import SPIN_S
+from heliostat._engines.local.transport.waiting import SHORT_S
 from heliostat._engines.local.worker.link import REPORT_S
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class _Async:
         await self._loop.create_future()
 
     def _readable(self) -> None:
-        self._brief = time.monotonic() - self._idle_since < SPIN_S
+        self._brief = time.monotonic() - self._idle_since < SHORT_S
         self._worker.link.read_mail()
         self._have_read()
 
