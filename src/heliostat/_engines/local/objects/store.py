@@ -14,18 +14,15 @@ import functools
 import mmap
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from heliostat import _faults
 from heliostat._core.codec import Buffer, Encoded
+from heliostat._engines.local.objects import bulk_copy
 from heliostat._engines.local.scheduling.arena import ALIGN
 from heliostat.exceptions import ObjectStoreFullError
 
-_ALONE_MOST = 8 << 20  # larger copies get help
-_HELPERS = 2  # on two CPUs; with one of them the kernel often leaves the second CPU asleep
-_PIECE = 1 << 20
 _LINE = 64  # buffers start on cache lines
 
 
@@ -50,28 +47,16 @@ def create_segment(capacity: int) -> int:
 
 
 def _copy(target: memoryview, source: Buffer) -> None:
-    """Copy; large values with several threads, which is half as fast again as one.
+    """Copy; large values with several threads.
 
     Only where numpy is loaded, because it copies without holding the interpreter's lock; large
     buffers without numpy about are rare.
     """
     numpy = sys.modules.get("numpy")
-    if len(source) < _ALONE_MOST or numpy is None:
+    if len(source) < bulk_copy.LEAST or numpy is None:
         target[:] = source
-        return
-    to, of = numpy.frombuffer(target, "u1"), numpy.frombuffer(source, "u1")
-    starts = iter(range(0, len(of), _PIECE))  # shared: each thread takes the next piece
-
-    def copy() -> None:
-        for start in starts:
-            numpy.copyto(to[start : start + _PIECE], of[start : start + _PIECE])
-
-    helpers = [threading.Thread(target=copy) for _ in range(_HELPERS)]
-    for helper in helpers:
-        helper.start()
-    copy()
-    for helper in helpers:
-        helper.join()
+    else:
+        bulk_copy.copy(numpy.frombuffer(target, "u1"), numpy.frombuffer(source, "u1"))
 
 
 class _Pin:
