@@ -13,11 +13,13 @@ import json
 import os
 import tempfile
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import numpy as np
 import torch
+from fastapi import Body
+from pydantic import Field
 from sklearn.datasets import load_digits
 from starlette.requests import Request
 
@@ -98,6 +100,13 @@ class ImageServiceIngress:
 
 app = FastAPI()
 
+# What a client may send: at most 256 pictures of one channel with 8 x 8 pixels, 0 to 16.
+Pixel = Annotated[float, Field(strict=True, ge=0, le=16)]
+Row = Annotated[list[Pixel], Field(min_length=8, max_length=8)]
+Channel = Annotated[list[Row], Field(min_length=8, max_length=8)]
+Picture = Annotated[list[Channel], Field(min_length=1, max_length=1)]
+Pictures = Annotated[list[Picture], Body(min_length=1, max_length=256)]
+
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.1})
 @serve.ingress(app)
@@ -109,7 +118,7 @@ class FastAPIIngress:
         self.model = model
 
     @app.post("/predict")
-    async def predict(self, image: list[list[list[list[float]]]]) -> dict[str, list[int]]:
+    async def predict(self, image: Pictures) -> dict[str, list[int]]:
         """A batch of raw images."""
         batch = self.preprocessor.run.remote({"image": image})
         out = await self.model.predict.remote(batch)
@@ -184,7 +193,7 @@ def main() -> None:
     serve.run(FastAPIIngress.bind(**parts), name="image_classifier")
     answer = CLIENT.post(f"{URL}/predict", json=raw.tolist())
     print("FastAPI:        ", answer.json()["predicted_label"])
-    wrong = CLIENT.post(f"{URL}/predict", json=[["no", "digits"]])
+    wrong = CLIENT.post(f"{URL}/predict", json=[[[["no", False, 17]]]])
     pages = CLIENT.get(f"{URL}/docs")
     print(f"bad input: {wrong.status_code}; documentation at /docs: {pages.status_code}")
     serve.shutdown()

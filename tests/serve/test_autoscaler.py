@@ -132,3 +132,18 @@ def test_any_load_stays_within_bounds_and_a_steady_one_settles(least, more, load
         now += 1
         one.handle(load(4, one.target) if one.target else load(0, 0, 4), now)
     assert one.target == min(max(2, least), least + more)
+
+
+def test_a_policy_sees_what_living_replicas_have_recorded_of_themselves():
+    seen: list[Any] = []
+
+    def policy(ctx: Any) -> float:
+        seen.append(ctx)
+        return 1
+
+    autoscaler = scaler(1, policy, look_back_period_s=10.0)
+    for now, value in ((0, 1.0), (1, 3.0)):
+        stats = {"r0": {"tokens": value}, "gone": {"tokens": 99.0}}
+        autoscaler.handle(Measured({"r0": 1.0}, 0, stats), now)
+    assert seen[-1].aggregated_metrics["tokens"] == {"r0": 2.0}
+    assert seen[-1].raw_metrics["tokens"] == {"r0": [(0, 1.0), (1, 3.0)]}

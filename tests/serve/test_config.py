@@ -1,4 +1,4 @@
-"""HTTPOptions and the options of deployments."""
+"""The options of deployments."""
 
 from __future__ import annotations
 
@@ -6,44 +6,8 @@ from typing import Any
 
 import pytest
 
-from heliostat.serve import HTTPOptions
-from heliostat.serve.config import DeploymentConfig
-
-
-def test_http_options_come_as_themselves_as_a_dict_or_not_at_all():
-    assert HTTPOptions.parse(None) == HTTPOptions("127.0.0.1", 8000)
-    assert HTTPOptions.parse({"port": 1}) == HTTPOptions.parse(HTTPOptions(port=1))
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "text"),
-    [
-        ({"prot": 1}, TypeError, "no 'prot'; it takes host, port"),
-        ({"port": 70000}, ValueError, r"0\.\.65535, got 70000"),
-        ({"port": "80"}, TypeError, "port must be an int"),
-        ({"root_path": "x"}, ValueError, "must start with '/'"),
-        ({"ssl_keyfile": "x"}, ValueError, "ssl_keyfile and ssl_certfile must both"),
-        ({"ssl_ca_certs": "x"}, ValueError, "ssl_ca_certs needs"),
-        ({"location": "NoServer"}, ValueError, "'HeadOnly' or 'EveryNode', got 'NoServer'"),
-        ({"middlewares": [1]}, ValueError, "add_middleware"),
-        ({"num_cpus": 1}, ValueError, "num_cpus must be 0"),
-        ({"request_timeout_s": 0}, ValueError, "request_timeout_s must be > 0"),
-    ],
-)
-def test_bad_http_options_are_named(options: dict[str, Any], error: type[Exception], text: str):
-    with pytest.raises(error, match=text):
-        HTTPOptions.parse(options)
-
-
-def test_no_host_is_nobody_listening():
-    assert HTTPOptions(host=None).is_disabled
-    assert HTTPOptions(location="Disabled").is_disabled
-    assert not HTTPOptions().is_disabled
-
-
-def test_files_of_certificates_that_are_not_there_are_named():
-    with pytest.raises(OSError, match=r"ssl_certfile='no\.pem'"):
-        HTTPOptions(ssl_keyfile="no.key", ssl_certfile="no.pem").tls()
+import heliostat as ray
+from heliostat.serve.config import DeploymentActorConfig, DeploymentConfig
 
 
 def config(**options: Any) -> DeploymentConfig:
@@ -72,3 +36,86 @@ def test_what_a_refused_client_gets_is_503_or_429():
     for bad in ({"status_code": 500}, {"retry_after_s": -1}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             config(backpressure_config=bad)
+
+
+@pytest.mark.parametrize(
+    ("options", "replicas", "pace"),
+    [
+        ({}, 3, (1, None)),
+        ({}, 20, (4, None)),
+        ({"rolling_update_percentage": 0.5}, 4, (2, None)),
+        ({"rolling_update_percentage": 1.0, "max_surge_percent": 0}, 4, (4, 0)),
+        ({"max_surge_percent": 28}, 25, (5, 7)),
+        ({"max_surge_percent": 1}, 2, (1, 1)),
+    ],
+)
+def test_an_update_goes_so_many_replicas_at_a_time(
+    options: dict[str, Any], replicas: int, pace: tuple[int, int | None]
+):
+    assert config(**options).pace(replicas) == pace
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"rolling_update_percentage": 0}, ValueError, "above 0 and at most 1; got 0"),
+        ({"rolling_update_percentage": 20}, ValueError, "above 0 and at most 1; got 20"),
+        ({"max_surge_percent": 101}, ValueError, r"0\.\.100, got 101"),
+        ({"max_surge_percent": 0.5}, TypeError, "must be an int"),
+        ({"max_replicas_per_node": 0}, ValueError, ">= 1"),
+        ({"max_replicas_per_node": 101}, ValueError, r"1\.\.100"),
+        (
+            {"max_replicas_per_node": 1, "placement_group_bundles": [{"CPU": 1}]},
+            ValueError,
+            "exclude each other",
+        ),
+        ({"placement_group_strategy": "PACK"}, ValueError, "needs placement_group_bundles"),
+        ({"placement_group_bundles": []}, ValueError, "a list of dicts"),
+        ({"placement_group_bundles": [{"CPU": 0.5}]}, ValueError, "has not the CPU: 1"),
+        ({"deployment_actors": "x"}, TypeError, "a list of DeploymentActorConfig"),
+        ({"deployment_actors": [1]}, TypeError, "which is no DeploymentActorConfig"),
+        ({"deployment_actors": [{"name": "", "actor_class": dict}]}, ValueError, "not empty"),
+        ({"deployment_actors": [{"name": "a", "actor_class": 3}]}, TypeError, "module:Class"),
+        (
+            {"deployment_actors": [{"name": "a", "actor_class": dict}] * 2},
+            ValueError,
+            "two deployment_actors have one name",
+        ),
+        (
+            {
+                "deployment_actors": [
+                    {"name": "a", "actor_class": dict, "actor_options": {"name": "b"}}
+                ]
+            },
+            ValueError,
+            "'name', which Serve sets",
+        ),
+        ({"gang_scheduling_config": {"gang_size": 2}}, NotImplementedError, "one machine"),
+    ],
+)
+def test_bad_options_of_deployments_are_named(
+    options: dict[str, Any], error: type[Exception], text: str
+):
+    with pytest.raises(error, match=text):
+        config(**options)
+
+
+def test_a_replica_takes_all_its_bundles_and_one_selector_is_for_each():
+    grouped = config(
+        placement_group_bundles=[{"CPU": 1}, {"CPU": 0.5, "GPU": 1}],
+        placement_group_bundle_label_selector=[{"zone": "a"}],
+    )
+    assert grouped.resources() == {"CPU": 1.5, "GPU": 1}
+    assert grouped.actor_resources() == {"CPU": 1}
+    assert grouped.placement_group_bundle_label_selector == [{"zone": "a"}] * 2
+
+
+def test_actors_of_a_deployment_have_its_environment_unless_they_have_their_own():
+    @ray.remote
+    class Shared: ...
+
+    mine = DeploymentActorConfig("a", Shared, actor_options={"runtime_env": {"env_vars": {}}})
+    assert mine.for_replicas({"runtime_env": {"pip": []}}) is mine
+    theirs = DeploymentActorConfig("a", Shared).for_replicas({"runtime_env": {"pip": []}})
+    assert theirs.actor_options == {"runtime_env": {"pip": []}}
+    assert DeploymentActorConfig("a", "m:C").for_replicas({}).actor_options == {}

@@ -17,6 +17,9 @@ def test_a_file_is_read_with_rays_keys_and_written_again():
         "proxy_location": "Disabled",
         "http_options": {"port": 8001},
         "logging_config": None,
+        "target_capacity": 50,
+        "tracing_config": {"enabled": True},
+        "controller_options": {"runtime_env": {"env_vars": {"A": "b"}}},
         "applications": [
             {**APP, "name": "x", "deployments": [{"name": "D", "num_replicas": 2}]},
             {**APP, "route_prefix": "/y", "args": {"k": 1}},
@@ -49,6 +52,10 @@ def test_a_file_is_read_with_rays_keys_and_written_again():
         ({"proxy_location": "Moon"}, "got 'Moon'"),
         ({"grpc_options": {"prot": 1}}, "grpc_options: grpc_options has no 'prot'"),
         ({"logging_config": {"level": 1}}, "logging_config has no 'level'"),
+        ({"tracing_config": {"ratio": 1}}, "tracing_config: tracing_config has no 'ratio'"),
+        ({"controller_options": {"x": 1}}, "controller_options: controller_options has no 'x'"),
+        ({"target_capacity": 101}, "target_capacity must be 0..100, got 101"),
+        ({"target_capacity": "all"}, "target_capacity is a number, got 'all'"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(config: Any, words: str):

@@ -26,7 +26,16 @@ class Answers:
         self.is_closed = is_closed
 
     def call(
-        self, method: str, route: str, id_: str, app: str, model: str, /, *args: Any, **kwargs: Any
+        self,
+        method: str,
+        route: str,
+        id_: str,
+        app: str,
+        model: str,
+        trace: str,
+        /,
+        *args: Any,
+        **kwargs: Any,
     ) -> Any:
         if method == "fail":
             raise KeyError("the user's")

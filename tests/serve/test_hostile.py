@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import socket
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, HTTPException, Request, WebSocket
 
 from heliostat import serve
 
@@ -30,6 +31,12 @@ def served(port: int) -> Iterator[int]:
 
         @app.post("/size")
         async def size(self, request: Request) -> int:
+            return len(await request.body())
+
+        @app.post("/limited")
+        async def limited(self, request: Request) -> int:
+            if int(request.headers["content-length"]) > 1_000_000:
+                raise HTTPException(413)
             return len(await request.body())
 
         @app.get("/file/{name:path}")
@@ -112,6 +119,20 @@ def test_wrong_bodies_are_4xx_and_a_gzip_bomb_stays_packed(served: int):
         answer = client.post("/size", content=bomb, headers={"content-encoding": "gzip"})
         assert answer.json() == len(bomb)
         assert client.post("/size", content=b"x" * 20_000_000).json() == 20_000_000
+
+
+def test_a_body_of_100_mb_over_the_apps_limit_is_413_and_is_not_kept(served: int):
+    head = b"POST /limited HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n"
+    with socket.create_connection(("127.0.0.1", served), 20) as sock:
+        sock.sendall(head + b"connection: close\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            for _ in range(100):
+                sock.sendall(b"x" * 1_000_000)
+        with contextlib.suppress(ConnectionResetError):  # it has said why before
+            assert status(sock.recv(65536)) == 413
+    with httpx.Client(base_url=f"http://127.0.0.1:{served}") as client:
+        assert client.post("/limited", content=b"x" * 1_000_001).status_code == 413
+        assert client.post("/limited", content=b"x" * 1_000_000).json() == 1_000_000
 
 
 def test_pipelined_requests_are_answered_in_order(served: int):

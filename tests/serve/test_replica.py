@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from heliostat.serve import context
-from heliostat.serve._replica import Replica, Up
+from heliostat.serve._replica import Identity, Load, Replica, Up
 from heliostat.serve.config import DeploymentConfig
 from heliostat.serve.exceptions import ReplicaClosedError
 
@@ -22,17 +22,19 @@ def no_replica_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(target: Any, test: Callable[[Replica], Awaitable[None]], **options: Any) -> None:
     async def go() -> None:
-        replica = Replica("app", "D", "D#1", DeploymentConfig().with_options(options), None)
+        replica = Replica(
+            "app", "D", Identity("D#1"), DeploymentConfig().with_options(options), None
+        )
         payload: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         payload.set_result((target, (), {}))
-        assert await replica.start([payload], []) == Up("", False)  # type: ignore[list-item]
+        assert await replica.start([payload], []) == Up("", False, "")  # type: ignore[list-item]
         await test(replica)
 
     asyncio.run(asyncio.wait_for(go(), 20))
 
 
 async def call(replica: Replica, method: str = "__call__", *args: Any) -> Any:
-    return await replica.call(method, "/", "id", "app", "", *args)
+    return await replica.call(method, "/", "id", "app", "", "", *args)
 
 
 def test_sync_methods_run_in_threads_and_async_ones_in_the_loop():
@@ -148,3 +150,34 @@ def test_the_users_health_check_is_asked_where_there_is_one():
 
     run(Ill, ill)
     run(dict, well)
+
+
+def test_a_replica_tells_its_load_and_what_its_object_records():
+    class Counted:
+        fails = False
+
+        async def record_autoscaling_stats(self) -> dict[str, int]:
+            if self.fails:
+                raise ValueError("not now")
+            return {"tokens": 3}
+
+    async def test(replica: Replica) -> None:
+        assert await replica.load() == Load(0.0, {"tokens": 3.0})
+        replica._code._object.fails = True
+        assert (await replica.load()).stats == {}
+
+    run(Counted, test)
+
+
+def test_a_replica_can_be_told_another_rank():
+    class Who:
+        def rank(self) -> tuple[int, int]:
+            me = context.get_replica_context()
+            return me.rank.rank, me.world_size
+
+    async def test(replica: Replica) -> None:
+        assert await call(replica, "rank") == (0, 1)
+        await replica.identify(Identity("D#1", 2, 5))
+        assert await call(replica, "rank") == (2, 5)
+
+    run(Who, test)

@@ -65,3 +65,25 @@ def test_the_token_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(tokens) == 2
     assert token_file(1).read_text() in tokens
     assert stat.S_IMODE(token_file(1).stat().st_mode) == 0o600
+
+
+SCALE = "/api/v1/applications/default/deployments/D/scale"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        (b"{not json", 400, "Expecting"),
+        (b"[]", 400, "target_num_replicas must be an int, got None"),
+        (b'{"target_num_replicas": -1}', 400, "must be >= 0"),
+        (b'{"target_num_replicas": 2}', 404, "Serve is not running"),
+    ],
+)
+def test_scaling_what_is_not_there_or_to_what_is_no_number_is_told(
+    client: TestClient, body: bytes, code: int, words: str
+):
+    answer = client.post(SCALE, content=body)
+    assert answer.status_code == code
+    assert words in answer.json()["error"]
+    assert client.post(SCALE, headers={"authorization": ""}).status_code == 401
+    assert client.get(SCALE).status_code == 405

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from heliostat.serve._scaling import Scaling
+from heliostat.serve._scaling import ApplicationPolicy, Scaling
 from heliostat.serve.autoscaling import DeploymentID
 from heliostat.serve.config import DeploymentConfig
 
@@ -68,3 +68,31 @@ def test_a_policy_that_fails_is_told_with_the_deployments_name(
     assert scaling.measured({"r": 100}, 0) is None
     assert "policy of d failed" in caplog.text
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_of_a_part_of_the_capacity_all_numbers_are_a_part():
+    scaling = Scaling(DeploymentID("d"))
+    assert scaling.configure(config(num_replicas=3), 50) == 2
+    assert scaling.configure(config(num_replicas=3), 0) == 0
+    options = {"min_replicas": 2, "initial_replicas": 4, "max_replicas": 8}
+    assert scaling.configure(config(autoscaling_config=options), 50) == 2
+    assert scaling._config is not None
+    assert (scaling._config.min_replicas, scaling._config.max_replicas) == (1, 4)
+
+
+def test_one_policy_may_find_the_numbers_of_all_deployments_of_an_application():
+    seen: list[set[str]] = []
+
+    def policy(contexts: dict[DeploymentID, Any]) -> Any:
+        seen.append({id_.name for id_ in contexts})
+        total = sum(context.total_num_requests for context in contexts.values())
+        return {id_: total for id_ in contexts if id_.name == "two"}, {}
+
+    together = ApplicationPolicy(policy)
+    options = {"max_replicas": 9, "upscale_delay_s": 0}
+    one, two = Scaling(DeploymentID("one")), Scaling(DeploymentID("two"))
+    for scaling in (one, two):
+        scaling.configure(config(autoscaling_config=options), None, together)
+    assert one.measured({"r": 3.0}, 0) is None  # the policy says nothing of it
+    assert two.measured({"r": 2.0}, 0) == 5
+    assert seen == [{"one"}, {"one", "two"}]

@@ -130,6 +130,42 @@ def test_a_version_that_does_not_start_leaves_the_old_one_serving():
     assert state._published == ("d#1",)
 
 
+def rolled(at_a_time: int, surge: int | None) -> tuple[list[int], int]:
+    """How many ran after each step of an update of four replicas, and the most that lived."""
+    state, ran, most = up(4), [], 0
+    commands = state.handle(Deployed("2", 4, 3, 5.0, at_a_time, surge), 1)
+    living = 4
+    while True:
+        for command in commands:
+            living -= isinstance(command, DrainReplica)
+        starting = started(commands)
+        most = max(most, living + len(starting))
+        ran.append(living)
+        if not starting:
+            return ran, most
+        for name in starting[:-1]:
+            assert not started(state.handle(ReplicaUp(name), 1))
+        living += len(starting)
+        commands = state.handle(ReplicaUp(starting[-1]), 1)
+
+
+def test_a_new_version_comes_so_many_at_a_time_and_old_ones_end_first_where_none_may_be_beyond():
+    assert rolled(1, None) == ([4, 4, 4, 4, 4], 5)
+    assert rolled(1, 0) == ([3, 3, 3, 3, 4], 4)
+    assert rolled(4, 0) == ([0, 4], 4)
+
+
+def test_with_a_surge_the_old_keep_running_while_there_is_no_room_for_the_new():
+    state = up(4)
+    assert started(state.handle(Deployed("2", 4, 3, 5.0, 4, 2), 1)) == ["d#5", "d#6"]
+    assert state.handle(Starved("d#5"), 1) == []
+    assert state.handle(ReplicaUp("d#5"), 1) == [
+        Publish(("d#2", "d#3", "d#4", "d#5")),
+        DrainReplica("d#1"),
+        StartReplica("d#7"),
+    ]
+
+
 def test_a_replica_that_does_not_drain_in_time_is_stopped():
     state = up()
     assert state.handle(Removed(), 10) == [Publish(()), DrainReplica("d#1")]
@@ -197,9 +233,17 @@ class Histories(RuleBasedStateMachine):
                     assert names != self.published
                     self.published = names
 
-    @rule(version=st.sampled_from("abc"), count=st.integers(1, 3), allowed=st.integers(1, 3))
-    def deploy(self, version: str, count: int, allowed: int) -> None:
-        self.feed(Deployed(version, count, allowed, 5.0))
+    @rule(
+        version=st.sampled_from("abc"),
+        count=st.integers(1, 3),
+        allowed=st.integers(1, 3),
+        at_a_time=st.integers(1, 3),
+        surge=st.sampled_from([None, 0, 1, 3]),
+    )
+    def deploy(
+        self, version: str, count: int, allowed: int, at_a_time: int, surge: int | None
+    ) -> None:
+        self.feed(Deployed(version, count, allowed, 5.0, at_a_time, surge))
 
     @rule()
     def remove(self) -> None:

@@ -107,6 +107,8 @@ def _run(options: argparse.Namespace) -> int:
             http_options=config.to_http_options(),
             grpc_options=config.grpc_options,
             logging_config=config.logging_config,
+            tracing_config=config.tracing_config,
+            controller_options=config.controller_options,
         )
         deployments = Deployments()
         with served(deployments, options.rest_port, ended.set):

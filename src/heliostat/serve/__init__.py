@@ -19,6 +19,10 @@ except ImportError as error:
     ) from error
 
 from heliostat.serve import exceptions, schema
+from heliostat.serve._deployment_actors import (
+    get_deployment_actor,
+    get_deployment_actor_context,
+)
 from heliostat.serve._views import ingress
 from heliostat.serve.api import (
     RunTarget,
@@ -32,13 +36,14 @@ from heliostat.serve.api import (
     start,
     status,
 )
+from heliostat.serve.autoscaling import AutoscalingConfig
 from heliostat.serve.batching import batch
 from heliostat.serve.checkpoint import from_checkpoint
-from heliostat.serve.config import AutoscalingConfig, HTTPOptions
 from heliostat.serve.context import (
     ReplicaContext,
     get_multiplexed_model_id,
     get_replica_context,
+    get_trace_context,
 )
 from heliostat.serve.deployment import Application, Deployment, deployment
 from heliostat.serve.handle import (
@@ -47,11 +52,13 @@ from heliostat.serve.handle import (
     DeploymentResponseGenerator,
 )
 from heliostat.serve.multiplex import multiplexed
+from heliostat.serve.server_options import ControllerOptions, HTTPOptions, TracingConfig
 from heliostat.serve.testing import test_client
 
 __all__ = [
     "Application",
     "AutoscalingConfig",
+    "ControllerOptions",
     "Deployment",
     "DeploymentHandle",
     "DeploymentResponse",
@@ -59,15 +66,19 @@ __all__ = [
     "HTTPOptions",
     "ReplicaContext",
     "RunTarget",
+    "TracingConfig",
     "batch",
     "delete",
     "deployment",
     "exceptions",
     "from_checkpoint",
     "get_app_handle",
+    "get_deployment_actor",
+    "get_deployment_actor_context",
     "get_deployment_handle",
     "get_multiplexed_model_id",
     "get_replica_context",
+    "get_trace_context",
     "ingress",
     "multiplexed",
     "run",

@@ -27,6 +27,7 @@ class Measured(NamedTuple):
 
     loads: Mapping[str, float]  # by replica: those that run or wait in it, on average
     queued: int  # those that have no replica yet
+    stats: Mapping[str, Mapping[str, float]] = {}
 
 
 class Scale(NamedTuple):
@@ -179,8 +180,17 @@ class Autoscaler:
         queued = [measured.queued for _, measured in self._measured]
         return aggregate(self._config.aggregation_function, queued)
 
+    def _own(self, latest: Measured) -> dict[str, dict[str, list[tuple[float, float]]]]:
+        """What living replicas have recorded of themselves: by metric, by replica, over time."""
+        found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+        for at, measured in self._measured:
+            for name, stats in measured.stats.items():
+                for metric, value in stats.items() if name in latest.loads else ():
+                    found.setdefault(metric, {}).setdefault(name, []).append((at, value))
+        return found
+
     def _context(self, latest: Measured, now: float) -> AutoscalingContext:
-        config = self._config
+        config, own = self._config, self._own(latest)
         return AutoscalingContext(
             deployment_id=self._deployment,
             deployment_name=self._deployment.name,
@@ -190,12 +200,22 @@ class Autoscaler:
             running_replicas=list(latest.loads),
             total_num_requests=self.total,
             total_queued_requests=self._queued(),
-            aggregated_metrics={"ongoing_requests": self._running()},
+            aggregated_metrics={
+                "ongoing_requests": self._running(),
+                **{
+                    metric: {
+                        name: aggregate(config.aggregation_function, [v for _, v in values])
+                        for name, values in by_replica.items()
+                    }
+                    for metric, by_replica in own.items()
+                },
+            },
             raw_metrics={
                 "ongoing_requests": {
                     name: [(at, m.loads[name]) for at, m in self._measured if name in m.loads]
                     for name in latest.loads
-                }
+                },
+                **own,
             },
             capacity_adjusted_min_replicas=config.min_replicas,
             capacity_adjusted_max_replicas=config.max_replicas,

@@ -54,6 +54,18 @@ class Sender(Protocol):
     def cancel(self, call: Call) -> None:
         """Stop the call."""
 
+    def broadcast(self, make: Callable[[], Call]) -> concurrent.futures.Future[list[Call]]:
+        """Send a call of its own to every replica there is, as soon as that is known."""
+
+    async def reserve(self, reservation: Reservation) -> None:
+        """Wait for a replica that is free, and keep it so."""
+
+    def send_reserved(self, call: Call, reservation: Reservation) -> None:
+        """Send a call to the replica that was kept for it."""
+
+    def release(self, reservation: Reservation) -> None:
+        """Nobody needs what is left of it."""
+
     def abandon(self, call: Call) -> None:
         """Nobody will ask for the answer."""
 
@@ -70,6 +82,7 @@ class Call:
         "error",
         "family",
         "is_abandoned",
+        "is_bound",
         "is_cancelled",
         "is_counted",
         "is_settling",
@@ -79,6 +92,7 @@ class Call:
         "method",
         "ref",
         "replica",
+        "session_id",
         "taken",
         "tries",
     )
@@ -103,11 +117,13 @@ class Call:
         self.taken = 0  # how many items of the stream the caller has
         self.error: Exception | None = None  # why it will never have a reference
         self.replica = ""
+        self.session_id = ""  # what a router may keep together
         self.tries = 0
         self.is_counted = False  # as a load of its replica
         self.is_settling = False  # somebody hears when its answer is there
         self.is_abandoned = False  # nobody will ask for the answer
         self.is_cancelled = False
+        self.is_bound = False  # to its replica: no other will do
         # The calls of the request that made this one, as long as it has not ended.
         self.family: set[Cancellable] | None = None
         self._ready: concurrent.futures.Future[None] | None = None
@@ -142,4 +158,28 @@ class Call:
             self.ref, self.error = ref, error
             ready, self._ready = self._ready, None
         if ready is not None and not ready.done():
+            ready.set_result(None)
+
+
+class Reservation(Call):
+    """A place on a replica, kept for a call that is yet to come; it waits as a call does."""
+
+    __slots__ = ("actor",)
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call.method, call.context, call.args, call.kwargs, call.is_stream)
+        self.session_id = call.session_id
+        self.actor: Any = None
+        self._ready = concurrent.futures.Future()
+
+    def ready(self) -> concurrent.futures.Future[None]:
+        """Done when there is a replica, or an error."""
+        assert self._ready is not None
+        return self._ready
+
+    def begin(self, ref: Any, error: Exception | None, items: Any = None) -> None:
+        """There is a replica, or there will never be one."""
+        self.error = error
+        ready = self.ready()
+        if not ready.done():
             ready.set_result(None)

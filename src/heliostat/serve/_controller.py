@@ -7,46 +7,41 @@ actors made, drained and killed, and tables published. No user code runs in its 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import itertools
-import logging
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import heliostat as ray
-from heliostat.exceptions import RayError
 from heliostat.serve import _logs
 from heliostat.serve._acceptor import Acceptor, Queue, listen
 from heliostat.serve._call import Table
-from heliostat.serve._connections import Connections, this_process, whereabouts
+from heliostat.serve._connections import Connections, this_process
+from heliostat.serve._deployment_actors import DeploymentActors
 from heliostat.serve._grpc import GrpcServer
 from heliostat.serve._overview import overview_of
 from heliostat.serve._proxy import Proxy, Route
-from heliostat.serve._replica import Notes, Replica, forward
-from heliostat.serve._room import lacking
-from heliostat.serve._scaling import Scaling
+from heliostat.serve._replica import Load, forward
+from heliostat.serve._replica_actors import ReplicaActors
+from heliostat.serve._scaling import ApplicationPolicy, Scaling
 from heliostat.serve._specs import ApplicationSpec, DeploymentSpec
 from heliostat.serve._state import (
     Command,
     Deployed,
     DeploymentState,
-    Drained,
     DrainReplica,
     Event,
     Publish,
     Removed,
-    ReplicaLost,
-    ReplicaUp,
     Scaled,
     StartReplica,
-    Starved,
     StopReplica,
     Tick,
 )
 from heliostat.serve.autoscaling import DeploymentID
-from heliostat.serve.config import DeploymentConfig, HTTPOptions, gRPCOptions
+from heliostat.serve.exceptions import ExternalScalerDisabledError
 from heliostat.serve.logging_config import LoggingConfig
 from heliostat.serve.schema import (
     ApplicationStatus,
@@ -54,12 +49,14 @@ from heliostat.serve.schema import (
     ProxyStatus,
     ServeStatus,
 )
+from heliostat.serve.server_options import (
+    ControllerOptions,
+    HTTPOptions,
+    TracingConfig,
+    gRPCOptions,
+)
 
-logger = logging.getLogger("heliostat.serve")
-
-_ROOM_PATIENCE_S = 0.5
 _RELEASE_S = 1.0  # how long an update waits for former replicas, which may be busy
-_FAILED_CHECKS_ALLOWED = 3
 
 
 @dataclass
@@ -70,12 +67,10 @@ class _Deployment:
     is_ingress: bool
     table: Table
     scaling: Scaling
-    actors: dict[str, Any] = field(default_factory=dict)
-    addresses: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, Notes] = field(default_factory=dict)
+    replicas: ReplicaActors = field(init=False)
+    shared: DeploymentActors = field(init=False)
     timer: asyncio.TimerHandle | None = None
     measuring: asyncio.Task[None] | None = None
-    releasing: set[asyncio.Future[Any]] = field(default_factory=set)
 
 
 @dataclass
@@ -90,11 +85,18 @@ class Controller:
     """All of Serve's state; an actor with `async` methods only."""
 
     def __init__(
-        self, http: HTTPOptions, grpc: gRPCOptions, logging_config: LoggingConfig | None = None
+        self,
+        http: HTTPOptions,
+        grpc: gRPCOptions,
+        logging_config: LoggingConfig | None = None,
+        tracing: TracingConfig | None = None,
+        options: ControllerOptions | None = None,
     ) -> None:
         self._http = http
         self._logging_config = logging_config
         self._grpc = grpc
+        self._tracing = tracing
+        self._options = options  # carried out when this process was made
         self._grpc_server: Any = None  # an actor; None when nothing is offered over gRPC
         self._apps: dict[str, _Application] = {}
         self._deployments: dict[tuple[str, str], _Deployment] = {}
@@ -103,7 +105,7 @@ class Controller:
         self._news: asyncio.Event | None = None  # made in the loop, by `start`
         self._numbers = itertools.count(1)  # no two replicas or tables have the same
 
-    async def start(self, caller: str) -> tuple[HTTPOptions, gRPCOptions, LoggingConfig | None]:
+    async def start(self, caller: str) -> tuple[Any, ...]:
         """Listen, once; returns the options in force.
 
         Raises:
@@ -120,10 +122,14 @@ class Controller:
             _logs.install(self._logging_config, {"component_name": "controller"})
             self._news = asyncio.Event()
             self._proxy = Proxy(forward, self._http)
+            if self._tracing is not None:
+                from heliostat.serve._tracing import install  # noqa: PLC0415 - with OpenTelemetry only
+
+                self._proxy.trace(install(self._tracing)("proxy_http_request", {}))
             if not self._http.is_disabled:
                 self._acceptor = self._listen(self._http)
                 await self._listen_for_grpc()
-        return self._http, self._grpc, self._logging_config
+        return self._http, self._grpc, self._logging_config, self._tracing, self._options
 
     async def _listen_for_grpc(self) -> None:
         if self._grpc.grpc_servicer_functions:
@@ -168,14 +174,16 @@ class Controller:
                     f"another, or serve.delete({other.spec.name!r}) first"
                 )
         spec = spec.with_logging(self._logging_config)
+        policy = spec.autoscaling_policy
+        together = None if policy is None else ApplicationPolicy(policy.get_policy())
         app = self._apps[spec.name] = _Application(spec, time.time())
         for deployment_spec in spec.deployments:
             is_ingress = deployment_spec is spec.deployments[-1] and spec.route_prefix is not None
             deployment = self._deployment(spec.name, deployment_spec, is_ingress)
             config, version = deployment_spec.config, f"{deployment_spec.version} {is_ingress}"
             if version == deployment.state.target.version:
-                self._pass_on(deployment)
-            number = deployment.scaling.configure(config)
+                deployment.replicas.reconfigure(config)
+            number = deployment.scaling.configure(config, spec.target_capacity, together)
             self._feed(
                 deployment,
                 Deployed(
@@ -183,6 +191,7 @@ class Controller:
                     number,
                     config.failed_starts_allowed(),
                     config.graceful_shutdown_timeout_s,
+                    *config.pace(number),
                 ),
             )
             # Whatever the state has published: options are in the table too.
@@ -199,7 +208,7 @@ class Controller:
         app = self._apps.get(app_name)
         if not problem and app is not None and app.retiring is not None:
             await asyncio.wait([app.retiring], timeout=_RELEASE_S)
-            releasing = [task for d in self._of(app_name) for task in d.releasing]
+            releasing = [task for d in self._of(app_name) for task in d.replicas.releasing]
             if releasing:
                 await asyncio.wait(releasing, timeout=_RELEASE_S)
         return problem
@@ -242,7 +251,13 @@ class Controller:
         return ServeStatus(
             proxies={"127.0.0.1": ProxyStatus.HEALTHY},
             applications={name: one for name, one in overviews.items() if one is not None},
+            target_capacity=self._capacity(),
         )
+
+    def _capacity(self) -> float | None:
+        """What part of their replicas all applications have; they were given it together."""
+        capacities = {app.spec.target_capacity for app in self._apps.values()}
+        return capacities.pop() if len(capacities) == 1 else None
 
     async def delete(self, app_name: str) -> bool:
         """End an application and wait until it is gone; False when there is none."""
@@ -263,7 +278,9 @@ class Controller:
 
     async def stop(self) -> None:
         """End all applications, gracefully, and free the port."""
+        shared = [deployment.shared for deployment in self._deployments.values()]
         await asyncio.gather(*(self.delete(name) for name in list(self._apps)))
+        await asyncio.gather(*(each.until_ended() for each in shared))
         if self._acceptor is not None:
             self._acceptor.close()
             self._acceptor = None
@@ -271,6 +288,23 @@ class Controller:
             await self._grpc_server.stop.remote()
             ray.kill(self._grpc_server)
             self._grpc_server = None
+
+    async def scale(self, app_name: str, deployment_name: str, number: int) -> None:
+        """Have so many replicas, as somebody outside says who looks after that.
+
+        Raises:
+            ExternalScalerDisabledError: When the application was run without such a one.
+            LookupError: When there is no such deployment.
+        """
+        app = self._apps.get(app_name)
+        deployment = self._deployments.get((app_name, deployment_name))
+        if app is None or app.deleting or deployment is None or deployment.state.removed:
+            raise LookupError(f"application {app_name!r} has no deployment {deployment_name!r}")
+        if not app.spec.external_scaler_enabled:
+            raise ExternalScalerDisabledError(
+                f"application {app_name!r} was run without external_scaler_enabled=True"
+            )
+        self._feed(deployment, Scaled(number))
 
     async def report_queued(
         self, app_name: str, deployment_name: str, caller: str, number: int
@@ -309,34 +343,15 @@ class Controller:
     async def _measure(self, deployment: _Deployment, interval_s: float) -> None:
         while not deployment.state.removed:
             await asyncio.sleep(interval_s)
-            names = [name for name in deployment.table.replicas if name in deployment.actors]
-            asked = [_answer_of(deployment.actors[name].load.remote()) for name in names]
-            # One that does not answer in time is left out: it may be dying, or is not measured.
-            done = await asyncio.gather(
-                *(asyncio.wait_for(answer, max(interval_s, 1.0)) for answer in asked),
-                return_exceptions=True,
-            )
-            loads = {n: v for n, v in zip(names, done, strict=True) if isinstance(v, float)}
-            self._apply(deployment, loads)
+            names = deployment.table.replicas
+            self._apply(deployment, await deployment.replicas.loads(names, max(interval_s, 1.0)))
 
-    def _apply(self, deployment: _Deployment, loads: dict[str, float]) -> None:
-        number = deployment.scaling.measured(loads, asyncio.get_running_loop().time())
+    def _apply(self, deployment: _Deployment, found: dict[str, Load]) -> None:
+        loads = {name: load.requests for name, load in found.items()}
+        stats = {name: load.stats for name, load in found.items()}
+        number = deployment.scaling.measured(loads, asyncio.get_running_loop().time(), stats)
         if number is not None and not deployment.state.removed:
             self._feed(deployment, Scaled(number))
-
-    def _pass_on(self, deployment: _Deployment) -> None:
-        """Options that need no new replicas go to those there are."""
-        for name in deployment.actors:
-            self._spawn(self._reconfigure(deployment, name, deployment.spec.config))
-
-    async def _reconfigure(
-        self, deployment: _Deployment, name: str, config: DeploymentConfig
-    ) -> None:
-        try:
-            await deployment.actors[name].reconfigure.remote(config)
-        except RayError as error:
-            logger.warning("replica %s could not be reconfigured, and ends: %s", name, error)
-            self._stop_replica(deployment, name)
 
     async def _retire(self, app: _Application) -> None:
         """End what an application has no more, once its new version needs it no more."""
@@ -361,6 +376,15 @@ class Controller:
             state = DeploymentState(f"{app}#{spec.name}", self._numbers)
             scaling = Scaling(DeploymentID(spec.name, app))
             found = _Deployment(app, spec, state, is_ingress, table, scaling)
+            found.shared = DeploymentActors(app, spec.name, config.health_check_period_s)
+            found.replicas = ReplicaActors(
+                app,
+                self._tracing,
+                found.shared,
+                self._routes,
+                functools.partial(self._feed, found),
+                functools.partial(self._note, found),
+            )
             self._deployments[app, spec.name] = found
         found.spec, found.is_ingress = spec, is_ingress
         return found
@@ -373,6 +397,12 @@ class Controller:
             self._perform(deployment, command)
         if deployment.state.failed != failed_before:
             self._publish(deployment, deployment.table.replicas)
+        if deployment.state.is_complete:
+            deployment.replicas.number(deployment.table.replicas)
+        versions = deployment.replicas.versions()
+        if not deployment.state.removed:
+            versions.add(deployment.spec.code_version)
+        deployment.shared.keep(versions)
         self._set_timer(deployment, now)
         self._bury(deployment)
         self._wake()
@@ -390,17 +420,20 @@ class Controller:
     def _perform(self, deployment: _Deployment, command: Command) -> None:
         match command:
             case StartReplica(name):
-                self._spawn(self._bring_up(deployment, name))
+                http = self._http if deployment.is_ingress else None
+                number = deployment.state.target.num_replicas
+                deployment.replicas.start(name, deployment.spec, http, number)
             case DrainReplica(name):
-                actor = deployment.actors[name]
-                released = asyncio.ensure_future(_answer_of(actor.release.remote()))
-                deployment.releasing.add(released)
-                released.add_done_callback(deployment.releasing.discard)
-                self._spawn(self._drain(deployment, name, actor, released))
+                deployment.replicas.drain(name)
             case StopReplica(name):
-                self._stop_replica(deployment, name)
+                deployment.replicas.stop(name)
             case Publish(names):
-                self._publish(deployment, {name: deployment.actors[name] for name in names})
+                self._publish(deployment, {n: deployment.replicas.actors[n] for n in names})
+
+    def _note(self, deployment: _Deployment) -> None:
+        """A replica has something new to say of itself: callers hear of it."""
+        self._publish(deployment, deployment.table.replicas)
+        self._wake()
 
     def _set_timer(self, deployment: _Deployment, now: float) -> None:
         if deployment.timer is not None:
@@ -422,98 +455,6 @@ class Controller:
         if app is not None and app.deleting and not self._of(deployment.app):
             del self._apps[deployment.app]
 
-    async def _bring_up(self, deployment: _Deployment, name: str) -> None:
-        """A replica's whole life: place it, run its constructor, wait for its death."""
-        error = "the replica ended"
-        try:
-            actor = self._create(deployment, name)
-            deployment.actors[name] = actor
-            await self._place(deployment, name, actor)
-            up = await actor.start.remote(deployment.spec.payload, self._routes())
-            if up.address and up.where == whereabouts():
-                deployment.addresses[name] = up.address
-                await actor.set_routes.remote(self._routes())
-            self._feed(deployment, ReplicaUp(name))
-            beside = [asyncio.ensure_future(self._check_health(deployment, name, actor))]
-            if up.has_notes:
-                beside.append(asyncio.ensure_future(self._watch_notes(deployment, name, actor)))
-            try:
-                await actor.until_gone.remote()
-            finally:
-                for task in beside:
-                    task.cancel()
-        except RayError as failure:
-            error = str(failure)
-        except Exception as failure:  # noqa: BLE001 - options that Core refuses; told by run()
-            error = f"{type(failure).__name__}: {failure}"
-        dead = deployment.actors.pop(name, None)
-        deployment.addresses.pop(name, None)
-        deployment.notes.pop(name, None)
-        if dead is not None:
-            ray.kill(dead)
-        if name in deployment.table.replicas or not deployment.state.removed:
-            logger.debug("replica %s: %s", name, error)
-        self._feed(deployment, ReplicaLost(name, error))
-
-    def _create(self, deployment: _Deployment, name: str) -> Any:
-        options = {"num_cpus": 1, **deployment.spec.config.ray_actor_options}
-        http = self._http if deployment.is_ingress else None
-        return (
-            ray.remote(Replica)
-            .options(max_concurrency=100_000, **options)
-            .remote(deployment.app, deployment.spec.name, name, deployment.spec.config, http)
-        )
-
-    async def _place(self, deployment: _Deployment, name: str, actor: Any) -> None:
-        """Wait for the replica's process; say so when there is no room for it."""
-        placed = asyncio.ensure_future(_answer_of(actor.placed.remote()))
-        is_told = False
-        while not placed.done():
-            await asyncio.wait([placed], timeout=_ROOM_PATIENCE_S)
-            missing = "" if placed.done() else lacking(deployment.spec.config)
-            if missing:
-                self._feed(deployment, Starved(name, missing))
-            if missing and not is_told:
-                is_told = True
-                logger.warning("replica %s waits for room: %s.", name, missing)
-        await placed
-
-    async def _drain(
-        self, deployment: _Deployment, name: str, actor: Any, released: asyncio.Future[Any]
-    ) -> None:
-        with contextlib.suppress(RayError):  # if it dies, its own task hears of that
-            await released
-            await actor.drain.remote()
-            self._feed(deployment, Drained(name))
-
-    def _stop_replica(self, deployment: _Deployment, name: str) -> None:
-        actor = deployment.actors.get(name)
-        if actor is not None:
-            ray.kill(actor)  # `_bring_up` gets the error of its pending call, and goes on there
-
-    async def _check_health(self, deployment: _Deployment, name: str, actor: Any) -> None:
-        """Kill a replica that fails or does not answer several checks in a row."""
-        config, failures = deployment.spec.config, 0
-        while failures < _FAILED_CHECKS_ALLOWED:
-            await asyncio.sleep(config.health_check_period_s)
-            try:
-                check = _answer_of(actor.check_health.remote())
-                await asyncio.wait_for(check, config.health_check_timeout_s)
-                failures = 0
-            except (RayError, TimeoutError) as error:
-                failures += 1
-                logger.warning("health check of replica %s failed: %s", name, error)
-        self._stop_replica(deployment, name)
-
-    async def _watch_notes(self, deployment: _Deployment, name: str, actor: Any) -> None:
-        """Tell callers which models the replica has, and its statistics, whenever they change."""
-        known = None
-        with contextlib.suppress(RayError):  # if it dies, its own task hears of that
-            while True:
-                known = deployment.notes[name] = await actor.notes.remote(known)
-                self._publish(deployment, deployment.table.replicas)
-                self._wake()
-
     def _publish(self, deployment: _Deployment, replicas: dict[str, Any]) -> None:
         config, unavailable = deployment.spec.config, ""
         if deployment.state.removed:
@@ -526,10 +467,10 @@ class Controller:
             config.max_ongoing_requests,
             config.max_queued_requests,
             unavailable,
-            {name: notes.models for name, notes in deployment.notes.items()},
+            {name: notes.models for name, notes in deployment.replicas.notes.items()},
             deployment.scaling.interval_s is not None,
             config.request_router_config,
-            {name: notes.stats for name, notes in deployment.notes.items()},
+            {name: notes.stats for name, notes in deployment.replicas.notes.items()},
         )
         self._update_acceptor()
 
@@ -542,8 +483,7 @@ class Controller:
             ingresses = {name: app.spec.deployments[-1].name for name, app in running.items()}
             self._grpc_server.set_applications.remote(ingresses)
         for deployment in self._deployments.values():
-            for name in deployment.addresses:
-                deployment.actors[name].set_routes.remote(routes)
+            deployment.replicas.set_routes(routes)
 
     def _update_acceptor(self) -> None:
         if self._acceptor is None:
@@ -551,18 +491,15 @@ class Controller:
         doors: dict[str, dict[str, str]] = {}
         queues: dict[str, Queue] = {}
         for deployment in self._deployments.values():
-            far = deployment.is_ingress and deployment.table.replicas.keys() - deployment.addresses
+            addresses = deployment.replicas.addresses
+            far = deployment.is_ingress and deployment.table.replicas.keys() - addresses
             if far or deployment.spec.config.request_router_config is not None:
                 continue  # its requests are forwarded, one by one, where a router says
             if deployment.is_ingress and not deployment.table.unavailable:
                 most = deployment.spec.config.max_queued_requests
                 queues[deployment.app] = Queue(most, self._http.request_timeout_s)
             doors.setdefault(deployment.app, {}).update(
-                {
-                    name: deployment.addresses[name]
-                    for name in deployment.table.replicas
-                    if name in deployment.addresses
-                }
+                {name: addresses[name] for name in deployment.table.replicas if name in addresses}
             )
         self._acceptor.update(self._routes(), doors, queues)
 
@@ -589,10 +526,6 @@ class Controller:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-async def _answer_of(ref: Awaitable[Any]) -> Any:
-    return await ref
 
 
 def _no_table(app_name: str, deployment_name: str) -> Table:

@@ -24,7 +24,7 @@ from heliostat.exceptions import (
     RayTaskError,
     TaskCancelledError,
 )
-from heliostat.serve._call import Call, Table
+from heliostat.serve._call import Call, Reservation, Table
 from heliostat.serve._router import Router
 from heliostat.serve._routing import Routing
 from heliostat.serve.autoscaling import DeploymentID
@@ -33,6 +33,7 @@ from heliostat.serve.exceptions import (
     DeploymentUnavailableError,
     RayServeException,
     ReplicaClosedError,
+    ReplicaUnavailableError,
     RequestCancelledError,
 )
 
@@ -68,6 +69,10 @@ class Dispatch:
         self._rng = random.Random()
         self._table: Table | None = None
         self._waiting: deque[Call] = deque()
+        # Those that came before the first table.
+        self._broadcasts: list[
+            tuple[Callable[[], Call], concurrent.futures.Future[list[Call]]]
+        ] = []
         self._told_waiting = 0
         self._counted: set[Call] = set()
         self._news: ray.ObjectRef[Table] | None = None
@@ -97,14 +102,12 @@ class Dispatch:
             table = self._table
             error = self._why_not(call, table)
             if error is None and table is not None:
-                if self._routing is None:
-                    replica = self._router.assign(self._rng, call.context.multiplexed_model_id)
-                else:
-                    replica, error = self._chosen(self._routing, call)
+                replica, error = self._assigned(call)
                 if replica is not None:
                     actor = table.replicas[replica]
                     call.replica, call.is_counted = replica, True
-                    self._counted.add(call)
+                    if not isinstance(call, Reservation):
+                        self._counted.add(call)
             if error is None and actor is None:
                 (self._waiting.append if is_new else self._waiting.appendleft)(call)
                 self._watch_counted()
@@ -114,6 +117,10 @@ class Dispatch:
             call.begin(None, error)
             return True
         call.tries += 1
+        if isinstance(call, Reservation):
+            call.actor = actor
+            call.begin(None, None)
+            return True
         self._begin(call, actor)
         if self._routing is not None:
             self._routing.routed(call)
@@ -123,10 +130,12 @@ class Dispatch:
             self._settle_later(call)
         return True
 
-    def _chosen(self, routing: Routing, call: Call) -> tuple[str | None, Exception | None]:
-        """The replica that the user's router chooses, counted as busy; or its error."""
+    def _assigned(self, call: Call) -> tuple[str | None, Exception | None]:
+        """The replica for a call, counted as busy; or the error of the user's router."""
+        if self._routing is None:
+            return self._router.assign(self._rng, call.context.multiplexed_model_id), None
         try:
-            replica = routing.choose(call, self._router.loads)
+            replica = self._routing.choose(call, self._router.loads)
         except Exception as error:  # noqa: BLE001 - user code: its error is the call's
             return None, error
         if replica is not None:
@@ -140,6 +149,85 @@ class Dispatch:
             return
         items = actor.stream.options(num_returns="streaming").remote(*args, **call.kwargs)
         call.begin(items.completed(), None, items)
+
+    def broadcast(self, make: Callable[[], Call]) -> concurrent.futures.Future[list[Call]]:
+        """Send a call of its own to every replica there is, as soon as that is known.
+
+        No limit holds it up, and none is tried on another replica. With no replica at all the
+        future has a DeploymentUnavailableError.
+        """
+        sent: concurrent.futures.Future[list[Call]] = concurrent.futures.Future()
+        with self._lock:
+            table = self._table
+            if table is None:
+                self._broadcasts.append((make, sent))
+        if table is not None:
+            self._send_to_all(make, sent, table)
+        return sent
+
+    def _send_to_all(
+        self,
+        make: Callable[[], Call],
+        sent: concurrent.futures.Future[list[Call]],
+        table: Table,
+    ) -> None:
+        if not table.replicas:
+            why = table.unavailable or f"{self.name} has no replica now"
+            sent.set_exception(DeploymentUnavailableError(why))
+            return
+        calls = []
+        for name, actor in table.replicas.items():
+            call = make()
+            call.dispatch, call.replica, call.is_bound = self, name, True
+            self._begin(call, actor)
+            calls.append(call)
+        sent.set_result(calls)
+
+    async def reserve(self, reservation: Reservation) -> None:
+        """Wait for a replica that is free, and keep it so until the call comes, or `release`.
+
+        Raises:
+            RayServeException: As for a call that is refused.
+        """
+        self.send(reservation)
+        try:
+            await asyncio.shield(asyncio.wrap_future(reservation.ready()))
+        except asyncio.CancelledError:
+            self.cancel(reservation)
+            self.release(reservation)
+            raise
+        if reservation.error is not None:
+            raise reservation.error
+
+    def send_reserved(self, call: Call, reservation: Reservation) -> None:
+        """Send a call to the replica that was kept for it; it is tried on no other.
+
+        Raises:
+            ReplicaUnavailableError: When the replica has gone meanwhile, or had its call.
+        """
+        call.dispatch, call.replica, call.is_bound = self, reservation.replica, True
+        with self._lock:
+            lives = call.replica in self._router.loads
+            if lives and reservation.is_counted:
+                reservation.is_counted, call.is_counted = False, True
+                self._counted.add(call)
+        if not call.is_counted:
+            why = "has had its call" if lives else "is gone"
+            raise ReplicaUnavailableError(f"replica {call.replica}, which was chosen, {why}")
+        self._begin(call, reservation.actor)
+        if self._routing is not None:
+            self._routing.routed(call)
+        if self._waiting:
+            self._settle_later(call)
+
+    def release(self, reservation: Reservation) -> None:
+        """Let others have the place, if no call has taken it."""
+        with self._lock:
+            is_held, reservation.is_counted = reservation.is_counted, False
+            if is_held:
+                self._router.finished(reservation.replica)
+        if is_held:
+            self._send_waiting()
 
     def send_after(self, call: Call, prepare: Callable[[], None]) -> None:
         """Send the call when all those in `call.after` are on their way.
@@ -309,6 +397,9 @@ class Dispatch:
             if self._routing is not None:
                 self._routing.publish(table)
             self._told_waiting = 0 if not self._waiting else self._told_waiting
+            broadcasts, self._broadcasts = self._broadcasts, []
+        for make, sent in broadcasts:
+            self._send_to_all(make, sent, table)
         self._send_waiting()
         self._tell_waiting()
 
@@ -347,7 +438,7 @@ class Dispatch:
             if died or closed:
                 self._router.lost(call.replica)
             again = closed or (died and call.tries < MOST_TRIES)
-            if again and not call.taken and not call.is_cancelled:
+            if again and not (call.taken or call.is_cancelled or call.is_bound):
                 call.ref = call.items = None
                 call.is_settling = False
             else:

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 
 from heliostat.serve._build import Node, build
-from heliostat.serve._call import Call
+from heliostat.serve._call import Call, Reservation
 from heliostat.serve._http import HttpRequest
 from heliostat.serve._proxy import Proxy, Route
 from heliostat.serve._user_code import UserCode
@@ -190,6 +190,25 @@ class LocalSender:
         call.items.put(item)
         await self.answer_async(call)
         raise StopAsyncIteration
+
+    def broadcast(self, make: Callable[[], Call]) -> concurrent.futures.Future[list[Call]]:
+        """Send it to the one object there is."""
+        call = make()
+        self.send(call)
+        sent: concurrent.futures.Future[list[Call]] = concurrent.futures.Future()
+        sent.set_result([call])
+        return sent
+
+    async def reserve(self, reservation: Reservation) -> None:
+        """There is always room."""
+        reservation.replica = self._entered().context.replica_tag
+
+    def send_reserved(self, call: Call, reservation: Reservation) -> None:
+        """As `send`."""
+        self.send(call)
+
+    def release(self, reservation: Reservation) -> None:
+        """Nothing was kept."""
 
     def cancel(self, call: Call) -> None:
         """Stop the call."""

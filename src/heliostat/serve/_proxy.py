@@ -92,10 +92,15 @@ class Proxy:
         self._options = options
         self._timeout_s = options.request_timeout_s
         self._local = dict(local or {})
+        self._serving: Callable[[RequestContext], serving] = serving
 
     def set_routes(self, routes: Iterable[Route]) -> None:
         """Replace the table of routes."""
         self.routes = by_length(routes)
+
+    def trace(self, traced: Callable[[RequestContext], serving]) -> None:
+        """Answer each request in a span: `traced` stands in for `serving` from now on."""
+        self._serving = traced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request or WebSocket, as ASGI has it."""
@@ -123,7 +128,7 @@ class Proxy:
             else:
                 context = self._enter(scope, route, request_id, model_id)
                 app = self._local.get(route.app_name)
-                with serving(context):
+                with self._serving(context):
                     if app is not None and self._timeout_s is None:
                         await app(scope, receive, send_tagged)
                     else:
@@ -162,7 +167,7 @@ class Proxy:
             await send({"type": "websocket.close", "code": 1003})
             return
         try:
-            with serving(self._enter(scope, route, request_id, model_id)):
+            with self._serving(self._enter(scope, route, request_id, model_id)):
                 await app(scope, receive, send)
         except WebSocketDisconnect:
             logger.debug("websocket %s: the client went away", request_id)
@@ -171,7 +176,8 @@ class Proxy:
         root = self._options.root_path
         scope["root_path"] = root + (route.prefix if route.prefix != "/" else "")
         scope["path"] = root + scope["path"]
-        return RequestContext(route.prefix, request_id, route.app_name, model_id)
+        trace = "" if self._serving is serving else _trace_of(scope)
+        return RequestContext(route.prefix, request_id, route.app_name, model_id, trace)
 
     def _own_page(self, path: str, request_id: str) -> HttpResponse:
         if path == "/-/healthz":
@@ -206,6 +212,12 @@ def _ids(scope: Scope) -> tuple[str, str]:
         elif name == _MODEL_HEADER:
             model_id = str(value, "latin-1")
     return request_id or new_request_id(), model_id
+
+
+def _trace_of(scope: Scope) -> str:
+    """The span that a client says its request belongs to."""
+    given = (value for name, value in scope["headers"] if name == b"traceparent")
+    return str(next(given, b""), "latin-1")
 
 
 def new_request_id() -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -30,11 +30,20 @@ from heliostat.serve._slots import Slots
 from heliostat.serve._user_code import UserCode
 from heliostat.serve._views import keep_own_views
 from heliostat.serve.config import DeploymentConfig, HTTPOptions, RequestRouterConfig
-from heliostat.serve.context import ReplicaContext, RequestContext, current_request, serving
+from heliostat.serve.context import (
+    ReplicaContext,
+    ReplicaRank,
+    RequestContext,
+    current_request,
+    serving,
+)
 from heliostat.serve.exceptions import BackPressureError, ReplicaClosedError
 from heliostat.serve.multiplex import watch_models
+from heliostat.serve.server_options import TracingConfig
 
 logger = logging.getLogger("heliostat.serve")
+
+_RECORD_S = 10.0  # how long `record_autoscaling_stats` may take
 
 
 class Up(NamedTuple):
@@ -43,6 +52,22 @@ class Up(NamedTuple):
     address: str  # where it takes HTTP connections; empty unless it is an ingress
     has_notes: bool  # it has something to say of itself later: see `Notes`
     where: str  # from where connections can be passed to the address
+
+
+class Identity(NamedTuple):
+    """Which replica it is of its deployment."""
+
+    name: str
+    rank: int = 0  # among the replicas of the deployment, from 0
+    world_size: int = 1  # how many there shall be
+    code_version: str = ""
+
+
+class Load(NamedTuple):
+    """What autoscaling knows of a replica."""
+
+    requests: float  # that have run or waited, on average since it was asked the last time
+    stats: Mapping[str, float]  # what its `record_autoscaling_stats` returned
 
 
 class Notes(NamedTuple):
@@ -61,15 +86,27 @@ class Replica:
         self,
         app_name: str,
         deployment: str,
-        name: str,
+        identity: Identity,
         config: DeploymentConfig,
         http: HTTPOptions | None,
+        tracing: TracingConfig | None = None,
     ) -> None:
+        self._tracing = tracing
+        self._serving: Callable[[RequestContext], serving] = serving
         self._app_name = app_name
-        self._name = name
+        self._name = name = identity.name
         self._config = config
         self._http = http
-        context = ReplicaContext(app_name, deployment, name, None)
+        rank = ReplicaRank(identity.rank, 0, identity.rank)
+        context = ReplicaContext(
+            app_name,
+            deployment,
+            name,
+            None,
+            rank=rank,
+            world_size=identity.world_size,
+            code_version=identity.code_version,
+        )
         self._code = UserCode(context, config.max_ongoing_requests)
         self._names = deployment, name, app_name
         self._is_closed = False
@@ -77,6 +114,11 @@ class Replica:
 
     async def placed(self) -> None:
         """Answers as soon as there is a process."""
+
+    async def identify(self, identity: Identity) -> None:
+        """Another rank, or another number of replicas."""
+        rank = ReplicaRank(identity.rank, 0, identity.rank)
+        self._code.announce(rank=rank, world_size=identity.world_size)
 
     async def start(self, payload: list[ray.ObjectRef[Any]], routes: list[Route]) -> Up:
         """Run the user's constructor.
@@ -86,6 +128,12 @@ class Replica:
             routes: The table of routes, for the ingress.
         """
         _logs.install(self._config.logging_config, self._fields())
+        traced = None
+        if self._tracing is not None:
+            from heliostat.serve._tracing import install  # noqa: PLC0415 - only with OpenTelemetry
+
+            traced = install(self._tracing)
+            self._serving = traced("replica_handle_request", self._fields())
         self._slots = Slots(self._config.max_ongoing_requests)
         self._noted = asyncio.Event()
         self._stats: Mapping[str, Any] = {}
@@ -98,6 +146,8 @@ class Replica:
         if self._http is None:
             return Up("", has_notes, "")
         self._proxy = Proxy(forward, self._http, {self._app_name: self._answer})
+        if traced is not None:
+            self._proxy.trace(traced("proxy_http_request", self._fields()))
         self._proxy.set_routes(routes)
         self._connections = Connections(
             self._proxy, self._http.keep_alive_timeout_s, self._http.tls()
@@ -138,22 +188,40 @@ class Replica:
             await self._code.reconfigure(config.user_config)
 
     async def call(
-        self, method: str, route: str, id_: str, app: str, model: str, /, *args: Any, **kwargs: Any
+        self,
+        method: str,
+        route: str,
+        id_: str,
+        app: str,
+        model: str,
+        trace: str,
+        /,
+        *args: Any,
+        **kwargs: Any,
     ) -> Any:
         """A handle's call; its RequestContext comes in pieces, which are quicker to send."""
         self._refuse_if_closed()
-        with serving(RequestContext(route, id_, app, model)):
+        with self._serving(RequestContext(route, id_, app, model, trace)):
             async with _Slot(self._slots, self._names, route, method):
                 if method == GRPC:
                     return await _grpc_calls.answer(self._code, *args)
                 return await self._code.call(method, args, kwargs)
 
     async def stream(
-        self, method: str, route: str, id_: str, app: str, model: str, /, *args: Any, **kwargs: Any
+        self,
+        method: str,
+        route: str,
+        id_: str,
+        app: str,
+        model: str,
+        trace: str,
+        /,
+        *args: Any,
+        **kwargs: Any,
     ) -> AsyncIterator[Any]:
         """As `call`, of a generator; and HTTP requests from elsewhere, as messages of ASGI."""
         self._refuse_if_closed()
-        with serving(RequestContext(route, id_, app, model)):
+        with self._serving(RequestContext(route, id_, app, model, trace)):
             if method == HTTP:
                 async for message in run_app(self._answer, args[0]):
                     yield message
@@ -166,9 +234,22 @@ class Replica:
                 async for item in items:
                     yield item
 
-    async def load(self) -> float:
-        """How many requests have run or waited here, on average since the last time."""
-        return self._slots.mean_load()
+    async def load(self) -> Load:
+        """How busy it was since the last time."""
+        return Load(self._slots.mean_load(), await self._recorded())
+
+    async def _recorded(self) -> Mapping[str, float]:
+        """What the user's `record_autoscaling_stats` says, if there is one."""
+        if not self._code.has_method("record_autoscaling_stats"):
+            return {}
+        method = self._code.method("record_autoscaling_stats")
+        try:
+            async with asyncio.timeout(_RECORD_S):
+                found = await self._code.run(method, (), {})
+                return {str(name): float(value) for name, value in dict(found).items()}
+        except Exception as error:  # noqa: BLE001 - user code: the next time may be better
+            logger.warning("record_autoscaling_stats of replica %s failed: %s", self._name, error)
+            return {}
 
     async def notes(self, known: Notes | None) -> Notes:
         """What there is to know of it, as soon as that is something else than the known."""
@@ -269,6 +350,7 @@ class _Slot:
             _logs.answered(f"CALL {self._method}", status, self._began, current_request())
 
 
+_SESSION_HEADER = b"x-session-id"
 HTTP = "/http"  # the method name of forwarded HTTP requests; no Python method is called so
 
 
@@ -277,6 +359,9 @@ async def forward(
 ) -> AsyncIterator[Message]:
     """Send a whole request to the application's ingress in another process."""
     call = Call(HTTP, context, (request,), {}, is_stream=True)
+    for name, value in request.scope["headers"]:
+        if name == _SESSION_HEADER:
+            call.session_id = str(value, "latin-1")
     dispatch = dispatch_to(route.app_name, route.ingress)
     dispatch.send(call)
     try:

@@ -24,11 +24,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from heliostat.serve import api
+from heliostat.serve._checks import whole
 from heliostat.serve._import import load
+from heliostat.serve.autoscaling import AutoscalingPolicy
 from heliostat.serve.deploy_schema import ServeDeploySchema
+from heliostat.serve.exceptions import ExternalScalerDisabledError, RayServeException
 from heliostat.util.metrics import exposition
 
 PORT = 8265  # where Ray's dashboard has the same interface
+_SCALE = "/api/v1/applications/{app}/deployments/{deployment}/scale"
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -72,11 +76,22 @@ class Deployments:
         """
         with self._lock:
             targets = [
-                api.RunTarget(load(app), app.name, app.route_prefix, app.logging_config)
+                api.RunTarget(
+                    load(app),
+                    app.name,
+                    app.route_prefix,
+                    app.logging_config,
+                    app.external_scaler_enabled,
+                )
                 for app in config.applications
             ]
             if targets:
-                api.run_many(targets)
+                policies = {
+                    app.name: AutoscalingPolicy(**app.autoscaling_policy)
+                    for app in config.applications
+                    if app.autoscaling_policy is not None
+                }
+                api.run_many(targets, _target_capacity=config.target_capacity, _policies=policies)
             wanted = {app.name for app in config.applications}
             for name in set(api.status().applications) - wanted:
                 api.delete(name)
@@ -123,8 +138,9 @@ def application(deployments: Deployments, token: str, end: Callable[[], None]) -
         body = await request.body()
         import anyio.to_thread  # noqa: PLC0415 - starlette's own, loaded with the first request
 
+        does = _scale if "app" in request.path_params else handle
         try:
-            return await anyio.to_thread.run_sync(handle, request, body)
+            return await anyio.to_thread.run_sync(does, request, body)
         except (ValueError, ImportError, TypeError) as error:
             return JSONResponse({"error": str(error)}, 400)
         except Exception as error:  # noqa: BLE001 - user code, or a replica that does not start
@@ -140,9 +156,23 @@ def application(deployments: Deployments, token: str, end: Callable[[], None]) -
     return Starlette(
         routes=[
             Route(path, answer, methods=["GET", "PUT", "DELETE"]),
+            Route(_SCALE, answer, methods=["POST"]),
             Route("/metrics", metrics),
         ]
     )
+
+
+def _scale(request: Request, body: bytes) -> Response:
+    """Another number of replicas, for who looks after that outside."""
+    asked = json.loads(body)
+    number: Any = asked.get("target_num_replicas") if isinstance(asked, dict) else None
+    whole("target_num_replicas", number, 0)
+    try:
+        api.scale(request.path_params["app"], request.path_params["deployment"], number)
+    except (LookupError, RayServeException) as error:
+        disabled = isinstance(error, ExternalScalerDisabledError)
+        return JSONResponse({"error": str(error)}, 412 if disabled else 404)
+    return JSONResponse({"message": "The deployment gets or loses replicas now."})
 
 
 def _host(request: Request) -> str:

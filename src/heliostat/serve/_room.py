@@ -13,6 +13,7 @@ def check_room(nodes: Sequence[Node]) -> None:
     """Raise at once for a replica that never fits into this cluster."""
     total = ray.cluster_resources()
     for node in nodes:
+        _check_number(node)
         for resource, amount in node.config.resources().items():
             if amount > total.get(resource, 0):
                 raise ValueError(
@@ -20,6 +21,26 @@ def check_room(nodes: Sequence[Node]) -> None:
                     f"has {total.get(resource, 0)}; change ray_actor_options, or give more to "
                     "heliostat.init()"
                 )
+
+
+def _check_number(node: Node) -> None:
+    """Raise for more replicas than `max_replicas_per_node` lets there be."""
+    most, scaling = node.config.max_replicas_per_node, node.config.autoscaling_config
+    if most is None:
+        return
+    machines = sum(machine["Alive"] for machine in ray.nodes())
+    asked = node.config.num_replicas if scaling is None else scaling.max_replicas
+    if asked > most * machines:
+        raise ValueError(
+            f"deployment {node.name!r} asks for up to {asked} replicas, and max_replicas_per_node="
+            f"{most} lets {most * machines} of them be on {machines} machine(s); the others would "
+            "wait for ever. Change one of the two"
+        )
+    if machines > 1:
+        raise NotImplementedError(
+            f"max_replicas_per_node={most} of {node.name!r} cannot be promised on {machines} "
+            "machines; leave it out"
+        )
 
 
 def lacking(config: DeploymentConfig) -> str:

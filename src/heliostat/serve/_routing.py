@@ -126,5 +126,6 @@ def _pending(call: Call) -> PendingRequest:
         context.app_name,
         context.multiplexed_model_id,
         call.is_stream,
+        call.session_id,
     )
     return PendingRequest(call.args, call.kwargs, metadata)

@@ -6,14 +6,45 @@ Numbers of calls that wait come from many processes, loads from replicas. It kno
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from heliostat.serve._autoscaler import Autoscaler, Measured, PolicyFailed
-from heliostat.serve.autoscaling import AutoscalingConfig, DeploymentID
+from heliostat.serve.autoscaling import (
+    AutoscalingConfig,
+    AutoscalingContext,
+    DeploymentID,
+    part_of,
+)
 from heliostat.serve.config import DeploymentConfig
 
 logger = logging.getLogger("heliostat.serve")
 
 _BELIEVED_S = 60.0  # a process that says no more of its waiting calls may be dead
+
+
+class ApplicationPolicy:
+    """A policy that finds the numbers of all deployments of an application.
+
+    It is asked whenever one of them was measured, with what is known last of the others.
+
+    Args:
+        policy: Takes a dict of AutoscalingContexts by DeploymentID; returns a dict of numbers, and
+            one of states.
+    """
+
+    def __init__(self, policy: Callable[[dict[DeploymentID, AutoscalingContext]], Any]) -> None:
+        self._policy = policy
+        self._contexts: dict[DeploymentID, AutoscalingContext] = {}
+
+    def ask(self, context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+        """The number of the deployment that was measured, and its state."""
+        id_ = context.deployment_id
+        self._contexts[id_] = context
+        outcome = self._policy(dict(self._contexts))
+        numbers, states = outcome if isinstance(outcome, tuple) else (outcome, {})
+        state = (states or {}).get(id_, context.policy_state)
+        return numbers.get(id_, context.target_num_replicas), state
 
 
 class Scaling:
@@ -34,18 +65,34 @@ class Scaling:
         """How often to measure; None when nothing depends on it."""
         return None if self._config is None else self._config.metrics_interval_s
 
-    def configure(self, config: DeploymentConfig) -> int:
-        """Options from now on; returns how many replicas to have."""
-        scaling, self._config = config.autoscaling_config, config.autoscaling_config
+    def configure(
+        self,
+        config: DeploymentConfig,
+        capacity: float | None = None,
+        together: ApplicationPolicy | None = None,
+    ) -> int:
+        """Options from now on; returns how many replicas to have.
+
+        Args:
+            config: The deployment's.
+            capacity: What part of them to have, in per cent; all, unless given.
+            together: Who finds the numbers of all deployments of the application.
+        """
+        scaling = config.autoscaling_config
+        if scaling is not None and capacity is not None:
+            scaling = scaling.part(capacity)
+        self._config = scaling
         if scaling is None:
             self._autoscaler = None
-            return config.num_replicas
+            return part_of(config.num_replicas, capacity)
         known = self._autoscaler
         number = scaling.first_replicas
         if known is not None:  # what the load has asked for so far goes on, within the new bounds
             number = min(max(known.target, scaling.min_replicas), scaling.max_replicas)
         default = scaling.policy.is_default_policy_function()
         policy = None if default else scaling.policy.get_policy()
+        if together is not None:
+            policy = together.ask
         self._autoscaler = Autoscaler(self._deployment, scaling, number, policy)
         return number
 
@@ -56,8 +103,19 @@ class Scaling:
         else:
             self._queued.pop(caller, None)
 
-    def measured(self, loads: dict[str, float], now: float) -> int | None:
-        """The loads of all replicas; returns how many replicas to have, if that has changed."""
+    def measured(
+        self,
+        loads: Mapping[str, float],
+        now: float,
+        stats: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> int | None:
+        """How many replicas to have, if that has changed.
+
+        Args:
+            loads: Of each replica.
+            now: The time.
+            stats: What replicas have recorded of themselves.
+        """
         if self._autoscaler is None:
             return None
         for caller, (_, since) in list(self._queued.items()):
@@ -65,7 +123,7 @@ class Scaling:
                 del self._queued[caller]
         queued = sum(number for number, _ in self._queued.values())
         changed: int | None = None
-        for command in self._autoscaler.handle(Measured(loads, queued), now):
+        for command in self._autoscaler.handle(Measured(loads, queued, stats or {}), now):
             if isinstance(command, PolicyFailed):
                 name, error = self._deployment.name, command.error
                 logger.error("the autoscaling policy of %s failed", name, exc_info=error)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import heliostat as ray
+from heliostat.serve.autoscaling import AutoscalingPolicy
 from heliostat.serve.config import DeploymentConfig
 from heliostat.serve.logging_config import LoggingConfig
+
+
+class ActorSpec(NamedTuple):
+    """An actor that a deployment's replicas share; user code only as a reference."""
+
+    name: str
+    payload: list[ray.ObjectRef[Any]]  # a DeploymentActorConfig, not to be read here
 
 
 class DeploymentSpec(NamedTuple):
@@ -17,6 +26,12 @@ class DeploymentSpec(NamedTuple):
     config: DeploymentConfig
     version: str
     payload: list[ray.ObjectRef[Any]]  # (class or function, args, kwargs), not to be read here
+    actors: tuple[ActorSpec, ...] = ()
+
+    @property
+    def code_version(self) -> str:
+        """A short name of the version, for those who compare."""
+        return hashlib.sha256(self.version.encode()).hexdigest()[:16]
 
 
 class ApplicationSpec(NamedTuple):
@@ -25,6 +40,9 @@ class ApplicationSpec(NamedTuple):
     name: str
     route_prefix: str | None
     deployments: list[DeploymentSpec]
+    external_scaler_enabled: bool = False  # `Controller.scale` may be called
+    target_capacity: float | None = None  # what part of the replicas to have, in per cent
+    autoscaling_policy: AutoscalingPolicy | None = None  # for all deployments together
 
     def with_logging(self, default: LoggingConfig | None) -> ApplicationSpec:
         """With what all of Serve logs, for deployments that say nothing of that."""

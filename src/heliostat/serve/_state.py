@@ -39,6 +39,8 @@ class Deployed(NamedTuple):
     num_replicas: int
     failed_starts_allowed: int
     drain_s: float
+    at_a_time: int = 1  # replicas that an update replaces together
+    surge: int | None = None  # replicas beyond the number meanwhile; None: if there is room
 
 
 class Scaled(NamedTuple):
@@ -172,7 +174,7 @@ class DeploymentState:
             case Tick():
                 self._end_late_drains(now, commands)
         self._reconcile(now, commands)
-        if self._is_complete():
+        if self.is_complete:
             self.was_healthy, self._scaling = True, None
         return commands
 
@@ -187,6 +189,16 @@ class DeploymentState:
     def is_gone(self) -> bool:
         """Removed, and no replica left."""
         return self.removed and not self._replicas
+
+    @property
+    def is_complete(self) -> bool:
+        """As many replicas run as are wanted, all of the wanted version."""
+        running = self._in(_RUNNING)
+        return (
+            not self.failed
+            and len(running) == self.target.num_replicas
+            and all(r.version == self.target.version for r in running)
+        )
 
     def overview(self) -> DeploymentStatusOverview:
         """What `serve.status()` shows of it."""
@@ -209,7 +221,7 @@ class DeploymentState:
             return DeploymentStatus.UPDATING, DeploymentStatusTrigger.DELETING
         if self.failed:
             return DeploymentStatus.DEPLOY_FAILED, DeploymentStatusTrigger.REPLICA_STARTUP_FAILED
-        if self._is_complete():
+        if self.is_complete:
             return DeploymentStatus.HEALTHY, DeploymentStatusTrigger.CONFIG_UPDATE_COMPLETED
         if self._scaling is not None:
             return self._scaling, DeploymentStatusTrigger.AUTOSCALING
@@ -298,18 +310,24 @@ class DeploymentState:
         spare = len(old) + min(len(new), wanted) - wanted
         ending = [r for r in starting if r.version != version or self.failed]
         new += [r for r in starting if r not in ending]
-        if not self._in(_DRAINING) and not self._in(_STOPPING):
+        if self.target.surge == 0 and not self.failed:
+            spare += min(self.target.at_a_time, wanted)  # the old end before the new begin
+        elif not (self.target.surge or self._in(_DRAINING) or self._in(_STOPPING)):
             # No room to start the new before the old ends: end one, and only one at a time.
             spare = max(spare, min(len(self._starved & {r.name for r in starting}), 1))
         return ending + new[wanted:] + old[: max(spare, 0)]
 
     def _missing(self) -> int:
-        """How many replicas to start now; beside old ones, one at a time."""
+        """How many replicas to start now; beside old ones, a few at a time."""
         if self.failed:
             return 0
+        starting, running = self._in(_STARTING), self._in(_RUNNING)
         missing = self.target.num_replicas - len(self._current())
-        if any(r.version != self.target.version for r in self._in(_RUNNING)):
-            return min(missing, 1 - len(self._in(_STARTING)))
+        if any(r.version != self.target.version for r in running):
+            missing = min(missing, self.target.at_a_time - len(starting))
+            if self.target.surge is not None:
+                most = self.target.num_replicas + self.target.surge
+                missing = min(missing, most - len(starting) - len(running))
         return missing
 
     def _make(self) -> str:
@@ -342,14 +360,6 @@ class DeploymentState:
             for r in self._replicas.values()
             if r.version == self.target.version and r.state in (_STARTING, _RUNNING)
         ]
-
-    def _is_complete(self) -> bool:
-        running = self._in(_RUNNING)
-        return (
-            not self.failed
-            and len(running) == self.target.num_replicas
-            and all(r.version == self.target.version for r in running)
-        )
 
     def _stories(self) -> dict[str, list[str]]:
         return {r.name: list(r.story) for r in self._replicas.values()}

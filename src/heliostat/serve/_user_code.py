@@ -29,6 +29,9 @@ from heliostat.serve._views import SERVABLE, app_of
 from heliostat.serve.context import ReplicaContext, set_replica_context
 from heliostat.serve.multiplex import is_multiplexed, models_of
 
+# Where `@task_consumer` leaves how an object of the class begins to run tasks.
+STARTS_CONSUMER = "__heliostat_start_consumer__"
+
 
 class UserCode:
     """One object of a deployment.
@@ -53,6 +56,8 @@ class UserCode:
         self._object: Any = None
         self._is_function = False
         self._lifespan: Lifespan | None = None
+        self._consumer: Any = None  # runs the tasks of a queue, if the class says so
+        self._most = threads
         self._entry: Any = None
         self._entry_takes_request = True
         self.app: ASGIApp = self._call_entry
@@ -75,10 +80,12 @@ class UserCode:
         self._is_function = not inspect.isclass(target)
         self._announce(self.context)
         self._object = target if self._is_function else await _make(target, args, kwargs)
-        self.context = dataclasses.replace(self.context, servable_object=self._object)
-        self._announce(self.context)
+        self.announce(servable_object=self._object)
         if user_config is not None:
             await self.reconfigure(user_config)
+        start = getattr(type(self._object), STARTS_CONSUMER, None)
+        if start is not None:
+            self._consumer = start(self._object, self._most)
         app = app_of(self._object)
         if app is not None:
             self._lifespan = Lifespan(app)
@@ -87,6 +94,11 @@ class UserCode:
         elif callable(self._object):  # else it is for handles only, and HTTP requests fail
             self._entry = self.method("__call__")
             self._entry_takes_request = bool(inspect.signature(self._entry).parameters)
+
+    def announce(self, **changes: Any) -> None:
+        """Let the user's code find these fields of its ReplicaContext changed."""
+        self.context = dataclasses.replace(self.context, **changes)
+        self._announce(self.context)
 
     async def reconfigure(self, user_config: Any) -> None:
         """Call the user's `reconfigure`.
@@ -104,6 +116,9 @@ class UserCode:
 
     async def close(self) -> None:
         """Let the user's object go, with its `__del__`."""
+        if self._consumer is not None:
+            await asyncio.to_thread(self._consumer.stop_consumer)
+            self._consumer = None
         if self._lifespan is not None:
             await self._lifespan.shutdown()
         self._object = self._entry = self._lifespan = None

@@ -25,14 +25,21 @@ from heliostat.serve._controller import Controller
 from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller, forget_unavailable
 from heliostat.serve._local import LocalApplication
 from heliostat.serve._room import check_room
-from heliostat.serve._specs import ApplicationSpec, DeploymentSpec
-from heliostat.serve.config import HTTPOptions, ProxyLocation, gRPCOptions
+from heliostat.serve._specs import ActorSpec, ApplicationSpec, DeploymentSpec
+from heliostat.serve.autoscaling import AutoscalingPolicy
 from heliostat.serve.context import get_replica_context
 from heliostat.serve.deployment import Application
 from heliostat.serve.exceptions import DeployFailedError, RayServeException
 from heliostat.serve.handle import DeploymentHandle
 from heliostat.serve.logging_config import LoggingConfig
 from heliostat.serve.schema import ServeStatus
+from heliostat.serve.server_options import (
+    ControllerOptions,
+    HTTPOptions,
+    ProxyLocation,
+    TracingConfig,
+    gRPCOptions,
+)
 
 logger = logging.getLogger("heliostat.serve")
 
@@ -63,8 +70,10 @@ def run(
             their own.
         _local_testing_mode: Run everything in this process, in one thread, without HTTP: for
             unit tests. See also `serve.test_client`. What is logged there is up to this process.
-        external_scaler_enabled: Not offered.
-        controller_options: Not offered.
+        external_scaler_enabled: Somebody outside sets the numbers of replicas, over the REST
+            interface; no deployment may have an autoscaling_config then.
+        controller_options: How the controller starts, as `serve.ControllerOptions` or a dict;
+            means something if Serve does not run yet.
 
     Returns:
         A handle to the ingress, the deployment that was bound last.
@@ -106,17 +115,13 @@ class RunTarget:
     external_scaler_enabled: bool = False
 
     def check(self) -> None:
-        """Raise for what is not offered, or wrong.
+        """Raise for what is wrong.
 
         Raises:
-            NotImplementedError: For an option that is not offered.
             TypeError: For a logging_config of the wrong kind.
             ValueError: For a bad name or route prefix.
         """
         LoggingConfig.parse(self.logging_config)
-        _refuse(
-            external_scaler_enabled=(self.external_scaler_enabled, "use autoscaling_config"),
-        )
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"an application's name is a string, not empty; got {self.name!r}")
         if self.route_prefix is not None and not _PREFIX.fullmatch(self.route_prefix):
@@ -133,6 +138,8 @@ def run_many(
     wait_for_applications_running: bool = True,
     _local_testing_mode: bool = False,
     controller_options: Any = None,
+    _target_capacity: float | None = None,
+    _policies: Mapping[str, AutoscalingPolicy] | None = None,
 ) -> list[DeploymentHandle]:
     """Deploy many applications at a time.
 
@@ -141,7 +148,7 @@ def run_many(
         blocking: Wait for Ctrl-C, then shut Serve down.
         wait_for_ingress_deployment_creation: Means nothing here: they are created at once.
         wait_for_applications_running: False returns before the replicas run.
-        controller_options: Not offered.
+        controller_options: As for `run`.
 
     Returns:
         A handle to the ingress of each, in order.
@@ -162,7 +169,7 @@ def run_many(
         >>> serve.shutdown()
     """
     del wait_for_ingress_deployment_creation
-    _refuse(controller_options=(controller_options, "there is nothing to set"))
+    options = ControllerOptions.parse(controller_options)
     if not targets:
         raise ValueError("run_many got no applications")
     for target in targets:
@@ -173,30 +180,56 @@ def run_many(
             raise ValueError(f"two applications have one {what}: {values}")
     if _local_testing_mode or os.environ.get("RAY_SERVE_FORCE_LOCAL_TESTING_MODE") == "1":
         return [_run_locally(target) for target in targets]
-    handles = _deploy(targets, wait_for_applications_running)
+    graphs = [build(target.target, target.name) for target in targets]
+    controller = _start(None, options=options)
+    specs = [
+        _application(target, nodes, _target_capacity, (_policies or {}).get(target.name))
+        for target, nodes in zip(targets, graphs, strict=True)
+    ]
+    handles = _deploy(controller, specs, wait_for_applications_running)
     if blocking:
         _block(targets, _ask(find_controller().url.remote()))
     return handles
 
 
-def _deploy(targets: Sequence[RunTarget], wait: bool) -> list[DeploymentHandle]:
+def _application(
+    target: RunTarget,
+    nodes: Sequence[Node],
+    capacity: float | None = None,
+    policy: AutoscalingPolicy | None = None,
+) -> ApplicationSpec:
+    """What the controller gets of an application.
+
+    Raises:
+        ValueError: For a replica that never fits, and for two who scale one deployment.
+    """
+    check_room(nodes)
+    scaled = [node.name for node in nodes if node.config.autoscaling_config is not None]
+    if target.external_scaler_enabled and scaled:
+        raise ValueError(
+            f"application {target.name!r} has external_scaler_enabled, and its deployments {scaled} "
+            "have an autoscaling_config; leave out one or the other"
+        )
+    logging_config = LoggingConfig.parse(target.logging_config)
+    specs = [_spec(node, logging_config) for node in nodes]
+    scaler = target.external_scaler_enabled
+    return ApplicationSpec(target.name, target.route_prefix, specs, scaler, capacity, policy)
+
+
+def _deploy(
+    controller: Any, specs: Sequence[ApplicationSpec], wait: bool
+) -> list[DeploymentHandle]:
     """Give the applications to the controller, and wait until they run."""
-    graphs = [build(target.target, target.name) for target in targets]
-    controller = _start(None)
     handles = []
-    for target, nodes in zip(targets, graphs, strict=True):
-        check_room(nodes)
-        logging_config = LoggingConfig.parse(target.logging_config)
-        specs = [_spec(node, logging_config) for node in nodes]
-        spec = ApplicationSpec(target.name, target.route_prefix, specs)
+    for spec in specs:
         _ask(controller.deploy.remote(spec))
-        handles.append(DeploymentHandle(nodes[-1].name, target.name))
-    for target in targets if wait else ():
-        problem = _ask(controller.until_deployed.remote(target.name))
+        handles.append(DeploymentHandle(spec.deployments[-1].name, spec.name))
+    for spec in specs if wait else ():
+        problem = _ask(controller.until_deployed.remote(spec.name))
         if problem:
-            raise DeployFailedError(f"application {target.name!r} could not be deployed: {problem}")
-    for target in targets:
-        forget_unavailable(target.name)
+            raise DeployFailedError(f"application {spec.name!r} could not be deployed: {problem}")
+    for spec in specs:
+        forget_unavailable(spec.name)
     return handles
 
 
@@ -235,11 +268,12 @@ def start(
         logging_config: What all of Serve logs, how and where, as a
             `heliostat.serve.schema.LoggingConfig` or a dict of its fields; applications and
             deployments may have their own.
-        tracing_config: Not offered.
-        controller_options: Not offered.
+        tracing_config: Spans of OpenTelemetry for requests, as `serve.TracingConfig` or a dict.
+        controller_options: How the controller starts, as `serve.ControllerOptions` or a dict.
 
     Raises:
-        ImportError: When a servicer function cannot be imported, or grpcio is not installed.
+        ImportError: When a servicer function or an exporter of spans cannot be imported, or what
+            they need is not installed.
         OSError: When a port is taken; names who holds it, where that can be known.
 
     Example:
@@ -247,15 +281,17 @@ def start(
         >>> serve.start(http_options={"port": 0})
         >>> serve.shutdown()
     """
-    _refuse(
-        tracing_config=(tracing_config, "leave it out"),
-        controller_options=(controller_options, "there is nothing to set"),
-    )
     options = HTTPOptions.parse(http_options)
     if proxy_location is not None:
         options = replace(options, location=ProxyLocation.parse(proxy_location))
     options.tls()  # wrong files are told here
-    _start(options, gRPCOptions.parse(grpc_options), LoggingConfig.parse(logging_config))
+    _start(
+        options,
+        gRPCOptions.parse(grpc_options),
+        LoggingConfig.parse(logging_config),
+        TracingConfig.parse(tracing_config),
+        ControllerOptions.parse(controller_options),
+    )
 
 
 def status() -> ServeStatus:
@@ -308,6 +344,22 @@ def shutdown() -> None:
         with contextlib.suppress(RayActorError):
             ray.get(controller.stop.remote())
             ray.kill(controller)
+
+
+def scale(app_name: str, deployment_name: str, num_replicas: int) -> None:
+    """Have so many replicas from now on; returns before they are there.
+
+    What the REST interface does for a scaler outside; the application was run with
+    `external_scaler_enabled=True`.
+
+    Raises:
+        ExternalScalerDisabledError: If it was not.
+        LookupError: When there is no such deployment.
+        RayServeException: When Serve does not run.
+    """
+    if not ray.is_initialized():
+        raise RayServeException("Serve is not running; call serve.run(app) first")
+    _ask(find_controller().scale.remote(app_name, deployment_name, num_replicas))
 
 
 async def shutdown_async() -> None:
@@ -369,8 +421,11 @@ def _start(
     http: HTTPOptions | None,
     grpc: gRPCOptions | None = None,
     logging_config: LoggingConfig | None = None,
+    tracing: TracingConfig | None = None,
+    options: ControllerOptions | None = None,
 ) -> Any:
     """The controller, which listens; made if there is none."""
+    variables = {} if options is None else options.env_vars
     controller: Any = (
         ray.remote(Controller)
         .options(
@@ -381,15 +436,16 @@ def _start(
             num_cpus=0,
             max_concurrency=100_000,
             **_beside(),
+            **({"runtime_env": {"env_vars": variables}} if variables else {}),
         )
-        .remote(http or HTTPOptions(), grpc or gRPCOptions(), logging_config)
+        .remote(http or HTTPOptions(), grpc or gRPCOptions(), logging_config, tracing, options)
     )
     try:
         in_force = _ask(controller.start.remote(this_process()))
-    except (OSError, RuntimeError, ImportError, ValueError):
+    except (OSError, RuntimeError, ImportError, ValueError, TypeError):
         ray.kill(controller)
         raise
-    for asked, found in zip((http, grpc, logging_config), in_force, strict=True):
+    for asked, found in zip((http, grpc, logging_config, tracing, options), in_force, strict=True):
         if asked is not None and asked != found:
             logger.warning("Serve runs already with %s; %s is ignored", found, asked)
     return controller
@@ -418,13 +474,13 @@ def _spec(node: Node, logging_config: LoggingConfig | None) -> DeploymentSpec:
         config = replace(config, logging_config=logging_config)
     full_version = uuid.uuid4().hex if version is None else f"{version} {config.code_options()}"
     payload = ray.put((node.target, node.args, node.kwargs))
-    return DeploymentSpec(node.name, config, full_version, [payload])
-
-
-def _refuse(**options: tuple[Any, str]) -> None:
-    for name, (value, instead) in options.items():
-        if value:
-            raise NotImplementedError(f"{name}={value!r} is not offered: {instead}")
+    # The controller gets them as references: it loads no user code.
+    actors = tuple(
+        ActorSpec(each.name, [ray.put(each.for_replicas(config.ray_actor_options))])
+        for each in config.deployment_actors
+    )
+    config = replace(config, deployment_actors=())
+    return DeploymentSpec(node.name, config, full_version, [payload], actors)
 
 
 def _block(targets: Sequence[RunTarget], url: str) -> None:

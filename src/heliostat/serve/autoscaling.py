@@ -205,9 +205,27 @@ class AutoscalingConfig:
         """How much of the way down is gone at a time."""
         return self.downscaling_factor or self.downscale_smoothing_factor or self.smoothing_factor
 
-    def with_max(self, max_replicas: int) -> AutoscalingConfig:
-        """The same with another most."""
-        return replace(self, max_replicas=max_replicas)
+    def part(self, capacity: float) -> AutoscalingConfig:
+        """The same with so many per cent of all numbers of replicas."""
+        initial = self.initial_replicas
+        return replace(
+            self,
+            min_replicas=part_of(self.min_replicas, capacity),
+            initial_replicas=None if initial is None else part_of(initial, capacity),
+            max_replicas=max(1, part_of(self.max_replicas, capacity)),
+        )
+
+
+def part_of(number: int, capacity: float | None) -> int:
+    """So many per cent of a number of replicas: at least one of some, but none of no capacity.
+
+    Example:
+        >>> part_of(4, 50), part_of(1, 10), part_of(4, 0), part_of(4, None)
+        (2, 1, 0, 4)
+    """
+    if capacity is None or not number:
+        return number
+    return max(1, math.floor(number * capacity / 100 + 0.5)) if capacity else 0
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import importlib
 import math
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +22,12 @@ from heliostat.serve.autoscaling import (
 )
 from heliostat.serve.exceptions import BackPressureError
 from heliostat.serve.logging_config import LoggingConfig
+from heliostat.serve.server_options import (
+    ControllerOptions,
+    HTTPOptions,
+    ProxyLocation,
+    gRPCOptions,
+)
 
 __all__ = [
     "AggregationFunction",
@@ -31,6 +35,8 @@ __all__ = [
     "AutoscalingContext",
     "AutoscalingPolicy",
     "BackpressureConfig",
+    "ControllerOptions",
+    "DeploymentActorConfig",
     "DeploymentConfig",
     "HTTPOptions",
     "ProxyLocation",
@@ -39,193 +45,6 @@ __all__ = [
 ]
 
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
-
-
-class ProxyLocation(StrEnum):
-    """Where somebody listens."""
-
-    Disabled = "Disabled"
-    HeadOnly = "HeadOnly"
-    EveryNode = "EveryNode"
-
-    @staticmethod
-    def parse(value: object) -> ProxyLocation:
-        """From what users write.
-
-        Raises:
-            ValueError: For another word.
-        """
-        try:
-            return ProxyLocation(str(getattr(value, "value", value)))
-        except ValueError:
-            raise ValueError(
-                f"a proxy's location is 'Disabled', 'HeadOnly' or 'EveryNode', got {value!r}"
-            ) from None
-
-
-@dataclass(frozen=True)
-class HTTPOptions:
-    """Where and how Serve listens.
-
-    Args:
-        host: The address to listen on; loopback unless you open it yourself. None: nobody listens.
-        port: The TCP port; 0 takes a free one.
-        middlewares: Refused; they belong to your own app.
-        location: "HeadOnly" and "EveryNode" are the same on one machine; "Disabled": nobody
-            listens.
-        num_cpus: Must be 0.
-        root_url: Means nothing here.
-        root_path: A prefix that a proxy in front of Serve has taken off the path.
-        request_timeout_s: Answer 408 after so many seconds; None waits for ever.
-        keep_alive_timeout_s: How long an idle connection stays open.
-        ssl_keyfile: A key in PEM; with the certificate, Serve speaks HTTPS and nothing else.
-        ssl_certfile: Its certificate, or chain of them.
-        ssl_keyfile_password: The key's password.
-        ssl_ca_certs: Clients must have a certificate signed by one of these.
-
-    Raises:
-        ValueError: For a value out of range.
-
-    Example:
-        >>> from heliostat import serve
-        >>> serve.HTTPOptions(port=8001).host
-        '127.0.0.1'
-    """
-
-    host: str | None = "127.0.0.1"
-    port: int = 8000
-    middlewares: Sequence[Any] = ()
-    location: str | None = None
-    num_cpus: int = 0
-    root_url: str = ""
-    root_path: str = ""
-    request_timeout_s: float | None = None
-    keep_alive_timeout_s: float = 90
-    ssl_keyfile: str | None = None
-    ssl_certfile: str | None = None
-    ssl_keyfile_password: str | None = None
-    ssl_ca_certs: str | None = None
-
-    def __post_init__(self) -> None:
-        whole("port", self.port, 0)
-        if self.port > 65535:
-            raise ValueError(f"port must be 0..65535, got {self.port}")
-        if self.middlewares:
-            raise ValueError(
-                "middlewares of HTTPOptions is not offered; add them to your FastAPI app with "
-                "app.add_middleware, and use @serve.ingress(app)"
-            )
-        if self.num_cpus:
-            raise ValueError(f"num_cpus must be 0, got {self.num_cpus!r}: nothing is reserved")
-        if self.root_path and not self.root_path.startswith("/"):
-            raise ValueError(f"root_path must start with '/', got {self.root_path!r}")
-        if self.request_timeout_s is not None:
-            positive("request_timeout_s", self.request_timeout_s)
-        positive("keep_alive_timeout_s", self.keep_alive_timeout_s)
-        location = ProxyLocation.Disabled if self.host is None else self.location
-        if location is not None:
-            object.__setattr__(self, "location", ProxyLocation.parse(location))
-        if bool(self.ssl_keyfile) != bool(self.ssl_certfile):
-            raise ValueError("ssl_keyfile and ssl_certfile must both be given, or neither")
-        if self.ssl_ca_certs and not self.ssl_certfile:
-            raise ValueError("ssl_ca_certs needs ssl_keyfile and ssl_certfile")
-
-    @property
-    def is_disabled(self) -> bool:
-        """Nobody listens: handles only."""
-        return self.location == ProxyLocation.Disabled
-
-    def tls(self) -> ssl.SSLContext | None:
-        """What connections are encrypted with; None for plain HTTP.
-
-        Raises:
-            OSError: When a file cannot be read, or is no certificate; names it.
-        """
-        if self.ssl_certfile is None:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(
-                self.ssl_certfile, self.ssl_keyfile, self.ssl_keyfile_password or ""
-            )
-            if self.ssl_ca_certs:  # then clients need a certificate too
-                context.load_verify_locations(self.ssl_ca_certs)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except OSError as error:
-            files = f"ssl_certfile={self.ssl_certfile!r}, ssl_keyfile={self.ssl_keyfile!r}"
-            raise OSError(
-                f"{files}, ssl_ca_certs={self.ssl_ca_certs!r}: {error.strerror or error}"
-            ) from error
-        return context
-
-    @staticmethod
-    def parse(value: HTTPOptions | Mapping[str, Any] | None) -> HTTPOptions:
-        """HTTPOptions from what `serve.start(http_options=)` takes.
-
-        Raises:
-            TypeError: For an unknown option; the known ones are listed.
-        """
-        if value is None:
-            return HTTPOptions()
-        if isinstance(value, HTTPOptions):
-            return value
-        known = [field.name for field in fields(HTTPOptions)]
-        for name in value:
-            if name not in known:
-                raise TypeError(f"http_options has no {name!r}; it takes {', '.join(known)}")
-        return HTTPOptions(**value)
-
-
-@dataclass(frozen=True)
-class gRPCOptions:
-    """What Serve offers over gRPC, and where; on the host of HTTPOptions.
-
-    Args:
-        port: The TCP port.
-        grpc_servicer_functions: Import paths of the `add_..._to_server` functions that were
-            generated for your services; without any, nobody listens.
-        request_timeout_s: Answer DEADLINE_EXCEEDED after so many seconds; None waits for ever.
-        enable_reflection: Let tools such as grpcurl ask which services there are.
-
-    Raises:
-        ValueError: For a value out of range.
-
-    Example:
-        >>> from heliostat.serve.config import gRPCOptions
-        >>> gRPCOptions(grpc_servicer_functions=["fares_pb2_grpc.add_FaresServicer_to_server"]).port
-        9000
-    """
-
-    port: int = 9000
-    grpc_servicer_functions: Sequence[str] = ()
-    request_timeout_s: float | None = None
-    enable_reflection: bool = True
-
-    def __post_init__(self) -> None:
-        whole("port", self.port, 1)
-        if self.port > 65535:
-            raise ValueError(f"port must be 1..65535, got {self.port}")
-        paths = self.grpc_servicer_functions
-        if isinstance(paths, str) or not all(isinstance(path, str) for path in paths):
-            raise ValueError(f"grpc_servicer_functions must be a list of import paths: {paths!r}")
-        object.__setattr__(self, "grpc_servicer_functions", tuple(paths))
-        if self.request_timeout_s is not None:
-            positive("request_timeout_s", self.request_timeout_s)
-
-    @staticmethod
-    def parse(value: gRPCOptions | Mapping[str, Any] | None) -> gRPCOptions:
-        """gRPCOptions from what `serve.start(grpc_options=)` takes.
-
-        Raises:
-            TypeError: For an unknown option; the known ones are listed.
-        """
-        if isinstance(value, gRPCOptions):
-            return value
-        known = [field.name for field in fields(gRPCOptions)]
-        for name in value or ():
-            if name not in known:
-                raise TypeError(f"grpc_options has no {name!r}; it takes {', '.join(known)}")
-        return gRPCOptions(**(value or {}))
 
 
 @dataclass(frozen=True)
@@ -329,6 +148,78 @@ class RequestRouterConfig:
 
 
 @dataclass(frozen=True)
+class DeploymentActorConfig:
+    """An actor that all replicas of a deployment share: `@serve.deployment(deployment_actors=[...])`.
+
+    It is made before the replicas, made again when it dies, and ends with the deployment; an
+    update that makes new replicas gives them one of their own. In a replica
+    `serve.get_deployment_actor(name)` finds it.
+
+    Args:
+        name: Its name in the deployment.
+        actor_class: An actor class (`@ray.remote`), a class, or "module:Class".
+        init_args: For its constructor.
+        init_kwargs: The same by name.
+        actor_options: As `.options(...)` of an actor class takes them; its runtime_env is the
+            deployment's unless given.
+
+    Raises:
+        TypeError: For a class that is none.
+        ValueError: Without a name, or for options that Serve sets itself.
+    """
+
+    name: str
+    actor_class: Any
+    init_args: Sequence[Any] = ()
+    init_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    actor_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"a deployment actor's name is a string, not empty: {self.name!r}")
+        if not isinstance(self.actor_class, (str, type)) and not hasattr(
+            self.actor_class, "remote"
+        ):
+            raise TypeError(
+                f"actor_class of {self.name!r} is a class with @ray.remote, or its import path as "
+                f"'module:Class'; got {self.actor_class!r}"
+            )
+        for name in ("name", "namespace", "lifetime", "get_if_exists"):
+            if name in self.actor_options:
+                raise ValueError(f"actor_options of {self.name!r} has {name!r}, which Serve sets")
+
+    @staticmethod
+    def parse(value: object) -> tuple[DeploymentActorConfig, ...]:
+        """From what `deployment_actors=` takes.
+
+        Raises:
+            TypeError: For what is no list of them.
+            ValueError: For two of one name.
+        """
+        if value is None:
+            return ()
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise TypeError(f"deployment_actors is a list of DeploymentActorConfig, got {value!r}")
+        made = tuple(DeploymentActorConfig(**v) if isinstance(v, Mapping) else v for v in value)
+        for each in made:
+            if not isinstance(each, DeploymentActorConfig):
+                raise TypeError(
+                    f"deployment_actors has {each!r}, which is no DeploymentActorConfig"
+                )
+        names = [each.name for each in made]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two deployment_actors have one name: {names}")
+        return made
+
+    def for_replicas(self, actor_options: Mapping[str, Any]) -> DeploymentActorConfig:
+        """With the environment of a deployment's replicas, if it says nothing of its own."""
+        environment = actor_options.get("runtime_env")
+        if environment is None or "runtime_env" in self.actor_options:
+            return self
+        return replace(self, actor_options={**self.actor_options, "runtime_env": environment})
+
+
+@dataclass(frozen=True)
 class DeploymentConfig:
     """The options of one deployment, parsed."""
 
@@ -347,8 +238,25 @@ class DeploymentConfig:
     backpressure_config: BackpressureConfig | None = None
     request_router_config: RequestRouterConfig | None = None
     logging_config: LoggingConfig | None = None
+    rolling_update_percentage: float = 0.2
+    max_surge_percent: int | None = None
+    max_replicas_per_node: int | None = None
+    placement_group_bundles: Sequence[Mapping[str, float]] | None = None
+    placement_group_strategy: str | None = None
+    placement_group_bundle_label_selector: Sequence[Mapping[str, str]] | None = None
+    deployment_actors: tuple[DeploymentActorConfig, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_placement()
+        if not 0 < self.rolling_update_percentage <= 1:
+            raise ValueError(
+                "rolling_update_percentage is a fraction, above 0 and at most 1; got "
+                f"{self.rolling_update_percentage!r}"
+            )
+        if self.max_surge_percent is not None:
+            whole("max_surge_percent", self.max_surge_percent, 0)
+            if self.max_surge_percent > 100:
+                raise ValueError(f"max_surge_percent must be 0..100, got {self.max_surge_percent}")
         whole("num_replicas", self.num_replicas, 1)
         whole("max_ongoing_requests", self.max_ongoing_requests, 1)
         whole("max_queued_requests", self.max_queued_requests, -1)
@@ -360,6 +268,31 @@ class DeploymentConfig:
             )
         positive("health_check_period_s", self.health_check_period_s)
         positive("health_check_timeout_s", self.health_check_timeout_s)
+
+    def _check_placement(self) -> None:
+        most, bundles = self.max_replicas_per_node, self.placement_group_bundles
+        if most is not None:
+            whole("max_replicas_per_node", most, 1)
+            if most > 100:
+                raise ValueError(f"max_replicas_per_node must be 1..100, got {most}")
+            if bundles is not None:
+                raise ValueError(
+                    "max_replicas_per_node and placement_group_bundles exclude each other"
+                )
+        if bundles is None:
+            for name in ("placement_group_strategy", "placement_group_bundle_label_selector"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} needs placement_group_bundles")
+            return
+        if not bundles or not all(isinstance(bundle, dict) for bundle in bundles):
+            raise ValueError(f"placement_group_bundles is a list of dicts, got {bundles!r}")
+        for resource, amount in self.actor_resources().items():
+            if amount > bundles[0].get(resource, 0):
+                raise ValueError(
+                    f"a replica runs in the first of placement_group_bundles, {bundles[0]!r}, which "
+                    f"has not the {resource}: {amount} that ray_actor_options asks for; say "
+                    f"num_cpus=0 there, or put it into the bundle"
+                )
 
     def with_options(self, options: Mapping[str, Any]) -> DeploymentConfig:
         """This config with some options replaced.
@@ -388,6 +321,12 @@ class DeploymentConfig:
             changes["request_router_config"] = None if is_default else router
         if "logging_config" in changes:
             changes["logging_config"] = LoggingConfig.parse(changes["logging_config"])
+        if "deployment_actors" in changes:
+            changes["deployment_actors"] = DeploymentActorConfig.parse(changes["deployment_actors"])
+        selector = changes.get("placement_group_bundle_label_selector")
+        if selector is not None and len(selector) == 1:  # one for all bundles
+            bundles = changes.get("placement_group_bundles") or self.placement_group_bundles or ()
+            changes["placement_group_bundle_label_selector"] = list(selector) * len(bundles)
         if "ray_actor_options" in changes:
             changes["ray_actor_options"] = _actor_options(changes["ray_actor_options"])
         return replace(self, **changes)
@@ -420,11 +359,27 @@ class DeploymentConfig:
         return {name: value for name, value in vars(self).items() if name not in _PASSED_ON}
 
     def resources(self) -> dict[str, float]:
-        """What each replica takes, by resource name."""
+        """What each replica takes, with all that is set aside for it, by resource name."""
+        if self.placement_group_bundles is None:
+            return self.actor_resources()
+        total: dict[str, float] = {}
+        for bundle in self.placement_group_bundles:
+            for resource, amount in bundle.items():
+                total[resource] = total.get(resource, 0) + amount
+        return total
+
+    def actor_resources(self) -> dict[str, float]:
+        """What its own process takes, by resource name."""
         options = {"num_cpus": 1, **self.ray_actor_options}
         named = {"CPU": options["num_cpus"], "GPU": options.get("num_gpus")}
         named.update(options.get("resources") or {})
         return {resource: amount for resource, amount in named.items() if amount}
+
+    def pace(self, num_replicas: int) -> tuple[int, int | None]:
+        """How an update goes: how many replicas at a time, and how many beyond the number."""
+        surge = self.max_surge_percent
+        beyond = None if surge is None else (surge * num_replicas + 99) // 100
+        return max(1, int(self.rolling_update_percentage * num_replicas)), beyond
 
     def failed_starts_allowed(self) -> int:
         """After so many failed starts in a row a deployment has failed."""
@@ -446,16 +401,12 @@ _PASSED_ON = (
     "health_check_period_s",
     "health_check_timeout_s",
     "max_constructor_retry_count",
+    "rolling_update_percentage",
+    "max_surge_percent",
+    "max_replicas_per_node",
 )
 _LATER = {
-    "placement_group_bundles": "ask for resources in ray_actor_options",
-    "placement_group_strategy": "ask for resources in ray_actor_options",
-    "placement_group_bundle_label_selector": "there is one machine",
-    "max_replicas_per_node": "there is one machine; use num_replicas",
     "gang_scheduling_config": "there is one machine",
-    "deployment_actors": "create the actor in the constructor",
-    "rolling_update_percentage": "replicas are replaced one by one",
-    "max_surge_percent": "replicas are replaced one by one",
 }
 
 _ACTOR_OPTIONS = ("num_cpus", "num_gpus", "memory", "resources", "accelerator_type", "runtime_env")

@@ -18,6 +18,7 @@ class RequestContext(NamedTuple):
     request_id: str = ""
     app_name: str = ""
     multiplexed_model_id: str = ""
+    trace: str = ""  # the span that it is answered in, as a header `traceparent` has it
 
 
 class Cancellable(Protocol):
@@ -28,13 +29,44 @@ class Cancellable(Protocol):
 
 
 @dataclass(frozen=True)
+class ReplicaRank:
+    """Which replica of its deployment one is, counted from 0; on one machine two numbers are one.
+
+    Args:
+        rank: Among all replicas of the deployment.
+        node_rank: Of the machine, among those that have some.
+        local_rank: Among those on its machine.
+    """
+
+    rank: int = 0
+    node_rank: int = 0
+    local_rank: int = 0
+
+
+@dataclass(frozen=True)
 class ReplicaContext:
-    """Where user code runs: `serve.get_replica_context()`."""
+    """Where user code runs: `serve.get_replica_context()`.
+
+    Args:
+        app_name: The application.
+        deployment: The deployment in it.
+        replica_tag: The replica's unique name.
+        servable_object: The user's object; None while its constructor runs.
+        rank: Which of the replicas it is. Ranks have gaps while replicas come and go, and are
+            0, 1, 2, ... again when as many run as shall.
+        world_size: How many replicas there shall be.
+        gang_context: None: there are no gangs.
+        code_version: Changes with each update that makes new replicas.
+    """
 
     app_name: str
     deployment: str
     replica_tag: str
     servable_object: Any
+    rank: ReplicaRank = ReplicaRank()
+    world_size: int = 1
+    gang_context: None = None
+    code_version: str = ""
 
     @property
     def replica_id(self) -> str:
@@ -136,3 +168,22 @@ def get_multiplexed_model_id() -> str:
         ''
     """
     return current_request().multiplexed_model_id
+
+
+def get_trace_context() -> Any:
+    """OpenTelemetry's context of the request's span, for spans of your own below it.
+
+    Returns:
+        What `tracer.start_as_current_span(name, context=...)` takes; None where nothing is traced.
+
+    Example:
+        >>> from heliostat import serve
+        >>> serve.get_trace_context() is None
+        True
+    """
+    trace = current_request().trace
+    if not trace:
+        return None
+    from heliostat.serve._tracing import context_of  # noqa: PLC0415 - only with OpenTelemetry
+
+    return context_of(trace)

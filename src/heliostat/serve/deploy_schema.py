@@ -10,17 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from heliostat.serve.config import DeploymentConfig, HTTPOptions, ProxyLocation, gRPCOptions
+from heliostat.serve.autoscaling import AutoscalingPolicy
+from heliostat.serve.config import DeploymentConfig
 from heliostat.serve.logging_config import LoggingConfig
+from heliostat.serve.server_options import (
+    ControllerOptions,
+    HTTPOptions,
+    ProxyLocation,
+    TracingConfig,
+    gRPCOptions,
+)
 
 T = TypeVar("T")
-_NOT_OFFERED = (
-    "controller_options",
-    "tracing_config",
-    "target_capacity",
-    "autoscaling_policy",
-    "external_scaler_enabled",
-)
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ class ServeApplicationSchema:
         runtime_env: For replicas that have none of their own.
         deployments: Options in place of those in the code.
         logging_config: What its replicas log, as a dict of LoggingConfig's fields.
+        external_scaler_enabled: Somebody outside sets the numbers of replicas.
+        autoscaling_policy: Who finds the numbers of all deployments together, as a dict of
+            AutoscalingPolicy's fields.
     """
 
     import_path: str
@@ -74,6 +78,8 @@ class ServeApplicationSchema:
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
     deployments: Sequence[DeploymentSchema] = ()
     logging_config: Mapping[str, Any] | None = None
+    external_scaler_enabled: bool = False
+    autoscaling_policy: Mapping[str, Any] | None = None
 
     @staticmethod
     def parse(value: Any, where: str) -> ServeApplicationSchema:
@@ -91,6 +97,10 @@ class ServeApplicationSchema:
             for number, each in enumerate(found.get("deployments") or ())
         ]
         _check_logging(found, where)
+        try:
+            AutoscalingPolicy(**(found.get("autoscaling_policy") or {}))
+        except TypeError as error:
+            raise ValueError(f"{where}: autoscaling_policy: {error}") from error
         return _made(ServeApplicationSchema, found, where)
 
 
@@ -104,6 +114,9 @@ class ServeDeploySchema:
         http_options: The same.
         grpc_options: The same.
         logging_config: The same.
+        tracing_config: The same.
+        controller_options: The same.
+        target_capacity: What part of their replicas all deployments have, in per cent.
 
     Example:
         >>> from heliostat.serve.schema import ServeDeploySchema
@@ -117,6 +130,9 @@ class ServeDeploySchema:
     http_options: Mapping[str, Any] = field(default_factory=dict)
     grpc_options: Mapping[str, Any] = field(default_factory=dict)
     logging_config: Mapping[str, Any] | None = None
+    tracing_config: Mapping[str, Any] | None = None
+    controller_options: Mapping[str, Any] | None = None
+    target_capacity: float | None = None
 
     @staticmethod
     def parse(value: Any) -> ServeDeploySchema:
@@ -136,15 +152,15 @@ class ServeDeploySchema:
             if len(set(values)) < len(values):
                 raise ValueError(f"two applications have one {what}: {values}")
         found["proxy_location"] = ProxyLocation.parse(found.get("proxy_location", "EveryNode"))
-        try:
-            HTTPOptions.parse(found.setdefault("http_options", {}))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"http_options: {error}") from error
-        try:
-            gRPCOptions.parse(found.setdefault("grpc_options", {}))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"grpc_options: {error}") from error
+        found.setdefault("http_options", {})
+        found.setdefault("grpc_options", {})
+        for name, kind in _OPTIONS.items():
+            try:
+                kind.parse(found.get(name))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name}: {error}") from error
         _check_logging(found, "the config")
+        _check_capacity(found.get("target_capacity"))
         return _made(ServeDeploySchema, found, "the config")
 
     def to_http_options(self) -> HTTPOptions:
@@ -163,10 +179,24 @@ class ServeDeploySchema:
 def _mapping(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where} must be a mapping, got {type(value).__name__}")
-    for name in _NOT_OFFERED:
-        if value.get(name):
-            raise ValueError(f"{where} has {name}, which is not offered; leave it out")
-    return {key: each for key, each in value.items() if key not in _NOT_OFFERED}
+    return dict(value)
+
+
+_OPTIONS: Mapping[str, Any] = {
+    "http_options": HTTPOptions,
+    "grpc_options": gRPCOptions,
+    "tracing_config": TracingConfig,
+    "controller_options": ControllerOptions,
+}
+
+
+def _check_capacity(capacity: object) -> None:
+    if capacity is None:
+        return
+    if isinstance(capacity, bool) or not isinstance(capacity, (int, float)):
+        raise ValueError(f"target_capacity is a number, got {capacity!r}")
+    if not 0 <= capacity <= 100:
+        raise ValueError(f"target_capacity must be 0..100, got {capacity}")
 
 
 def _check_logging(found: Mapping[str, Any], where: str) -> None:

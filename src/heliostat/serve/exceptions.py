@@ -58,6 +58,10 @@ class gRPCStatusError(RayServeException):
         return type(self), (self.original_exception, self.grpc_code, self.grpc_details)
 
 
+class ExternalScalerDisabledError(RayServeException):
+    """Replicas were to be scaled from outside, where the application was run without that."""
+
+
 class DeployFailedError(RayServeException, RuntimeError):
     """`serve.run` could not bring an application up; holds the replica's traceback."""
 

@@ -6,11 +6,14 @@ They know names and a Dispatch; which replica answers is the Router's choice.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
+import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, NoReturn
 
-from heliostat.serve._call import Call, Sender
+import heliostat as ray
+from heliostat.serve._call import Call, Reservation, Sender
 from heliostat.serve._dispatch import dispatch_to
 from heliostat.serve.context import current_children, current_request
 from heliostat.util.progress import in_notebook
@@ -39,6 +42,11 @@ class _Response:
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
         return self._call.is_cancelled
+
+    @property
+    def by_reference(self) -> bool:
+        """Always True: answers travel as Core's objects, and large ones are not copied."""
+        return True
 
     def __del__(self) -> None:
         call = self._call
@@ -84,6 +92,29 @@ class DeploymentResponse(_Response):
                 "DeploymentResponse.result() would block the event loop; use `await response`"
             )
         return self._dispatch.answer(self._call, timeout_s)
+
+    async def _to_object_ref(self) -> ray.ObjectRef[Any]:
+        """The reference to the answer, as soon as the call is on its way."""
+        await asyncio.wrap_future(self._call.ready())
+        return self._reference()
+
+    def _to_object_ref_sync(
+        self, _timeout_s: float | None = None, _allow_running_in_asyncio_loop: bool = False
+    ) -> ray.ObjectRef[Any]:
+        if _in_event_loop() and not _allow_running_in_asyncio_loop:
+            raise RuntimeError("this would block the event loop; use `await _to_object_ref()`")
+        try:
+            self._call.ready().result(_timeout_s)
+        except concurrent.futures.TimeoutError:
+            raise TimeoutError(f"no replica within {_timeout_s} s") from None
+        return self._reference()
+
+    def _reference(self) -> ray.ObjectRef[Any]:
+        if self._call.error is not None:
+            raise self._call.error
+        if not isinstance(self._call.ref, ray.ObjectRef):
+            raise RuntimeError("in local testing mode there are no references; use .result()")
+        return self._call.ref
 
     def __await__(self) -> Generator[Any, None, Any]:
         # A generator, which keeps the response: `await handle.remote()` has no other reference.
@@ -132,6 +163,85 @@ class DeploymentResponseGenerator(_Response):
         raise TypeError("a stream has no one result; use `for item in response`")
 
 
+class DeploymentBroadcastResponse:
+    """The answers of all replicas to one call: `handle.broadcast(...)`."""
+
+    def __init__(self, sent: concurrent.futures.Future[list[Call]], dispatch: Sender) -> None:
+        self._sent = sent
+        self._dispatch = dispatch
+
+    def results(
+        self, *, timeout_s: float | None = None, return_exceptions: bool = False
+    ) -> list[Any]:
+        """Wait for all of them, in no particular order.
+
+        Args:
+            timeout_s: How long at most; None waits for ever.
+            return_exceptions: Put what a replica raised in the place of its answer.
+
+        Returns:
+            One for each replica that ran when the call was made.
+
+        Raises:
+            DeploymentUnavailableError: When there was none.
+            RuntimeError: In an event loop; use `await response.results_async()`.
+            TimeoutError: When some are not there in time.
+            RayTaskError: What the method raised first, as for `DeploymentResponse.result`.
+        """
+        if _in_event_loop():
+            raise RuntimeError("this would block the event loop; use `await results_async()`")
+        deadline = None if timeout_s is None else time.monotonic() + _not_negative(timeout_s)
+
+        def left_s() -> float | None:
+            return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+        try:
+            calls = self._sent.result(left_s())
+        except concurrent.futures.TimeoutError:
+            raise TimeoutError(f"no replicas were known after {timeout_s} s") from None
+        answers = []
+        for call in calls:
+            try:
+                answers.append(self._dispatch.answer(call, left_s()))
+            except TimeoutError:
+                raise
+            except Exception as error:
+                if not return_exceptions:
+                    raise
+                answers.append(error)
+        return answers
+
+    async def results_async(
+        self, *, timeout_s: float | None = None, return_exceptions: bool = False
+    ) -> list[Any]:
+        """As `results`, in an event loop."""
+        if timeout_s is not None:
+            _not_negative(timeout_s)
+        async with asyncio.timeout(timeout_s):
+            calls = await asyncio.shield(asyncio.wrap_future(self._sent))
+            answers = (self._dispatch.answer_async(call) for call in calls)
+            return list(await asyncio.gather(*answers, return_exceptions=return_exceptions))
+
+    def __repr__(self) -> str:
+        return "DeploymentBroadcastResponse()"
+
+
+class ReplicaSelection:
+    """A replica that `handle.choose_replica()` has chosen, with a place kept on it."""
+
+    def __init__(self, reservation: Reservation, handle: DeploymentHandle) -> None:
+        self._reservation = reservation
+        self._handle = handle
+
+    @property
+    def replica_id(self) -> str:
+        """The replica's unique name."""
+        return self._reservation.replica
+
+    def __repr__(self) -> str:
+        return f"ReplicaSelection({self.replica_id})"
+
+
 class DeploymentHandle:
     """Calls a deployment: `handle.remote(...)` or `handle.method.remote(...)`.
 
@@ -152,6 +262,7 @@ class DeploymentHandle:
         self._dispatch = dispatch
         self._stream = False
         self._model_id = ""
+        self._session_id = ""
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         """Call it; returns at once.
@@ -169,10 +280,7 @@ class DeploymentHandle:
         """
         if self._dispatch is None:
             self._dispatch = dispatch_to(self.app_name, self.deployment_name)
-        context = current_request()
-        if self._model_id:
-            context = context._replace(multiplexed_model_id=self._model_id)
-        call = Call(self._method, context, args, kwargs, self._stream)
+        call = self._call(args, kwargs)
         family = current_children()
         if family is not None:
             family.add(call)
@@ -187,12 +295,132 @@ class DeploymentHandle:
             call, self._dispatch
         )
 
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        context = current_request()
+        if self._model_id:
+            context = context._replace(multiplexed_model_id=self._model_id)
+        call = Call(self._method, context, args, kwargs, self._stream)
+        if self._session_id:
+            call.session_id = self._session_id
+        return call
+
+    def _sender(self) -> Sender:
+        if self._dispatch is None:
+            self._dispatch = dispatch_to(self.app_name, self.deployment_name)
+        return self._dispatch
+
+    def broadcast(self, method_name: str, *args: Any, **kwargs: Any) -> DeploymentBroadcastResponse:
+        """Call a method of every replica that runs now, whatever each is busy with.
+
+        Args:
+            method_name: The method.
+            *args: For it.
+            **kwargs: The same by name.
+
+        Returns:
+            All answers: `.results()`, or `await .results_async()`.
+
+        Raises:
+            RayServeException: When Serve does not run.
+
+        Example:
+            >>> from heliostat import serve
+            >>> @serve.deployment(num_replicas=2, ray_actor_options={"num_cpus": 0})
+            ... class Cache:
+            ...     def clear(self): return "cleared"
+            >>> handle = serve.run(Cache.bind(), route_prefix=None)
+            >>> handle.broadcast("clear").results()
+            ['cleared', 'cleared']
+            >>> serve.shutdown()
+        """
+        sender, method = self._sender(), self.options(method_name=method_name, stream=False)
+        return DeploymentBroadcastResponse(
+            sender.broadcast(lambda: method._call(args, kwargs)), sender
+        )
+
+    @contextlib.asynccontextmanager
+    async def choose_replica(self, *args: Any, **kwargs: Any) -> AsyncIterator[ReplicaSelection]:
+        """Choose a replica, and keep a place on it, before the call is made.
+
+        Args:
+            *args: What a router of your own may look at.
+            **kwargs: The same by name.
+
+        Returns:
+            An async context manager, which gives what `dispatch` takes. A place that no call has
+            taken is free again at its end.
+
+        Example:
+            >>> import asyncio
+            >>> from heliostat import serve
+            >>> @serve.deployment
+            ... class Doubler:
+            ...     def double(self, x): return 2 * x
+            >>> handle = serve.run(Doubler.bind(), route_prefix=None)
+            >>> async def main():
+            ...     async with handle.double.choose_replica() as selection:
+            ...         return await handle.dispatch(selection, 4)
+            >>> asyncio.run(main())
+            8
+            >>> serve.shutdown()
+        """
+        sender = self._sender()
+        reservation = Reservation(self._call(args, kwargs))
+        await sender.reserve(reservation)
+        try:
+            yield ReplicaSelection(reservation, self)
+        finally:
+            sender.release(reservation)
+
+    def dispatch(self, selection: ReplicaSelection, *args: Any, **kwargs: Any) -> Any:
+        """Call the replica that was chosen, the method that it was chosen for; once.
+
+        Args:
+            selection: What `choose_replica` gave.
+            *args: For the method.
+            **kwargs: The same by name.
+
+        Returns:
+            A DeploymentResponse, or DeploymentResponseGenerator, as of `remote`.
+
+        Raises:
+            ReplicaUnavailableError: When the replica has gone meanwhile.
+            ValueError: For a selection of another deployment.
+        """
+        chosen = selection._handle
+        if (chosen.app_name, chosen.deployment_name) != (self.app_name, self.deployment_name):
+            raise ValueError(f"{selection!r} was chosen of {chosen!r}, and this is {self!r}")
+        sender, call = chosen._sender(), chosen._call(args, kwargs)
+        sender.send_reserved(call, selection._reservation)
+        return (DeploymentResponseGenerator if call.is_stream else DeploymentResponse)(call, sender)
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether it has looked for its deployment: the first call does."""
+        return self._dispatch is not None
+
+    def running_replicas_populated(self) -> bool:
+        """Whether it knows a replica that runs."""
+        return bool(getattr(self._dispatch, "has_replicas", self._dispatch is not None))
+
+    def shutdown(self) -> None:
+        """Let go of what the handle knows; the next call looks for the deployment again."""
+        self._dispatch = None
+        for name, method in list(self.__dict__.items()):
+            if isinstance(method, DeploymentHandle):
+                del self.__dict__[name]
+
+    async def shutdown_async(self) -> None:
+        """As `shutdown`."""
+        self.shutdown()
+
     def options(
         self,
         *,
         method_name: str | None = None,
         stream: bool | None = None,
         multiplexed_model_id: str | None = None,
+        session_id: str | None = None,
         **others: Any,
     ) -> DeploymentHandle:
         """A copy that calls another method, or in another way.
@@ -202,13 +430,19 @@ class DeploymentHandle:
             stream: The method is a generator, whose items are wanted as they come.
             multiplexed_model_id: The model that the calls are for (`serve.multiplexed`): they go
                 to a replica that has it, if one is free.
+            session_id: What a router may keep on one replica, such as
+                `serve.experimental.consistent_hash_router.ConsistentHashRouter`.
+            **others: Of Ray's, `_prefer_local_routing` (all replicas are local), `_by_reference=True`,
+                and "cloudpickle" or "pickle" as `request_serialization` and
+                `response_serialization`, change nothing here.
 
         Raises:
-            NotImplementedError: For options of Ray that are not offered.
-            TypeError: For a value of the wrong kind.
+            NotImplementedError: For other values of these.
+            TypeError: For a value of the wrong kind, and for other options.
         """
-        for name, value in others.items():
-            raise NotImplementedError(f"a handle's option {name}={value!r} is not offered")
+        _check_others(others)
+        if session_id is not None and not isinstance(session_id, str):
+            raise TypeError(f"session_id must be a string, got {session_id!r}")
         if multiplexed_model_id is not None and not isinstance(multiplexed_model_id, str):
             raise TypeError(f"multiplexed_model_id must be a string, got {multiplexed_model_id!r}")
         changed = DeploymentHandle(
@@ -216,6 +450,7 @@ class DeploymentHandle:
         )
         changed._stream = self._stream if stream is None else bool(stream)
         changed._model_id = self._model_id if multiplexed_model_id is None else multiplexed_model_id
+        changed._session_id = self._session_id if session_id is None else session_id
         return changed
 
     def __getattr__(self, name: str) -> DeploymentHandle:
@@ -237,15 +472,43 @@ class DeploymentHandle:
     def __reduce__(self) -> Any:
         return _restored, self._names()
 
-    def _names(self) -> tuple[str, str, str, bool, str]:
-        return self.deployment_name, self.app_name, self._method, self._stream, self._model_id
+    def _names(self) -> tuple[str, str, str, bool, str, str]:
+        names = self.deployment_name, self.app_name, self._method
+        return *names, self._stream, self._model_id, self._session_id
 
 
 def _restored(
-    deployment: str, app: str, method: str, stream: bool, model_id: str
+    deployment: str, app: str, method: str, stream: bool, model_id: str, session_id: str
 ) -> DeploymentHandle:
     plain = DeploymentHandle(deployment, app, method)
-    return plain.options(stream=stream, multiplexed_model_id=model_id)
+    return plain.options(stream=stream, multiplexed_model_id=model_id, session_id=session_id)
+
+
+# Options of Ray's whose values here all mean what is done anyway.
+_SAME: dict[str, tuple[Any, ...]] = {
+    "_prefer_local_routing": (True, False),
+    "_by_reference": (True,),
+    "request_serialization": ("cloudpickle", "pickle"),
+    "response_serialization": ("cloudpickle", "pickle"),
+}
+
+
+def _check_others(others: dict[str, Any]) -> None:
+    for name, value in others.items():
+        if name not in _SAME:
+            raise TypeError(f"a handle has no option {name!r}")
+        if value not in _SAME[name]:
+            taken = " or ".join(map(repr, _SAME[name]))
+            raise NotImplementedError(
+                f"a handle's option {name}={value!r} is not offered: values travel as Core's "
+                f"objects; leave it out, or say {taken}"
+            )
+
+
+def _not_negative(timeout_s: float) -> float:
+    if timeout_s < 0:
+        raise ValueError(f"timeout_s must be None or >= 0, got {timeout_s}")
+    return timeout_s
 
 
 def _send_with_responses(dispatch: Sender, call: Call) -> None:

@@ -42,6 +42,7 @@ class RequestMetadata(NamedTuple):
     app_name: str
     multiplexed_model_id: str
     is_streaming: bool
+    session_id: str = ""
 
 
 @dataclass(frozen=True)

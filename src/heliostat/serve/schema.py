@@ -7,13 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
+from heliostat.serve.context import ReplicaRank
 from heliostat.serve.deploy_schema import (
     DeploymentSchema,
     ServeApplicationSchema,
     ServeDeploySchema,
 )
 from heliostat.serve.logging_config import EncodingType, LoggingConfig
+from heliostat.serve.server_options import TracingConfig
+
+if TYPE_CHECKING:
+    from heliostat.serve.task_processor import (
+        TaskProcessorAdapter,
+        TaskProcessorConfig,
+        TaskResult,
+    )
 
 __all__ = [
     "ApplicationStatus",
@@ -25,10 +35,15 @@ __all__ = [
     "EncodingType",
     "LoggingConfig",
     "ProxyStatus",
+    "ReplicaRank",
     "ReplicaState",
     "ServeApplicationSchema",
     "ServeDeploySchema",
     "ServeStatus",
+    "TaskProcessorAdapter",
+    "TaskProcessorConfig",
+    "TaskResult",
+    "TracingConfig",
 ]
 
 
@@ -106,3 +121,12 @@ class ServeStatus:
     proxies: dict[str, ProxyStatus] = field(default_factory=dict)
     applications: dict[str, ApplicationStatusOverview] = field(default_factory=dict)
     target_capacity: float | None = None
+
+
+def __getattr__(name: str) -> Any:
+    """What few need is loaded with the first touch."""
+    if name in ("TaskProcessorAdapter", "TaskProcessorConfig", "TaskResult"):
+        from heliostat.serve import task_processor  # noqa: PLC0415 - as above
+
+        return getattr(task_processor, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

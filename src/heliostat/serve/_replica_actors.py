@@ -1,0 +1,252 @@
+"""ReplicaActors: the replicas of one deployment as actors: made, placed, watched, drained, killed.
+
+It carries out what the DeploymentState says and tells it what became of that. It decides nothing
+about numbers or versions, and publishes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+import heliostat as ray
+from heliostat.exceptions import RayError
+from heliostat.serve._connections import whereabouts
+from heliostat.serve._deployment_actors import DeploymentActors
+from heliostat.serve._proxy import Route
+from heliostat.serve._replica import Identity, Load, Notes, Replica
+from heliostat.serve._room import lacking
+from heliostat.serve._specs import DeploymentSpec
+from heliostat.serve._state import Drained, Event, ReplicaLost, ReplicaUp, Starved
+from heliostat.serve.config import DeploymentConfig, HTTPOptions
+from heliostat.serve.server_options import TracingConfig
+from heliostat.strategies import PlacementGroupSchedulingStrategy
+from heliostat.util.placement_group import placement_group, remove_placement_group
+
+logger = logging.getLogger("heliostat.serve")
+
+_ROOM_PATIENCE_S = 0.5
+_FAILED_CHECKS_ALLOWED = 3
+
+
+class ReplicaActors:
+    """The living replicas of one deployment.
+
+    Args:
+        app_name: The application.
+        tracing: Which of its requests have spans.
+        shared: Makes the actors that must be there before a replica's constructor runs.
+        routes: The table of routes, for ingresses.
+        feed: Takes what happened to the state.
+        on_notes: Called when a replica has something new to say of itself.
+    """
+
+    def __init__(
+        self,
+        app_name: str,
+        tracing: TracingConfig | None,
+        shared: DeploymentActors,
+        routes: Callable[[], list[Route]],
+        feed: Callable[[Event], None],
+        on_notes: Callable[[], None],
+    ) -> None:
+        self._app_name = app_name
+        self._tracing = tracing
+        self._shared = shared
+        self._routes = routes
+        self._feed = feed
+        self._on_notes = on_notes
+        self.actors: dict[str, Any] = {}
+        self.addresses: dict[str, str] = {}
+        self.notes: dict[str, Notes] = {}
+        self.releasing: set[asyncio.Future[Any]] = set()
+        self._identities: dict[str, Identity] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(
+        self,
+        name: str,
+        spec: DeploymentSpec,
+        http: HTTPOptions | None,
+        world_size: int,
+    ) -> None:
+        """Make a replica.
+
+        Args:
+            name: Its name.
+            spec: What it runs.
+            http: How it takes HTTP connections, if it is an ingress.
+            world_size: How many replicas there shall be.
+        """
+        taken = {identity.rank for identity in self._identities.values()}
+        rank = next(number for number in range(len(taken) + 1) if number not in taken)
+        self._identities[name] = Identity(name, rank, world_size, spec.code_version)
+        self._spawn(self._live(name, spec, http))
+
+    def drain(self, name: str) -> None:
+        """Let it finish what it has, and nothing else."""
+        actor = self.actors[name]
+        released = asyncio.ensure_future(answer_of(actor.release.remote()))
+        self.releasing.add(released)
+        released.add_done_callback(self.releasing.discard)
+        self._spawn(self._drain(name, actor, released))
+
+    def stop(self, name: str) -> None:
+        """End it now."""
+        actor = self.actors.get(name)
+        if actor is not None:
+            ray.kill(actor)  # `_live` gets the error of its pending call, and goes on there
+
+    def reconfigure(self, config: DeploymentConfig) -> None:
+        """Options that need no new replicas go to those there are."""
+        for name in self.actors:
+            self._spawn(self._reconfigure(name, config))
+
+    def set_routes(self, routes: list[Route]) -> None:
+        """Another table of routes, for those that take HTTP connections."""
+        for name in self.addresses:
+            self.actors[name].set_routes.remote(routes)
+
+    def number(self, names: Iterable[str]) -> None:
+        """These are all there shall be: rank them from 0, and let them know how many they are."""
+        living = [name for name in names if name in self.actors]
+        ordered = sorted(living, key=lambda name: self._identities[name].rank)
+        for rank, name in enumerate(ordered):
+            identity = self._identities[name]._replace(rank=rank, world_size=len(ordered))
+            if identity != self._identities[name]:
+                self._identities[name] = identity
+                self.actors[name].identify.remote(identity)
+
+    def versions(self) -> set[str]:
+        """Those that some replica still runs."""
+        return {identity.code_version for identity in self._identities.values()}
+
+    async def loads(self, names: Iterable[str], timeout_s: float) -> dict[str, Load]:
+        """The load of each; one that does not answer in time is left out: it may be dying."""
+        asked = {name: self.actors[name].load.remote() for name in names if name in self.actors}
+        waits = (asyncio.wait_for(answer_of(answer), timeout_s) for answer in asked.values())
+        done = await asyncio.gather(*waits, return_exceptions=True)
+        return {n: v for n, v in zip(asked, done, strict=True) if isinstance(v, Load)}
+
+    async def _live(self, name: str, spec: DeploymentSpec, http: HTTPOptions | None) -> None:
+        """A replica's whole life: place it, run its constructor, wait for its death."""
+        error, group = "the replica ended", None
+        try:
+            if spec.config.placement_group_bundles:
+                group = _group_of(spec.config)
+            actor = self._create(name, spec, http, group)
+            self.actors[name] = actor
+            await self._place(name, spec.config, actor)
+            await self._shared.until_made(spec.code_version, spec.actors)
+            up = await actor.start.remote(spec.payload, self._routes())
+            if up.address and up.where == whereabouts():
+                self.addresses[name] = up.address
+                await actor.set_routes.remote(self._routes())
+            self._feed(ReplicaUp(name))
+            beside = [asyncio.ensure_future(self._check_health(name, spec.config, actor))]
+            if up.has_notes:
+                beside.append(asyncio.ensure_future(self._watch_notes(name, actor)))
+            try:
+                await actor.until_gone.remote()
+            finally:
+                for task in beside:
+                    task.cancel()
+        except RayError as failure:
+            error = str(failure)
+        except Exception as failure:  # noqa: BLE001 - options that Core refuses; told by run()
+            error = f"{type(failure).__name__}: {failure}"
+        for known in (self.addresses, self.notes, self._identities):
+            known.pop(name, None)
+        dead = self.actors.pop(name, None)
+        if dead is not None:
+            ray.kill(dead)
+        if group is not None:
+            remove_placement_group(group)
+        logger.debug("replica %s: %s", name, error)
+        self._feed(ReplicaLost(name, error))
+
+    def _create(self, name: str, spec: DeploymentSpec, http: HTTPOptions | None, group: Any) -> Any:
+        options: dict[str, Any] = {"num_cpus": 1, **spec.config.ray_actor_options}
+        if group is not None:
+            options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
+                group, 0, placement_group_capture_child_tasks=True
+            )
+        return (
+            ray.remote(Replica)
+            .options(max_concurrency=100_000, **options)
+            .remote(
+                self._app_name, spec.name, self._identities[name], spec.config, http, self._tracing
+            )
+        )
+
+    async def _place(self, name: str, config: DeploymentConfig, actor: Any) -> None:
+        """Wait for the replica's process; say so when there is no room for it."""
+        placed = asyncio.ensure_future(answer_of(actor.placed.remote()))
+        is_told = False
+        while not placed.done():
+            await asyncio.wait([placed], timeout=_ROOM_PATIENCE_S)
+            missing = "" if placed.done() else lacking(config)
+            if missing:
+                self._feed(Starved(name, missing))
+            if missing and not is_told:
+                is_told = True
+                logger.warning("replica %s waits for room: %s.", name, missing)
+        await placed
+
+    async def _drain(self, name: str, actor: Any, released: asyncio.Future[Any]) -> None:
+        with contextlib.suppress(RayError):  # if it dies, its own task hears of that
+            await released
+            await actor.drain.remote()
+            self._feed(Drained(name))
+
+    async def _reconfigure(self, name: str, config: DeploymentConfig) -> None:
+        try:
+            await self.actors[name].reconfigure.remote(config)
+        except RayError as error:
+            logger.warning("replica %s could not be reconfigured, and ends: %s", name, error)
+            self.stop(name)
+
+    async def _check_health(self, name: str, config: DeploymentConfig, actor: Any) -> None:
+        """Kill a replica that fails or does not answer several checks in a row."""
+        failures = 0
+        while failures < _FAILED_CHECKS_ALLOWED:
+            await asyncio.sleep(config.health_check_period_s)
+            try:
+                check = answer_of(actor.check_health.remote())
+                await asyncio.wait_for(check, config.health_check_timeout_s)
+                failures = 0
+            except (RayError, TimeoutError) as error:
+                failures += 1
+                logger.warning("health check of replica %s failed: %s", name, error)
+        self.stop(name)
+
+    async def _watch_notes(self, name: str, actor: Any) -> None:
+        """Tell callers which models the replica has, and its statistics, whenever they change."""
+        known = None
+        with contextlib.suppress(RayError):  # if it dies, its own task hears of that
+            while True:
+                known = self.notes[name] = await actor.notes.remote(known)
+                self._on_notes()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def answer_of(ref: Awaitable[Any]) -> Any:
+    """A coroutine of what is only awaitable."""
+    return await ref
+
+
+def _group_of(config: DeploymentConfig) -> Any:
+    """The placement group of one replica."""
+    selector = config.placement_group_bundle_label_selector
+    return placement_group(
+        [dict(bundle) for bundle in config.placement_group_bundles or ()],
+        strategy=config.placement_group_strategy or "PACK",
+        bundle_label_selector=None if selector is None else [dict(each) for each in selector],
+    )

@@ -1,0 +1,1 @@
+"""Routers that Ray has under `ray.serve.experimental`."""
