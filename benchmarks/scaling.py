@@ -5,7 +5,7 @@
 The deciders are those that run: Core's Scheduler, Data's Pipeline, Serve's Router and Autoscaler. What is
 around them is simulated (time, requests, tasks), so ten thousand nodes need one process. What a decision
 costs is measured: CPU time of the decider for each task, block or request, with so many nodes that all of
-them have work. docs/scaling.md says what follows.
+them have work.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from heliostat._engines.local.scheduling.scheduler import Scheduler
 from heliostat.data._messages import BlockReady, Launch, Wanted
 from heliostat.data._optimize import Stage
 from heliostat.data._pipeline import Pipeline
-from heliostat.data._plan import Tasks
+from heliostat.data._plan import MapBatches, Tasks, Udf
 from heliostat.data.block import Bundle
 from heliostat.serve._autoscaler import Autoscaler, Measured
 from heliostat.serve._router import Router
@@ -57,6 +57,7 @@ class Queues(NamedTuple):
 
 def measured(build: Callable[[], Callable[[], int]], nodes: int) -> Cost:
     """The cost of what `build` makes: it sets a decider up, and gives what decides; that says how often."""
+    build()  # loads what it needs
     tracemalloc.start()
     decide = build()
     size = tracemalloc.get_traced_memory()[0]
@@ -111,7 +112,8 @@ def pipeline(nodes: int, decisions: int) -> Callable[[], Callable[[], int]]:
     def build() -> Callable[[], int]:
         block = Bundle.of(pa.table({"a": [1]}))
         source = (block,) * (nodes + decisions)
-        decider = Pipeline([Stage("map", Tasks(), source=source)], 1 << 40, nodes)
+        step = MapBatches(Udf(abs), Tasks(), None, "numpy", False)
+        decider = Pipeline([Stage("map", Tasks(), (step,), source)], 1 << 40, nodes)
         launched = [c for c in decider.handle(Wanted(1 << 30), 0.0) if isinstance(c, Launch)]
 
         def decide() -> int:

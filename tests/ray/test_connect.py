@@ -25,7 +25,7 @@ def one_node():
         yield nodes
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def told_soon():
     began = time.monotonic()
     yield
@@ -41,29 +41,29 @@ def silent():
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "192.0.2.255:6379"])
-def test_nobody_at_the_address(address, told_soon):
+def test_nobody_at_the_address(address):
     with pytest.raises(ConnectionError, match=r"(head node|client server).* answers there"):
         ray.init(address)
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
-def test_somebody_else_at_the_address(form, silent, told_soon):
+def test_somebody_else_at_the_address(form, silent):
     with pytest.raises(ConnectionError, match=str(silent)):
         ray.init(form.format(silent))
 
 
-def test_auto_without_a_cluster(monkeypatch, told_soon):
+def test_auto_without_a_cluster(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # else it looks for one on this machine
     with pytest.raises(ConnectionError, match=r"auto.*127\.0\.0\.1:1"):
         ray.init("auto")
 
 
-def test_sizes_of_a_cluster_are_its_own(one_node, told_soon):
+def test_sizes_of_a_cluster_are_its_own(one_node):
     with pytest.raises(ValueError, match="num_cpus"):
         ray.init(one_node.address, num_cpus=2)
 
 
-def test_another_version_of_ray(one_node, told_soon):
+def test_another_version_of_ray(one_node):
     client = one_node.head_node.get_gcs_client()
     key, space = b"CLUSTER_METADATA", b"cluster"
     kept = client.internal_kv_get(key, space)
@@ -77,7 +77,7 @@ def test_another_version_of_ray(one_node, told_soon):
         client.internal_kv_put(key, kept, True, space)
 
 
-def test_a_cluster_without_gpus(one_node, told_soon):
+def test_a_cluster_without_gpus(one_node):
     @ray.remote(num_gpus=1)
     def task():
         return 1
@@ -96,18 +96,3 @@ def test_a_cluster_without_gpus(one_node, told_soon):
             ray.util.placement_group([{"GPU": 1}])
     finally:
         ray.shutdown()
-
-
-def test_a_ray_of_ones_own_leaves_a_process_that_can_join_others(one_node, monkeypatch):
-    monkeypatch.delenv("RAY_AUTH_MODE")
-
-    @ray.remote
-    class Actor:
-        def one(self):
-            return 1
-
-    ray.init(engine="ray", num_cpus=1, log_to_driver=False)
-    ray.shutdown()
-    ray.init(one_node.address, log_to_driver=False)
-    assert ray.get(Actor.remote().one.remote(), timeout=30) == 1
-    ray.shutdown()

@@ -41,13 +41,13 @@ def test_tasks_of_core_run_again_and_values_are_made_again(doomed):
     with doomed:
         values = ray.get([square.remote(x) for x in range(6)], timeout=120)
     assert [value[0] for value in values] == [0, 1, 4, 9, 16, 25]
-    assert doomed.is_gone
+    assert doomed.was_busy
 
 
 def test_an_actor_of_core_comes_back_elsewhere(doomed):
     here = doomed.says()
 
-    @ray.remote(num_cpus=2, max_restarts=1, max_task_retries=1)
+    @ray.remote(num_cpus=2, max_restarts=1, max_task_retries=-1)
     class Sleeper:
         def is_far(self):
             return ray.get_runtime_context().get_node_id() == far
@@ -92,7 +92,7 @@ def test_data_gives_the_right_rows(doomed):
         doubled = data.range(400, override_num_blocks=40).map_batches(double)
         total = doubled.sum("id")
     assert total == sum(2 * x for x in range(400))
-    assert doomed.is_gone
+    assert doomed.was_busy
 
 
 @pytest.mark.parametrize("failures", [0, 2])
@@ -104,8 +104,9 @@ def test_train_goes_on_from_its_checkpoint_or_says_what_failed(doomed, failures,
         if (checkpoint := train.get_checkpoint()) is not None:
             step = checkpoint.get_metadata()["step"] + 1
         while step < 4:
-            (tmp_path / "kept").mkdir(exist_ok=True)
-            checkpoint = train.Checkpoint.from_directory(tmp_path / "kept")
+            kept = tmp_path / f"kept {train.get_context().get_world_rank()}"
+            kept.mkdir(exist_ok=True)
+            checkpoint = train.Checkpoint.from_directory(kept)
             checkpoint.set_metadata({"step": step})
             train.report({"step": step}, checkpoint=checkpoint)
             if step == 2 and here():
@@ -126,7 +127,7 @@ def test_train_goes_on_from_its_checkpoint_or_says_what_failed(doomed, failures,
         else:
             with pytest.raises(TrainingFailedError):
                 trainer.fit()
-    assert doomed.is_gone
+    assert doomed.was_busy
 
 
 def test_tune_tries_again_what_was_lost(doomed, tmp_path):
@@ -150,7 +151,7 @@ def test_tune_tries_again_what_was_lost(doomed, tmp_path):
         ).fit()
     assert results.get_best_result().config["x"] == 3
     assert [result.error for result in results] == [None] * 8
-    assert doomed.is_gone
+    assert doomed.was_busy
 
 
 def test_serve_answers_on_from_the_replicas_that_are_left(doomed):
@@ -167,15 +168,17 @@ def test_serve_answers_on_from_the_replicas_that_are_left(doomed):
     far = doomed.id
     serve.start(http_options={"port": 0})
     handle = serve.run(Echo.bind())
-    seen = {handle.where.remote().result(timeout_s=30) for _ in range(40)}
+    assert _answers(handle) == {"far", "near"}
     with doomed:
         pass  # goes now
-    assert doomed.is_gone
-    for _ in range(20):
-        assert handle.where.remote().result(timeout_s=60) == "near"
+    # What runs on a node lives on for a moment when Ray's part of it is killed.
+    until(lambda: _answers(handle) == {"near"}, "only the other node answers", 60)
     until(lambda: _running(4), "four replicas run again", 60)
-    assert seen <= {"far", "near"}
     serve.shutdown()
+
+
+def _answers(handle):
+    return {handle.where.remote().result(timeout_s=60) for _ in range(40)}
 
 
 def _running(number):

@@ -59,6 +59,7 @@ from heliostat.data.block import Bundle, Position, iter_rows
 from heliostat.data.context import DataContext
 from heliostat.data.datasource.source import Part
 from heliostat.exceptions import (
+    NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
     RayActorError,
@@ -68,7 +69,7 @@ from heliostat.exceptions import (
 )
 from heliostat.util import progress
 
-CRASHES = (WorkerCrashedError, RayActorError, OutOfMemoryError, ObjectLostError)
+CRASHES = (WorkerCrashedError, NodeDiedError, RayActorError, OutOfMemoryError, ObjectLostError)
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 30

@@ -262,10 +262,12 @@ class Controller:
             local.begin(self._assignments(command, local, None), loop)
             return
         scaling, environment = job.scaling, job.run_config.worker_runtime_env
+        strategy = scaling.placement_strategy  # a label says more; and clusters pack by themselves
         group = self._group = WorkerGroup(
             command.size,
             scaling.worker_resources,
             lambda rank: {**scaling.place_of(rank), "runtime_env": environment},
+            "" if scaling.place_of(0) or strategy == "PACK" else strategy,
         )
         self._backend.on_start(group, job.backend_config)
         group.begin(self._assignments(command, group, group.workers), loop)

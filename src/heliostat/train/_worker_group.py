@@ -18,6 +18,11 @@ from heliostat.exceptions import RayActorError, RayTaskError
 from heliostat.train._stacks import Ear, stacks_of
 from heliostat.train._worker import RAISED_AT, Assignment, Done, Loop, Place, TrainWorker
 from heliostat.train.session import Meeting, Question, Reply, Report, Stored
+from heliostat.util.placement_group import (
+    PlacementGroup,
+    placement_group,
+    remove_placement_group,
+)
 
 # After so long without all ranks, say what is missing; and again each time.
 TELL_EVERY_S = 30.0
@@ -73,6 +78,7 @@ class WorkerGroup:
         size: The number of ranks.
         resources: What each reserves.
         more: Further options of the actor of each, by rank.
+        strategy: How the ranks lie on the nodes of a cluster that has several; as they come if empty.
 
     Example:
         A backend gets one of these::
@@ -87,6 +93,7 @@ class WorkerGroup:
         size: int,
         resources: Mapping[str, float],
         more: Callable[[int], Mapping[str, Any]] = lambda rank: {},
+        strategy: str = "",
     ) -> None:
         custom = dict(resources)
         options: dict[str, Any] = {
@@ -97,8 +104,14 @@ class WorkerGroup:
         self.places: list[Place] = []
         self._ears: list[Ear | None] = []
         self._pending: dict[Any, int] = {}
+        self._reserved: PlacementGroup | None = None
         try:
+            if strategy and any(resources.values()) and len(heliostat.nodes()) > 1:
+                self._reserved = placement_group([dict(resources)] * size, strategy=strategy)
+                options["placement_group"] = self._reserved
             for rank in range(size):
+                if self._reserved is not None:
+                    options["placement_group_bundle_index"] = rank
                 self.workers.append(_RANK.options(**options, **more(rank)).remote())
             self._number_ranks(self._wait_for_places())
         except BaseException:
@@ -189,6 +202,8 @@ class WorkerGroup:
         for worker in self.workers:
             heliostat.kill(worker)
         self._pending.clear()
+        if self._reserved is not None:
+            remove_placement_group(self._reserved)
 
 
 class LocalGroup:

@@ -45,7 +45,8 @@ class ScalingConfig:
         use_gpu: Give every rank a GPU.
         resources_per_worker: What one rank needs, such as `{"CPU": 2}`. One CPU if left out,
             or one GPU with `use_gpu`.
-        placement_strategy: "PACK", "SPREAD" or "STRICT_PACK"; one machine meets them all.
+        placement_strategy: "PACK", "SPREAD" or "STRICT_PACK": how ranks lie on the nodes of a
+            Ray cluster; one machine meets them all.
         accelerator_type: The kind of GPU that ranks need; others than this machine's are refused.
         label_selector: Labels that the machine must have, for all ranks or a dict for each.
         use_tpu: Only False.

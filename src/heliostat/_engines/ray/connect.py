@@ -21,7 +21,6 @@ _SIZES = (
     "num_cpus", "num_gpus", "resources", "object_store_memory", "object_spilling_directory", "labels",
 )  # fmt: skip
 _PATIENCE_S = 60.0  # for the first worker to start
-_AUTH = "RAY_AUTH_MODE"
 # What workers get that lack Heliostat; both are pure Python.
 _SHIPPED = ("heliostat", "cloudpickle")
 
@@ -51,7 +50,7 @@ def join(options: InitOptions) -> Joined:
         return Joined(home, str(address), stay)
     _expect_ray(address)
     arguments = _arguments(options, address)
-    leave = functools.partial(_leave, ray, os.environ.get(_AUTH))
+    leave = functools.partial(_leave, ray)
     try:
         _begin(ray, address, arguments)
         if _lacking(ray):
@@ -75,17 +74,11 @@ def stay() -> None:
     """Do not end a session that others have begun."""
 
 
-def _leave(ray: Any, auth: str | None) -> None:
-    """End a session, and ask for tokens only as it was before.
-
-    A Ray of one's own has its driver ask for them from then on, by a variable. On a cluster without
-    them, which the program joins next, nobody could call that driver, and its actors would end.
-    """
+def _leave(ray: Any) -> None:
+    """End the session, and take along what it has put into the cluster."""
     if ray.is_initialized():
         kept.take_away()
         ray.shutdown()
-    if auth is None and os.environ.pop(_AUTH, None) is not None:
-        theirs.module("_raylet").Config.initialize("")
 
 
 def _leave_sizes_to(options: InitOptions) -> None:
