@@ -7,6 +7,7 @@ resources. It does not know of actors, files or the clock.
 import math
 from collections import deque
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from heliostat.tune import _messages as m
@@ -72,7 +73,6 @@ class Experiment:
         self._cut: set[str] = set()  # who an interrupt ended
         self._deadline: float | None = None
         self._seen_metric: set[str] = set()
-        self._loans = Loans(self._trials)
         self._lots = Lots()
         # Commands of the event being handled, for what a scheduler asks for meanwhile.
         self._out: list[m.Command] = []
@@ -81,6 +81,11 @@ class Experiment:
             if trial.is_finished():
                 self._counts[trial.state] += 1
         self.lockstep = scheduler.decides or stopper.decides
+
+    @cached_property
+    def _loans(self) -> Loans:
+        """Made for the first trial that goes on from another's checkpoint; few studies have one."""
+        return Loans(self._trials)
 
     @property
     def finished(self) -> bool:
@@ -290,7 +295,8 @@ class Experiment:
 
     def _keep(self, trial: Trial, path: str, result: dict[str, Any], out: list[m.Command]) -> None:
         trial.keep(path, result)
-        out.extend(map(m.Delete, self._loans.give_back(trial)))
+        if trial.loan is not None:
+            out.extend(map(m.Delete, self._loans.give_back(trial)))
         study = self.study
         if study.keep is None or len(trial.checkpoints) <= study.keep:
             return
@@ -414,7 +420,8 @@ class Experiment:
             if not self._has_room(trial):
                 return
             self._waiting.remove(trial)
-            out.extend(map(m.Delete, self._loans.take_over(trial)))
+            if trial.donor is not None:
+                out.extend(map(m.Delete, self._loans.take_over(trial)))
             self._begin(trial, out)
             then = self._line_up(trial, out)
             self._lots.begin(trial, then, now)
