@@ -1,17 +1,23 @@
 """Knobs, limits and options of executions."""
 
 import math
+import threading
 
 import pyarrow as pa
 import pytest
 
 import heliostat as ray
 from heliostat.data import DataContext, ExecutionOptions, ExecutionResources
+from heliostat.data._execute import Execution
 from heliostat.data._messages import ActorReady, BlockReady, Launch, StartActor, Wanted
 from heliostat.data._optimize import Stage
 from heliostat.data._pipeline import Pipeline
-from heliostat.data._plan import Actors, MapRows, Tasks, Udf
+from heliostat.data._plan import Actors, MapRows, Read, Tasks, Udf
 from heliostat.data.block import Bundle
+from heliostat.data.context import ShuffleStrategy
+from heliostat.data.datasource.range import RangeSource
+from heliostat.data.exceptions import ExecutionTimeoutError
+from heliostat.data.executions import ExecutionCallback
 
 
 @pytest.fixture
@@ -147,3 +153,211 @@ def test_there_is_one_context_and_copies_are_apart():
 def test_a_knob_that_does_not_exist_cannot_be_set():
     with pytest.raises(AttributeError):
         DataContext.get_current().no_such_knob = 1
+
+
+@pytest.fixture
+def context(inline, monkeypatch):
+    """A context of its own, so that what a test sets ends with it."""
+    mine = DataContext()
+    monkeypatch.setattr(DataContext, "_current", mine)
+    return mine
+
+
+def failing(times, error=ValueError):
+    """A function of rows that fails so many times, and then no more."""
+    left = [times]
+
+    def function(row):
+        if left[0]:
+            left[0] -= 1
+            raise error("the model dozed off")
+        return row
+
+    return function
+
+
+def one_task(fn):
+    return ray.data.range(1).map_batches(fn)
+
+
+def test_errors_of_functions_are_tried_again_as_often_as_said(context):
+    with pytest.raises(ValueError, match="dozed"):
+        one_task(failing(1)).count()
+    context.retried_map_errors, context.max_map_retries = True, 2
+    assert one_task(failing(2)).count() == 1
+    with pytest.raises(ValueError, match="dozed"):
+        one_task(failing(3)).count()
+
+
+@pytest.mark.parametrize(
+    ("patterns", "again"), [(["dozed"], True), (["d.z+ed"], True), (["x"], False)]
+)
+def test_only_errors_that_are_named_are_tried_again(context, patterns, again):
+    context.retried_map_errors, context.max_map_retries = patterns, 1
+    if again:
+        assert one_task(failing(1)).count() == 1
+    else:
+        with pytest.raises(ValueError, match="dozed"):
+            one_task(failing(1)).count()
+
+
+def test_pools_try_errors_of_named_classes_again(context):
+    class Model:
+        def __init__(self):
+            self.function = failing(1)
+
+        def __call__(self, batch):
+            return self.function(batch)
+
+    rows = ray.data.range(1).map_batches(Model, concurrency=1)
+    context.actor_task_retry_on_errors = [KeyError]
+    with pytest.raises(ValueError, match="dozed"):
+        rows.count()
+    context.actor_task_retry_on_errors = [ValueError]
+    assert rows.count() == 1
+
+
+def test_a_constructor_that_fails_is_called_again_if_said(context):
+    left = [2]
+
+    class Model:
+        def __init__(self):
+            if left[0]:
+                left[0] -= 1
+                raise OSError("no weights yet")
+
+        def __call__(self, batch):
+            return batch
+
+    rows = ray.data.range(1).map_batches(Model, concurrency=1)
+    with pytest.raises(OSError, match="no weights yet"):
+        rows.count()
+    left[0] = 2
+    context.actor_init_retry_on_errors = True
+    assert rows.count() == 1
+
+
+def test_what_a_function_raised_comes_bare_if_said(context):
+    context.raise_original_map_exception = True
+    with pytest.raises(ValueError, match="dozed") as caught:
+        one_task(failing(1)).count()
+    assert type(caught.value) is ValueError
+
+
+def test_callbacks_are_told_of_an_execution(context):
+    told = []
+
+    class Told(ExecutionCallback):
+        def before_execution_starts(self, executor):
+            told.append(len(executor.stages))
+
+        def on_execution_step(self, executor):
+            told.append("step")
+
+        def after_execution_succeeds(self, executor):
+            told.append(executor.stats.stages[-1].rows_out)
+
+        def after_execution_fails(self, executor, error):
+            told.append(type(error))
+
+    context.custom_execution_callback_classes = [Told]
+    assert one_task(lambda batch: batch).count() == 1
+    assert told[0] == 2
+    assert told[-1] == 1
+    assert set(told[1:-1]) == {"step"}
+    told.clear()
+    with pytest.raises(ValueError, match="dozed"):
+        one_task(failing(1)).count()
+    assert issubclass(told[-1], ValueError)
+
+
+def test_stats_and_the_beginning_are_logged_if_said(context, caplog):
+    context.enable_auto_log_stats = context.print_on_execution_start = True
+    with caplog.at_level("INFO", logger="heliostat.data"):
+        one_task(lambda batch: batch).count()
+    assert "execution starts: MapBatches" in caplog.messages[0] or "Range" in caplog.messages[0]
+    assert "1 rows" in caplog.text
+
+
+def test_readers_make_as_many_blocks_as_the_context_says(context, tmp_path):
+    for number in range(8):
+        (tmp_path / f"{number}.txt").write_text("a\n")
+    context.read_op_min_num_blocks = 2
+    assert ray.data.read_text(str(tmp_path)).materialize().num_blocks() == 2
+    assert ray.data.read_text(str(tmp_path), override_num_blocks=4).materialize().num_blocks() == 4
+
+
+def test_pools_take_the_contexts_number_of_waiting_blocks(context):
+    assert ray.data.ActorPoolStrategy().max_tasks_in_flight_per_actor == 2
+    context.max_tasks_in_flight_per_actor = 5
+    assert ray.data.ActorPoolStrategy().max_tasks_in_flight_per_actor == 5
+
+
+def test_rays_own_knobs_are_kept_and_said_once_to_turn_nothing(context, caplog):
+    assert context.use_push_based_shuffle is False
+    context.use_push_based_shuffle = True
+    context.use_push_based_shuffle = True
+    context.shuffle_strategy = ShuffleStrategy.HASH_SHUFFLE
+    assert context.use_push_based_shuffle is True
+    assert context.copy().shuffle_strategy is ShuffleStrategy.HASH_SHUFFLE
+    assert [message.split()[0] for message in caplog.messages] == [
+        "DataContext.use_push_based_shuffle",
+        "DataContext.shuffle_strategy",
+    ]
+
+
+def test_an_unknown_knob_is_refused_with_those_there_are(context):
+    with pytest.raises(
+        AttributeError, match=r"no 'target_max_blok_size'; it has .*target_max_block"
+    ):
+        context.target_max_blok_size = 1
+    with pytest.raises(AttributeError, match="no 'autoscaling_config'"):
+        _ = context.autoscaling_config
+
+
+def test_configs_of_users_reach_functions_in_workers(monkeypatch):
+    monkeypatch.setattr(DataContext, "_current", DataContext())
+    monkeypatch.setenv("HELIOSTAT_PROGRESS", "0")
+    DataContext.get_current().set_config("factor", 3)
+    DataContext.get_current().set_config("gone", 1)
+    DataContext.get_current().remove_config("gone")
+
+    def times(row):
+        context = DataContext.get_current()
+        assert context.get_config("gone", 7) == 7
+        return {"id": row["id"] * context.get_config("factor")}
+
+    with ray.init(num_cpus=1):
+        assert ray.data.range(3).map(times).take_all() == [{"id": 0}, {"id": 3}, {"id": 6}]
+        DataContext.get_current().execution_no_progress_timeout_s = 0.2
+        with pytest.raises(ExecutionTimeoutError, match=r"no task ended for 0.2 s: .*Map"):
+            ray.data.range(1).map(stuck).take_all()
+        DataContext.get_current().execution_no_progress_timeout_s = -1
+        DataContext.get_current().wait_for_min_actors_s = 0.2
+        with pytest.raises(ray.exceptions.GetTimeoutError, match=r"no actor started for 0.2 s"):
+            ray.data.range(1).map(Stuck, concurrency=1).take_all()
+
+
+def stuck(row):
+    threading.Event().wait()
+
+
+class Stuck:
+    def __init__(self):
+        threading.Event().wait()
+
+    def __call__(self, row):
+        return row
+
+
+def test_a_share_of_the_store_is_the_budget(context):
+    context.override_object_store_memory_limit_fraction = 0.5
+    store = ray.cluster_resources()["object_store_memory"]
+    execution = Execution(Read(RangeSource(1, 1), None), context)
+    assert execution._memory_bytes == int(store * 0.5)
+
+
+def test_a_negative_number_of_retries_is_refused(context):
+    context.max_map_retries = -1
+    with pytest.raises(ValueError, match="max_map_retries must be >= 0, got -1"):
+        one_task(lambda batch: batch).count()

@@ -11,6 +11,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from heliostat.data._failures import Retries
 from heliostat.data._messages import (
     ActorLost,
     ActorReady,
@@ -190,6 +191,22 @@ def test_a_crashed_task_is_tried_again_and_late_news_of_it_is_dropped():
     assert pipeline.stages[0].retries == 1
 
 
+def test_a_function_that_raises_is_tried_again_as_often_as_said_and_never_here():
+    said = Retries(errors=("dozed",), most=2)
+    error = ValueError("it dozed off")
+    pipeline = Pipeline([worker(source=(bundle(0, 3),))], ALL, 1, retries=said)
+    pipeline.handle(Wanted(1), 0.0)
+    for attempt in range(2):
+        [again] = launches(pipeline.handle(TaskFailed(0, 0, attempt, error, False), 0.0))
+        assert again.attempt == attempt + 1
+        pipeline.check()
+    assert pipeline.handle(TaskFailed(0, 0, 2, error, False), 0.0) == [Fail(error)]
+    here = Stage("native", Here(), steps=(Limit(9),), source=(bundle(0, 3),))
+    pipeline = Pipeline([here], ALL, 1, retries=said)
+    pipeline.handle(Wanted(1), 0.0)
+    assert pipeline.handle(TaskFailed(0, 0, 0, error, False), 0.0) == [Fail(error)]
+
+
 def test_a_task_that_crashes_every_time_fails_the_run():
     pipeline = Pipeline([worker(source=(bundle(0, 3),))], ALL, 1)
     out = pipeline.handle(Wanted(1), 0.0)
@@ -301,7 +318,7 @@ class Histories(RuleBasedStateMachine):
                 Stage("Limit", Here(), (Limit(limit),), (), (len(stages) - 1,), 1, None, limit)
             )
         self.expected = list(range(start))[:limit]
-        self.pipeline = Pipeline(stages, budget, slots)
+        self.pipeline = Pipeline(stages, budget, slots, retries=Retries(True, 2))
         self.running = []
         self.starting = []
         self.alive = []
@@ -357,7 +374,9 @@ class Histories(RuleBasedStateMachine):
     def crash_a_task(self, data):
         launch = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
         self.crashes += 1
-        self.tell(TaskFailed(launch.stage, launch.task, launch.attempt, CRASH, True))
+        here = isinstance(self.pipeline.stages[launch.stage].stage.place, Here)
+        crashed = here or data.draw(st.booleans())
+        self.tell(TaskFailed(launch.stage, launch.task, launch.attempt, CRASH, crashed))
 
     @precondition(lambda self: self.starting)
     @rule()

@@ -81,7 +81,7 @@ def test_rows_may_be_shuffled_and_go_to_a_device_by_name():
 def test_small_batches_are_views_of_larger_ones_and_can_be_gone_on_with(
     given, drop_last, monkeypatch
 ):
-    monkeypatch.setattr("heliostat.data.iterator.SLAB_ROWS", 40)
+    monkeypatch.setattr("heliostat.data.frameworks.SLAB_ROWS", 40)
     ds = ray.data.range(253, override_num_blocks=5)
     iterator = ds.iterator()
     batches = iterator.iter_torch_batches(batch_size=7, drop_last=drop_last)

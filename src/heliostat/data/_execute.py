@@ -44,21 +44,22 @@ from heliostat.data._plan import (
     Blocks,
     Here,
     Plan,
-    Step,
     Tasks,
     schema_of,
     settled,
     step_name,
 )
 from heliostat.data._spill import thrift
-from heliostat.data._stage import StageResult, build_functions, run_stage
+from heliostat.data._stage import StageActor, StageResult, build_functions, run_stage
 from heliostat.data._states import StageState
 from heliostat.data._stats import StageStats, Stats
 from heliostat.data._streamed import streamed
 from heliostat.data.block import Bundle, Position, iter_rows
 from heliostat.data.context import DataContext
 from heliostat.data.datasource.source import Part
+from heliostat.data.exceptions import ExecutionTimeoutError
 from heliostat.exceptions import (
+    GetTimeoutError,
     NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
@@ -78,25 +79,6 @@ MEMORY_SHARE = 0.25
 # Where memory is short, so many blocks may be there at once, but they are not cut without end.
 BLOCKS_AT_ONCE = 8
 LEAST_BLOCK_BYTES = 1 << 20
-
-
-class StageActor:
-    """What a pool consists of: holds the user's objects and runs the chain of its stage."""
-
-    def __init__(self, steps: Sequence[Step], thrifty: bool) -> None:
-        self._steps = steps
-        self._thrifty = thrifty
-        self._functions: dict[int, Callable[..., Any]] = {}
-
-    def build(self) -> None:
-        """Make the user's objects. Apart from __init__, so that their errors stay theirs."""
-        self._functions = build_functions(self._steps)
-
-    def run(self, parts: Sequence[Part | Position], *tables: pa.Table) -> StageResult:
-        """Run the chain over one input."""
-        return run_stage(
-            self._steps, self._functions, parts, tables, share=True, thrifty=self._thrifty
-        )
 
 
 class Flying(NamedTuple):
@@ -147,6 +129,8 @@ class Execution:
         self._failure: BaseException | None = None
         self._finished = False
         self._said = False
+        self._waited_s = 0.0
+        self._watchers = [one() for one in context.custom_execution_callback_classes]
         self._executions: list[Execution] = []
         self._counted: Counter[int] = Counter()
         self._streams: dict[int, Generator[pa.Table]] = {}
@@ -181,6 +165,7 @@ class Execution:
             self._block_bytes(),
             self._context.max_errored_blocks,
             limit,
+            self._context.retries(),
         )
 
         def row(over: bool) -> dict[str, Any]:
@@ -189,7 +174,12 @@ class Execution:
 
         try:
             saving = thrift() if self._thrifty else contextlib.nullcontext()
-            with executions.LEDGER.entry(row), saving, self._progress() as show:
+            with (
+                executions.LEDGER.entry(row),
+                saving,
+                self._progress() as show,
+                self._watched(),
+            ):
                 yield from self._loop(pipeline, show)
         finally:
             self._clean_up()
@@ -197,6 +187,24 @@ class Execution:
             below = [stage for one in self._executions if one.stats for stage in one.stats.stages]
             own = [_stage_stats(state) for state in pipeline.stages]
             self.stats = Stats([*below, *own], time.perf_counter() - started)
+        for each in self._watchers:
+            each.after_execution_succeeds(self)
+        if self._context.enable_auto_log_stats:
+            logger.info("%s", self.stats)
+
+    @contextlib.contextmanager
+    def _watched(self) -> Generator[None]:
+        """Those who asked for it are told that it begins, and if it fails."""
+        if self._context.print_on_execution_start:
+            logger.info("execution starts: %s", " | ".join(one.name for one in self.stages))
+        for each in self._watchers:
+            each.before_execution_starts(self)
+        try:
+            yield
+        except Exception as error:
+            for each in self._watchers:
+                each.after_execution_fails(self, error)
+            raise
 
     def _loop(self, pipeline: Pipeline, show: Callable[[Pipeline], None]) -> Generator[Bundle]:
         self._tell(pipeline, Wanted(1 << 60 if self._unbounded else 1))
@@ -206,6 +214,8 @@ class Execution:
                 if not self._unbounded:
                     self._tell(pipeline, Wanted(1))
             if self._failure is not None:
+                if self._context.raise_original_map_exception:
+                    raise getattr(self._failure, "cause", self._failure)
                 raise self._failure
             if self._finished:
                 show(pipeline)
@@ -216,6 +226,8 @@ class Execution:
             if self._here and not self._finished:
                 self._tell(pipeline, self._run_here(self._here.popleft()))
             show(pipeline)
+            for each in self._watchers:
+                each.on_execution_step(self)
 
     def _tell(self, pipeline: Pipeline, event: Event) -> None:
         for command in pipeline.handle(event, time.monotonic()):
@@ -257,10 +269,11 @@ class Execution:
         """The remote function of a stage: made once, so that its chain is pickled once."""
         if number not in self._functions:
             stage = self.stages[number]
-            steps, thrifty = stage.steps, self._thrifty
+            steps, thrifty, context = stage.steps, self._thrifty, self._context
             assert isinstance(stage.place, Tasks)
 
             def run(parts: Sequence[Part | Position], *tables: pa.Table) -> StageResult:
+                context.adopt()
                 functions = build_functions(steps)
                 return run_stage(steps, functions, parts, tables, share=True, thrifty=thrifty)
 
@@ -284,7 +297,7 @@ class Execution:
         # Without a wish of the user's the pool's size alone says how many run at once.
         options = {"num_cpus": 0, **self._placed(stage.place)}
         handle: Any = (
-            heliostat.remote(StageActor).options(**options).remote(stage.steps, self._thrifty)
+            heliostat.remote(StageActor).options(**options).remote(stage.steps, self._context)
         )
         self._actors[number, actor] = handle
         self._pending[handle.build.remote()] = Flying(number, -1, 0, actor)
@@ -378,27 +391,53 @@ class Execution:
         if not self._pending:
             return []
         refs = list(self._pending)
-        done, _ = heliostat.wait(refs, num_returns=1, timeout=PATIENCE_S if block else 0)
+        patience_s = self._patience_s() if block else 0
+        done, _ = heliostat.wait(refs, num_returns=1, timeout=patience_s)
         if block and not done:
+            self._waited_s += patience_s
             self._say_what_it_waits_for()
             return []
+        self._waited_s = 0.0
         if done and len(refs) > 1:
             done, _ = heliostat.wait(refs, num_returns=len(refs), timeout=0)
         # A dead actor first: what ran on it is tried again on another one.
         events = [self._outcome(self._pending.pop(ref), ref) for ref in done]
         return sorted(events, key=lambda event: not isinstance(event, ActorLost))
 
+    def _patience_s(self) -> float:
+        """How long to wait for news at a time, as far as the user lets it wait at all.
+
+        Raises:
+            GetTimeoutError: if an actor has taken too long to start.
+            ExecutionTimeoutError: if nothing has come for too long.
+        """
+        patience_s: float = PATIENCE_S
+        context = self._context
+        limits: list[tuple[float, type[Exception], str]] = [
+            (context.execution_no_progress_timeout_s, ExecutionTimeoutError, "no task ended")
+        ]
+        if any(flying.task < 0 for flying in self._pending.values()):
+            limits.append((context.wait_for_min_actors_s, GetTimeoutError, "no actor started"))
+        for most_s, kind, said in limits:
+            if 0 < most_s <= self._waited_s:
+                raise kind(f"{said} for {most_s:g} s: {', '.join(self._waits_for())}")
+            if most_s > 0:
+                patience_s = min(patience_s, most_s - self._waited_s)
+        return patience_s
+
+    def _waits_for(self) -> list[str]:
+        return sorted({self.stages[flying.stage].name for flying in self._pending.values()})
+
     def _say_what_it_waits_for(self) -> None:
         """Once, when nothing has come for long and nobody else could start either."""
         free = heliostat.available_resources().get("CPU", 0)
-        if self._said or free >= 1:
+        if self._said or free >= 1 or self._waited_s < PATIENCE_S:
             return
         self._said = True
-        names = sorted({self.stages[flying.stage].name for flying in self._pending.values()})
         logger.warning(
             "nothing has come from %s for %d s, and %g CPUs are free: if actors hold the others, "
             "give them num_cpus=0, or materialize() the dataset before they start",
-            " and ".join(names),
+            " and ".join(self._waits_for()),
             PATIENCE_S,
             free,
         )
@@ -436,12 +475,13 @@ class Execution:
         if not self._context.enable_progress_bars:
             yield lambda _: None
             return
+        every = self._options.verbose_progress and self._context.enable_operator_progress_bars
         with contextlib.ExitStack() as stack:
             lines = {
                 number: stack.enter_context(progress.line(stage.name, unit="rows"))
                 for number, stage in enumerate(self.stages)
                 if (stage.steps or (stage.source and not isinstance(stage.source[0], Bundle)))
-                and (self._options.verbose_progress or number == len(self.stages) - 1)
+                and (every or number == len(self.stages) - 1)
             }
 
             def show(pipeline: Pipeline) -> None:
@@ -464,6 +504,10 @@ class Execution:
 def _budget(context: DataContext) -> int:
     if context.memory_budget_bytes is not None:
         return context.execution_options.budget(context.memory_budget_bytes)
+    share = context.override_object_store_memory_limit_fraction
+    if share is not None:
+        store = heliostat.cluster_resources().get("object_store_memory", 0)
+        return context.execution_options.budget(int(store * share))
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return context.execution_options.budget(int(total * MEMORY_SHARE))
 

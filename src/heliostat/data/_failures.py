@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,56 @@ class OnError:
 
 
 RAISE = OnError()
+
+
+def says(patterns: Iterable[str], message: str) -> bool:
+    """Whether a message has one of these texts, or one matches it as a regular expression.
+
+    Args:
+        patterns: Texts.
+        message: What an error says.
+
+    Example:
+        >>> says(["slow", "HTTP 5.."], "AWS: HTTP 503")
+        True
+    """
+    return any(one in message or re.search(one, message) for one in patterns)
+
+
+@dataclass(frozen=True)
+class Retries:
+    """Which errors of users' functions have their task tried again.
+
+    Attributes:
+        errors: True for all, or what their messages have.
+        most: How often.
+        in_actors: For pools: True for all, or classes.
+    """
+
+    errors: bool | tuple[str, ...] = False
+    most: int = 0
+    in_actors: bool | tuple[type[BaseException], ...] = False
+
+    def allow(self, error: BaseException, failed: int, *, in_actor: bool) -> bool:
+        """Whether a task is tried again.
+
+        Args:
+            error: What it raised.
+            failed: How often it has failed before.
+            in_actor: It ran in a pool.
+        """
+        cause = getattr(error, "cause", error)
+        kinds = self.in_actors
+        if in_actor and (kinds is True or (kinds and isinstance(cause, kinds))):
+            return failed < (self.most or ACTOR_RETRIES)
+        if failed >= self.most:
+            return False
+        return self.errors if isinstance(self.errors, bool) else says(self.errors, str(cause))
+
+
+NO_RETRIES = Retries()
+# Without a number of the user's.
+ACTOR_RETRIES = 3
 
 
 class Failures:

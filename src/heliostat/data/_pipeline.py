@@ -9,6 +9,7 @@ the tasks. Nothing here runs a task, reads a block or knows the time.
 from collections import deque
 from collections.abc import Sequence
 
+from heliostat.data._failures import NO_RETRIES, Retries
 from heliostat.data._messages import (
     ActorLost,
     ActorReady,
@@ -52,6 +53,7 @@ class Pipeline:
         max_errored: How many tasks may fail and be left out; -1 for any number.
         max_running: How many tasks of all stages may be in flight in workers; None for as many as
             the slots allow.
+        retries: Which errors of functions have their task tried again.
 
     Example:
         >>> import pyarrow as pa
@@ -71,6 +73,7 @@ class Pipeline:
         max_task_bytes: int = 128 << 20,
         max_errored: int = 0,
         max_running: int | None = None,
+        retries: Retries = NO_RETRIES,
     ) -> None:
         share = max(1, budget_bytes // max(1, len(stages)))
         self.stages = [
@@ -80,6 +83,7 @@ class Pipeline:
         self._max_task_bytes = max_task_bytes
         self._max_errored = max_errored
         self._max_running = max_running
+        self._retries = retries
         self._errored = 0
         self._wanted = 0
         self._over = False
@@ -164,8 +168,22 @@ class Pipeline:
         self._tell(state, f"task {event.task}/{event.attempt} failed: {event.error!r:.80}")
         if event.crashed:
             self._again(event.stage, event.task, task, event.error)
+        elif self._may_retry(state, task, event.error):
+            task.failures += 1
+            task.attempt += 1
+            task.actor = None
+            state.retries += 1
+            state.retry.append((event.task, task))
         else:
             self._give_up(event.stage, event.task, event.error)
+
+    def _may_retry(self, state: StageState, task: Task, error: BaseException) -> bool:
+        """Whether the user wants such a task tried again. What runs here would fail again."""
+        place = state.stage.place
+        in_actor = isinstance(place, Actors)
+        return not isinstance(place, Here) and self._retries.allow(
+            error, task.failures, in_actor=in_actor
+        )
 
     def _actor_lost(self, event: ActorLost) -> None:
         state = self.stages[event.stage]

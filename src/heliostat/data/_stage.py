@@ -58,6 +58,7 @@ from heliostat.data.block import (
     take_rows,
     to_batch,
 )
+from heliostat.data.context import DataContext
 from heliostat.data.datasource.source import Part, reads_anew
 
 # Rows are turned into a block at this many; a function's output may be far larger than its input.
@@ -152,6 +153,35 @@ def run_stage(
     if thrifty:
         give_back_memory()
     return StageResult(tuple(bundles), time.perf_counter() - started, failed)
+
+
+class StageActor:
+    """What a pool consists of: holds the user's objects and runs the chain of its stage."""
+
+    def __init__(self, steps: Sequence[Step], context: DataContext) -> None:
+        self._steps = steps
+        self._context = context
+        self._functions: dict[int, Callable[..., Any]] = {}
+
+    def build(self) -> None:
+        """Make the user's objects. Apart from __init__, so that their errors stay theirs."""
+        self._context.adopt()
+        left = self._context.actor_init_max_retries
+        left = left if self._context.actor_init_retry_on_errors else 0
+        while True:
+            try:
+                self._functions = build_functions(self._steps)
+            except Exception:  # the user's constructor
+                if not left:
+                    raise
+                left -= 1
+            else:
+                return
+
+    def run(self, parts: Sequence[Part | Position], *tables: pa.Table) -> StageResult:
+        """Run the chain over one input."""
+        thrifty = self._context.memory_budget_bytes is not None
+        return run_stage(self._steps, self._functions, parts, tables, share=True, thrifty=thrifty)
 
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:

@@ -24,6 +24,7 @@ class Task:
     rows: int
     size_bytes: int
     crashes: int = 0
+    failures: int = 0
     search: "Search | None" = None
 
 

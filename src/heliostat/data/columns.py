@@ -20,7 +20,7 @@ from heliostat.data._plan import (
 )
 from heliostat.data._plan import Udf as Function
 from heliostat.data._predicate import parse
-from heliostat.data.compute import Concurrency, parse_udf
+from heliostat.data.compute import parse_udf, split_options
 
 if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
@@ -34,29 +34,13 @@ class Columns:
     def _derive(self, plan: Plan) -> "Dataset":
         raise NotImplementedError
 
-    def with_column(
-        self,
-        column_name: str,
-        expr: Expr,
-        *,
-        compute: Any = None,
-        num_cpus: float | None = None,
-        num_gpus: float | None = None,
-        memory: float | None = None,
-        concurrency: Concurrency = None,
-        **ray_remote_args: Any,
-    ) -> "Dataset":
+    def with_column(self, column_name: str, expr: Expr, **options: Any) -> "Dataset":
         """Add a column, or replace it, by an expression.
 
         Args:
             column_name: Its name.
             expr: What it is.
-            compute: Where users' functions in it run.
-            num_cpus: CPUs for each task or actor, where users' functions are in it.
-            num_gpus: GPUs for each task or actor.
-            memory: Bytes for each task or actor.
-            concurrency: How many at once.
-            **ray_remote_args: Other options of tasks or actors.
+            **options: As for `with_columns`.
 
         Returns:
             A new Dataset.
@@ -71,38 +55,20 @@ class Columns:
             >>> ray.data.range(2).with_column("twice", col("id") * 2).take_all()
             [{'id': 0, 'twice': 0}, {'id': 1, 'twice': 2}]
         """
-        return self.with_columns(
-            {column_name: expr},
-            compute=compute,
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-            memory=memory,
-            concurrency=concurrency,
-            **ray_remote_args,
-        )
+        return self.with_columns({column_name: expr}, **options)
 
     def with_columns(
         self,
         exprs: Mapping[str, Expr] | Expr | None = None,
         *more_exprs: Mapping[str, Expr] | Expr,
-        compute: Any = None,
-        num_cpus: float | None = None,
-        num_gpus: float | None = None,
-        memory: float | None = None,
-        concurrency: Concurrency = None,
-        **ray_remote_args: Any,
+        **options: Any,
     ) -> "Dataset":
         """Add columns, or replace them, by expressions; all of them see the old columns.
 
         Args:
             exprs: Names and expressions; or an `unnest`.
             *more_exprs: More of them.
-            compute: Where users' functions in them run.
-            num_cpus: CPUs for each task or actor, where users' functions are in them.
-            num_gpus: GPUs for each task or actor.
-            memory: Bytes for each task or actor.
-            concurrency: How many at once.
-            **ray_remote_args: Other options of tasks or actors.
+            **options: Where users' functions in them run: as for `map`.
 
         Returns:
             A new Dataset.
@@ -122,15 +88,7 @@ class Columns:
         pairs = tuple(pair for one in given for pair in _pairs(one))
         if not pairs:
             raise ValueError("with_columns needs a mapping of names to expressions, or an unnest()")
-        options = {
-            "compute": compute,
-            "num_cpus": num_cpus,
-            "num_gpus": num_gpus,
-            "memory": memory,
-            "concurrency": concurrency,
-            "ray_remote_args": ray_remote_args,
-        }
-        return self._computed(pairs, options)
+        return self._computed(pairs, split_options(options))
 
     def _computed(
         self, pairs: tuple[tuple[str, Expr], ...], options: Mapping[str, Any]

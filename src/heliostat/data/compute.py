@@ -49,8 +49,8 @@ class ActorPoolStrategy:
         min_size: this many from the beginning (default 1),
         max_size: and up to this many when there is work for more (default: one per CPU).
         initial_size: With how many to begin, between the two.
-        max_tasks_in_flight_per_actor: How many blocks may wait at an actor (default: twice as many
-            as it works on at once).
+        max_tasks_in_flight_per_actor: How many blocks may wait at an actor (default: what the
+            context says, or twice as many as it works on at once).
         max_concurrent_calls_per_actor: On how many blocks an actor works at once, in threads
             (default 1). What is around the function (reading, cutting into batches, making blocks
             of results) goes on meanwhile; the function itself is called by one at a time, or, if it
@@ -86,6 +86,7 @@ class ActorPoolStrategy:
         calls = _at_least_one("max_concurrent_calls_per_actor", max_concurrent_calls_per_actor)
         waiting = _at_least_one("max_tasks_in_flight_per_actor", max_tasks_in_flight_per_actor)
         self.max_concurrent_calls_per_actor = calls or 1
+        waiting = waiting or DataContext.get_current().max_tasks_in_flight_per_actor
         self.max_tasks_in_flight_per_actor = waiting or 2 * self.max_concurrent_calls_per_actor
         self.enable_true_multi_threading = bool(enable_true_multi_threading)
         if self.min_size < 1:
@@ -186,6 +187,34 @@ def parse_udf(
         strategy.max_tasks_in_flight_per_actor,
         tuple(options.items()),
     )
+
+
+# Other options of functions are those of tasks and actors.
+_OPTIONS = (
+    "compute",
+    "concurrency",
+    "fn_args",
+    "fn_kwargs",
+    "fn_constructor_args",
+    "fn_constructor_kwargs",
+    "num_cpus",
+    "num_gpus",
+    "memory",
+)
+
+
+def split_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a function as `parse_udf` takes them.
+
+    Args:
+        options: As users give them.
+
+    Returns:
+        The same, with those of tasks and actors in a dict of their own.
+    """
+    known = {name: options[name] for name in _OPTIONS if name in options}
+    remote = {name: value for name, value in options.items() if name not in _OPTIONS}
+    return {**known, "ray_remote_args": remote}
 
 
 def parse_on_error(action: str | None, verb: str, *, one_each: bool) -> OnError:

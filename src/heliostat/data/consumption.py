@@ -157,9 +157,13 @@ class Consumption:
     # -- iteration
 
     def _converted(
-        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any]
+        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any], slab: int = 1
     ) -> Iterator[Any]:
-        return self.iterator()._converted(cut, prefetch_batches, convert)
+        return self.iterator()._converted(cut, prefetch_batches, convert, slab)
+
+    @property
+    def _is_read_anew(self) -> bool:
+        return self.iterator()._is_read_anew
 
     def iterator(self) -> DataIterator:
         """This dataset as something that can only be iterated.
@@ -173,108 +177,6 @@ class Consumption:
             3
         """
         return DataIterator(self._self())
-
-    def iter_rows(self) -> Iterator[Row]:
-        """Iterate over rows.
-
-        Returns:
-            An iterator of dicts.
-
-        Example:
-            >>> import heliostat as ray
-            >>> next(ray.data.range(3).iter_rows())
-            {'id': 0}
-        """
-        return self._rows(self._plan)
-
-    def iter_batches(
-        self,
-        *,
-        prefetch_batches: int = 1,
-        batch_size: int | None = 256,
-        batch_format: str | None = "default",
-        drop_last: bool = False,
-        local_shuffle_buffer_size: int | None = None,
-        local_shuffle_seed: int | None = None,
-    ) -> Iterator[Any]:
-        """Iterate over batches.
-
-        Args:
-            prefetch_batches: How many batches to prepare ahead while rows are still being made.
-            batch_size: Rows a batch; None gives blocks as they are.
-            batch_format: `"default"` or `"numpy"`, `"pandas"`, `"pyarrow"`.
-            drop_last: Leave out a last batch that is short.
-            local_shuffle_buffer_size: Draw rows at random from a buffer of at least this many.
-            local_shuffle_seed: For the same draw again.
-
-        Returns:
-            An iterator of batches. Numpy arrays may be read-only views; copy what you change.
-
-        Raises:
-            ValueError: if an argument makes no sense.
-
-        Example:
-            >>> import heliostat as ray
-            >>> for batch in ray.data.range(3).iter_batches(batch_size=2):
-            ...     print(batch["id"])
-            [0 1]
-            [2]
-        """
-        return self.iterator().iter_batches(
-            prefetch_batches=prefetch_batches,
-            batch_size=batch_size,
-            batch_format=batch_format,
-            drop_last=drop_last,
-            local_shuffle_buffer_size=local_shuffle_buffer_size,
-            local_shuffle_seed=local_shuffle_seed,
-        )
-
-    def iter_torch_batches(
-        self,
-        *,
-        prefetch_batches: int = 1,
-        batch_size: int | None = 256,
-        dtypes: Any = None,
-        device: Any = "auto",
-        collate_fn: Any = None,
-        drop_last: bool = False,
-        local_shuffle_buffer_size: int | None = None,
-        local_shuffle_seed: int | None = None,
-        pin_memory: bool = False,
-    ) -> Iterator[Any]:
-        """Iterate over batches of torch tensors.
-
-        Args:
-            prefetch_batches: How many batches to prepare ahead while rows are still being made.
-            batch_size: Rows a batch; None gives blocks as they are.
-            dtypes: A torch dtype for all columns, or one by name.
-            device: Where the tensors are to be; `"auto"` is the GPU if there is one.
-            collate_fn: Instead of all that: takes a batch (a dict of arrays, or what its
-                class says), gives anything.
-            drop_last: Leave out a last batch that is short.
-            local_shuffle_buffer_size: Draw rows at random from a buffer of at least this many.
-            local_shuffle_seed: For the same draw again.
-            pin_memory: Put the tensors into page-locked memory first, to copy them faster.
-
-        Returns:
-            An iterator of dicts of tensors, or of what `collate_fn` gives.
-
-        Raises:
-            ImportError: if torch is not installed.
-            TypeError: if a column's values are no numbers.
-            ValueError: if an argument makes no sense.
-        """
-        return self.iterator().iter_torch_batches(
-            prefetch_batches=prefetch_batches,
-            batch_size=batch_size,
-            dtypes=dtypes,
-            device=device,
-            collate_fn=collate_fn,
-            drop_last=drop_last,
-            local_shuffle_buffer_size=local_shuffle_buffer_size,
-            local_shuffle_seed=local_shuffle_seed,
-            pin_memory=pin_memory,
-        )
 
     def _rows(self, plan: Plan) -> Iterator[Row]:
         for bundle in self._bundles(plan):

@@ -1,12 +1,19 @@
 """The knobs of Data, and what an execution may use. An execution works on a copy, taken at its start."""
 
 import dataclasses
+import enum
+import logging
 import math
+import os
 import threading
-from collections.abc import Mapping
-from typing import ClassVar, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
 
-__all__ = ["DataContext", "ExecutionOptions", "ExecutionResources", "NodeIdStr"]
+from heliostat.data._failures import Retries
+
+__all__ = ["DataContext", "ExecutionOptions", "ExecutionResources", "NodeIdStr", "ShuffleStrategy"]
+
+logger = logging.getLogger(__name__)
 
 # The identifier of a machine, as text.
 NodeIdStr: TypeAlias = str
@@ -233,20 +240,59 @@ def _checked(name: str, value: object) -> ExecutionResources:
     return value
 
 
-@dataclasses.dataclass(slots=True)
+class ShuffleStrategy(enum.StrEnum):
+    """Ray's ways to shuffle. There is one here, whichever is named; the rows are the same."""
+
+    SORT_SHUFFLE_PULL_BASED = "sort_shuffle_pull_based"
+    SORT_SHUFFLE_PUSH_BASED = "sort_shuffle_push_based"
+    HASH_SHUFFLE = "hash_shuffle"
+    SHUFFLE_V2 = "shuffle_v2"
+    GPU_SHUFFLE = "gpu_shuffle"
+
+
+@dataclasses.dataclass
 class DataContext:
     """What may be set about executions; ordinary work needs none of it.
+
+    What Ray's context has about its own machinery (which shuffle, which progress bar) is taken and
+    kept, and said once to turn nothing here. Any other name is refused.
 
     Attributes:
         target_max_block_size: No task is given more bytes of input than this.
         target_min_block_size: Work is not cut into pieces smaller than this.
         memory_budget_bytes: What one execution may hold in blocks; None takes a part of memory.
+        override_object_store_memory_limit_fraction: The same as a share of the object store.
+        read_op_min_num_blocks: About how many tasks and blocks a reader makes at least, where it
+            is not given `override_num_blocks`.
         max_errored_blocks: How many tasks may fail and be left out, -1 for any number.
         on_error: What happens to a row for which a function raises, and to a file that cannot be
             read, where verb or reader do not say: `raise`, `skip`, `null` or `quarantine`.
         quarantine_path: The directory into which failing rows, and paths of such files, are
             written, one JSON a line.
+        retried_map_errors: Which errors of functions have their task tried again: True for all,
+            or texts that their messages have (or regular expressions that match).
+        max_map_retries: How often at most.
+        actor_task_retry_on_errors: The same for pools of actors: True, or classes of errors. Up to
+            three times, if `max_map_retries` says nothing.
+        actor_init_retry_on_errors: Whether a class whose constructor raises is made again,
+        actor_init_max_retries: up to so many times; -1 for any number.
+        retried_io_errors: Texts (or regular expressions) of errors of stores beyond this machine
+            that are tried again though they look final.
+        execution_no_progress_timeout_s: How long tasks may run without any of them ending, until
+            the execution ends in an ExecutionTimeoutError; -1 for ever.
+        wait_for_min_actors_s: How long actors of a pool may take to start, until the execution ends
+            in a GetTimeoutError; -1 for ever.
+        max_tasks_in_flight_per_actor: How many blocks may wait at an actor, where its pool does not
+            say.
+        raise_original_map_exception: Raise what a function raised, without RayTaskError around it.
         enable_progress_bars: Whether executions show how far they have come.
+        enable_operator_progress_bars: For each stage; else for the last one only.
+        enable_auto_log_stats: Log what each execution did, as `Dataset.stats` has it.
+        print_on_execution_start: Log each execution's plan when it begins.
+        custom_execution_callback_classes: Subclasses of
+            `heliostat.data.executions.ExecutionCallback`, told of each execution.
+        checkpoint_config: A `heliostat.data.checkpoint.CheckpointConfig`: writes of files go on
+            where a killed run stopped.
         execution_options: How executions run: limits, labels, how much progress is shown.
         enable_stats_summary_collection: Whether `list_stats_summaries` has what executions did.
 
@@ -258,34 +304,114 @@ class DataContext:
     target_max_block_size: int = 128 << 20
     target_min_block_size: int = 1 << 20
     memory_budget_bytes: int | None = None
+    override_object_store_memory_limit_fraction: float | None = None
+    read_op_min_num_blocks: int | None = None
     max_errored_blocks: int = 0
     on_error: str = "raise"
     quarantine_path: str | None = None
+    retried_map_errors: bool | Sequence[str] = False
+    max_map_retries: int = 0
+    actor_task_retry_on_errors: bool | Sequence[type[BaseException]] = False
+    actor_init_retry_on_errors: bool = False
+    actor_init_max_retries: int = 3
+    retried_io_errors: Sequence[str] = ()
+    execution_no_progress_timeout_s: float = -1
+    wait_for_min_actors_s: float = -1
+    max_tasks_in_flight_per_actor: int | None = None
+    raise_original_map_exception: bool = False
     enable_progress_bars: bool = True
+    enable_operator_progress_bars: bool = True
+    enable_auto_log_stats: bool = False
+    print_on_execution_start: bool = False
+    custom_execution_callback_classes: list[Any] = dataclasses.field(default_factory=list)
+    checkpoint_config: Any = None
     execution_options: ExecutionOptions = dataclasses.field(default_factory=ExecutionOptions)
     enable_stats_summary_collection: bool = False
+    _configs: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    _kept: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    # The process in which it was made.
+    _pid: int = dataclasses.field(default_factory=os.getpid, repr=False)
 
     _current: ClassVar["DataContext | None"] = None
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     @classmethod
     def get_current(cls) -> "DataContext":
-        """The context of this process, to read or to change.
-
-        Returns:
-            The one context.
-        """
+        """The context of this process, to read or to change; in a worker, that of the execution."""
         with cls._lock:
             if DataContext._current is None:
                 DataContext._current = DataContext()
             return DataContext._current
 
     def copy(self) -> "DataContext":
-        """A copy, which later changes do not reach.
-
-        Returns:
-            A new context.
-        """
+        """A copy, which later changes do not reach."""
         return dataclasses.replace(
-            self, execution_options=dataclasses.replace(self.execution_options)
+            self,
+            execution_options=dataclasses.replace(self.execution_options),
+            custom_execution_callback_classes=list(self.custom_execution_callback_classes),
+            _configs=dict(self._configs),
+            _kept=dict(self._kept),
         )
+
+    def adopt(self) -> None:
+        """Be the context of this process, if it is another than the one that made it."""
+        if os.getpid() != self._pid:
+            DataContext._current = self
+
+    def retries(self) -> Retries:
+        """Which errors of functions have their task tried again."""
+        if self.max_map_retries < 0:
+            raise ValueError(f"max_map_retries must be >= 0, got {self.max_map_retries!r}")
+        errors, kinds = self.retried_map_errors, self.actor_task_retry_on_errors
+        return Retries(
+            errors if isinstance(errors, bool) else tuple(errors),
+            self.max_map_retries,
+            kinds if isinstance(kinds, bool) else tuple(kinds),
+        )
+
+    def get_config(self, key: str, default: Any = None) -> Any:
+        """What `set_config` was given, or the default; for your own functions and sources."""
+        return self._configs.get(key, default)
+
+    def set_config(self, key: str, value: Any) -> None:
+        """Keep a value; functions find it in the context of the process they run in."""
+        self._configs[key] = value
+
+    def remove_config(self, key: str) -> None:
+        """Forget what `set_config` was given."""
+        self._configs.pop(key, None)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _FIELDS:
+            object.__setattr__(self, name, value)
+        elif name in _OF_RAY:
+            if name not in self._kept:
+                logger.warning(
+                    "DataContext.%s is about Ray's own machinery; it turns nothing here", name
+                )
+            self._kept[name] = value
+        else:
+            raise AttributeError(f"DataContext has no {name!r}; it has {sorted(_FIELDS)}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_RAY:
+            return self._kept.get(name, _OF_RAY[name])
+        raise AttributeError(f"DataContext has no {name!r}; it has {sorted(_FIELDS)}")
+
+
+_FIELDS = frozenset(
+    one.name for one in dataclasses.fields(DataContext) if not one.name.startswith("_")
+) | {"_configs", "_kept", "_pid"}
+# Knobs that choose between ways of Ray's to come by the same rows, with Ray's defaults.
+_OF_RAY: dict[str, Any] = {
+    "default_hash_shuffle_parallelism": 200,
+    "enable_fallback_to_arrow_object_ext_type": None,
+    "min_parallelism": 200,
+    "op_resource_reservation_ratio": 0.5,
+    "shuffle_strategy": ShuffleStrategy.SHUFFLE_V2,
+}
+_ON = """enable_progress_bar_name_truncation enable_tensor_extension_casting
+    op_resource_reservation_enabled use_arrow_tensor_v2 use_ray_tqdm"""
+_OFF = """enable_rich_progress_bars log_internal_stack_trace s3_try_create_dir trace_allocations
+    use_polars use_polars_sort use_push_based_shuffle verbose_stats_logs"""
+_OF_RAY.update(dict.fromkeys(_ON.split(), True) | dict.fromkeys(_OFF.split(), False))

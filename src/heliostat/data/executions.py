@@ -6,11 +6,41 @@ from typing import Any
 from heliostat.data._states import StageState
 from heliostat.util.progress import Ledger
 
-__all__ = ["list_executions"]
+__all__ = ["ExecutionCallback", "list_executions"]
 
 KEPT = 50
 
 LEDGER = Ledger(KEPT)
+
+
+class ExecutionCallback:
+    """Told of every execution, where `DataContext.custom_execution_callback_classes` names it.
+
+    One is made for each execution, without arguments. What it raises ends the execution.
+
+    Example:
+        >>> import heliostat as ray
+        >>> class Loud(ExecutionCallback):
+        ...     def after_execution_succeeds(self, executor):
+        ...         print(executor.stats.stages[-1].rows_out, "rows")
+        >>> context = ray.data.DataContext.get_current()
+        >>> context.custom_execution_callback_classes.append(Loud)
+        >>> _ = ray.data.range(3).materialize()
+        3 rows
+        >>> context.custom_execution_callback_classes.clear()
+    """
+
+    def before_execution_starts(self, executor: Any) -> None:
+        """The plan is made, and nothing has run; the execution has its `stages`."""
+
+    def on_execution_step(self, executor: Any) -> None:
+        """Something has ended, in a worker or here."""
+
+    def after_execution_succeeds(self, executor: Any) -> None:
+        """All rows have been given; the execution has its `stats`."""
+
+    def after_execution_fails(self, executor: Any, error: Exception) -> None:
+        """It has ended with an error."""
 
 
 def list_executions() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Batches for TensorFlow and JAX, and a dataset as torch's and TensorFlow's own kind of dataset.
+"""Rows and batches, also as tensors; a dataset as torch's and TensorFlow's own kind of dataset.
 
 What a Dataset and a DataIterator share. Each framework is loaded in the one file about it, when
 somebody asks for its tensors.
@@ -12,17 +12,29 @@ import pyarrow as pa
 from heliostat.data._jax import jax_converter
 from heliostat.data._pass import Cut
 from heliostat.data._tensorflow import tensorflow, tf_columns, tf_converter, tf_dataset
+from heliostat.data._torch import torch_converter
 from heliostat.data._torch_dataset import Features, torch_dataset
+from heliostat.data.block import Bundle, Row, check_batch_format, iter_rows, to_batch
 
 if TYPE_CHECKING:
     from heliostat.data.dataset import Schema
 
+# So many rows are made tensors at once, where batches are smaller.
+SLAB_ROWS = 1 << 16
+
 
 class Frameworks:
-    """The part of Dataset and DataIterator that speaks of frameworks."""
+    """The part of Dataset and DataIterator that iterates, for whatever framework."""
+
+    @property
+    def _is_read_anew(self) -> bool:
+        raise NotImplementedError
+
+    def _bundles(self) -> Iterator[Bundle]:
+        raise NotImplementedError
 
     def _converted(
-        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any]
+        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any], slab: int = 1
     ) -> Iterator[Any]:
         raise NotImplementedError
 
@@ -33,6 +45,98 @@ class Frameworks:
             The schema, or None.
         """
         raise NotImplementedError
+
+    def iter_rows(self) -> Iterator[Row]:
+        """Iterate over rows.
+
+        Yields:
+            Dicts.
+
+        Example:
+            >>> import heliostat as ray
+            >>> next(ray.data.range(5).iter_rows())
+            {'id': 0}
+        """
+        for bundle in self._bundles():
+            yield from iter_rows(bundle.table())
+
+    def iter_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        batch_size: int | None = 256,
+        batch_format: str | None = "default",
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+    ) -> Iterator[Any]:
+        """Iterate over batches.
+
+        Args:
+            prefetch_batches: How many batches to prepare ahead while rows are still being made.
+            batch_size: Rows a batch; None gives blocks as they are.
+            batch_format: `"default"` or `"numpy"`, `"pandas"`, `"pyarrow"`.
+            drop_last: Leave out a last batch that is short.
+            local_shuffle_buffer_size: Draw rows at random from a buffer of at least this many.
+            local_shuffle_seed: For the same draw again.
+
+        Returns:
+            An iterator of batches. Numpy arrays may be read-only views; copy what you change.
+
+        Raises:
+            ValueError: if an argument makes no sense.
+
+        Example:
+            >>> import heliostat as ray
+            >>> batch = next(ray.data.range(5).iter_batches(batch_size=2))
+            >>> batch["id"].tolist()
+            [0, 1]
+        """
+        form = check_batch_format(batch_format)
+        cut = Cut(batch_size, drop_last, local_shuffle_buffer_size, local_shuffle_seed)
+        return self._converted(cut, prefetch_batches, lambda table: to_batch(table, form))
+
+    def iter_torch_batches(
+        self,
+        *,
+        prefetch_batches: int = 1,
+        batch_size: int | None = 256,
+        dtypes: Any = None,
+        device: Any = "auto",
+        collate_fn: Any = None,
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+        pin_memory: bool = False,
+    ) -> Iterator[Any]:
+        """Iterate over batches of torch tensors.
+
+        Args:
+            prefetch_batches: How many batches to prepare ahead while rows are still being made.
+            batch_size: Rows a batch; None gives blocks as they are.
+            dtypes: A torch dtype for all columns, or one by name.
+            device: Where the tensors are to be; `"auto"` is the GPU if there is one.
+            collate_fn: Instead of all that: takes a batch (a dict of arrays, or what its
+                class says), gives anything.
+            drop_last: Leave out a last batch that is short.
+            local_shuffle_buffer_size: Draw rows at random from a buffer of at least this many.
+            local_shuffle_seed: For the same draw again.
+            pin_memory: Put the tensors into page-locked memory first, to copy them faster.
+
+        Returns:
+            An iterator of dicts of tensors, or of what `collate_fn` gives.
+
+        Raises:
+            ImportError: if torch is not installed.
+            TypeError: if a column's values are no numbers.
+            ValueError: if an argument makes no sense.
+        """
+        cut = Cut(batch_size, drop_last, local_shuffle_buffer_size, local_shuffle_seed)
+        convert = torch_converter(dtypes, device, collate_fn, pin_memory, self._is_read_anew)
+        # Many small batches are made of one conversion; a shuffle has batches of its own.
+        alone = collate_fn is not None or pin_memory or batch_size is None
+        slab = 1 if alone else max(1, SLAB_ROWS // (batch_size or 1))
+        return self._converted(cut, prefetch_batches, convert, slab)
 
     def iter_jax_batches(
         self,

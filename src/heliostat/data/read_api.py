@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from heliostat.data._plan import Blocks, Read
 from heliostat.data.arrays import is_frame
@@ -52,7 +53,10 @@ def read_parquet(paths: Paths, *, columns: Sequence[str] | None = None, **option
         paths: A file, directory, glob or URI, or a list of them. `s3://anonymous@bucket/key` reads
             a public bucket without credentials.
         columns: Which columns to read.
-        **options: `skip_paths` (files to leave out); `memory_map`, `buffer_size`, `pre_buffer`,
+        **options: `filter` (an expression of Arrow's or of `heliostat.data.expressions`: which rows
+            to keep), `schema` (columns and types to read, instead of those of the files),
+            `tensor_column_schema` (a dict of columns of bytes that are arrays, with their numpy type
+            and shape), `skip_paths` (files to leave out); `memory_map`, `buffer_size`, `pre_buffer`,
             `thrift_string_size_limit` and `thrift_container_size_limit` of
             `pyarrow.parquet.ParquetFile`; and those of every reader of files (`FileOptions`).
 
@@ -79,9 +83,11 @@ def read_parquet(paths: Paths, *, columns: Sequence[str] | None = None, **option
             raise NotImplementedError(
                 f"read_parquet({name}={value!r}) is not offered; leave it out"
             )
-    own, common = own_options("read_parquet", options, (*_PARQUET_ARGS, "skip_paths"))
+    own, common = own_options("read_parquet", options, (*_PARQUET_ARGS, *_PARQUET_OWN))
     place = parse_place(common)
     skip_paths = own.pop("skip_paths", None) or ()
+    kept = own.pop("filter", None)
+    of_arrow = isinstance(kept, pc.Expression)
     source = open_parquet(
         paths,
         filesystem=common.get("filesystem"),
@@ -89,15 +95,19 @@ def read_parquet(paths: Paths, *, columns: Sequence[str] | None = None, **option
         include_paths=common.get("include_paths", False),
         extensions=common.get("file_extensions", EXTENSIONS),
         ignore_missing_paths=common.get("ignore_missing_paths", False),
-        options=tuple((name, value) for name, value in own.items() if value is not None),
+        options=tuple((name, own[name]) for name in _PARQUET_ARGS if own.get(name) is not None),
         min_tasks=pieces(common) or 1,
         partitioning=common.get("partitioning", HIVE),
         partition_filter=common.get("partition_filter"),
         shuffling=shuffling(common.get("shuffle")),
         skip_paths=[skip_paths] if isinstance(skip_paths, str) else skip_paths,
         on_error=of_files(common, "read_parquet", one_each=False),
+        predicate=kept if of_arrow else None,
+        schema=own.pop("schema", None),
+        tensor_columns=own.pop("tensor_column_schema", None),
     )
-    return Dataset(Read(source, place))
+    read = Dataset(Read(source, place))
+    return read if kept is None or of_arrow else read.filter(expr=kept)
 
 
 def read_datasource(datasource: Datasource, *, compute: Any = None, **options: Any) -> Dataset:
@@ -138,7 +148,8 @@ def read_datasource(datasource: Datasource, *, compute: Any = None, **options: A
     return Dataset(Read(CustomSource(datasource, pieces(options)), parse_place(options)))
 
 
-_NOT_OFFERED = ("arrow_open_stream_args", "catalog", "include_row_hash", "tensor_column_schema")
+_NOT_OFFERED = ("arrow_open_stream_args", "catalog", "include_row_hash")
+_PARQUET_OWN = ("filter", "schema", "skip_paths", "tensor_column_schema")
 _PARQUET_ARGS = (
     "buffer_size",
     "memory_map",

@@ -105,7 +105,7 @@ _REMOTE = tuple(
 
 
 def pieces(options: Mapping[str, Any]) -> int | None:
-    """How many tasks were asked for, if the user said so.
+    """How many tasks were asked for, if the user said so here or in the context.
 
     Args:
         options: What a reader got.
@@ -119,7 +119,9 @@ def pieces(options: Mapping[str, Any]) -> int | None:
     wanted = options.get("override_num_blocks")
     if wanted is None:
         parallelism = options.get("parallelism", -1)
-        return parallelism if parallelism and parallelism > 0 else None
+        if isinstance(parallelism, int) and parallelism > 0:
+            return parallelism
+        return DataContext.get_current().read_op_min_num_blocks
     if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
         raise ValueError(f"override_num_blocks must be an int >= 1, got {wanted!r}")
     return wanted

@@ -20,7 +20,7 @@ from heliostat.data._plan import (
 from heliostat.data.arrays import to_arrow
 from heliostat.data.block import check_batch_format
 from heliostat.data.columns import Columns, names_of
-from heliostat.data.compute import Concurrency, parse_on_error, parse_udf
+from heliostat.data.compute import Concurrency, parse_on_error, parse_udf, split_options
 from heliostat.data.randomness import Randomness
 
 if TYPE_CHECKING:
@@ -97,20 +97,10 @@ class Transforms(Columns, Randomness):
         fn: Callable[..., Any],
         *,
         batch_size: int | str | None = None,
-        compute: Any = None,
         batch_format: str | None = "default",
         zero_copy_batch: bool = False,
-        fn_args: Iterable[Any] | None = None,
-        fn_kwargs: Mapping[str, Any] | None = None,
-        fn_constructor_args: Iterable[Any] | None = None,
-        fn_constructor_kwargs: Mapping[str, Any] | None = None,
-        num_cpus: float | None = None,
-        num_gpus: float | None = None,
-        memory: float | None = None,
-        concurrency: Concurrency = None,
         udf_modifying_row_count: bool = True,
-        on_error: str | None = None,
-        **ray_remote_args: Any,
+        **options: Any,
     ) -> "Dataset":
         """Call a function on batches of rows; what it returns or yields follows in order.
 
@@ -119,23 +109,10 @@ class Transforms(Columns, Randomness):
                 is built once in each actor of a pool.
             batch_size: Rows a batch, counted over the whole dataset; None or "auto" gives
                 batches of the size that suits the machine.
-            compute: Where it runs.
             batch_format: `"default"` or `"numpy"` (a dict of arrays), `"pandas"`, `"pyarrow"`.
             zero_copy_batch: Let the function see read-only arrays; False gives it its own.
-            fn_args: Further positional arguments of the function.
-            fn_kwargs: Keyword arguments of the function.
-            fn_constructor_args: Positional arguments of the class.
-            fn_constructor_kwargs: Keyword arguments of the class.
-            num_cpus: CPUs for each task or actor.
-            num_gpus: GPUs for each task or actor.
-            memory: Bytes for each task or actor.
-            concurrency: How many at once; `(min, max)` for a pool that grows.
             udf_modifying_row_count: A hint that is not needed here.
-            on_error: What happens to a row for which the function raises, or which kills its
-                process: `"raise"`, `"skip"` (left out), `"null"` (only for `map`) or
-                `"quarantine"` (saved, with the reason, in `DataContext.quarantine_path`). A batch
-                is halved until its failing rows are alone.
-            **ray_remote_args: Other options of tasks or actors.
+            **options: As for `map`.
 
         Returns:
             A new Dataset.
@@ -151,58 +128,17 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(3).map_batches(twice, fn_kwargs={"by": 2}).take_all()
             [{'id': 0}, {'id': 2}, {'id': 4}]
         """
-        udf, place = parse_udf(
-            fn,
-            compute=compute,
-            concurrency=concurrency,
-            fn_args=fn_args,
-            fn_kwargs=fn_kwargs,
-            fn_constructor_args=fn_constructor_args,
-            fn_constructor_kwargs=fn_constructor_kwargs,
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-            memory=memory,
-            on_error=parse_on_error(on_error, "map_batches", one_each=False),
-            ray_remote_args=ray_remote_args,
-        )
+        udf, place = parse_udf(fn, **_parsed("map_batches", options))
         size = _batch_size(batch_size)
         step = MapBatches(udf, place, size, check_batch_format(batch_format), not zero_copy_batch)
         return self._derive(Apply(self._plan, step))
 
-    def flat_map(
-        self,
-        fn: Callable[..., Any],
-        *,
-        compute: Any = None,
-        fn_args: Iterable[Any] | None = None,
-        fn_kwargs: Mapping[str, Any] | None = None,
-        fn_constructor_args: Iterable[Any] | None = None,
-        fn_constructor_kwargs: Mapping[str, Any] | None = None,
-        num_cpus: float | None = None,
-        num_gpus: float | None = None,
-        memory: float | None = None,
-        concurrency: Concurrency = None,
-        on_error: str | None = None,
-        **ray_remote_args: Any,
-    ) -> "Dataset":
+    def flat_map(self, fn: Callable[..., Any], **options: Any) -> "Dataset":
         """Call a function on each row; it returns a list of rows, or yields them.
 
         Args:
             fn: Takes a dict, gives dicts; or a callable class that does.
-            compute: Where it runs.
-            fn_args: Further positional arguments of the function.
-            fn_kwargs: Keyword arguments of the function.
-            fn_constructor_args: Positional arguments of the class.
-            fn_constructor_kwargs: Keyword arguments of the class.
-            num_cpus: CPUs for each task or actor.
-            num_gpus: GPUs for each task or actor.
-            memory: Bytes for each task or actor.
-            concurrency: How many at once; `(min, max)` for a pool that grows.
-            on_error: What happens to a row for which the function raises, or which kills its
-                process: `"raise"`, `"skip"` (left out), `"null"` (only for `map`) or
-                `"quarantine"` (saved, with the reason, in `DataContext.quarantine_path`). A batch
-                is halved until its failing rows are alone.
-            **ray_remote_args: Other options of tasks or actors.
+            **options: As for `map`.
 
         Returns:
             A new Dataset.
@@ -215,38 +151,11 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(2).flat_map(lambda row: [row] * row["id"]).take_all()
             [{'id': 1}]
         """
-        udf, place = parse_udf(
-            fn,
-            compute=compute,
-            concurrency=concurrency,
-            fn_args=fn_args,
-            fn_kwargs=fn_kwargs,
-            fn_constructor_args=fn_constructor_args,
-            fn_constructor_kwargs=fn_constructor_kwargs,
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-            memory=memory,
-            on_error=parse_on_error(on_error, "flat_map", one_each=False),
-            ray_remote_args=ray_remote_args,
-        )
+        udf, place = parse_udf(fn, **_parsed("flat_map", options))
         return self._derive(Apply(self._plan, FlatMap(udf, place)))
 
     def filter(
-        self,
-        fn: Callable[..., Any] | None = None,
-        expr: Any = None,
-        *,
-        compute: Any = None,
-        fn_args: Iterable[Any] | None = None,
-        fn_kwargs: Mapping[str, Any] | None = None,
-        fn_constructor_args: Iterable[Any] | None = None,
-        fn_constructor_kwargs: Mapping[str, Any] | None = None,
-        num_cpus: float | None = None,
-        num_gpus: float | None = None,
-        memory: float | None = None,
-        concurrency: Concurrency = None,
-        on_error: str | None = None,
-        **ray_remote_args: Any,
+        self, fn: Callable[..., Any] | None = None, expr: Any = None, **options: Any
     ) -> "Dataset":
         """Keep the rows for which a function is true.
 
@@ -254,20 +163,7 @@ class Transforms(Columns, Randomness):
             fn: Takes a dict, returns a bool; or a callable class that does.
             expr: Instead of a function: an expression, or one as text (`"a > 0 and b == 'x'"`).
                 Rows for which it is null are left out, too.
-            compute: Where it runs.
-            fn_args: Further positional arguments of the function.
-            fn_kwargs: Keyword arguments of the function.
-            fn_constructor_args: Positional arguments of the class.
-            fn_constructor_kwargs: Keyword arguments of the class.
-            num_cpus: CPUs for each task or actor.
-            num_gpus: GPUs for each task or actor.
-            memory: Bytes for each task or actor.
-            concurrency: How many at once; `(min, max)` for a pool that grows.
-            on_error: What happens to a row for which the function raises, or which kills its
-                process: `"raise"`, `"skip"` (left out), `"null"` (only for `map`) or
-                `"quarantine"` (saved, with the reason, in `DataContext.quarantine_path`). A batch
-                is halved until its failing rows are alone.
-            **ray_remote_args: Other options of tasks or actors.
+            **options: As for `map`.
 
         Returns:
             A new Dataset.
@@ -292,19 +188,7 @@ class Transforms(Columns, Randomness):
             )
         # Ray also takes an expression in the first place.
         expr = fn if isinstance(fn, Expr) else expr
-        options: dict[str, Any] = {
-            "compute": compute,
-            "concurrency": concurrency,
-            "fn_args": fn_args,
-            "fn_kwargs": fn_kwargs,
-            "fn_constructor_args": fn_constructor_args,
-            "fn_constructor_kwargs": fn_constructor_kwargs,
-            "num_cpus": num_cpus,
-            "num_gpus": num_gpus,
-            "memory": memory,
-            "on_error": parse_on_error(on_error, "filter", one_each=False),
-            "ray_remote_args": ray_remote_args,
-        }
+        options = _parsed("filter", options)
         if expr is not None:
             return self._where(expr, options)
         assert fn is not None
@@ -477,6 +361,12 @@ class Transforms(Columns, Randomness):
         if sort:
             plan = Apply(plan, SortRows(by, (False,) * len(by)))
         return self._derive(Apply(plan, Repartition(num_blocks, target_num_rows_per_block, by)))
+
+
+def _parsed(verb: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a verb as `parse_udf` takes them."""
+    on_error = parse_on_error(options.pop("on_error", None), verb, one_each=False)
+    return {**split_options(options), "on_error": on_error}
 
 
 def _batch_size(batch_size: int | str | None) -> int | None:

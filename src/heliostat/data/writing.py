@@ -10,7 +10,8 @@ from heliostat.data._commit import SaveMode
 from heliostat.data._expr import Expr
 from heliostat.data._plan import Plan, schema_of
 from heliostat.data._write import WriteOptions, run_write
-from heliostat.data.block import Bundle
+from heliostat.data.block import Bundle, require_columns
+from heliostat.data.context import DataContext
 from heliostat.data.datasource.datasink import Datasink, FileDatasink, FilenameProvider
 
 # Sinks are loaded when they are called: a program that writes Parquet needs no pictures.
@@ -527,6 +528,11 @@ class Writing:
             min_bytes=options.get("min_bytes_per_file") or sink.min_bytes_per_write,
         )
         checkpoint = options.get("checkpoint")
+        config = DataContext.get_current().checkpoint_config
+        if checkpoint is None and config is not None and isinstance(sink, FileDatasink):
+            if schema is not None:
+                require_columns([config.id_column], schema.names, "checkpoint_config")
+            checkpoint = config.folder(sink.path)
         if checkpoint is None:
             run_write(self._bundles(), schema, sink, asked)
             return

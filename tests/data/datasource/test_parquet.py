@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 import heliostat as ray
 from heliostat.data.datasource.parquet import open_parquet, resolve
+from heliostat.data.expressions import col
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -227,3 +230,47 @@ def test_an_anonymous_bucket_needs_no_credentials():
 def test_an_unknown_scheme_is_refused():
     with pytest.raises(ValueError, match="zz://a/b"):
         resolve("zz://a/b", None)
+
+
+@pytest.mark.parametrize("kept", [pc.field("id") >= 45, col("id") >= 45, "id >= 45"])
+def test_a_filter_keeps_rows_whatever_says_it(parquet, kept):
+    ds = ray.data.read_parquet(parquet, filter=kept, columns=["id"])
+    assert [row["id"] for row in ds.take_all()] == list(range(45, 100))
+    assert ds.count() == 55
+    assert ds.limit(2).take_all() == [{"id": 45}, {"id": 46}]
+
+
+def test_a_filter_of_arrows_may_ask_for_other_columns_than_are_read(parquet):
+    ds = ray.data.read_parquet(parquet, filter=pc.field("zone") == "zone 3", columns=["id"])
+    assert [row["id"] for row in ds.take_all()] == list(range(3, 100, 7))
+
+
+def test_a_filter_of_arrows_may_ask_for_what_the_path_tells(tmp_path):
+    ray.data.from_items([{"a": n, "b": n % 2} for n in range(4)]).write_parquet(
+        str(tmp_path / "t"), partition_cols=["b"]
+    )
+    kept = pc.field("b") == "1"
+    ds = ray.data.read_parquet(str(tmp_path / "t"), filter=kept)
+    assert [row["a"] for row in ds.take_all()] == [1, 3]
+
+
+def test_a_schema_says_which_columns_are_read_and_of_which_types(parquet):
+    schema = pa.schema([("id", pa.float32()), ("more", pa.string())])
+    ds = ray.data.read_parquet(parquet, schema=schema)
+    assert ds.schema().base_schema == schema
+    assert ds.take(1) == [{"id": 0.0, "more": None}]
+
+
+def test_bytes_become_tensors_where_the_schema_of_tensors_says_so(tmp_path):
+    arrays = np.arange(12, dtype=np.int16).reshape(3, 2, 2)
+    table = pa.table({"a": [one.tobytes() for one in arrays], "n": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    path = str(tmp_path / "a.parquet")
+    ds = ray.data.read_parquet(path, tensor_column_schema={"a": (np.int16, (2, 2))})
+    batch = ds.take_batch(3)
+    assert batch["a"].dtype == np.int16
+    assert (batch["a"] == arrays).all()
+    with pytest.raises(ValueError, match="the bytes of column 'a' are no int16 of shape"):
+        ray.data.read_parquet(path, tensor_column_schema={"a": (np.int16, (5,))}).take(1)
+    with pytest.raises(ValueError, match="column 'n' is int64, not bytes"):
+        ray.data.read_parquet(path, tensor_column_schema={"n": (np.int16, (5,))})

@@ -21,6 +21,10 @@ for uri in (f"s3://key:secret@bucket/x?{nobody}", f"gs://anonymous@bucket/x?{nob
         except ConnectionError as error:
             print(error)
 try:
+    ray.data.read_parquet("abfs://account:secret@127.0.0.1:9/container/x")
+except ConnectionError as error:
+    print(error)
+try:
     ray.data.read_csv("http://127.0.0.1:9/x.csv")
 except (ConnectionError, ImportError) as error:
     print(error)
@@ -31,7 +35,7 @@ os._exit(0)
 def test_a_store_without_an_answer_is_named_with_a_remedy():
     done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, timeout=60)
     lines = done.stdout.splitlines()
-    assert len(lines) == 5, done.stderr[-2000:]
+    assert len(lines) == 6, done.stderr[-2000:]
     if importlib.util.find_spec("aiohttp") is None:
         lines.pop()
     for line in lines:

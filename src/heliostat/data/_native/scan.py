@@ -32,7 +32,7 @@ def scan_of(source: Any, hashed: Collection[str] = ()) -> Relation | None:
     names = source.schema.names
     if clash(names) or not names or source.options or source.shuffling is not None:
         return None
-    if source.on_error != RAISE:
+    if source.on_error != RAISE or source.predicate is not None:
         return None
     first = source.files[0].schema
     if any(file.constants or not file.schema.equals(first) for file in source.files):

@@ -5,13 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from heliostat.data._commit import SaveMode
-    from heliostat.data.datasource.custom import Datasource, ReadTask
+    from heliostat.data.datasource.custom import Datasource, Reader, ReadTask
     from heliostat.data.datasource.datasink import (
         BlockBasedFileDatasink,
         Datasink,
         FilenameProvider,
         RowBasedFileDatasink,
         WriteResult,
+    )
+    from heliostat.data.datasource.file_based import (
+        BaseFileMetadataProvider,
+        DefaultFileMetadataProvider,
+        FileBasedDatasource,
+        FileMetadataProvider,
     )
     from heliostat.data.datasource.files import FileShuffleConfig
     from heliostat.data.datasource.partitioning import (
@@ -22,9 +28,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "BaseFileMetadataProvider",
     "BlockBasedFileDatasink",
     "Datasink",
     "Datasource",
+    "DefaultFileMetadataProvider",
+    "FileBasedDatasource",
+    "FileMetadataProvider",
     "FileShuffleConfig",
     "FilenameProvider",
     "PartitionStyle",
@@ -32,6 +42,7 @@ __all__ = [
     "PathPartitionFilter",
     "PathPartitionParser",
     "ReadTask",
+    "Reader",
     "RowBasedFileDatasink",
     "SaveMode",
     "WriteResult",
@@ -40,13 +51,19 @@ __all__ = [
 # Public names, and the files they are in; loaded on first touch, since those import this package.
 _HOMES = {
     "_commit": ("SaveMode",),
-    "datasource.custom": ("Datasource", "ReadTask"),
+    "datasource.custom": ("Datasource", "ReadTask", "Reader"),
     "datasource.datasink": (
         "BlockBasedFileDatasink",
         "Datasink",
         "FilenameProvider",
         "RowBasedFileDatasink",
         "WriteResult",
+    ),
+    "datasource.file_based": (
+        "BaseFileMetadataProvider",
+        "DefaultFileMetadataProvider",
+        "FileBasedDatasource",
+        "FileMetadataProvider",
     ),
     "datasource.files": ("FileShuffleConfig",),
     "datasource.partitioning": (

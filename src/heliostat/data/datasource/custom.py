@@ -9,7 +9,7 @@ import pyarrow as pa
 from heliostat.data.block import Block, BlockMetadata, from_batch
 from heliostat.data.datasource.source import Part
 
-__all__ = ["CustomSource", "Datasource", "ReadTask"]
+__all__ = ["CustomSource", "Datasource", "ReadTask", "Reader"]
 
 # How many tasks are asked for if the user says nothing.
 PARALLELISM = 16
@@ -88,6 +88,23 @@ class ReadTask:
         return self()
 
 
+class Reader:
+    """What gives ReadTasks for a `Datasource` that defines `create_reader`; an older way.
+
+    Example:
+        >>> issubclass(Datasource, Reader)
+        False
+    """
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """About how many bytes the rows will take in memory; None if that is not known."""
+        return None
+
+    def get_read_tasks(self, parallelism: int, **kwargs: Any) -> Sequence[ReadTask]:
+        """The parts to read, in order; about as many as asked for."""
+        raise NotImplementedError(f"{type(self).__name__} must define get_read_tasks")
+
+
 class Datasource:
     """Where rows come from; a class of yours with `get_read_tasks` reads whatever you like.
 
@@ -114,6 +131,10 @@ class Datasource:
         """
         name = type(self).__name__
         return name.removesuffix("Datasource") or name
+
+    def create_reader(self, **read_args: Any) -> "Datasource | Reader":
+        """What gives ReadTasks: older sources make a `Reader` of themselves here."""
+        return self
 
     def estimate_inmemory_data_size(self) -> int | None:
         """About how many bytes its rows will take in memory.
@@ -171,9 +192,10 @@ class CustomSource:
 
     def read_tasks(self, target_bytes: int) -> Sequence[Part]:
         """As the user's class cuts it."""
-        size = self.datasource.estimate_inmemory_data_size() or 0
+        source = self.datasource.create_reader()
+        size = source.estimate_inmemory_data_size() or 0
         wanted = self.parallelism or max(PARALLELISM, -(-size // target_bytes))
-        tasks = list(self.datasource.get_read_tasks(wanted))
+        tasks = list(source.get_read_tasks(wanted))
         for task in tasks:
             if not isinstance(task, ReadTask):
                 raise TypeError(

@@ -5,6 +5,8 @@ holds is unpickled.
 """
 
 import itertools
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,11 +15,12 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from heliostat.data._failures import RAISE, OnError
-from heliostat.data.arrays import schema_without_views
+from heliostat.data.arrays import schema_without_views, tensors
 from heliostat.data.block import require_columns, take_rows
 from heliostat.data.datasource.datasink import BlockBasedFileDatasink
 from heliostat.data.datasource.files import (
@@ -26,6 +29,7 @@ from heliostat.data.datasource.files import (
     left_out,
     scalar,
     unreadable,
+    with_columns,
     with_constants,
 )
 from heliostat.data.datasource.partitioning import Partitioning
@@ -39,6 +43,11 @@ EXTENSIONS = (".parquet", ".pq")
 FOOTER_THREADS = 16
 # So many footers on a disk of this machine are read before the threads have started.
 FEW_FILES = 64
+# As many of them are kept for the next time, of files that have not changed for so long.
+FOOTERS_KEPT = 1024
+FOOTER_AGE_NS = 2_000_000_000
+# So many values tell whether a column has few different ones.
+SAMPLE = 1 << 13
 HIVE = Partitioning("hive")
 
 
@@ -77,12 +86,13 @@ class ParquetTask:
     options: tuple[tuple[str, Any], ...]
     row_limit: int | None = None
     on_error: OnError = RAISE
+    predicate: Any = field(default=None, compare=False)
     reads_anew: ClassVar[bool] = True
 
     @property
     def rows(self) -> int:
-        """How many rows it will give; only reading tells, where a file may be left out."""
-        return self._rows_told if self.on_error == RAISE else 0
+        """How many rows it will give; only reading tells, where a file or row may be left out."""
+        return self._rows_told if self.on_error == RAISE and self.predicate is None else 0
 
     @property
     def _rows_told(self) -> int:
@@ -105,6 +115,8 @@ class ParquetTask:
         numbers = [group.number for group in self.row_groups]
 
         def read() -> pa.Table:
+            if self.predicate is not None:
+                return self._kept(numbers)
             with _open(self.file.path, self.filesystem, self.options) as opened:
                 if self.row_limit is None:
                     return opened.read_row_groups(numbers, columns=present)
@@ -120,15 +132,31 @@ class ParquetTask:
             made.__cause__ = error
             left_out(self.file.path, "Parquet", self.on_error, made)
             return
-        yield self._fitted(table, self._rows_told, constants)
+        yield self._fitted(table, table.num_rows, constants)
+
+    def _kept(self, row_groups: list[int]) -> pa.Table:
+        """The rows that the user's predicate keeps; Arrow leaves out row groups by their bounds."""
+        import pyarrow.dataset as pads  # noqa: PLC0415 - seldom asked for, and slow to load
+
+        made = pads.ParquetFileFormat().make_fragment(
+            self.file.path, self.filesystem, row_groups=row_groups
+        )
+        schema = self.file.schema
+        for name, value in self.file.constants:
+            schema = schema.append(pa.field(name, scalar(value).type))
+        if not self.file.constants:
+            present = [name for name in self.schema.names if name in schema.names]
+            return made.to_table(schema=schema, columns=present, filter=self.predicate)
+        # What the path tells may be asked for, too.
+        whole = made.to_table(schema=self.file.schema)
+        return with_columns(whole, dict(self.file.constants)).filter(self.predicate)
 
     def _fitted(self, table: pa.Table, rows: int, constants: dict[str, Any]) -> pa.Table:
         """The table with exactly the columns and types of the whole source."""
         columns: list[Any] = []
         for wanted in self.schema:
             if wanted.name in table.column_names:
-                column = table.column(wanted.name)
-                columns.append(column if column.type == wanted.type else column.cast(wanted.type))
+                columns.append(_cast(table.column(wanted.name), wanted))
             elif wanted.name in constants:
                 columns.append(pa.repeat(pa.scalar(constants[wanted.name], wanted.type), rows))
             else:
@@ -148,12 +176,13 @@ class ParquetSource:
     min_tasks: int = 1
     shuffling: Shuffling | None = field(default=None, compare=False)
     on_error: OnError = RAISE
+    predicate: Any = field(default=None, compare=False)
     reads_anew: ClassVar[bool] = True
 
     @property
     def rows(self) -> int | None:
-        """From the footers; unknown, where a file may be left out after all."""
-        return self._rows_told if self.on_error == RAISE else None
+        """From the footers; unknown, where a file or row may be left out after all."""
+        return self._rows_told if self.on_error == RAISE and self.predicate is None else None
 
     @property
     def _rows_told(self) -> int:
@@ -205,6 +234,7 @@ class ParquetSource:
                         self.options,
                         left if left < rows else None,
                         self.on_error,
+                        self.predicate,
                     )
                 )
                 left -= rows
@@ -217,7 +247,7 @@ class ParquetSource:
 
     def head(self, rows: int) -> "ParquetSource | None":
         """The same files, the first rows."""
-        if self.shuffling is not None or self.on_error != RAISE:
+        if self.shuffling is not None or self.on_error != RAISE or self.predicate is not None:
             return None
         limit = rows if self.row_limit is None else min(rows, self.row_limit)
         return replace(self, row_limit=limit)
@@ -238,6 +268,9 @@ def open_parquet(
     shuffling: Shuffling | None = None,
     skip_paths: Sequence[str] = (),
     on_error: OnError = RAISE,
+    predicate: Any = None,
+    schema: pa.Schema | None = None,
+    tensor_columns: Mapping[str, tuple[Any, tuple[int, ...]]] | None = None,
 ) -> ParquetSource:
     """Find the files, read their footers and settle on one schema.
 
@@ -255,6 +288,9 @@ def open_parquet(
         shuffling: The order of files, if it is to be random.
         skip_paths: Files to leave out.
         on_error: What becomes of files that cannot be read.
+        predicate: An expression of `pyarrow.compute`: which rows to keep.
+        schema: The columns and types to read, instead of those of the files.
+        tensor_columns: Columns of bytes that are arrays, with their type and shape.
 
     Returns:
         The source.
@@ -287,11 +323,12 @@ def open_parquet(
     source = ParquetSource(
         tuple(files),
         where,
-        _common_schema(files),
+        with_tensors(schema or _common_schema(files), tensor_columns or {}),
         options,
         min_tasks=min_tasks,
         shuffling=shuffling,
         on_error=on_error,
+        predicate=predicate,
     )
     if columns is None:
         return source
@@ -319,12 +356,26 @@ def _footer(
 ) -> ParquetFile | None:
     """What the footer says; None if it cannot be read, and the user wants to go on without it."""
 
-    def read() -> tuple[Any, pa.Schema]:
+    def read() -> tuple[tuple[RowGroup, ...], pa.Schema]:
+        known = _known_footer(file.path) if isinstance(filesystem, fs.LocalFileSystem) else None
+        if known is not None and known in _FOOTERS:
+            return _FOOTERS[known]
         with _open(file.path, filesystem, options) as opened:
-            return opened.metadata, opened.schema_arrow
+            metadata, schema = opened.metadata, opened.schema_arrow
+        groups = tuple(
+            RowGroup(number, group.num_rows, group.total_byte_size)
+            for number in range(metadata.num_row_groups)
+            if (group := metadata.row_group(number)).num_rows
+        )
+        footer = groups, schema_without_views(schema.remove_metadata())
+        if known is not None:
+            while len(_FOOTERS) >= FOOTERS_KEPT:
+                _FOOTERS.pop(next(iter(_FOOTERS)), None)
+            _FOOTERS[known] = footer
+        return footer
 
     try:
-        metadata, schema = retrying(read, filesystem)
+        groups, schema = retrying(read, filesystem)
     except (pa.ArrowException, OSError) as error:
         made = unreadable(file.path, "Parquet", error)
         made.__cause__ = error
@@ -333,13 +384,20 @@ def _footer(
     names = schema.names
     if len(set(names)) != len(names):
         raise ValueError(f"{file.path!r} has two columns with one name: {names}")
-    groups = tuple(
-        RowGroup(number, group.num_rows, group.total_byte_size)
-        for number in range(metadata.num_row_groups)
-        if (group := metadata.row_group(number)).num_rows
-    )
     constants = tuple((name, value) for name, value in file.constants if name not in names)
-    return ParquetFile(file.path, groups, schema_without_views(schema.remove_metadata()), constants)
+    return ParquetFile(file.path, groups, schema, constants)
+
+
+# What footers said, of files that are what they were then.
+_FOOTERS: dict[tuple[Any, ...], tuple[tuple[RowGroup, ...], pa.Schema]] = {}
+
+
+def _known_footer(path: str) -> tuple[Any, ...] | None:
+    """What a file is known by; None if it is so new that another might look the same."""
+    found = os.stat(path)
+    if time.time_ns() - found.st_mtime_ns < FOOTER_AGE_NS:
+        return None
+    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _common_schema(files: Sequence[ParquetFile]) -> pa.Schema:
@@ -359,6 +417,40 @@ def _common_schema(files: Sequence[ParquetFile]) -> pa.Schema:
         if name not in whole.names:
             whole = whole.append(pa.field(name, scalar(value).type))
     return whole
+
+
+def with_tensors(
+    schema: pa.Schema, columns: Mapping[str, tuple[Any, tuple[int, ...]]]
+) -> pa.Schema:
+    """The schema, with tensors for the bytes of columns, by numpy type and shape."""
+    require_columns(list(columns), schema.names, "tensor_column_schema")
+    for name, (dtype, shape) in columns.items():
+        kind = schema.field(name).type
+        if not any(test(kind) for test in _BYTES):
+            raise ValueError(f"tensor_column_schema: column {name!r} is {kind}, not bytes")
+        made: pa.DataType = tensors(np.zeros((1, *shape), dtype)).type
+        schema = schema.set(schema.get_field_index(name), pa.field(name, made))
+    return schema
+
+
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+
+
+def _cast(column: Any, wanted: Any) -> Any:
+    if column.type == wanted.type:
+        return column
+    if not isinstance(wanted.type, pa.FixedShapeTensorType):
+        return column.cast(wanted.type)
+    if column.null_count:
+        raise ValueError(f"column {wanted.name!r} has nulls, which are no tensors")
+    numbers = np.frombuffer(b"".join(column.to_pylist()), wanted.type.value_type.to_pandas_dtype())
+    try:
+        return tensors(numbers.reshape(len(column), *wanted.type.shape))
+    except ValueError as error:
+        raise ValueError(
+            f"the bytes of column {wanted.name!r} are no {wanted.type.value_type} of shape "
+            f"{list(wanted.type.shape)}: {error}"
+        ) from error
 
 
 def _grouped(groups: Sequence[RowGroup], target_bytes: int) -> Iterator[tuple[RowGroup, ...]]:
@@ -431,7 +523,22 @@ class ParquetDatasink(BlockBasedFileDatasink):
         arguments = dict(self._arguments)
         if self._arguments_fn is not None:
             arguments.update(self._arguments_fn())
+        arguments.setdefault("use_dictionary", _repeating(table))
         pq.write_table(table, file, **arguments)
+
+
+def _repeating(table: pa.Table) -> list[str]:
+    """Columns to write by number of their value: not those of numbers that hardly repeat.
+
+    For these a writer fills a dictionary only to give it up, which takes a quarter of its time.
+    """
+
+    def repeats(column: Any) -> bool:
+        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+            return True
+        return bool(2 * pc.count_distinct(column).as_py() <= len(column))
+
+    return [name for name in table.column_names if repeats(table.column(name).slice(0, SAMPLE))]
 
 
 def partitioned(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:

@@ -11,7 +11,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from heliostat.data.datasource.reach import require_gcs, require_http, require_s3, s3_endpoint
+from heliostat.data.datasource.reach import (
+    require_azure,
+    require_gcs,
+    require_http,
+    require_s3,
+    s3_endpoint,
+)
 from heliostat.data.datasource.retry import retrying
 
 __all__ = ["Found", "Paths", "contact", "find", "resolve", "to_filesystem"]
@@ -161,6 +167,8 @@ def contact(path: str | os.PathLike[str], filesystem: Any = None) -> tuple[fs.Fi
         require_s3(bucket, query)
     elif filesystem is None and uri.startswith(("gs://", "gcs://")):
         require_gcs(uri)
+    elif filesystem is None and uri.startswith(("abfs://", "abfss://")):
+        require_azure(uri)
     return resolve(path, filesystem)
 
 

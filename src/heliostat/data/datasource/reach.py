@@ -14,12 +14,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pyarrow import fs
 
-__all__ = ["require_gcs", "require_http", "require_s3"]
+__all__ = ["require_azure", "require_gcs", "require_http", "require_s3"]
 
 PATIENCE_S = 5
 FIRST_DELAY_S = 0.25
 # The numbers of curl for: no such proxy, no such host, no connection, no answer in time.
 _NO_CONNECTION = re.compile(r"(?:curlCode: |CURL error \[)(?:5|6|7|28)\b")
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 # Of this process; one that has answered is asked no more.
 _answered: set[str] = set()
 
@@ -91,11 +92,35 @@ def require_http(url: str) -> None:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
 
+    said = "give filesystem=fsspec.filesystem('http', client_kwargs={'trust_env': True})"
+    _connect(parts.hostname or "", port, f"behind a proxy, {said}")
+
+
+def require_azure(uri: str) -> None:
+    """Connect to the account of Azure's store that a URI names; its client tries for long.
+
+    Args:
+        uri: `abfs://...` or `abfss://...`.
+
+    Raises:
+        ConnectionError: if nothing answers.
+    """
+    parts = urlsplit(uri)
+    host = parts.hostname or ""
+    if "." not in host:
+        return  # a container, of an account that the client learns elsewhere
+    if f"{host}:{parts.port}" in _answered or any(map(os.environ.get, _PROXIES)):
+        return
+    _connect(host, parts.port or 443, "the URI names the account, as in abfs://container@account."
+             "dfs.core.windows.net/path")  # fmt: skip
+    _answered.add(f"{host}:{parts.port}")
+
+
+def _connect(host: str, port: int, remedy: str) -> None:
     try:
-        socket.create_connection((parts.hostname or "", port), PATIENCE_S).close()
+        socket.create_connection((host, port), PATIENCE_S).close()
     except OSError as error:
-        said = "give filesystem=fsspec.filesystem('http', client_kwargs={'trust_env': True})"
-        raise _no_answer(f"{parts.hostname}:{port}", f"behind a proxy, {said}") from error
+        raise _no_answer(f"{host}:{port}", remedy) from error
 
 
 def _require(ask: Callable[[], object], endpoint: str, remedy: str) -> None:

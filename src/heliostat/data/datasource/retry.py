@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
+from heliostat.data._failures import says
+from heliostat.data.context import DataContext
+
 __all__ = ["RetryingFile", "retrying"]
 
 T = TypeVar("T")
@@ -42,12 +45,15 @@ def is_transient(error: BaseException) -> bool:
         error: What a filesystem raised.
 
     Returns:
-        False for what a path, its contents or credentials are to blame for.
+        False for what a path, its contents or credentials are to blame for, unless the user has
+        said that it is to be tried again (`DataContext.retried_io_errors`).
 
     Example:
         >>> is_transient(OSError("AWS Error SLOW_DOWN")), is_transient(FileNotFoundError("x"))
         (True, False)
     """
+    if says(DataContext.get_current().retried_io_errors, str(error)):
+        return True
     if isinstance(error, _FINAL) or not isinstance(error, OSError):
         return False
     text = str(error).lower()
