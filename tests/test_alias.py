@@ -1,10 +1,13 @@
 """`import ray` finds Heliostat: in fresh interpreters, since the hook is for a whole process."""
 
+import importlib.util
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+from heliostat._inner_modules import HOMES
 
 
 def run(program, *, check=True, cwd=None):
@@ -116,7 +119,9 @@ def test_installing_after_the_workers_have_started_is_an_error():
     [
         ("import ray.rllib", "ModuleNotFoundError", "no ray.rllib: there is no reinforcement"),
         ("from ray import rllib", "ImportError", "no ray.rllib: there is no reinforcement"),
-        ("from ray.air import session", "ImportError", "no ray.air.session"),
+        ("from ray.air import session", "ImportError", "no ray.air.session: use `ray.train`"),
+        ("from ray.air.config import RunConf", "ImportError", "no ray.air.config.RunConf: did you"),
+        ("import ray.air.config as c; c.RunConf", "AttributeError", "ray.air.config.RunConf: did"),
         ("from ray import Remote", "ImportError", "no ray.Remote: did you mean remote?"),
         ("import ray; ray.remot", "AttributeError", "no ray.remot: did you mean remote?"),
         ("import ray; ray.util.zip", "AttributeError", "no ray.util.zip: `dir(heliostat.util)`"),
@@ -133,6 +138,45 @@ def test_what_heliostat_lacks_is_said_with_what_to_do(statement, error, words):
     line = last_line(statement)
     assert line.startswith(f"{error}: Heliostat has ")
     assert words in line
+
+
+def test_modules_inside_ray_s_packages_have_the_names_of_the_packages():
+    run("""
+        from heliostat import _alias
+        _alias.install()
+        import pickle, sys
+        from ray.air.config import RunConfig, ScalingConfig
+        from ray.tune.stopper.maximum_iteration import MaximumIterationStopper
+        from ray.tune.trainable.trainable import Trainable
+        from ray.tune.experiment.experiment import Experiment
+        import ray.util.state.api
+        import ray.cloudpickle as pickles
+        import heliostat.tune, heliostat.train, heliostat.util.state
+        assert RunConfig is heliostat.train.RunConfig
+        assert MaximumIterationStopper is heliostat.tune.stopper.MaximumIterationStopper
+        assert Trainable is heliostat.tune.Trainable
+        assert Experiment is heliostat.tune.Experiment
+        assert ray.util.state.api.list_actors is heliostat.util.state.list_actors
+        assert pickles.loads(pickles.dumps(lambda: 5))() == 5
+        # As Ray writes it into a pickle.
+        assert pickle.loads(b"cray.air.config\\nRunConfig\\n.") is RunConfig
+        names = {}
+        exec("from ray.air.config import *", names)
+        assert names["RunConfig"] is RunConfig
+    """)
+
+
+def is_there(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # within a module that is no package
+        return False
+
+
+def test_inner_modules_are_those_that_are_not_there_and_their_homes_are():
+    assert [home for home in set(HOMES.values()) if not is_there(home)] == []
+    ours = [f"heliostat{module.removeprefix('ray')}" for module in HOMES]
+    assert [module for module in ours if is_there(module)] == []
 
 
 def test_probing_for_a_name_is_still_possible():

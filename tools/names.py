@@ -2,21 +2,25 @@
 
 `python -m tools.names` reads ray_names.txt (a name a line, with its parameters) and ray_absent.toml
 (groups of patterns, each with a reason) and exits 1 when a name or a parameter is neither there nor
-listed, or is listed though it is there. It compares names only, never behaviour; `--write` writes
-docs/compatibility.md, and without it a page that is not true is one of the things to mend.
+listed, or is listed though it is there. The same for how names are called (tools/signatures.py), with
+ray_otherwise.toml. What programs come to is compared in tests/ray; the page has its list too.
+`--write` writes docs/compatibility.md; without it a page that is not true is one of the things to mend.
 """
 
 import re
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from heliostat.cli._parity import MISSING, find, read_reasons, reader, unaccepted
+from tools import signatures
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "compatibility.md"
+PROGRAMS = HERE.parent / "tests" / "ray"
 LINE = re.compile(r"(?P<path>[\w.]+)(?:\((?P<parameters>.*)\))?$")
 
 
@@ -92,7 +96,37 @@ def read_names(path: Path) -> list[Name]:
     return [Name.parse(line) for line in lines if line and not line.startswith("#")]
 
 
-def page(names: list[Name], report: Report, reasons: Mapping[str, str], package: str) -> str:
+@dataclass(frozen=True)
+class Calls:
+    """How ours are called otherwise: `name(parameter)` -> how, and why; and what must be mended."""
+
+    compared: int
+    otherwise: dict[str, str]
+    unlisted: list[str]
+    stale: list[str]
+
+
+def compare_calls(
+    known: list[signatures.Signature], reasons: Mapping[str, str], package: str
+) -> Calls:
+    """How Ray's names are called against ours."""
+    excuse, used = reader(reasons), set[str]()
+    calls = Calls(len(known), {}, [], [])
+    for signature in known:
+        for parameter, how in signatures.differences(signature, package).items():
+            pattern = excuse(parameter)
+            if pattern is None:
+                calls.unlisted.append(f"{parameter} {how}")
+            else:
+                used.add(pattern)
+                calls.otherwise[parameter] = how
+    calls.stale.extend(sorted(set(reasons) - used))
+    return calls
+
+
+def page(
+    names: list[Name], report: Report, reasons: Mapping[str, str], package: str, calls: Calls
+) -> str:
     """docs/compatibility.md: counts per module, and every name that is absent or differs."""
     there, absent = report.there, report.absent
     all_ = there.total() + absent.total()
@@ -112,7 +146,7 @@ def page(names: list[Name], report: Report, reasons: Mapping[str, str], package:
     ]
     for reason, group in _by_reason(read_reasons(HERE / "ray_differs.toml")).items():
         lines += [f"* {reason} {', '.join(f'`{name}`' for name in group)}"]
-    lines += ["", "## Absent", ""]
+    lines += ["", *_calls_text(calls), "", *_programs_text(), "", "## Absent", ""]
     gone = {
         gap: reasons[p] for n in names for gap in gaps(n, package) if (p := excuse_of(gap, reasons))
     }
@@ -123,6 +157,38 @@ def page(names: list[Name], report: Report, reasons: Mapping[str, str], package:
         found = [n.path for n in names if n.module == module and n.path not in gone]
         lines += [f"**`{module}`**: " + ", ".join(f"`{p[len(module) + 1 :]}`" for p in found), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _calls_text(calls: Calls) -> list[str]:
+    why = read_reasons(HERE / "ray_otherwise.toml")
+    excuse = reader(why)
+    shown = {f"`{p}` {how}": why[excuse(p) or ""] for p, how in calls.otherwise.items()}
+    return [
+        "## Called otherwise",
+        "",
+        f"Of {calls.compared} names that can be called, all parameters that both have are taken in the "
+        "same places, with the same defaults, but for these:",
+        "",
+        *(f"* {reason} {', '.join(group)}." for reason, group in _by_reason(shown).items()),
+    ]
+
+
+def _programs_text() -> list[str]:
+    """What tests/ray compares, and lists as coming out differently."""
+    found = [path.read_text().count("\n@program\n") for path in PROGRAMS.glob("programs/*.py")]
+    listed = tomllib.loads((PROGRAMS / "reasons.toml").read_text())
+    return [
+        "## Comes out differently",
+        "",
+        f"`tests/ray` runs {sum(found)} small programs under both and compares what they return, raise "
+        f"and write. All come to the same but {sum(map(len, listed.values()))}:",
+        "",
+        *(
+            f"* {part}, {name.replace('_', ' ')}: {reason}"
+            for part, reasons in listed.items()
+            for name, reason in reasons.items()
+        ),
+    ]
 
 
 def excuse_of(gap: str, reasons: Mapping[str, str]) -> str | None:
@@ -145,17 +211,24 @@ def main() -> int:
     for module in sorted(report.there | report.absent):
         print(f"{module:<32}{report.there[module]:>6}{report.absent[module]:>8}")
     print(f"{'all':<32}{report.there.total():>6}{report.absent.total():>8}")
+    known = signatures.read(HERE / "ray_signatures.txt")
+    calls = compare_calls(known, read_reasons(HERE / "ray_otherwise.toml"), "heliostat")
     for gap in report.unlisted:
         print(f"{gap}: neither there nor in tools/ray_absent.toml with a reason")
     for pattern in report.stale:
         print(f"tools/ray_absent.toml: {pattern} is there now, or is no name of Ray's: delete it")
-    text = page(names, report, read_reasons(HERE / "ray_absent.toml"), "heliostat")
+    for call in calls.unlisted:
+        print(f"{call}: not in tools/ray_otherwise.toml with a reason")
+    for pattern in calls.stale:
+        print(f"tools/ray_otherwise.toml: {pattern} is called as in Ray now: delete it")
+    text = page(names, report, read_reasons(HERE / "ray_absent.toml"), "heliostat", calls)
     if "--write" in sys.argv:
         PAGE.write_text(text)
     stale = not PAGE.exists() or PAGE.read_text() != text
     if stale:
         print("docs/compatibility.md is not what the lists say: python -m tools.names --write")
-    return 1 if report.unlisted or report.stale or stale else 0
+    wrong = [report.unlisted, report.stale, calls.unlisted, calls.stale, stale]
+    return int(any(wrong))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 OURS, THEIRS = "heliostat", "ray"
 ENVIRONMENT = "HELIOSTAT_ALIAS_RAY"
+_MISSING = object()
 
 # What people reach for and will not find, with the way that is there instead.
 INSTEAD = {
@@ -32,6 +33,11 @@ INSTEAD = {
     "cluster_utils": "there is one node, this machine; "
     "`ray.init(num_cpus=..., resources={...})` says how large, and a test may start many sessions",
     "autoscaler": "there is one node, this machine; `ray.init(num_cpus=...)` says how large",
+}
+
+# The same below the first level.
+INSIDE = {
+    "ray.air.session": "use `ray.train` (report, get_checkpoint, get_context), or `ray.tune` in a trial",
 }
 
 
@@ -102,11 +108,13 @@ class _Diversion:
     ) -> Any:
         if level or not _is_theirs(name) or _is_theirs(str((globals or {}).get("__name__"))):
             return self._original(name, globals, locals, fromlist, level)
-        ours = OURS + name.removeprefix(THEIRS)
+        ours = _inner().HOMES.get(name, OURS + name.removeprefix(THEIRS))
         private = any(part.startswith("_") for part in name.split("."))
         if private or importlib.util.find_spec(ours) is None:
             raise ModuleNotFoundError(_lack(name), name=name)
         found = self._original(ours, globals, locals, fromlist, level)
+        if not ours.startswith(OURS):
+            return found
         _explain_missing_names(sys.modules[ours])
         _explain_missing_names(sys.modules[OURS])
         return found
@@ -144,6 +152,36 @@ class _Loader:
         # The import system has just written the alias's spec over the module's own.
         module.__spec__ = self._own_spec
         _explain_missing_names(module)
+        _open(THEIRS + module.__name__.removeprefix(OURS), module)
+
+
+class _Inner(ModuleType):
+    """A module inside one of Ray's packages: the names of the place where Heliostat has them."""
+
+    def __init__(self, name: str, home: str) -> None:
+        super().__init__(name, f"The names of `{home}`, where Ray has them too.")
+        self._home = home
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        home = importlib.import_module(self._home)
+        value = getattr(home, name, _MISSING)
+        if value is _MISSING:
+            _refuse(home, f"{self.__name__}.{name}", name, None)
+        return value
+
+
+def _open(name: str, module: ModuleType) -> None:
+    """Put what Ray has inside a module into the modules that are known: no finder is asked."""
+    for inner, home in _inner().below(name).items():
+        place = sys.modules.setdefault(inner, _Inner(inner, home))
+        module.__dict__.setdefault(inner.rpartition(".")[2], place)
+        _open(inner, place)
+
+
+def _inner() -> Any:
+    return importlib.import_module("heliostat._inner_modules")
 
 
 def _explain_missing_names(module: ModuleType) -> None:
@@ -185,7 +223,9 @@ def _lack(full: str, similar: Sequence[str] = ()) -> str:
     """What Heliostat lacks, and what to do."""
     parts = full.split(".")[1:]
     parent = ".".join([OURS, *parts[:-1]])
-    if similar:
+    if full in INSIDE:
+        advice = INSIDE[full]
+    elif similar:
         advice = f"did you mean {' or '.join(similar)}?"
     elif parts and parts[0] in INSTEAD:
         advice = INSTEAD[parts[0]]

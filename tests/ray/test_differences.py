@@ -1,6 +1,7 @@
-"""Small programs under Ray and under Heliostat come to the same, but for what is listed here.
+"""Small programs under Ray and under Heliostat come to the same, but for what reasons.toml lists.
 
-Needs an interpreter that has Ray: HELIOSTAT_RAY_PYTHON, or this one.
+Needs an interpreter that has Ray: HELIOSTAT_RAY_PYTHON, or this one. Each file of programs runs in
+one process per library, with one session.
 """
 
 import importlib.util
@@ -9,49 +10,57 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(580)]
 
-PROGRAMS = Path(__file__).with_name("programs.py")
-NAMES = re.findall(r"^@program\ndef (\w+)", PROGRAMS.read_text(), flags=re.MULTILINE)
+HERE = Path(__file__).parent
+PARTS = ("core", "util", "data")
+# Programs whose outcome differs, and why it stays so; docs/compatibility.md shows them.
+REASONS = tomllib.loads((HERE / "reasons.toml").read_text())
 
-# What comes out differently, and why it stays so.
-REASONS = {
-    "cancel_of_a_running_task": "a TaskCancelledError itself, not wrapped into a RayTaskError",
-    "decorating_what_is_neither_function_nor_class": "a TypeError, not an assertion",
-    "an_error_that_is_no_exception": "a task that raises KeyboardInterrupt was cancelled: "
-    "TaskCancelledError itself, not wrapped",
-    "an_unpicklable_argument": "SerializationError is a TypeError, and one can catch it alone",
-    "an_unpicklable_result": "SerializationError is a TypeError, and one can catch it alone",
-    "get_with_a_negative_timeout": "refused; Ray waits for ever",
-    "a_queue_is_full_and_empty": "Empty itself, as documented, not wrapped into a RayTaskError",
-    "a_queue_takes_many_at_once": "Empty and Full themselves, not wrapped into a RayTaskError",
-    "max_concurrency_is_checked": "refused; Ray makes an actor with it",
-}
+
+def script(part):
+    return HERE / "programs" / f"{part}.py"
+
+
+def names_in(part):
+    return re.findall(r"^@program\ndef (\w+)", script(part).read_text(), flags=re.MULTILINE)
+
+
+CASES = [(part, name) for part in PARTS for name in names_in(part)]
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
+    """A function: what every program of a part comes to, under Ray and under Heliostat."""
     theirs = os.environ.get("HELIOSTAT_RAY_PYTHON")
     if not theirs and importlib.util.find_spec("ray") is not None:
         theirs = sys.executable
     if not theirs:
         pytest.skip("no Ray: set HELIOSTAT_RAY_PYTHON to an interpreter that has it")
-    folder = tmp_path_factory.mktemp("outcomes")
-    return run(theirs, "ray", folder), run(sys.executable, "heliostat", folder)
+    folder, known = tmp_path_factory.mktemp("outcomes"), {}
+
+    def of(part):
+        if part not in known:
+            both = ((theirs, "ray"), (sys.executable, "heliostat"))
+            known[part] = [run(python, library, part, folder) for python, library in both]
+        return known[part]
+
+    return of
 
 
-def run(python, library, folder):
+def run(python, library, part, folder):
     """The outcome of every program; a library that crashes, as Ray may, gets a second process."""
-    outcomes, file = {}, folder / library
+    outcomes, file = {}, folder / f"{part}-{library}"
     file.touch()
     for _ in range(2):
-        missing = [name for name in NAMES if name not in outcomes]
+        missing = [name for name in names_in(part) if name not in outcomes]
         done = subprocess.run(
-            [python, "-W", "ignore", str(PROGRAMS), library, *missing],
+            [python, "-W", "ignore", str(script(part)), library, *missing],
             env={**os.environ, "OUTCOMES": str(file)},
             capture_output=True,
             text=True,
@@ -64,14 +73,19 @@ def run(python, library, folder):
     raise AssertionError(done.stderr[-4000:])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_program_comes_to_the_same(name, outcomes):
-    theirs, ours = outcomes[0][name], outcomes[1][name]
-    if name in REASONS:
-        assert theirs != ours, f"the same now: take it out of REASONS ({REASONS[name]})"
+@pytest.mark.parametrize(("part", "name"), CASES)
+def test_a_program_comes_to_the_same(part, name, outcomes):
+    theirs, ours = (of[name] for of in outcomes(part))
+    reason = REASONS.get(part, {}).get(name)
+    if reason is not None:
+        assert theirs != ours, f"the same now: take it out of reasons.toml ({reason})"
     else:
         assert theirs == ours
 
 
 def test_every_reason_is_for_a_program_that_exists():
-    assert set(REASONS) <= set(NAMES)
+    assert {(part, name) for part, reasons in REASONS.items() for name in reasons} <= set(CASES)
+
+
+def test_there_are_a_hundred_programs_and_more():
+    assert len(CASES) == len(set(CASES)) >= 100

@@ -51,8 +51,20 @@ def test_a_step_is_counted_and_logged():
             self.heard.append(result["x"])
 
     walk = Logged({})
-    assert walk.train() == {"training_iteration": 1, "x": 1, "done": False}
+    result = walk.train()
+    assert (result["training_iteration"], result["x"], result["done"]) == (1, 1, False)
     assert walk.heard == [1]
+
+
+def test_a_step_by_hand_gives_what_a_trial_s_report_carries():
+    class Bare(tune.Trainable):
+        def step(self):
+            return {"x": 5}
+
+    result = Bare({"n": 1}).train()
+    assert (result["x"], result["config"], result["done"]) == (5, {"n": 1}, False)
+    assert result["iterations_since_restore"] == 1
+    assert 0 <= result["time_this_iter_s"] <= result["time_total_s"]
 
 
 def test_buffered_training_ends_with_time_length_or_the_end():

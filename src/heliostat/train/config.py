@@ -218,8 +218,8 @@ class FailureConfig:
         fail_fast: For Tune: whether one failed trial ends them all.
         controller_failure_limit: Only -1.
         max_preemption_failures: Has no meaning on one machine, which nobody takes away.
-        preemption_grace_s: Has no meaning on one machine.
         relax_collectives_on_preemption: Has no meaning on one machine.
+        preemption_grace_s: Has no meaning on one machine.
 
     Raises:
         TypeError: For a value of the wrong type.
@@ -234,8 +234,8 @@ class FailureConfig:
     fail_fast: bool | str = False
     controller_failure_limit: int = -1
     max_preemption_failures: int = -1
-    preemption_grace_s: float | None = None
     relax_collectives_on_preemption: bool = False
+    preemption_grace_s: float | None = None
 
     def __post_init__(self) -> None:
         _check_whole("max_failures", self.max_failures, least=-1)
@@ -344,13 +344,13 @@ class RunConfig:
         callbacks: Objects to call as the run goes; `UserCallback` for Train.
         worker_runtime_env: The `runtime_env` of the ranks' processes.
         logging_config: How much Train says of itself.
+        sync_config: A SyncConfig, which has nothing to say: all that a run writes goes to
+            `storage_path` as it is written.
         verbose: 0 shows no progress.
         stop: For Tune only.
         progress_reporter: For Tune only.
         log_to_file: For Tune only: whether what a trial prints is kept in its directory, in `stdout`
             and `stderr`; or the name of one file for both, or the names of two.
-        sync_config: A SyncConfig, which has nothing to say: all that a run writes goes to
-            `storage_path` as it is written.
 
     Raises:
         TypeError: For a value of the wrong type.
@@ -370,11 +370,11 @@ class RunConfig:
     callbacks: Sequence[Any] | None = None
     worker_runtime_env: Mapping[str, Any] | None = None
     logging_config: LoggingConfig | None = None
+    sync_config: Any = None
     verbose: int | None = None
     stop: Any = None
     progress_reporter: Any = None
     log_to_file: Any = None
-    sync_config: Any = None
 
     def __post_init__(self) -> None:
         self._check_place()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from heliostat.train import _written
 from heliostat.train._storage import kept_checkpoints, of_rank, read_log_of
 from heliostat.train.checkpoint import Checkpoint, local_filesystem, locate
 from heliostat.train.error import TrainingFailedError
@@ -120,8 +121,12 @@ class Result:
     def from_path(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> Result:
         """Read back the result of a run, finished or not, from its directory.
 
+        A trial of Tune has such a directory too. What Ray Train and Ray Tune have written is read as
+        far as it is plain files: metrics, checkpoints, a trial's configuration and the text of its
+        error.
+
         Args:
-            path: The run's directory, as in `Result.path`, or its address.
+            path: The run's or trial's directory, as in `Result.path`, or its address.
             storage_filesystem: The file system that it is on, as in `Result.filesystem`; None
                 for what the address says.
 
@@ -129,7 +134,7 @@ class Result:
             The result, as far as the run has come.
 
         Raises:
-            FileNotFoundError: If no run has written there.
+            FileNotFoundError: If neither a run nor a trial has written there.
 
         Example:
             >>> Result.from_path("/tmp/no-such-run")
@@ -137,7 +142,26 @@ class Result:
             FileNotFoundError: no run has written to /tmp/no-such-run (there is no run.jsonl)
         """
         where, remote = locate("Result.from_path", path, storage_filesystem)
-        return _from_entries(where, remote, read_log_of(where, remote))
+        try:
+            return _from_entries(where, remote, read_log_of(where, remote))
+        except FileNotFoundError:
+            written = _written.read(where, remote)
+            if written is None:
+                raise
+        return _from_files(where, remote, written)
+
+
+def _from_files(where: str, filesystem: Any, written: _written.Written) -> Result:
+    return Result(
+        metrics=written.metrics,
+        checkpoint=written.latest,
+        error=TrainingFailedError(written.error) if written.error else None,
+        path=where,
+        best_checkpoints=written.kept or None,
+        config=written.config,
+        history=written.history,
+        storage_filesystem=filesystem,
+    )
 
 
 def _from_entries(where: str, filesystem: Any, entries: list[dict[str, Any]]) -> Result:

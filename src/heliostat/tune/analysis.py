@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heliostat.train import Checkpoint
-from heliostat.tune import _restore
+from heliostat.tune import _restore, _written
 from heliostat.tune._beyond import find
 from heliostat.tune._metrics import flatten, look_up, rank
 from heliostat.tune._snapshot import newest_log, read_results
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 class ExperimentAnalysis:
     """Looks into a study: `tune.run` returns it, or give it the study's directory.
+
+    The study may be one that Ray Tune has written: its plain files are read.
 
     Args:
         experiment_checkpoint_path: The study's directory, or a file in it.
@@ -64,11 +66,7 @@ class ExperimentAnalysis:
                     f"{os.fspath(experiment_checkpoint_path)!r} is not on this machine; read it by "
                     "Tuner.restore(path, trainable).get_results()"
                 )
-            log = newest_log(directory)
-            if log is None:
-                raise ValueError(f"there is no study in {directory}")
-            read = _restore.read(log, unfinished="skip", errored="skip")
-            trials = read.trials(directory, directory.name)
+            trials = _trials_in(directory)
         self.trials = list(trials)
         self._trials = self.trials
         self._grid = ResultGrid(self.trials, self.experiment_path, default_metric, default_mode)
@@ -229,3 +227,14 @@ class ExperimentAnalysis:
     def best_logdir(self) -> str:
         """The directory of the best trial."""
         return self.best_trial.path
+
+
+def _trials_in(directory: Path) -> Sequence[Trial]:
+    log = newest_log(directory)
+    if log is not None:
+        read = _restore.read(log, unfinished="skip", errored="skip")
+        return read.trials(directory, directory.name)
+    written = _written.trials_in(directory)
+    if written is None:
+        raise ValueError(f"there is no study in {directory}")
+    return written

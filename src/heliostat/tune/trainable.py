@@ -179,18 +179,22 @@ class Trainable:
         """Make one step and count it.
 
         Returns:
-            What the step returned.
+            What the step returned; called by hand, with all that a trial's report carries.
 
         Raises:
             TypeError: The step returned something else than a dict.
         """
+        began = time.monotonic()
         result = self.step()
         if not isinstance(result, Mapping):
             raise TypeError(f"{type(self).__name__}.step() must return a dict, got {result!r}")
         self.iteration += 1
         self._iterations_here += 1
         self.log_result(dict(result))
-        return {"training_iteration": self.iteration, **result}
+        if self._session is not None:  # which adds the rest itself
+            return {"training_iteration": self.iteration, **result}
+        added = self.get_auto_filled_metrics(time_this_iter=time.monotonic() - began)
+        return {**added, "done": False, **result}
 
     def train_buffered(
         self, buffer_time_s: float, max_buffer_length: int = 1000

@@ -20,7 +20,7 @@ import heliostat
 from heliostat.train import RunConfig
 from heliostat.train.config import log_files
 from heliostat.train.shared_directory import check_shared
-from heliostat.tune import _restore
+from heliostat.tune import _restore, _written
 from heliostat.tune._beyond import Beyond, find
 from heliostat.tune._display import Display
 from heliostat.tune._experiment import Experiment
@@ -166,6 +166,11 @@ class Tuner:
             raise ValueError("resume_errored and restart_errored contradict each other; drop one")
         where, remote = find("Tuner.restore", path, storage_filesystem)
         if not cls.can_restore(where, remote):
+            if remote is None and _written.is_rays(Path(where)):
+                raise ValueError(
+                    f"Ray has written the study in {where}: it can be looked into by "
+                    "ExperimentAnalysis(path), and not be taken up"
+                )
             raise ValueError(
                 f"there is no study in {where}; give the directory that ResultGrid.experiment_path "
                 "named"

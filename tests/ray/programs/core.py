@@ -1,45 +1,11 @@
-"""Small programs of Core and util, to run under Ray and under Heliostat and compare what comes of them.
-
-Run as a script, `python programs.py ray` or `python programs.py heliostat`, so that workers need
-no module of ours; further arguments name the programs to run. Each takes the library and returns
-what JSON can say; what it raises is its outcome too. A line `["program", outcome]` tells of each, on
-standard output or in the file that OUTCOMES names: Ray writes into the middle of lines of the former.
-"""
+"""Programs of Core: tasks, errors, objects, generators, actors, names, cancelling, graphs."""
 
 import asyncio
-import importlib
-import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
 
-PROGRAMS: dict[str, Callable[[Any], Any]] = {}
-MOST_S = 30  # for one program
-# Classes that say nothing: `_Dual` is ours, between an error and the classes that users know.
-UNSEEN = {"_Dual", "BaseException", "object"}
-
-
-def program(function):
-    PROGRAMS[function.__name__] = function
-    return function
-
-
-def raised(action, *words):
-    """The classes of what it raises, and which of the words its message has."""
-    try:
-        value = action()
-    except BaseException as error:  # noqa: BLE001 - it is the outcome
-        kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ not in UNSEEN]
-        return {
-            "raises": kinds[:1],
-            "also": sorted(kinds[1:]),
-            "says": [w for w in words if w in str(error)],
-        }
-    return {"returns": repr(value)}
-
+from outcomes import library, main, program, raised
 
 # Tasks
 
@@ -847,10 +813,6 @@ def a_second_init(ray):
 # Names, groups, environments, small tools
 
 
-def library(ray, name):
-    return importlib.import_module(f"{ray.__name__}.{name}")
-
-
 @program
 def names_of_tasks_and_functions(ray):
     def look():
@@ -1051,160 +1013,5 @@ def an_actor_ready_and_called_by_hand(ray):
     ]
 
 
-# util
-
-
-@program
-def an_actor_pool_keeps_the_order(ray):
-    from_pool = importlib.import_module(f"{ray.__name__}.util").ActorPool
-
-    @ray.remote
-    class Doubler:
-        def double(self, n):
-            return 2 * n
-
-    pool = from_pool([Doubler.remote(), Doubler.remote()])
-    ordered = list(pool.map(lambda actor, n: actor.double.remote(n), [1, 2, 3, 4]))
-    loose = sorted(pool.map_unordered(lambda actor, n: actor.double.remote(n), [1, 2, 3]))
-    return [ordered, loose, pool.has_next(), pool.has_free()]
-
-
-@program
-def a_queue_is_full_and_empty(ray):
-    queues = importlib.import_module(f"{ray.__name__}.util.queue")
-    queue = queues.Queue(maxsize=2)
-    queue.put(1)
-    queue.put_nowait(2)
-    seen = [queue.size(), queue.full(), queue.empty()]
-    full = raised(lambda: queue.put_nowait(3))
-    seen += [queue.get(), queue.get_nowait(), queue.empty()]
-    late = raised(lambda: queue.get(timeout=0.1))
-    queue.shutdown()
-    return [seen, full, late]
-
-
-@program
-def a_queue_takes_many_at_once(ray):
-    queues = importlib.import_module(f"{ray.__name__}.util.queue")
-    queue = queues.Queue(maxsize=3)
-    queue.put_nowait_batch([1, 2])
-    over = raised(lambda: queue.put_nowait_batch([3, 4]))
-    return [over, queue.get_nowait_batch(2), raised(lambda: queue.get_nowait_batch(1))]
-
-
-@program
-def a_queue_refuses_a_negative_timeout(ray):
-    queues = importlib.import_module(f"{ray.__name__}.util.queue")
-    queue = queues.Queue()
-    return [raised(lambda: queue.get(timeout=-1)), raised(lambda: queue.put(1, timeout=-1))]
-
-
-@program
-def a_pool_of_processes_maps(ray):
-    pool = importlib.import_module(f"{ray.__name__}.util.multiprocessing").Pool(2)
-    found = [
-        pool.map(lambda n: n + 1, range(4)),
-        pool.starmap(lambda a, b: a * b, [(1, 2), (3, 4)]),
-        list(pool.imap(lambda n: -n, [1, 2])),
-        pool.apply(lambda: "once"),
-        pool.apply_async(lambda: "later").get(timeout=20),
-    ]
-    pool.terminate()
-    return found
-
-
-@program
-def a_pool_tells_the_error_of_its_function(ray):
-    pool = importlib.import_module(f"{ray.__name__}.util.multiprocessing").Pool(1)
-    wrong = raised(lambda: pool.map(lambda n: 1 // n, [1, 0]), "division")
-    pool.terminate()
-    return wrong["says"]
-
-
-@program
-def a_placement_group_tells_its_bundles(ray):
-    util = importlib.import_module(f"{ray.__name__}.util")
-    group = util.placement_group([{"CPU": 1}, {"CPU": 1}], strategy="PACK", name="two")
-    ray.get(group.ready())
-    found = [group.bundle_count, group.bundle_specs, util.get_placement_group("two") == group]
-    util.remove_placement_group(group)
-    return found
-
-
-@program
-def a_placement_group_is_checked(ray):
-    util = importlib.import_module(f"{ray.__name__}.util")
-    return [
-        raised(lambda: util.placement_group([])),
-        raised(lambda: util.placement_group([{}])),
-        raised(lambda: util.placement_group([{"CPU": 0}])),
-        raised(lambda: util.placement_group([{"CPU": 1}], strategy="NEAR")),
-        raised(lambda: util.placement_group({"CPU": 1})),
-        raised(lambda: util.placement_group([{"CPU": 1}], lifetime="for ever")),
-        raised(lambda: util.get_placement_group("nobody")),
-    ]
-
-
-@program
-def metrics_are_checked(ray):
-    metrics = importlib.import_module(f"{ray.__name__}.util.metrics")
-    counter = metrics.Counter("seen", tag_keys=("kind",))
-    return [
-        raised(lambda: counter.inc(-1, tags={"kind": "a"})),
-        raised(lambda: counter.inc(0, tags={"kind": "a"})),
-        raised(lambda: counter.inc(1, tags={"other": "a"})),
-        raised(lambda: counter.set_default_tags({"other": "a"})),
-        raised(lambda: metrics.Histogram("sizes", boundaries=[])),
-        raised(lambda: metrics.Histogram("sizes", boundaries=[-1, 2])),
-        raised(lambda: metrics.Gauge("")),
-        raised(lambda: metrics.Counter("seen", tag_keys=[1])),
-    ]
-
-
-@program
-def serializability_is_looked_into(ray):
-    inspect = importlib.import_module(f"{ray.__name__}.util").inspect_serializability
-    lock = __import__("threading").Lock()
-    good, none = inspect(lambda: 1)
-    bad, found = inspect(lambda: lock)
-    return [good, len(none), bad, len(found)]
-
-
-@program
-def named_actors_are_listed(ray):
-    util = importlib.import_module(f"{ray.__name__}.util")
-
-    @ray.remote
-    class Named:
-        pass
-
-    kept = Named.options(name="listed").remote()
-    ray.get(kept.__ray_ready__.remote())
-    return ["listed" in util.list_named_actors(), raised(lambda: ray.get_actor("nobody"))]
-
-
-def give_up(number, frame):
-    raise TimeoutError("the program took too long")
-
-
-def main(library, names):
-    ray = importlib.import_module(library)
-    for lazy in ("util", "exceptions", "actor"):
-        importlib.import_module(f"{library}.{lazy}")
-    options = {"num_cpus": 4, "log_to_driver": False}
-    if library == "ray":
-        options["include_dashboard"] = False
-    ray.init(**options)
-    signal.signal(signal.SIGALRM, give_up)
-    for name in names or PROGRAMS:
-        function = PROGRAMS[name]
-        signal.alarm(MOST_S)
-        outcome = raised(lambda function=function: json.dumps(function(ray)))
-        signal.alarm(0)
-        with open(os.environ.get("OUTCOMES", "/dev/stdout"), "a") as file:
-            file.write(json.dumps([name, outcome]) + "\n")
-    ray.shutdown()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main()
