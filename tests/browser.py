@@ -21,6 +21,9 @@ FLAGS = (
     "--remote-debugging-port=0"
 )
 
+# Their codes, and what they type.
+KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, ""), " ": (32, " ")}
+
 
 def program() -> str | None:
     """Where Chromium is, if it is there."""
@@ -61,6 +64,13 @@ class Page:
         """Click what a selector finds, as soon as it is there."""
         self.until(f"!!document.querySelector({selector!r})")
         self.run(f"document.querySelector({selector!r}).click()")
+
+    def press(self, key: str, *, shift: bool = False) -> None:
+        """Press a key of the keyboard, and let it go."""
+        code, text = KEYS[key]
+        about = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **about)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **about)
 
 
 @contextlib.contextmanager

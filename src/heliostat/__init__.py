@@ -62,6 +62,7 @@ __all__ = [
 # Names of Ray's that few programs touch, and where they are.
 _SELDOM = {
     "ActorClassID": "_core.ids",
+    "ClientBuilder": "client_builder",
     "DynamicObjectRefGenerator": "_core.dynamic",
     "FunctionID": "_core.ids",
     "JobID": "_core.ids",
@@ -71,9 +72,11 @@ _SELDOM = {
     "UniqueID": "_core.ids",
     "WORKER_MODE": "types",
     "WorkerID": "_core.ids",
+    "client": "client_builder",
 }
 _LAZY = (
     "air",
+    "autoscaler",
     "data",
     "experimental",
     "job_submission",

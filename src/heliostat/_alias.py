@@ -32,7 +32,6 @@ INSTEAD = {
     "workflow": "Ray has removed it; write tasks that pass references to each other",
     "cluster_utils": "there is one node, this machine; "
     "`ray.init(num_cpus=..., resources={...})` says how large, and a test may start many sessions",
-    "autoscaler": "there is one node, this machine; `ray.init(num_cpus=...)` says how large",
 }
 
 # The same below the first level.

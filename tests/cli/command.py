@@ -7,10 +7,10 @@ import textwrap
 from pathlib import Path
 
 
-def heliostat(*args, cwd=None, timeout_s=60, **environment):
+def heliostat(*args, cwd=None, timeout_s=60, program="heliostat.cli", **environment):
     """Run the command and wait for its end."""
     return subprocess.run(
-        [sys.executable, "-m", "heliostat.cli", *map(str, args)],
+        [sys.executable, "-m", program, *map(str, args)],
         capture_output=True,
         text=True,
         timeout=timeout_s,
@@ -20,8 +20,8 @@ def heliostat(*args, cwd=None, timeout_s=60, **environment):
     )
 
 
-def run_script(tmp_path: Path, source: str, *args, **environment):
+def run_script(tmp_path: Path, source: str, *args, options=(), **environment):
     """`heliostat run` on a script with this text."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(source))
-    return heliostat("run", script, *args, cwd=tmp_path, **environment)
+    return heliostat("run", *options, script, *args, cwd=tmp_path, **environment)

@@ -1,5 +1,7 @@
 """What the server lets through, method by method and route by route, and what it sends along."""
 
+import base64
+import hashlib
 import http.client
 import re
 import socket
@@ -8,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from heliostat import dashboard as package
-from heliostat.dashboard._server import STATIC, Server, as_json
+from heliostat.dashboard._bundle import LIBRARY, SCRIPTS, STYLES, bundle
+from heliostat.dashboard._server import LICENCE, Server, as_json
 from heliostat.dashboard._session import PAGES, TABLES
 
 ROUTES = (
-    "/", "/app.js", "/metrics", "/api", "/api/trace", "/api/log?name=x", "/nothing", "/../etc/passwd",
+    "/", f"/{LICENCE}", "/metrics", "/api", "/api/trace", "/api/log?name=x", "/nothing", "/../etc/passwd",
     *(f"/api/page/{name}" for name in (*PAGES, "session", "series", "logs")),
     *(f"/api/table/{kind}" for kind in TABLES),
 )  # fmt: skip
@@ -39,7 +42,7 @@ def test_with_the_secret_there_is_nothing_but_get_and_head(visitor):
 
 
 def test_head_has_the_headers_of_get_and_no_body(visitor):
-    head, get = visitor.ask("/app.js", "HEAD"), visitor.ask("/app.js")
+    head, get = visitor.ask("/", "HEAD"), visitor.ask("/")
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Content-Length"] == str(len(get.body))
 
@@ -69,13 +72,32 @@ def test_no_request_names_a_file_that_is_no_page(visitor):
         assert visitor.ask(path).status == 404
 
 
-def test_all_files_of_the_pages_are_there_with_their_types(visitor):
-    assert {"index.html", "app.js", "style.css", "vendor/uPlot.LICENSE.txt"} <= STATIC
-    for name in STATIC:
-        assert visitor.ask(f"/{name}").status == 200
-    index = visitor.ask("/").body.decode()
-    for name in re.findall(r'(?:href|src)="([^"]+)"', index):
-        assert name in STATIC
+def test_the_pages_are_one_document_that_lets_only_its_own_script_run(visitor):
+    reply = visitor.ask("/")
+    body = reply.body.decode()
+    assert not re.search(r'(?:href|src)="(?!data:)', body)
+    inside = re.search(r'<script type="module">(.*?)</script>', body, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+    policy = reply.headers["Content-Security-Policy"]
+    assert f"script-src 'sha256-{digest}';" in policy
+    assert "connect-src 'self'" in policy
+    assert visitor.ask(f"/{LICENCE}").status == 200
+
+
+def test_every_file_of_the_pages_is_in_the_document():
+    there = {
+        str(path.relative_to(SOURCES))
+        for path in SOURCES.rglob("*")
+        if path.suffix in (".js", ".css")
+    }
+    assert there == {LIBRARY, *STYLES, *SCRIPTS}
+
+
+def test_facts_of_a_report_cannot_end_the_element_that_they_are_in():
+    made = bundle("<title>", {"name": "</script><script>alert(1)</script>", "value": float("nan")})
+    assert made.text.count("</script>") == 2
+    assert "<title>&lt;title&gt;</title>" in made.text
+    assert made.policy in made.text
 
 
 def test_a_question_that_makes_no_sense_is_answered_with_what_is_wrong(visitor):

@@ -28,6 +28,7 @@ def add_parser(commands: Any) -> None:
     shown.add_argument("--pid", type=int, help="the program that runs as this process")
     shown.add_argument("--list", action="store_true", help="which runs there are, the newest first")
     shown.add_argument("--port", type=int, help="where to show a history; 8265 if it is free")
+    shown.add_argument("--grafana", action="store_true", help="a dashboard for Grafana, as JSON")
     shown.add_argument("--json", action="store_true", help="the answer as JSON")
     shown.set_defaults(carry_out=dashboard)
     report_ = commands.add_parser("report", help="the history of a run as one HTML file")
@@ -39,6 +40,9 @@ def add_parser(commands: Any) -> None:
 
 def dashboard(options: argparse.Namespace) -> int:
     """Say where a running program's pages are, or show a history until interrupted."""
+    if options.grafana:
+        sys.stdout.write(_pages().grafana())
+        return 0
     if options.list:
         return _list(as_json=options.json)
     if options.pid is not None or (options.run is None and _sessions.running()):

@@ -23,13 +23,13 @@ class DemoNotHere(UsageError):
 def add_parser(commands: Any) -> None:
     """Add `demo`."""
     parser = commands.add_parser("demo", help="the taxi lesson: read, train, tune, predict, serve")
+    _run.add_json(parser)
     parser.set_defaults(carry_out=demo)
 
 
 def demo(options: argparse.Namespace) -> int:
     """Run it; the exit code."""
-    del options
-    return _run.run(str(find()), [], as_module=False, full_traceback=False)
+    return _run.run(str(find()), [], as_json=options.json)
 
 
 def find(package: Path = PACKAGE, needs: Sequence[str] = NEEDS) -> Path:

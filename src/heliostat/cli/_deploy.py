@@ -17,6 +17,7 @@ from typing import Any, get_args
 from heliostat._version import __version__
 from heliostat.cli._errors import CommandError, UsageError
 from heliostat.cli._manifests import PORT, Request, Target, files, memory_of, next_steps
+from heliostat.cli._tables import write_json
 
 _RAY = "2.60.0"  # where none is installed here
 _LONGEST_NAME = 40  # KubeRay adds its own words to it
@@ -54,6 +55,7 @@ def add_parser(commands: Any) -> None:
         "systemd) or a volume claim (KubeRay)",
     )
     parser.add_argument("--secret", default="", help="KubeRay: a secret with variables")
+    parser.add_argument("--json", action="store_true", help="what was written, for programs")
     parser.set_defaults(carry_out=_carry_out)
 
 
@@ -94,10 +96,12 @@ def _carry_out(options: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     for name, text in written.items():
         (out / name).write_text(text)
-        sys.stdout.write(f"{out / name}\n")
-    sys.stdout.write("\nNext:\n")
-    for step in next_steps(options.target, request, str(out)):
-        sys.stdout.write(f"  {step}\n")
+    steps = list(next_steps(options.target, request, str(out)))
+    if options.json:
+        write_json({"files": [str(out / name) for name in written], "next": steps})
+        return 0
+    sys.stdout.write("".join(f"{out / name}\n" for name in written))
+    sys.stdout.write("\nNext:\n" + "".join(f"  {step}\n" for step in steps))
     return 0
 
 

@@ -8,12 +8,13 @@ import importlib.util
 import io
 import os
 import sys
+import time
 from collections.abc import Sequence
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from heliostat import _alias
 from heliostat.cli._errors import UsageError
@@ -27,12 +28,21 @@ class NotAProgram(UsageError):
     """There is nothing to run under the name that was given."""
 
 
+class Outcome(NamedTuple):
+    """How a program ended, for programs."""
+
+    program: str
+    exit_code: int
+    seconds: float
+    traceback: str | None = None
+
+
 def add_parser(commands: Any) -> None:
     """Add `run`."""
     parser = commands.add_parser(
         "run",
         help="run a program in which `import ray` means Heliostat",
-        usage="heliostat run [--full-traceback] [-m] TARGET [ARGS ...]",
+        usage="heliostat run [--full-traceback] [--json] [-m] TARGET [ARGS ...]",
     )
     parser.add_argument(
         "--full-traceback",
@@ -42,11 +52,19 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-m", dest="as_module", action="store_true", help="TARGET is a module, as for `python -m`"
     )
+    add_json(parser)
     parser.add_argument("target", metavar="TARGET", help="a script, or a module with -m")
     parser.add_argument(
         "args", metavar="ARGS", nargs=argparse.REMAINDER, help="what the program is given"
     )
     parser.set_defaults(carry_out=_carry_out)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`; standard output is the program's own."""
+    parser.add_argument(
+        "--json", action="store_true", help="how it ended, as the last line of standard error"
+    )
 
 
 def _carry_out(options: argparse.Namespace) -> int:
@@ -55,10 +73,18 @@ def _carry_out(options: argparse.Namespace) -> int:
         options.args,
         as_module=options.as_module,
         full_traceback=options.full_traceback,
+        as_json=options.json,
     )
 
 
-def run(target: str, args: Sequence[str], *, as_module: bool, full_traceback: bool) -> int:
+def run(
+    target: str,
+    args: Sequence[str],
+    *,
+    as_module: bool = False,
+    full_traceback: bool = False,
+    as_json: bool = False,
+) -> int:
     """Run a script or module as `__main__` and return its exit code.
 
     Args:
@@ -66,6 +92,7 @@ def run(target: str, args: Sequence[str], *, as_module: bool, full_traceback: bo
         args: What the program finds in `sys.argv[1:]`.
         as_module: Whether `target` is a module, as for `python -m`.
         full_traceback: Whether an error shows the frames of Heliostat and libraries too.
+        as_json: Whether a line of JSON on standard error tells how it ended.
 
     Raises:
         NotAProgram: There is no such file or module.
@@ -78,6 +105,8 @@ def run(target: str, args: Sequence[str], *, as_module: bool, full_traceback: bo
     else:
         sys.path.insert(0, path)
     _alias.install()
+    began = time.monotonic()
+    exit_code, error = 0, None
     try:
         main, code = _module(target) if as_module else _script(target)
         sys.argv = [str(main.__dict__["__file__"] if as_module else target), *args]
@@ -85,13 +114,20 @@ def run(target: str, args: Sequence[str], *, as_module: bool, full_traceback: bo
         exec(code, main.__dict__)
     except NotAProgram:
         raise
-    except KeyboardInterrupt as error:
-        _report(trimmed(error, whole=full_traceback))
-        return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the user's code ends here; it goes to stderr
-        _report(trimmed(error, whole=full_traceback))
-        return 1
-    return 0
+    except SystemExit as ended:
+        if as_json:
+            _tell(Outcome(target, _code_of(ended), time.monotonic() - began))
+        raise
+    except KeyboardInterrupt as caught:
+        exit_code, error = INTERRUPTED, trimmed(caught, whole=full_traceback)
+    except Exception as caught:  # noqa: BLE001 - the user's code ends here; it goes to stderr
+        exit_code, error = 1, trimmed(caught, whole=full_traceback)
+    if as_json:
+        text = None if error is None else error.text
+        _tell(Outcome(target, exit_code, time.monotonic() - began, text))
+    elif error is not None:
+        _report(error)
+    return exit_code
 
 
 def _directory_of(target: str) -> str:
@@ -147,6 +183,20 @@ def _main_module(file: str, spec: ModuleSpec | None) -> ModuleType:
         __builtins__=__builtins__,
     )
     return main
+
+
+def _code_of(ended: SystemExit) -> int:
+    """The exit code that the interpreter will give: 1 for a message, which it writes."""
+    if ended.code is None:
+        return 0
+    return ended.code if isinstance(ended.code, int) else 1
+
+
+def _tell(outcome: Outcome) -> None:
+    import json  # noqa: PLC0415 - few runs want it
+
+    sys.stdout.flush()
+    sys.stderr.write(json.dumps(outcome._asdict()) + "\n")
 
 
 def _report(report: Trimmed) -> None:

@@ -58,7 +58,8 @@ def add_parser(commands: Any) -> None:
         )
     for verb in (status, config):
         verb.add_argument("-n", "--name", default=None, help="of this application only")
-        verb.add_argument("--json", action="store_true", help="for programs; YAML otherwise")
+    for verb in verbs.choices.values():
+        verb.add_argument("--json", action="store_true", help="what is told, for programs")
     serve.set_defaults(carry_out=carry_out)
 
 
@@ -75,7 +76,7 @@ def carry_out(options: argparse.Namespace) -> int:
     if options.verb == "deploy":
         config = _read(Path(options.config_file))
         _ask(options.address, "PUT", config)
-        sys.stdout.write(f"deployed {options.config_file}\n")
+        _say(options, {"deployed": options.config_file}, f"deployed {options.config_file}\n")
         return 0
     if options.verb == "shutdown":
         return _shutdown(options)
@@ -113,8 +114,12 @@ def _run(options: argparse.Namespace) -> int:
         deployments = Deployments()
         with served(deployments, options.rest_port, ended.set):
             deployments.apply(config)
-            names = ", ".join(app.name for app in config.applications) or "none yet"
-            sys.stderr.write(f"Serve runs; applications: {names}. Ctrl-C ends it.\n")
+            names = [app.name for app in config.applications]
+            if options.json:
+                write_json({"applications": names, "rest_port": options.rest_port})
+                sys.stdout.flush()
+            shown = ", ".join(names) or "none yet"
+            sys.stderr.write(f"Serve runs; applications: {shown}. Ctrl-C ends it.\n")
             sys.stderr.flush()
             if getattr(options, "reload", False):
                 _reload(options, deployments, ended)
@@ -208,10 +213,11 @@ def _build(options: argparse.Namespace) -> int:
             }
         )
     http = {"host": "127.0.0.1", "port": 8000}
-    text = yaml.safe_dump(
-        {"proxy_location": "EveryNode", "http_options": http, "applications": apps},
-        sort_keys=False,
-    )
+    config = {"proxy_location": "EveryNode", "http_options": http, "applications": apps}
+    if options.json:
+        text = json.dumps(config, indent=2) + "\n"  # a config file may be JSON
+    else:
+        text = yaml.safe_dump(config, sort_keys=False)
     if options.output_path is None:
         sys.stdout.write(text)
     else:
@@ -221,12 +227,20 @@ def _build(options: argparse.Namespace) -> int:
 
 def _shutdown(options: argparse.Namespace) -> int:
     if not options.yes:
-        sys.stdout.write("This ends all applications and Serve itself. Go on? [y/N] ")
-        sys.stdout.flush()
+        sys.stderr.write("This ends all applications and Serve itself. Go on? [y/N] ")
+        sys.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return 1
     _ask(options.address, "DELETE")
+    _say(options, {"shutdown": options.address}, "")
     return 0
+
+
+def _say(options: argparse.Namespace, value: Any, text: str) -> None:
+    if options.json:
+        write_json(value)
+    else:
+        sys.stdout.write(text)
 
 
 def _read(file: Path) -> Any:
@@ -246,7 +260,10 @@ def _ask(address: str, method: str, body: Any = None) -> Any:
 
     from heliostat.serve._rest import token_file  # noqa: PLC0415
 
-    port = int(address.rstrip("/").rsplit(":", 1)[1])
+    text = address.rstrip("/").rpartition(":")[2]
+    if "://" not in address or not text.isdecimal():
+        raise ServeUsage(f"--address is http://HOST:PORT, got {address!r}")
+    port = int(text)
     token = os.environ.get("RAY_AUTH_TOKEN", "")
     if not token and token_file(port).exists():
         token = token_file(port).read_text()

@@ -6,13 +6,14 @@
 - `_documents.py`: a page's facts, from public names
 - `_collector.py`, `_history.py`: the thread that writes them down, and the file
 - `_report.py`: one HTML file of a history
-- `static/`: the pages
+- `_prometheus.py`, `_machine.py`: what a scraper gets; `grafana.json`: how Grafana shows it
+- `_bundle.py`: the pages as one document, made of `static/`
 
 It knows no engine, and nothing below it knows of it but its name.
 """
 
-from heliostat.dashboard._dashboard import Dashboard, show, start
+from heliostat.dashboard._dashboard import Dashboard, grafana, show, start
 from heliostat.dashboard._history import History, find, runs
 from heliostat.dashboard._report import write_report
 
-__all__ = ["Dashboard", "History", "find", "runs", "show", "start", "write_report"]
+__all__ = ["Dashboard", "History", "find", "grafana", "runs", "show", "start", "write_report"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,6 +64,7 @@ class Collector:
 
     def __init__(self, history: History, pages: Pages) -> None:
         self.moments = Moments()
+        self._by_name: Counter[tuple[str, str]] = Counter()
         self._history = history
         self._pages = pages
         self._last_task = ""
@@ -79,6 +81,12 @@ class Collector:
         """Take all that has ended: somebody looks."""
         with self._lock:
             self._take_ended(ALL)
+
+    def ended(self) -> dict[tuple[str, str], int]:
+        """How many tasks have ended by now, by name and state."""
+        with self._lock:
+            self._take_ended(ALL)
+            return dict(self._by_name)
 
     def close(self) -> None:
         """Write down the end, and stop."""
@@ -116,6 +124,7 @@ class Collector:
         self._last_task = rows[-1]["task_id"]
         self._ended += len(rows)
         self._failed += sum(row["state"] == "FAILED" for row in rows)
+        self._by_name.update((row["name"], row["state"]) for row in rows)
         self._history.add_tasks([_task(row) for row in rows])
 
     def _numbers(self) -> dict[str, float]:

@@ -8,12 +8,14 @@ import re
 import secrets
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import heliostat as ray
-from heliostat.dashboard import _history, _prometheus
+from heliostat.dashboard import _history
 from heliostat.dashboard._history import History, Query
+from heliostat.dashboard._prometheus import KIND, Exposition
 from heliostat.dashboard._server import Answer, Server, as_json
 from heliostat.dashboard._session import TABLES, Ended, Running, View
 from heliostat.util.progress import keep_ended
@@ -35,6 +37,7 @@ class Dashboard:
         self._view = view
         self._history = history
         self._closed = False
+        self._exposition = Exposition()
         self._server = Server(port, secrets.token_urlsafe(24), self._route)
         self.url = self._server.url
 
@@ -52,9 +55,16 @@ class Dashboard:
     def __repr__(self) -> str:
         return f"Dashboard(run={self.run!r}, port={self._server.port})"  # no secret in a log
 
+    def _metrics(self) -> Answer | None:
+        if not isinstance(self._view, Running):
+            return None  # there is nothing to scrape
+        return Answer(self._exposition.text(self._view.ended()).encode(), KIND)
+
     def _route(self, path: str, query: dict[str, str]) -> Answer | None:
         if path == "/metrics":
-            return _metrics(self._view)
+            return self._metrics()
+        if path == "/grafana.json":
+            return Answer(grafana().encode())
         top, _, rest = path.lstrip("/").partition("/")
         if top != "api":
             return None
@@ -101,10 +111,18 @@ def _number(query: dict[str, str], name: str, usual: int, most: int) -> int:
     return min(int(text), most)
 
 
-def _metrics(view: View) -> Answer | None:
-    if not isinstance(view, Running):
-        return None  # there is nothing to scrape
-    return Answer(_prometheus.exposition().encode(), _prometheus.KIND)
+def grafana() -> str:
+    """A dashboard for Grafana over what `/metrics` tells: to be imported there, or provisioned.
+
+    Returns:
+        JSON. `heliostat dashboard --grafana` writes it.
+
+    Example:
+        >>> import json
+        >>> json.loads(grafana())["title"]
+        'Heliostat'
+    """
+    return (files("heliostat.dashboard") / "grafana.json").read_text(encoding="utf-8")
 
 
 def start(port: int | None = None) -> Dashboard:

@@ -126,10 +126,10 @@ def train() -> Document:
     return {"rows": [] if found is None else found.list_runs()}
 
 
-def tune(most: int = 1000) -> Document:
-    """Studies of this process, each with so many of its trials."""
+def tune() -> Document:
+    """Studies of this process, each with its trials."""
     found = _loaded("heliostat.tune.experiments")
-    return {"rows": [] if found is None else found.list_experiments(most)}
+    return {"rows": [] if found is None else found.list_experiments()}
 
 
 def serve() -> Document:

@@ -15,28 +15,19 @@ import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
-from importlib.resources import files
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
+from heliostat.dashboard._bundle import bundle, finite, read
 from heliostat.dashboard._guard import Door, judge
 
 DEFAULT_PORT = 8265
 MOST_CONNECTIONS = 64
 IDLE_S = 30.0
-_TYPES = {
-    "html": "text/html; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "svg": "image/svg+xml",
-    "json": "application/json",
-    "txt": "text/plain; charset=utf-8",
-}
+LICENCE = "vendor/uPlot.LICENSE.txt"
+_TYPES = {"html": "text/html; charset=utf-8", "txt": "text/plain; charset=utf-8"}
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -63,40 +54,20 @@ def as_json(value: Any, status: int = HTTPStatus.OK) -> Answer:
     return Answer(json.dumps(finite(value), default=str).encode(), status=status)
 
 
-def finite(value: Any) -> Any:
-    """NaN and infinity are no JSON: a browser would refuse all of it."""
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, dict):
-        return {str(key): finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(inner) for inner in value]
-    return value
+class Site:
+    """What there is beside the routes: the pages, and the licence of what they contain."""
 
+    def __init__(self) -> None:
+        pages = bundle()
+        policy = f"{pages.policy}; connect-src 'self'; frame-ancestors 'none'"
+        self._document = Answer(
+            pages.text.encode(), _TYPES["html"], headers=(("Content-Security-Policy", policy),)
+        )
+        self._licence = Answer(read(LICENCE).encode(), _TYPES["txt"])
 
-def static(path: str) -> Answer | None:
-    """A file of the pages; None if there is none of that name."""
-    name = unquote(path).lstrip("/") or "index.html"
-    if name not in STATIC:
-        return None
-    place = files("heliostat.dashboard") / "static"
-    body = place.joinpath(*name.split("/")).read_bytes()
-    return Answer(body, _TYPES[name.rpartition(".")[2]])
-
-
-def _static_names() -> frozenset[str]:
-    root = files("heliostat.dashboard") / "static"
-    folders = [("", root), ("vendor/", root / "vendor"), ("pages/", root / "pages")]
-    return frozenset(
-        prefix + entry.name
-        for prefix, folder in folders
-        for entry in folder.iterdir()
-        if entry.name.rpartition(".")[2] in _TYPES
-    )
-
-
-# Known beforehand, so that no request can name another file.
-STATIC = _static_names()
+    def find(self, path: str) -> Answer | None:
+        """The answer, if there is one at this path."""
+        return {"/": self._document, f"/{LICENCE}": self._licence}.get(path)
 
 
 class Server:
@@ -114,6 +85,7 @@ class Server:
     def __init__(self, port: int | None, token: str, routes: Routes) -> None:
         self._http = _listen(port)
         self._http.routes = routes
+        self._http.site = Site()
         self.port: int = self._http.server_address[1]
         self._http.door = Door(self.port, token)
         self.url = f"http://127.0.0.1:{self.port}/?token={token}"
@@ -150,6 +122,7 @@ class _Http(http.server.ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = MOST_CONNECTIONS
     routes: Routes
+    site: Site
     door: Door
 
     def __init__(self, port: int) -> None:
@@ -194,6 +167,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server_version = "heliostat"
     sys_version = ""
     timeout = IDLE_S
+    # Headers and body go out together, and at once: a browser would wait 40 ms for the second half.
+    wbufsize = 1 << 16
+    disable_nagle_algorithm = True
     server: _Http
 
     def __getattr__(self, name: str) -> Any:
@@ -226,7 +202,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         try:
-            answer = static(parts.path) or self.server.routes(parts.path, query)
+            answer = self.server.site.find(parts.path) or self.server.routes(parts.path, query)
         except ValueError as error:
             return as_json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         except Exception as error:  # noqa: BLE001 - the page says so, the program goes on
@@ -238,7 +214,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
         headers = {"Content-Type": answer.kind, "Content-Length": str(len(answer.body))}
-        for name, value in (*{**headers, **_HEADERS}.items(), *answer.headers):
+        for name, value in {**headers, **_HEADERS, **dict(answer.headers)}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

@@ -26,6 +26,7 @@ TABLES = (
     "placement_groups",
     "trials",
 )
+SHOWN_TRIALS = 1000  # by the page of a study; its table has all that are known
 KEPT_LOG_LINES = 500
 LARGEST = 1000  # objects that are listed: rows of a hundred thousand take seconds
 KEPT_LOGS = 64
@@ -68,6 +69,7 @@ class Running:
             "series": lambda: columns(self._collector.moments.list()),
             "logs": _documents.logs,
             **{page: getattr(_documents, page) for page in PAGES},
+            "tune": lambda: first_trials(_documents.tune()),
         }
         return pages[name]() if name in pages else None
 
@@ -87,6 +89,10 @@ class Running:
     def log(self, name: str, lines: int) -> str:
         """The last lines of a log."""
         return _documents.log(name, lines)
+
+    def ended(self) -> dict[tuple[str, str], int]:
+        """How many tasks have ended by now, by name and state."""
+        return self._collector.ended()
 
     def close(self) -> None:
         """Write down the end."""
@@ -125,6 +131,8 @@ class Ended:
         found = self._history.get(name)
         if name == "logs":
             return {"rows": [] if found is None else found["rows"]}
+        if name == "tune" and found is not None:
+            return first_trials(found)
         return found if name in (*PAGES, "session") else None
 
     def table(self, kind: str, query: Query) -> Rows:
@@ -152,6 +160,16 @@ def kept_table(history: History, kind: str, query: Query) -> Rows:
     if kind == "trials":
         return _trials(history.get("tune") or {"rows": []}, query)
     return choose(history.get(kind) or [], query)
+
+
+def first_trials(page: dict[str, Any]) -> dict[str, Any]:
+    """Studies with no more trials than their page draws.
+
+    Example:
+        >>> first_trials({"rows": [{"trials": [1]}]})
+        {'rows': [{'trials': [1]}]}
+    """
+    return {"rows": [{**row, "trials": row["trials"][:SHOWN_TRIALS]} for row in page["rows"]]}
 
 
 def _trials(page: dict[str, Any], query: Query) -> Rows:

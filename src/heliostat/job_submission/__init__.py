@@ -3,6 +3,7 @@
 from heliostat.job_submission._records import (
     DriverInfo,
     JobDetails,
+    JobErrorType,
     JobInfo,
     JobStatus,
     JobType,
@@ -12,6 +13,7 @@ from heliostat.job_submission.client import JobSubmissionClient
 __all__ = [
     "DriverInfo",
     "JobDetails",
+    "JobErrorType",
     "JobInfo",
     "JobStatus",
     "JobSubmissionClient",

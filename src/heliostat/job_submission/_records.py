@@ -51,6 +51,24 @@ class JobType(enum.StrEnum):
     DRIVER = "DRIVER"
 
 
+class JobErrorType(enum.StrEnum):
+    """Why a job has failed, in a word.
+
+    Example:
+        >>> JobErrorType("JOB_ENTRYPOINT_COMMAND_ERROR").name
+        'JOB_ENTRYPOINT_COMMAND_ERROR'
+    """
+
+    RUNTIME_ENV_SETUP_FAILURE = "RUNTIME_ENV_SETUP_FAILURE"
+    JOB_SUPERVISOR_ACTOR_START_TIMEOUT = "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
+    JOB_SUPERVISOR_ACTOR_START_FAILURE = "JOB_SUPERVISOR_ACTOR_START_FAILURE"
+    JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE = "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE"
+    JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE = "JOB_SUPERVISOR_ACTOR_UNKNOWN_FAILURE"
+    JOB_SUPERVISOR_ACTOR_DIED = "JOB_SUPERVISOR_ACTOR_DIED"
+    JOB_ENTRYPOINT_COMMAND_START_ERROR = "JOB_ENTRYPOINT_COMMAND_START_ERROR"
+    JOB_ENTRYPOINT_COMMAND_ERROR = "JOB_ENTRYPOINT_COMMAND_ERROR"
+
+
 @dataclass
 class DriverInfo:
     """The process that a job runs in."""
@@ -151,7 +169,7 @@ class Job:
                         self.end(
                             JobStatus.FAILED,
                             "The process that looked after the job was killed, and the job with it.",
-                            error_type="JOB_SUPERVISOR_ACTOR_DIED",
+                            error_type=JobErrorType.JOB_SUPERVISOR_ACTOR_DIED,
                         )
                         record = self.read()
                 finally:

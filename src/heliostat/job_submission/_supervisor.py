@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from heliostat.job_submission._records import Job, JobStatus
+from heliostat.job_submission._records import Job, JobErrorType, JobStatus
 
 STOP_S = 3.0  # from the polite signal to the other one
 _TAIL_BYTES = 20_000
@@ -48,7 +48,9 @@ def _look_after(job: Job, begin: int) -> NoReturn:
         process = _start(job)
     except OSError as error:
         message = f"The job could not be started: {error}"
-        job.end(JobStatus.FAILED, message, error_type="JOB_ENTRYPOINT_COMMAND_START_ERROR")
+        job.end(
+            JobStatus.FAILED, message, error_type=JobErrorType.JOB_ENTRYPOINT_COMMAND_START_ERROR
+        )
         os._exit(1)
     job.write(status=JobStatus.RUNNING.value, pid=process.pid, supervisor=os.getpid())
     os.close(begin)
@@ -67,7 +69,7 @@ def _look_after(job: Job, begin: int) -> NoReturn:
             JobStatus.FAILED,
             f"Job entrypoint command failed with exit code {code}, last available logs "
             f"(truncated to {_TAIL_BYTES:,} chars):\n{_tail(job.log)}",
-            error_type="JOB_ENTRYPOINT_COMMAND_ERROR",
+            error_type=JobErrorType.JOB_ENTRYPOINT_COMMAND_ERROR,
             driver_exit_code=code,
         )
     os._exit(0)

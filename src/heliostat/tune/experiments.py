@@ -12,7 +12,7 @@ from heliostat.util.progress import Ledger
 __all__ = ["list_experiments"]
 
 KEPT = 10
-TRIALS = 1000
+TRIALS = 10_000
 CURVES = 500  # trials that have one, with so many points at most
 POINTS = 200
 
@@ -23,8 +23,7 @@ def list_experiments(trials: int = TRIALS) -> list[dict[str, Any]]:
     """Studies that run in this process, and the last ten that have ended under a dashboard.
 
     Args:
-        trials: So many trials of each study that runs, the best first; of those that have ended
-            a thousand are kept.
+        trials: So many trials of each study, the best first; ten thousand are there.
 
     Returns:
         A row for each, the oldest first: its `name`, `path`, `state`, `metric`, `mode`, `counts` of
@@ -88,7 +87,7 @@ def row(experiment: Experiment, name: str, path: str, curves: Curves, over: bool
 
 
 def best(trials: Sequence[Trial], metric: str | None, mode: str | None) -> list[Trial]:
-    """The first thousand: those that run, then the best; without a metric the newest."""
+    """The first ten thousand: those that run, then the best; without a metric the newest."""
     sign = -1.0 if mode == "max" else 1.0
 
     def rank(item: tuple[int, Trial]) -> tuple[bool, float, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 from typing import Any
 
 from heliostat.actor import list_named_actors
@@ -26,8 +27,10 @@ from heliostat.util.placement_group import (
 __all__ = [
     "ActorPool",
     "as_completed",
+    "connect",
     "deregister_serializer",
     "disable_log_once_globally",
+    "disconnect",
     "enable_periodic_logging",
     "get_current_placement_group",
     "get_node_instance_id",
@@ -46,8 +49,10 @@ __all__ = [
 _HOMES = {
     "ActorPool": "actor_pool",
     "as_completed": "completion",
+    "connect": "client_connect",
     "deregister_serializer": "serialization",
     "disable_log_once_globally": "once",
+    "disconnect": "client_connect",
     "enable_periodic_logging": "once",
     "inspect_serializability": "serializability",
     "log_once": "once",
@@ -55,15 +60,35 @@ _HOMES = {
     "register_serializer": "serialization",
 }
 _MODULES = (
-    "accelerators", "actor_pool", "collective", "completion", "joblib", "metrics",
-    "multiprocessing", "once", "progress", "queue", "rpdb", "scheduling_strategies",
+    "accelerators", "actor_pool", "client_connect", "collective", "completion", "dask", "joblib",
+    "metrics", "multiprocessing", "once", "progress", "queue", "rpdb", "scheduling_strategies",
     "serializability", "serialization", "state",
 )  # fmt: skip
 
 
-def get_node_ip_address() -> str:
-    """The address of this machine as its own processes reach it; nothing listens on another."""
-    return "127.0.0.1"
+def get_node_ip_address(address: str | None = None) -> str:
+    """The address of this machine as its own processes reach it; nothing listens on another.
+
+    Args:
+        address: "host:port" of somebody else: as that one would see this machine. Nothing is sent.
+
+    Raises:
+        ValueError: For an address without a port.
+        OSError: If there is no way to it.
+
+    Example:
+        >>> from heliostat.util import get_node_ip_address
+        >>> get_node_ip_address(), get_node_ip_address("127.0.0.1:53")
+        ('127.0.0.1', '127.0.0.1')
+    """
+    if address is None:
+        return "127.0.0.1"
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f'address must be "host:port", got {address!r}')
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, int(port)))
+        return str(probe.getsockname()[0])
 
 
 def get_node_instance_id() -> str:

@@ -16,11 +16,13 @@ from typing import Any
 
 import heliostat as ray
 
-__all__ = ["AsyncResult", "Pool"]
+__all__ = ["AsyncResult", "JoinableQueue", "Pool", "TimeoutError"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 Outcome = tuple[bool, Any]  # (True, value) or (False, exception)
 
+# As in Ray, these are the standard library's own; that queue is for processes of this machine.
+JoinableQueue = multiprocessing.JoinableQueue
 TimeoutError = multiprocessing.TimeoutError
 
 

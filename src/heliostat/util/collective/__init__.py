@@ -26,9 +26,11 @@ __all__ = [
     "create_collective_group",
     "destroy_collective_group",
     "get_collective_group_size",
+    "get_group_handle",
     "get_rank",
     "gloo_available",
     "init_collective_group",
+    "is_backend_available",
     "is_group_initialized",
     "nccl_available",
     "recv",
@@ -58,6 +60,23 @@ def gloo_available() -> bool:
 def nccl_available() -> bool:
     """False: collective calls run on CPUs here."""
     return False
+
+
+def is_backend_available(backend: str) -> bool:
+    """Whether groups can be made on this backend.
+
+    Args:
+        backend: Its name, such as "gloo".
+
+    Example:
+        >>> from heliostat.util import collective
+        >>> collective.is_backend_available("nccl"), collective.is_backend_available("smoke")
+        (False, False)
+    """
+    try:
+        return Backend(backend) == Backend.GLOO and gloo_available()
+    except ValueError:
+        return False
 
 
 def init_collective_group(
@@ -155,6 +174,21 @@ def get_rank(group_name: str = "default") -> int:
 def get_collective_group_size(group_name: str = "default") -> int:
     """How many ranks the group has, or -1 if this process is not in it."""
     return _GROUPS[group_name].size if group_name in _GROUPS else -1
+
+
+def get_group_handle(group_name: str = "default") -> Group:
+    """What this process is in a group; it joins now, if the driver has declared that it is in it.
+
+    Args:
+        group_name: Which group.
+
+    Returns:
+        A handle with `group_name`, `rank` and `world_size`.
+
+    Raises:
+        RuntimeError: If this process is not in the group.
+    """
+    return _group(group_name)
 
 
 def allreduce(tensor: Any, group_name: str = "default", op: ReduceOp = ReduceOp.SUM) -> None:

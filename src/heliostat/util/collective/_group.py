@@ -49,6 +49,16 @@ class Group:
         self._gloo = self._connect(path, timeout_ms)
         self._pids = ray.get(rendezvous.pids.remote())
 
+    @property
+    def group_name(self) -> str:
+        """What it is called."""
+        return self.name
+
+    @property
+    def world_size(self) -> int:
+        """How many ranks it has."""
+        return self.size
+
     def _connect(self, path: str, timeout_ms: int) -> Any:
         dist = self._torch.distributed
         options = dist.ProcessGroupGloo._Options()
