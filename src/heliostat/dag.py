@@ -50,6 +50,7 @@ def plot(dag: DAGNode, to_file: str | os.PathLike[str] | None = None) -> Any:
         ValueError: If Graphviz does not know the ending.
 
     Example:
+        >>> from pathlib import Path
         >>> import heliostat as ray
         >>> from heliostat.dag import InputNode, plot
         >>> @ray.remote
@@ -57,7 +58,7 @@ def plot(dag: DAGNode, to_file: str | os.PathLike[str] | None = None) -> Any:
         >>> with InputNode() as given:
         ...     graph = double.bind(given)
         >>> plot(graph, "graph.dot")
-        >>> print(open("graph.dot").read())
+        >>> print(Path("graph.dot").read_text())
         digraph {
           0 [label="InputNode()"];
           1 [label="FunctionNode(double)"];

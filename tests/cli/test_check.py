@@ -13,7 +13,7 @@ from ray import tune
 from ray.rllib import Algorithm
 from ray.data import read_mongo, read_csv
 ray.init(address="ray://head:10001", num_cpus=2); ray.put(1, nope=1)
-ray.client("x")
+ray.java_function("A", "f")
 rd.read_kafka(["t"])
 ds = rd.read_csv("a.csv").map(len)
 ds.write_snowflake("t")
@@ -38,7 +38,7 @@ def test_each_name_that_is_absent_or_differs_is_told_with_its_line(script, capsy
         (5, "ray.data.read_mongo"): "absent",
         (6, "ray.init(address)"): "differs",
         (6, "ray.put(nope)"): "absent",
-        (7, "ray.client"): "absent",
+        (7, "ray.java_function"): "absent",
         (8, "ray.data.read_kafka"): "absent",
         (10, "ray.data.Dataset.write_snowflake"): "perhaps absent",
         (11, "ray._private.worker.global_worker"): "absent",
