@@ -94,6 +94,18 @@ def test_files_that_change_are_deployed_again_and_wrong_ones_are_not(tmp_path):
     assert process.returncode == 0
 
 
+def test_a_file_that_changes_while_it_is_first_imported_is_deployed_again(tmp_path):
+    (tmp_path / "part.py").write_text("WORD = 'one'")
+    (tmp_path / "whole.py").write_text(
+        "from pathlib import Path\nfrom part import WORD\n"
+        "if WORD == 'one':\n    Path(__file__).with_name('part.py').write_text('WORD = \"three\"')\n"
+        + CODE.replace('"WORD")', "WORD)")
+    )
+    with running(tmp_path, "run", "--reload", "whole:app") as (http, _, process):
+        assert next(line for line in process.stderr if "Serve runs what" in line)
+        assert get(http) == "three"
+
+
 def test_a_config_is_deployed_changed_shown_and_shut_down(tmp_path):
     write(tmp_path, "one")
     config = {"applications": [{"import_path": "words:app", "name": "w", "route_prefix": "/w"}]}

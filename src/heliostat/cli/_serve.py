@@ -13,10 +13,13 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heliostat.cli._errors import UsageError
 from heliostat.cli._tables import write_json
+
+if TYPE_CHECKING:
+    from heliostat.serve._reload import Sources
 
 _LOOK_S = 0.3  # so often files are looked at
 _ADDRESS = "http://127.0.0.1:8265"
@@ -103,6 +106,8 @@ def _run(options: argparse.Namespace) -> int:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: containers send it
     try:
+        # As they are before anything of them is read: what changes meanwhile is seen, too.
+        sources = _sources(options) if getattr(options, "reload", False) else None
         config = _parsed(options)
         library.start(
             http_options=config.to_http_options(),
@@ -121,8 +126,8 @@ def _run(options: argparse.Namespace) -> int:
             shown = ", ".join(names) or "none yet"
             sys.stderr.write(f"Serve runs; applications: {shown}. Ctrl-C ends it.\n")
             sys.stderr.flush()
-            if getattr(options, "reload", False):
-                _reload(options, deployments, ended)
+            if sources is not None:
+                _reload(options, deployments, ended, sources)
             ended.wait()
     except KeyboardInterrupt:
         sys.stderr.write("Serve shuts down.\n")
@@ -144,12 +149,17 @@ def _parsed(options: argparse.Namespace) -> Any:
     )
 
 
-def _reload(options: argparse.Namespace, deployments: Any, ended: threading.Event) -> None:
-    """Deploy again whenever a file changes; what cannot be deployed is told, and the old goes on."""
+def _sources(options: argparse.Namespace) -> Sources:
     from heliostat.serve._reload import Sources  # noqa: PLC0415 - few want it
 
     file = Path(options.target)
-    sources = Sources(Path(options.app_dir).resolve(), [file] if file.is_file() else [])
+    return Sources(Path(options.app_dir).resolve(), [file] if file.is_file() else [])
+
+
+def _reload(
+    options: argparse.Namespace, deployments: Any, ended: threading.Event, sources: Sources
+) -> None:
+    """Deploy again whenever a file changes; what cannot be deployed is told, and the old goes on."""
     while not ended.wait(_LOOK_S):
         changed = sources.changed()
         if not changed:
