@@ -208,6 +208,8 @@ def test_a_child_of_the_driver_by_fork_may_have_a_session_of_its_own(drive: Driv
 
 def test_a_closed_terminal_ends_everything(drive: Drive) -> None:
     driver = drive("""
+        import signal
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have ignored it
         ray.init(num_cpus=2)
         @ray.remote
         def nap():
