@@ -215,6 +215,15 @@ def test_trials_of_other_sizes_get_processes_of_their_own(run_study):
     assert grid.num_terminated == 4
 
 
+def test_trials_end_though_somebody_else_holds_a_part_of_the_cpus(run_study):
+    group = heliostat.util.placement_group([{"CPU": 0.5}])
+    heliostat.get(group.ready())
+    try:
+        assert len(run_study(pid, num_samples=4)) == 4
+    finally:
+        heliostat.util.remove_placement_group(group)
+
+
 @pytest.mark.parametrize("samples", [2000])
 def test_memory_of_the_driver_does_not_hold_reports(run_study, samples):
     def trial(config):

@@ -42,6 +42,9 @@ _HOOKS = {
 }
 
 
+PATIENCE_S = 0.5  # how long idle actors stay beside one that has not begun
+
+
 class _Slot(NamedTuple):
     """An actor and what it holds: it can host any trial that asks for the same."""
 
@@ -96,6 +99,7 @@ class Loop:
         self._calls: dict[Any, _Call] = {}
         self._slots: dict[str, _Slot] = {}
         self._idle: list[_Slot] = []
+        self._births: list[Any] = []  # of actors that may not have begun
         self._events: deque[m.Event] = deque([m.Tick()])
         self._iteration = 0
         # Whether Ctrl-C may come through now, and whether the decider knows of one.
@@ -216,17 +220,27 @@ class Loop:
         for index, slot in enumerate(self._idle):
             if slot.holds == holds:
                 return self._idle.pop(index)
-        # Idle actors of another size hold what this one may need.
-        while self._idle:
-            heliostat.kill(self._idle.pop().actor)
+        self._dismiss()  # idle actors of another size hold what this one may need
         options = dict(holds)
-        actor = _REMOTE.options(
+        actor: Any = _REMOTE.options(
             num_cpus=options.pop("CPU", 0),
             num_gpus=options.pop("GPU", 0),
             memory=options.pop("memory", None),
             resources=options or None,
         ).remote(self._shipped)
+        self._births.append(actor.__ray_ready__.remote())
         return _Slot(actor, holds)
+
+    def _dismiss(self) -> None:
+        """End the actors that have nothing to do."""
+        while self._idle:
+            heliostat.kill(self._idle.pop().actor)
+
+    def _holds_up(self) -> bool:
+        """Whether an actor has not begun that idle ones may keep from what it needs."""
+        if self._idle and self._births:
+            _, self._births = heliostat.wait(self._births, num_returns=len(self._births), timeout=0)
+        return bool(self._idle and self._births)
 
     def _call(self, trial_id: str, ref: Any, *, saves: bool = False, orders: int = 1) -> None:
         attempt = self._experiment.get_trial(trial_id).attempt
@@ -257,6 +271,8 @@ class Loop:
         assert refs, "a study that is not finished waits for some trial"
         deadline = self._experiment.deadline
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if self._holds_up():  # somebody else's work may have what was free at the beginning
+            timeout = PATIENCE_S if timeout is None else min(timeout, PATIENCE_S)
         ready, rest = self._first(refs, timeout)
         if ready and rest:
             more, _ = heliostat.wait(rest, num_returns=len(rest), timeout=0)
@@ -265,6 +281,8 @@ class Loop:
             self._events.append(self._take(ref, self._calls.pop(ref)))
         if not ready:
             self._events.append(m.Tick())
+            if self._holds_up():
+                self._dismiss()
 
     def _first(self, refs: list[Any], timeout: float | None) -> tuple[list[Any], list[Any]]:
         if self._display.interrupted and not self._told:
