@@ -49,6 +49,7 @@ def test_files_have_the_names_that_are_given(tmp_path, how, files):
             "params.json",
             "result.json",
             "error.txt",
+            "error.pkl",
         } == files
 
 
