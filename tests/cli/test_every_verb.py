@@ -63,6 +63,8 @@ WRONG = {
     ("check", "no-such.py"): ("no-such.py", 2),
     ("debug", "x"): ("invalid int", 2),
 }
+# They take the whole process: `ray`, signals, a session.
+TAKES_ALL = {("serve", "run"), ("serve", "build"), ("data", "explain")}
 
 
 def test_every_verb_that_was_asked_for_is_there():
@@ -80,7 +82,7 @@ def test_what_is_not_there_is_named_and_has_a_code(words, capsys, monkeypatch, t
     monkeypatch.setenv("HELIOSTAT_STATE_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     said, code = WRONG[words]
-    if words[:2] == ("serve", "run"):  # it takes the whole process: signals, a session, `ray`
+    if words[:2] in TAKES_ALL or words[0] == "run":
         done = heliostat(*words)
         got, out, err = done.returncode, done.stdout, done.stderr
     else:
