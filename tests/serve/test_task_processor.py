@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,67 @@ def test_the_tasks_of_a_consumer_that_died_go_to_another(
     until(lambda: other.get_task_status_sync(task.id).status == "SUCCESS")
     dead._write("FAILURE", '"late"', 0.0, taken)  # it lives after all: its word comes too late
     assert other.get_task_status_sync(task.id).result == "done"
+
+
+def test_a_task_whose_end_could_not_be_written_is_run_again(
+    tmp_path: Path,
+    consume: Callable[..., None],
+    until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(task_processor, "_LOCKED_S", 0.05)
+    monkeypatch.setattr(task_processor, "_LEASE_S", 0.5)
+    ran: list[str] = []
+    adapter = made(tmp_path)
+    other = sqlite3.connect(tmp_path / "tasks.db", isolation_level=None, check_same_thread=False)
+
+    def note() -> None:
+        ran.append("once more")
+        if len(ran) == 1:
+            other.execute("BEGIN IMMEDIATE")  # somebody else writes, for longer than we wait
+
+    task = adapter.enqueue_task_sync("note")
+    consume(adapter, note=note)
+    until(lambda: ran and not adapter._running)
+    other.execute("ROLLBACK")
+    until(lambda: adapter.get_task_status_sync(task.id).status == "SUCCESS")
+    assert len(ran) == 2
+    other.close()
+
+
+def test_a_handler_that_leaves_has_failed(
+    tmp_path: Path, consume: Callable[..., None], until: Callable[..., None]
+):
+    adapter = made(tmp_path, max_retries=0)
+    task = adapter.enqueue_task_sync("leave")
+    consume(adapter, leave=lambda: sys.exit(3))
+    until(lambda: adapter.get_task_status_sync(task.id).status == "FAILURE")
+    assert adapter.get_task_status_sync(task.id).result == "SystemExit: 3"
+
+
+def test_a_task_that_ends_its_consumers_is_put_aside_in_the_end(
+    tmp_path: Path,
+    consume: Callable[..., None],
+    until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(task_processor, "_LEASE_S", 0.0)
+    dead = made(tmp_path, max_retries=1)
+    task = dead.enqueue_task_sync("note")
+    assert dead._claim() is not None
+    assert dead._claim() is not None
+    monkeypatch.setattr(task_processor, "_LEASE_S", 15.0)
+    other = made(tmp_path, max_retries=1)
+    consume(other, note=lambda: "never")
+    until(lambda: other.get_task_status_sync(task.id).status == "FAILURE")
+    assert other.get_task_status_sync(task.id).result == "its consumer died each of 2 times"
+
+
+def test_a_consumer_without_tasks_is_at_rest(tmp_path: Path, consume: Callable[..., None]):
+    consume(made(tmp_path))
+    before = time.process_time()
+    threading.Event().wait(0.5)
+    assert time.process_time() - before < 0.05
 
 
 def test_async_handlers_run_and_tasks_may_be_asked_for_in_a_loop(

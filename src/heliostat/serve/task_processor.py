@@ -12,6 +12,7 @@ import importlib
 import inspect
 import json
 import logging
+import queue
 import sqlite3
 import threading
 import time
@@ -26,7 +27,8 @@ from heliostat.serve._checks import positive, whole
 
 logger = logging.getLogger("heliostat.serve")
 
-_LOOK_S = 0.02  # so often a consumer looks for tasks
+_LOOK_S, _LOOK_MOST_S = 0.02, 0.1  # so often a consumer looks for tasks; at rest, more seldom
+_LOCKED_S = 30.0  # how long to wait for somebody who writes
 _LEASE_S = 15.0  # a consumer that has not spoken for so long is dead, and its tasks go to others
 _CONCURRENCY = 8  # of a consumer that is not told otherwise
 
@@ -183,12 +185,14 @@ CREATE TABLE IF NOT EXISTS tasks (
     attempts INTEGER DEFAULT 0, owner TEXT, lease REAL);
 CREATE INDEX IF NOT EXISTS waiting ON tasks (queue, status, not_before);
 """
-_CLAIM = """
+_NEXT = """
+SELECT number FROM tasks WHERE queue = ? AND not_before <= ?
+AND (status IN ('PENDING', 'RETRY') OR (status = 'STARTED' AND lease < ?))
+ORDER BY number LIMIT 1
+"""
+_CLAIM = f"""
 UPDATE tasks SET status = 'STARTED', attempts = attempts + 1, owner = ?, lease = ?
-WHERE number = (
-    SELECT number FROM tasks WHERE queue = ? AND not_before <= ?
-    AND (status IN ('PENDING', 'RETRY') OR (status = 'STARTED' AND lease < ?))
-    ORDER BY number LIMIT 1)
+WHERE number = ({_NEXT})
 RETURNING id, name, arguments, attempts
 """
 
@@ -197,7 +201,8 @@ class SQLiteTaskProcessorAdapter(TaskProcessorAdapter):
     """Queues in a SQLite file: no broker, no server, and nothing is lost when a process dies.
 
     Arguments and results are values of JSON. A task runs at least once: those of a consumer that
-    dies go to another after a moment. The order is that of the queue, for those that begin.
+    dies go to another after a moment, as often as `max_retries` allows. The order is that of the
+    queue, for those that begin.
 
     Args:
         config: The queue; its `adapter_config` is a SQLiteAdapterConfig or a dict of it.
@@ -229,7 +234,9 @@ class SQLiteTaskProcessorAdapter(TaskProcessorAdapter):
         self._owner = uuid.uuid4().hex
         self._concurrency = _CONCURRENCY
         self._threads: list[threading.Thread] = []
-        self._ending = threading.Event()
+        self._claimed: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._running: set[str] = set()  # ids of tasks that this consumer has and works at
+        self._ending, self._ended = threading.Event(), threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None  # where `async` handlers run
 
     def initialize(self, consumer_concurrency: int = _CONCURRENCY) -> None:
@@ -314,10 +321,14 @@ class SQLiteTaskProcessorAdapter(TaskProcessorAdapter):
         with contextlib.suppress(RuntimeError):
             self._loop = asyncio.get_running_loop()
         self._ending.clear()
-        for work in (self._keep, *[self._consume] * self._concurrency):
-            name = f"serve-tasks-{self._config.queue_name}"
-            thread = threading.Thread(target=work, name=name, daemon=True)
-            self._threads.append(thread)
+        self._ended.clear()
+        self._claimed = queue.SimpleQueue()
+        name = f"serve-tasks-{self._config.queue_name}"
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for work in (self._feed, *[self._work] * self._concurrency)
+        ]
+        for thread in (*self._threads, threading.Thread(target=self._keep, name=name, daemon=True)):
             thread.start()
 
     def stop_consumer(self, timeout: float = 10.0) -> None:
@@ -326,18 +337,46 @@ class SQLiteTaskProcessorAdapter(TaskProcessorAdapter):
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        self._ended.set()
         self._threads.clear()
 
-    def _consume(self) -> None:
-        while not self._ending.is_set():
-            try:
-                task = self._claim()
+    def _feed(self) -> None:
+        """Take tasks out of the queue while somebody here is free for them."""
+        pause_s = _LOOK_S
+        with contextlib.closing(self._connect()) as looks:
+            while not self._ending.is_set():
+                task = None
+                try:
+                    if len(self._running) < self._concurrency and self._is_due(looks):
+                        task = self._claim()
+                except sqlite3.Error as error:  # locked for long, the disk is full, or no database
+                    logger.warning("tasks of %s cannot be read now: %s", self._options.path, error)
+                    self._ending.wait(1.0)
                 if task is not None:
-                    self._run(task)
-                    continue
-            except sqlite3.OperationalError as error:  # locked for long, or the disk is full
-                logger.warning("tasks of %s cannot be read now: %s", self._options.path, error)
-            self._ending.wait(_LOOK_S)
+                    self._running.add(task.id)
+                    self._claimed.put(task)
+                pause_s = min(_LOOK_MOST_S, pause_s * 1.05) if task is None else _LOOK_S
+                if task is None:
+                    self._ending.wait(_LOOK_S if self._running else pause_s)
+        for _ in range(self._concurrency):
+            self._claimed.put(None)
+
+    def _work(self) -> None:
+        while (task := self._claimed.get()) is not None:
+            try:
+                self._run(task)
+            except sqlite3.Error as error:
+                logger.warning(
+                    "how task %s of %r ended cannot be written, so it is run again in %g s: %s",
+                    task.id, task.name, _LEASE_S, error,
+                )  # fmt: skip
+            finally:
+                self._running.discard(task.id)  # whose lease is kept no longer
+
+    def _is_due(self, looks: sqlite3.Connection) -> bool:
+        """Whether there is a task to begin; cheaper than to take one."""
+        now = time.time()
+        return looks.execute(_NEXT, (self._config.queue_name, now, now)).fetchone() is not None
 
     def _claim(self) -> _Task | None:
         now = time.time()
@@ -351,10 +390,15 @@ class SQLiteTaskProcessorAdapter(TaskProcessorAdapter):
             why = f"no handler is for {task.name!r}; there are {sorted(self._handlers)}"
             self._end(task, "FAILURE", why, self._config.unprocessable_task_queue_name)
             return
+        most = self._config.max_retries
+        if most is not None and task.attempts > most + 1:
+            why = f"its consumer died each of {task.attempts - 1} times"
+            self._end(task, "FAILURE", why, self._config.failed_task_queue_name)
+            return
         args, kwargs = json.loads(task.arguments)
         try:
             result = json.dumps(self._call(handler, args, kwargs))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.warning("task %s of %r failed: %s", task.id, task.name, error, exc_info=True)
             self._failed(task, f"{type(error).__name__}: {error}")
         else:
@@ -370,11 +414,13 @@ class SQLiteTaskProcessorAdapter(TaskProcessorAdapter):
 
     def _keep(self) -> None:
         """Say from time to time that what this consumer has begun is still worked at."""
-        while not self._ending.wait(_LEASE_S / 3):
-            with contextlib.suppress(sqlite3.OperationalError), self._open() as database:
-                database.execute(
-                    "UPDATE tasks SET lease = ? WHERE owner = ? AND status = 'STARTED'",
-                    (time.time() + _LEASE_S, self._owner),
+        while not self._ended.wait(_LEASE_S / 3):
+            until = time.time() + _LEASE_S
+            running = [(until, self._owner, id_) for id_ in tuple(self._running)]
+            with contextlib.suppress(sqlite3.Error), self._open() as database:
+                database.executemany(
+                    "UPDATE tasks SET lease = ? WHERE owner = ? AND id = ? AND status = 'STARTED'",
+                    running,
                 )
 
     def _failed(self, task: _Task, why: str) -> None:
@@ -385,10 +431,10 @@ class SQLiteTaskProcessorAdapter(TaskProcessorAdapter):
         else:
             self._end(task, "FAILURE", why, self._config.failed_task_queue_name)
 
-    def _end(self, task: _Task, status: str, why: str, queue: str | None) -> None:
-        if queue is not None:
+    def _end(self, task: _Task, status: str, why: str, aside: str | None) -> None:
+        if aside is not None:
             with contextlib.suppress(ValueError):  # another consumer has put it there
-                self._insert(queue, f"{task.id}@{queue}", task.name, task.arguments, time.time())
+                self._insert(aside, f"{task.id}@{aside}", task.name, task.arguments, time.time())
         self._write(status, json.dumps(why), 0.0, task)
 
     def _write(self, status: str, result: str, not_before: float, task: _Task) -> None:
@@ -400,13 +446,13 @@ class SQLiteTaskProcessorAdapter(TaskProcessorAdapter):
                 (status, result, not_before, task.id, self._owner, task.attempts),
             )
 
-    def _insert(self, queue: str, id_: str, name: str, arguments: str, not_before: float) -> None:
+    def _insert(self, into: str, id_: str, name: str, arguments: str, not_before: float) -> None:
         with self._open() as database:
             try:
                 database.execute(
                     "INSERT INTO tasks (id, queue, name, arguments, status, created_at, not_before)"
                     " VALUES (?, ?, ?, ?, 'PENDING', ?, ?)",
-                    (id_, queue, name, arguments, time.time(), not_before),
+                    (id_, into, name, arguments, time.time(), not_before),
                 )
             except sqlite3.IntegrityError:
                 raise ValueError(
@@ -421,12 +467,11 @@ class SQLiteTaskProcessorAdapter(TaskProcessorAdapter):
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection for one transaction: they do not go from thread to thread."""
-        database = sqlite3.connect(self._options.path, timeout=30)
-        try:
-            with database:
-                yield database
-        finally:
-            database.close()
+        with contextlib.closing(self._connect()) as database, database:
+            yield database
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._options.path, timeout=_LOCKED_S)
 
 
 async def _awaited(value: Any) -> Any:
