@@ -51,8 +51,6 @@ def database(pid: int) -> Any:
         ("autoinstall_known_extensions", "false"),
         # Groups of whole numbers within a range of 2 to the power of this are places in an array.
         ("perfect_ht_threshold", "17"),
-        # Footers of files that are what they were are not read again.
-        ("parquet_metadata_cache", "true"),
         # A query sees the datasets that are named for it, not variables that happen to be near.
         ("python_enable_replacements", "false"),
     ):

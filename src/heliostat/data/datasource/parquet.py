@@ -395,9 +395,9 @@ _FOOTERS: dict[tuple[Any, ...], tuple[tuple[RowGroup, ...], pa.Schema]] = {}
 def _known_footer(path: str) -> tuple[Any, ...] | None:
     """What a file is known by; None if it is so new that another might look the same."""
     found = os.stat(path)
-    if time.time_ns() - found.st_mtime_ns < FOOTER_AGE_NS:
+    if time.time_ns() - found.st_ctime_ns < FOOTER_AGE_NS:
         return None
-    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _common_schema(files: Sequence[ParquetFile]) -> pa.Schema:
