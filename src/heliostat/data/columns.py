@@ -1,7 +1,7 @@
 """The verbs that speak of columns: computed, chosen, named, dropped. All lazy."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pyarrow as pa
 
@@ -20,7 +20,7 @@ from heliostat.data._plan import (
 )
 from heliostat.data._plan import Udf as Function
 from heliostat.data._predicate import parse
-from heliostat.data.compute import parse_udf, split_options
+from heliostat.data.compute import UdfOptions, parse_udf, split_options
 
 if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
@@ -34,13 +34,13 @@ class Columns:
     def _derive(self, plan: Plan) -> "Dataset":
         raise NotImplementedError
 
-    def with_column(self, column_name: str, expr: Expr, **options: Any) -> "Dataset":
+    def with_column(self, column_name: str, expr: Expr, **options: Unpack[UdfOptions]) -> "Dataset":
         """Add a column, or replace it, by an expression.
 
         Args:
             column_name: Its name.
             expr: What it is.
-            **options: As for `with_columns`.
+            **options: Where users' functions in it run: see `UdfOptions`.
 
         Returns:
             A new Dataset.
@@ -61,14 +61,14 @@ class Columns:
         self,
         exprs: Mapping[str, Expr] | Expr | None = None,
         *more_exprs: Mapping[str, Expr] | Expr,
-        **options: Any,
+        **options: Unpack[UdfOptions],
     ) -> "Dataset":
         """Add columns, or replace them, by expressions; all of them see the old columns.
 
         Args:
             exprs: Names and expressions; or an `unnest`.
             *more_exprs: More of them.
-            **options: Where users' functions in them run: as for `map`.
+            **options: Where users' functions in them run: see `UdfOptions`.
 
         Returns:
             A new Dataset.

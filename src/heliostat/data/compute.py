@@ -6,14 +6,14 @@ are checked; below it there are frozen values.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import heliostat
 from heliostat.data._failures import RAISE, OnError
 from heliostat.data._plan import Actors, Tasks, Udf, is_async
 from heliostat.data.context import DataContext
 
-__all__ = ["ActorPoolStrategy", "TaskPoolStrategy", "parse_tasks", "parse_udf"]
+__all__ = ["ActorPoolStrategy", "TaskPoolStrategy", "UdfOptions", "parse_tasks", "parse_udf"]
 
 ON_ERROR = ("raise", "skip", "null", "quarantine")
 Concurrency: TypeAlias = int | tuple[int, int] | tuple[int, int, int] | None
@@ -189,17 +189,50 @@ def parse_udf(
     )
 
 
-# Other options of functions are those of tasks and actors.
+class UdfOptions(TypedDict, total=False):
+    """Where and how a user's function runs. What is not told apart here is for its tasks or actors.
+
+    Attributes:
+        compute: Where it runs.
+        concurrency: How many at once; `(min, max)` for a pool that grows.
+        fn_args: Further positional arguments of the function.
+        fn_kwargs: Keyword arguments of the function.
+        fn_constructor_args: Positional arguments of the class.
+        fn_constructor_kwargs: Keyword arguments of the class.
+        num_cpus: CPUs for each task or actor.
+        num_gpus: GPUs for each task or actor.
+        memory: Bytes for each task or actor.
+        on_error: What happens to a row for which the function raises, or which kills its process:
+            `"raise"`, `"skip"` (left out), `"null"` (only for `map`) or `"quarantine"` (saved, with
+            the reason, in `DataContext.quarantine_path`). A batch is halved until its failing rows
+            are alone.
+    """
+
+    compute: Any
+    concurrency: Concurrency
+    fn_args: Iterable[Any] | None
+    fn_kwargs: Mapping[str, Any] | None
+    fn_constructor_args: Iterable[Any] | None
+    fn_constructor_kwargs: Mapping[str, Any] | None
+    num_cpus: float | None
+    num_gpus: float | None
+    memory: float | None
+    on_error: str | None
+    resources: Mapping[str, float]
+    runtime_env: Any
+    scheduling_strategy: Any
+    accelerator_type: str
+    label_selector: Mapping[str, str]
+    max_retries: int
+    retry_exceptions: Any
+    max_restarts: int
+    max_task_retries: int
+
+
+# Of these, what is not passed on to tasks and actors.
 _OPTIONS = (
-    "compute",
-    "concurrency",
-    "fn_args",
-    "fn_kwargs",
-    "fn_constructor_args",
-    "fn_constructor_kwargs",
-    "num_cpus",
-    "num_gpus",
-    "memory",
+    *("compute", "concurrency", "fn_args", "fn_kwargs", "fn_constructor_args"),
+    *("fn_constructor_kwargs", "num_cpus", "num_gpus", "memory"),
 )
 
 

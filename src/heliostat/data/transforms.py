@@ -1,7 +1,7 @@
 """The lazy verbs: each adds one step to the plan and gives a new Dataset; nothing runs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from heliostat.data._expr import Expr
 from heliostat.data._mix import Mix, MixStoppingCondition
@@ -20,7 +20,7 @@ from heliostat.data._plan import (
 from heliostat.data.arrays import to_arrow
 from heliostat.data.block import check_batch_format
 from heliostat.data.columns import Columns, names_of
-from heliostat.data.compute import Concurrency, parse_on_error, parse_udf, split_options
+from heliostat.data.compute import UdfOptions, parse_on_error, parse_udf, split_options
 from heliostat.data.randomness import Randomness
 
 if TYPE_CHECKING:
@@ -30,40 +30,12 @@ if TYPE_CHECKING:
 class Transforms(Columns, Randomness):
     """The half of Dataset that builds plans."""
 
-    def map(
-        self,
-        fn: Callable[..., Any],
-        *,
-        compute: Any = None,
-        fn_args: Iterable[Any] | None = None,
-        fn_kwargs: Mapping[str, Any] | None = None,
-        fn_constructor_args: Iterable[Any] | None = None,
-        fn_constructor_kwargs: Mapping[str, Any] | None = None,
-        num_cpus: float | None = None,
-        num_gpus: float | None = None,
-        memory: float | None = None,
-        concurrency: Concurrency = None,
-        on_error: str | None = None,
-        **ray_remote_args: Any,
-    ) -> "Dataset":
+    def map(self, fn: Callable[..., Any], **options: Unpack[UdfOptions]) -> "Dataset":
         """Call a function on each row; what it returns is the new row.
 
         Args:
             fn: Takes a dict, returns a dict; or a callable class that does.
-            compute: Where it runs.
-            fn_args: Further positional arguments of the function.
-            fn_kwargs: Keyword arguments of the function.
-            fn_constructor_args: Positional arguments of the class.
-            fn_constructor_kwargs: Keyword arguments of the class.
-            num_cpus: CPUs for each task or actor.
-            num_gpus: GPUs for each task or actor.
-            memory: Bytes for each task or actor.
-            concurrency: How many at once; `(min, max)` for a pool that grows.
-            on_error: What happens to a row for which the function raises, or which kills its
-                process: `"raise"`, `"skip"` (left out), `"null"` (only for `map`) or
-                `"quarantine"` (saved, with the reason, in `DataContext.quarantine_path`). A batch
-                is halved until its failing rows are alone.
-            **ray_remote_args: Other options of tasks or actors.
+            **options: See `UdfOptions`; others are those of tasks and actors.
 
         Returns:
             A new Dataset.
@@ -76,20 +48,7 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(3).map(lambda row: {"twice": 2 * row["id"]}).take_all()
             [{'twice': 0}, {'twice': 2}, {'twice': 4}]
         """
-        udf, place = parse_udf(
-            fn,
-            compute=compute,
-            concurrency=concurrency,
-            fn_args=fn_args,
-            fn_kwargs=fn_kwargs,
-            fn_constructor_args=fn_constructor_args,
-            fn_constructor_kwargs=fn_constructor_kwargs,
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-            memory=memory,
-            on_error=parse_on_error(on_error, "map", one_each=True),
-            ray_remote_args=ray_remote_args,
-        )
+        udf, place = parse_udf(fn, **_parsed("map", options))
         return self._derive(Apply(self._plan, MapRows(udf, place)))
 
     def map_batches(
@@ -100,7 +59,7 @@ class Transforms(Columns, Randomness):
         batch_format: str | None = "default",
         zero_copy_batch: bool = False,
         udf_modifying_row_count: bool = True,
-        **options: Any,
+        **options: Unpack[UdfOptions],
     ) -> "Dataset":
         """Call a function on batches of rows; what it returns or yields follows in order.
 
@@ -112,7 +71,7 @@ class Transforms(Columns, Randomness):
             batch_format: `"default"` or `"numpy"` (a dict of arrays), `"pandas"`, `"pyarrow"`.
             zero_copy_batch: Let the function see read-only arrays; False gives it its own.
             udf_modifying_row_count: A hint that is not needed here.
-            **options: As for `map`.
+            **options: See `UdfOptions`; others are those of tasks and actors.
 
         Returns:
             A new Dataset.
@@ -133,12 +92,12 @@ class Transforms(Columns, Randomness):
         step = MapBatches(udf, place, size, check_batch_format(batch_format), not zero_copy_batch)
         return self._derive(Apply(self._plan, step))
 
-    def flat_map(self, fn: Callable[..., Any], **options: Any) -> "Dataset":
+    def flat_map(self, fn: Callable[..., Any], **options: Unpack[UdfOptions]) -> "Dataset":
         """Call a function on each row; it returns a list of rows, or yields them.
 
         Args:
             fn: Takes a dict, gives dicts; or a callable class that does.
-            **options: As for `map`.
+            **options: See `UdfOptions`; others are those of tasks and actors.
 
         Returns:
             A new Dataset.
@@ -155,7 +114,7 @@ class Transforms(Columns, Randomness):
         return self._derive(Apply(self._plan, FlatMap(udf, place)))
 
     def filter(
-        self, fn: Callable[..., Any] | None = None, expr: Any = None, **options: Any
+        self, fn: Callable[..., Any] | None = None, expr: Any = None, **options: Unpack[UdfOptions]
     ) -> "Dataset":
         """Keep the rows for which a function is true.
 
@@ -163,7 +122,7 @@ class Transforms(Columns, Randomness):
             fn: Takes a dict, returns a bool; or a callable class that does.
             expr: Instead of a function: an expression, or one as text (`"a > 0 and b == 'x'"`).
                 Rows for which it is null are left out, too.
-            **options: As for `map`.
+            **options: See `UdfOptions`; others are those of tasks and actors.
 
         Returns:
             A new Dataset.
@@ -188,11 +147,11 @@ class Transforms(Columns, Randomness):
             )
         # Ray also takes an expression in the first place.
         expr = fn if isinstance(fn, Expr) else expr
-        options = _parsed("filter", options)
+        parsed = _parsed("filter", options)
         if expr is not None:
-            return self._where(expr, options)
+            return self._where(expr, parsed)
         assert fn is not None
-        udf, place = parse_udf(fn, **options)
+        udf, place = parse_udf(fn, **parsed)
         return self._derive(Apply(self._plan, Filter(udf, place)))
 
     def add_column(
@@ -363,9 +322,9 @@ class Transforms(Columns, Randomness):
         return self._derive(Apply(plan, Repartition(num_blocks, target_num_rows_per_block, by)))
 
 
-def _parsed(verb: str, options: dict[str, Any]) -> dict[str, Any]:
+def _parsed(verb: str, options: UdfOptions) -> dict[str, Any]:
     """Options of a verb as `parse_udf` takes them."""
-    on_error = parse_on_error(options.pop("on_error", None), verb, one_each=False)
+    on_error = parse_on_error(options.pop("on_error", None), verb, one_each=verb == "map")
     return {**split_options(options), "on_error": on_error}
 
 
