@@ -67,11 +67,23 @@ FIELDS = {
     },
     "Service": {"apiVersion!": "v1", "kind!": str, "metadata!": "Meta", "spec!": "Ports"},
     "Ports": {"selector": {"*": str}, "ports": [{"name": str, "port!": int, "targetPort": str}]},
+    "PersistentVolumeClaim": {
+        "apiVersion!": "v1",
+        "kind!": str,
+        "metadata!": "Meta",
+        "spec!": "Claim",
+    },
+    "Claim": {
+        "accessModes!": [("ReadWriteMany", "ReadWriteOnce")],
+        "resources!": {"requests!": {"storage!": QUANTITY}},
+        "storageClassName": str,
+    },
     "Meta": {"name": LABEL, "labels": {"*": str}, "annotations": {"*": str}},
     "PodTemplate": {"metadata": "Meta", "spec!": "Pod"},
     "Pod": {
         "containers!": ["Container"],
         "volumes": ["Volume"],
+        "securityContext": {"fsGroup": int, "runAsUser": int},
         "terminationGracePeriodSeconds": int,
         "serviceAccountName": str,
     },

@@ -1,5 +1,9 @@
 """`heliostat deploy` looks at the program, writes files, and says what is wrong before it does."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -10,6 +14,7 @@ from heliostat.cli import main
 def program(tmp_path, monkeypatch):
     (tmp_path / "My_Train.py").write_text("print('trained')")
     (tmp_path / "app.yaml").write_text("applications: []")
+    (tmp_path / "a; ls.py").write_text("")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -29,8 +34,8 @@ def test_files_are_written_and_the_next_steps_told(program, capsys):
     assert code == 0
     assert "deploy/my-train.yaml\n" in out
     assert "kubectl apply -f deploy/my-train.yaml" in out
-    (job,) = yaml.safe_load_all((program / "deploy" / "my-train.yaml").read_text())
-    assert job["spec"]["entrypoint"] == "cd /app && heliostat run My_Train.py"
+    (_, job) = yaml.safe_load_all((program / "deploy" / "my-train.yaml").read_text())
+    assert job["spec"]["entrypoint"] == "heliostat run /app/My_Train.py"
     (worker,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["template"]["spec"][
         "containers"
     ]
@@ -72,7 +77,20 @@ def test_files_that_are_there_are_kept_unless_forced(program, capsys):
         (["My_Train.py", "--target", "docker", "--name", "X"], "lower-case"),
         (["My_Train.py", "--target", "docker", "--memory", "4GB"], "such as 4Gi"),
         (["My_Train.py", "--target", "docker", "--cpus", "0"], "more than 0"),
+        (
+            ["My_Train.py", "--target", "docker", "--cpus", "abc"],
+            "more than 0 is needed, got 'abc'",
+        ),
         (["My_Train.py", "--target", "docker", "--gpus", "-1"], "0 or more"),
+        (["My_Train.py", "--target", "docker", "--gpus", "one"], "0 or more is needed, got 'one'"),
+        (["a; ls.py", "--target", "docker"], "rename it"),
+        (["My_Train.py", "--target", "docker", "--image", "a b"], "--image 'a b'"),
+        (["My_Train.py", "--target", "kuberay", "--secret", "My Key"], "--secret 'My Key'"),
+        (["My_Train.py", "--target", "docker", "--storage", "s3://b/$HOME"], "no spaces, quotes"),
+        (["My_Train.py", "--target", "docker", "--storage", "s3://b/a b"], "no spaces, quotes"),
+        (["My_Train.py", "--target", "docker", "--storage", "/mnt/a:b"], "':'"),
+        (["My_Train.py", "--target", "compose", "--storage", "/mnt/$a"], "'$'"),
+        (["My_Train.py", "--target", "systemd", "--storage", "/mnt/a\nb"], "no control characters"),
         (["My_Train.py", "--target", "kuberay", "--nodes", "3", "--max-nodes", "2"], "less than"),
         (["My_Train.py", "--target", "kuberay", "--storage", "/mnt"], "PersistentVolumeClaim"),
         (["My_Train.py", "--target", "compose", "--storage", "runs"], "absolute path"),
@@ -83,3 +101,36 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(program, words, told
     assert code == 2
     assert any(part in err.replace("\n", " ") for part in told.split("|"))
     assert not (program / "deploy").exists()
+
+
+def test_a_folder_that_no_file_can_name_is_refused(program, capsys, monkeypatch):
+    (program / "a\nUser=root").mkdir()
+    monkeypatch.chdir(program / "a\nUser=root")
+    (program / "a\nUser=root" / "train.py").write_text("")
+    code, _, err = said(capsys, "train.py", "--target", "systemd")
+    assert (code, "rename it" in err) == (2, True)
+
+
+def test_where_nothing_can_be_written_is_named(program, capsys):
+    for place in ("app.yaml", "app.yaml/there", "/proc/nowhere"):
+        code, _, err = said(capsys, "My_Train.py", "--target", "docker", "-o", place)
+        assert code == 1
+        assert place in err
+        assert "Traceback" not in err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to be somebody else takes root")
+@pytest.mark.parametrize("target", ["docker", "systemd"])
+def test_a_user_without_a_name_runs_containers_and_is_a_number_for_systemd(program, target):
+    code = (
+        "import os, sys; from heliostat.cli import main; os.setreuid(54321, 0)\n"
+        f"sys.exit(main(['deploy', 'My_Train.py', '--target', {target!r}]))"
+    )
+    named = {"LOGNAME", "USER", "LNAME", "USERNAME"}
+    environment = {name: value for name, value in os.environ.items() if name not in named}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    if target == "systemd":
+        assert "User=54321\n" in (program / "deploy" / "my-train.service").read_text()

@@ -1,6 +1,7 @@
 """What `heliostat deploy` writes is what Docker, Compose, systemd, Kubernetes and KubeRay take."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from dataclasses import replace
@@ -70,7 +71,7 @@ def test_manifests_have_no_field_that_kuberay_or_kubernetes_does_not_know(reques
 
 
 def test_the_check_itself_finds_what_is_wrong():
-    (job,) = manifests(JOB)
+    (_, job) = manifests(JOB)
     job["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] = 0
     job["spec"]["rayClusterSpec"]["workerGroupSpec"] = []
     del job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["groupName"]
@@ -82,9 +83,10 @@ def test_the_check_itself_finds_what_is_wrong():
 
 
 def test_a_script_is_a_ray_job_that_runs_on_its_head():
-    (job,) = manifests(JOB)
+    (_, job) = manifests(JOB)
     assert job["kind"] == "RayJob"
-    assert job["spec"]["entrypoint"] == "cd /app && heliostat run train.py"
+    # KubeRay puts it into a line of a shell in another pod, where `cd` would be the command.
+    assert job["spec"]["entrypoint"] == "heliostat run /app/train.py"
     cluster = job["spec"]["rayClusterSpec"]
     (head,) = cluster["headGroupSpec"]["template"]["spec"]["containers"]
     assert {"name": "HELIOSTAT_ADDRESS", "value": "auto"} in head["env"]
@@ -94,7 +96,7 @@ def test_a_script_is_a_ray_job_that_runs_on_its_head():
 
 
 def test_an_application_is_a_cluster_and_a_pod_that_owns_the_port():
-    cluster, driver, service = manifests(SERVICE)
+    _, cluster, driver, service = manifests(SERVICE)
     assert [cluster["kind"], driver["kind"], service["kind"]] == [
         "RayCluster", "Deployment", "Service",
     ]  # fmt: skip
@@ -113,7 +115,7 @@ def test_an_application_is_a_cluster_and_a_pod_that_owns_the_port():
 
 
 def test_only_workers_have_gpus_and_all_have_limits():
-    cluster = manifests(SERVICE)[0]["spec"]
+    cluster = manifests(SERVICE)[1]["spec"]
     (worker,) = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"]
     (head,) = cluster["headGroupSpec"]["template"]["spec"]["containers"]
     assert worker["resources"]["limits"] == {
@@ -134,10 +136,28 @@ def test_storage_is_a_volume_or_a_url():
     assert {"name": "STORAGE", "value": "s3://bucket/runs"} in pod["containers"][0]["env"]
 
 
+@pytest.mark.parametrize("request_", [SERVICE, JOB])
+def test_a_volume_that_nobody_named_is_claimed_and_the_pods_may_write_to_it(request_):
+    claim, cluster, *_ = manifests(request_)
+    assert (claim["kind"], claim["metadata"]["name"]) == ("PersistentVolumeClaim", "digits-storage")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    spec = cluster["spec"].get("rayClusterSpec", cluster["spec"])
+    pods = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    for pod in (group["template"]["spec"] for group in pods):
+        assert pod["securityContext"] == {"fsGroup": 1000}  # that of the user of Ray's images
+        assert {"claimName": "digits-storage"} in [
+            volume.get("persistentVolumeClaim") for volume in pod["volumes"]
+        ]
+    named = manifests(replace(request_, storage="shared"))
+    assert "PersistentVolumeClaim" not in [manifest["kind"] for manifest in named]
+
+
 def test_an_image_has_the_program_its_requirements_and_a_health_check():
     text = files("docker", SERVICE)["Dockerfile"]
     assert text.startswith("FROM python:3.11-slim\n")
-    assert '"heliostat[serve]==0.1.0"' in text
+    assert 'ARG HELIOSTAT="heliostat[all]==0.1.0"\n' in text
+    assert 'RUN pip install --no-cache-dir "$HELIOSTAT"\n' in text
     assert text.index("requirements.txt") < text.index("COPY . .")
     assert "USER app" in text
     assert "HEALTHCHECK" in text
@@ -151,8 +171,41 @@ def test_an_image_has_the_program_its_requirements_and_a_health_check():
 def test_an_image_for_kuberay_has_the_ray_of_the_cluster():
     text = files("kuberay", SERVICE)["Dockerfile"]
     assert text.startswith("FROM rayproject/ray:2.60.0-py311\n")
-    assert '"heliostat[ray,serve]==0.1.0"' in text
+    assert 'ARG HELIOSTAT="heliostat[ray,all]==0.1.0"\n' in text
     assert "CMD" not in text  # KubeRay has its own
+
+
+def test_secrets_and_what_was_written_here_stay_out_of_the_image():
+    ignored = files("docker", SERVICE)["Dockerfile.dockerignore"].splitlines()
+    assert {".env", "deploy"} <= set(ignored)
+    outside = replace(SERVICE, dockerfile="../there/Dockerfile")
+    assert "../there" not in files("docker", outside)["Dockerfile.dockerignore"]
+
+
+@pytest.mark.parametrize("request_", [SERVICE, JOB])
+def test_a_script_in_a_container_is_not_the_process_that_no_signal_ends(request_):
+    run = next_steps("docker", request_, "deploy")[-1]
+    assert "--init" in run.split()
+    composed = yaml.safe_load(files("compose", request_)["compose.yaml"])
+    assert composed["services"]["digits"]["init"] is True
+
+
+def test_names_of_folders_are_words_of_a_shell_and_no_variables():
+    odd = replace(
+        SERVICE,
+        folder="/srv/my $digits",
+        context="../my $digits",
+        dockerfile="../a b/Dockerfile",
+        storage="/mnt/of all; ls",
+    )
+    build, run = map(shlex.split, next_steps("docker", odd, "../a b"))
+    assert build[-3:] == ["-f", "../a b/Dockerfile", "/srv/my $digits"]
+    assert "/mnt/of all; ls:/storage" in run
+    for target in ("compose", "systemd", "kuberay"):
+        words = shlex.split(next_steps(target, odd, "../a b")[-1 if target == "kuberay" else 0])
+        assert any(word.startswith("../a b/") for word in words), words
+    composed = yaml.safe_load(files("compose", odd)["compose.yaml"])
+    assert composed["services"]["digits"]["build"]["context"] == "../my $$digits"
 
 
 def test_compose_has_limits_a_volume_and_time_to_drain():
@@ -190,6 +243,15 @@ def test_systemd_takes_the_unit(request_, tmp_path):
         env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
     )
     assert "digits.service" not in done.stderr, done.stderr
+
+
+def test_systemd_finds_the_folder_the_variable_and_the_share_that_were_meant():
+    odd = replace(JOB, folder="/srv/100% of $it", storage="/mnt/50% of $it", cpus=12345.678)
+    text = files("systemd", odd)["digits.service"]
+    assert "WorkingDirectory=/srv/100%% of $it\n" in text
+    assert 'Environment=PYTHONUNBUFFERED=1 "STORAGE=/mnt/50%% of $it"\n' in text
+    assert "CPUQuota=1234568%\n" in text
+    assert "CPUQuota=1%\n" in files("systemd", replace(JOB, cpus=1e-5))["digits.service"]
 
 
 def test_next_steps_name_what_was_written():

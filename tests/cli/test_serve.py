@@ -1,18 +1,22 @@
 """`heliostat serve` as people run it: a process that serves, and others that talk to it."""
 
 import contextlib
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
+from typing import ClassVar
 
 import pytest
 import yaml
 
+from heliostat.cli import _serve, main
 from tests.cli.command import heliostat
 
 CODE = """
@@ -176,3 +180,97 @@ def test_what_cannot_be_done_is_told_in_a_line(tmp_path, args, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert json.dumps(done.stdout) == '""'
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    write(tmp_path, "x")
+    done = heliostat("serve", "build", "words:app", "-o", "no/such.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        1, "heliostat serve: no/such.yaml: No such file or directory\n",
+    )  # fmt: skip
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """Something else at the address: what it is asked is the test's, as is what it says."""
+
+    answer = b""
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        self.asked.append(self.headers["authorization"])
+        self.wfile.write(self.answer)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def stranger():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        Stranger.asked.clear()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def status(address, capsys, monkeypatch, folder):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    code = main(["serve", "status", "-a", address])
+    shown = capsys.readouterr()
+    return code, shown.err
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.0 200 OK\r\n\r\n<html>",
+        b"HTTP/1.0 200 OK\r\n\r\n[1]",
+        b'HTTP/1.0 200 OK\r\n\r\n{"applications": {}}',
+        b"HTTP/1.0 404 Not Found\r\n\r\n<html>",
+        b"HTTP/1.0 404 Not Found\r\n\r\n[1]",
+        b"HTTP/1.0 302 Found\r\nlocation: ftp://there\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"",
+    ],
+)
+def test_an_answer_that_is_not_serves_names_the_address(
+    answer, stranger, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(Stranger, "answer", answer)
+    address = f"http://127.0.0.1:{stranger}"
+    code, told = status(address, capsys, monkeypatch, tmp_path)
+    assert (code, f"no Serve answers at {address}" in told) == (2, True), told
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("http://127.0.0.1", "--address is http://HOST:PORT"),
+        ("http://127.0.0.1:a", "--address is http://HOST:PORT"),
+        ("file://127.0.0.1:80", "--address is http://HOST:PORT"),
+        ("http://a b:80", "no Serve answers at http://a b:80"),
+    ],
+)
+def test_what_is_no_address_is_told(address, words, capsys, monkeypatch, tmp_path):
+    code, told = status(address, capsys, monkeypatch, tmp_path)
+    assert (code, words in told) == (2, True), told
+
+
+def test_silence_is_told(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(_serve, "_ANSWER_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        code, told = status(address, capsys, monkeypatch, tmp_path)
+    assert (code, f"no Serve answers at {address}" in told) == (2, True), told
+
+
+def test_the_token_of_this_machine_stays_on_it(stranger, capsys, monkeypatch, tmp_path):
+    (tmp_path / f"serve-{stranger}.token").write_text("secret")
+    for host in ("127.0.0.1", "localhost", "0.0.0.0"):  # the last for a machine elsewhere
+        status(f"http://{host}:{stranger}", capsys, monkeypatch, tmp_path)
+    assert Stranger.asked == ["Bearer secret", "Bearer secret", "Bearer "]
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "theirs")
+    status(f"http://0.0.0.0:{stranger}", capsys, monkeypatch, tmp_path)
+    assert Stranger.asked[-1] == "Bearer theirs"

@@ -6,11 +6,12 @@ It looks at the program's folder and writes files; what is in them is decided in
 from __future__ import annotations
 
 import argparse
-import getpass
 import importlib.metadata
 import os
+import pwd
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,12 @@ from heliostat.cli._tables import write_json
 _RAY = "2.60.0"  # where none is installed here
 _LONGEST_NAME = 40  # KubeRay adds its own words to it
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_FILE = re.compile(r"[\w./@+=][\w./@+=-]*")  # one word for every shell and manifest
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*")
+_SECRET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_NO_URL = re.compile(r"[\s\x00-\x1f\x7f'\"$]")
+_NO_FOLDER = re.compile(r"[\x00-\x1f\x7f]")
+_NO_VOLUME = re.compile(r"[\x00-\x1f\x7f'\"$:]")  # Docker and Compose give these a meaning
 
 
 class FilesInTheWay(CommandError):
@@ -60,17 +67,19 @@ def add_parser(commands: Any) -> None:
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"more than 0 is needed, got {text}")
+        raise argparse.ArgumentTypeError(f"a number of more than 0 is needed, got {text!r}")
     return number
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"0 or more is needed, got {text}")
-    return number
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"a whole number of 0 or more is needed, got {text!r}")
+    return int(text)
 
 
 def _memory(text: str) -> int:
@@ -87,15 +96,10 @@ def _carry_out(options: argparse.Namespace) -> int:
     out = Path(options.output)
     request = _request(options, out)
     written = files(options.target, request)
-    there = [name for name in written if (out / name).exists()]
-    if there and not options.force:
-        raise FilesInTheWay(
-            f"{', '.join(str(out / name) for name in there)} exist already; add --force to write "
-            "over them, or choose another folder with --output"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in written.items():
-        (out / name).write_text(text)
+    try:
+        _write(out, written, over=options.force)
+    except OSError as error:
+        raise CommandError(f"{error.filename or out}: {error.strerror}") from error
     steps = list(next_steps(options.target, request, str(out)))
     if options.json:
         write_json({"files": [str(out / name) for name in written], "next": steps})
@@ -103,6 +107,18 @@ def _carry_out(options: argparse.Namespace) -> int:
     sys.stdout.write("".join(f"{out / name}\n" for name in written))
     sys.stdout.write("\nNext:\n" + "".join(f"  {step}\n" for step in steps))
     return 0
+
+
+def _write(out: Path, written: Mapping[str, str], *, over: bool) -> None:
+    there = [str(out / name) for name in written if (out / name).exists()]
+    if there and not over:
+        raise FilesInTheWay(
+            f"{', '.join(there)} exist already; add --force to write over them, or choose another "
+            "folder with --output"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in written.items():
+        (out / name).write_text(text)
 
 
 def _request(options: argparse.Namespace, out: Path) -> Request:
@@ -116,6 +132,7 @@ def _request(options: argparse.Namespace, out: Path) -> Request:
         )
     if options.max_nodes is not None and options.max_nodes < options.nodes:
         raise UsageError(f"--max-nodes {options.max_nodes} is less than --nodes {options.nodes}")
+    _check_words(options, folder)
     _check_storage(options)
     return Request(
         name=name,
@@ -133,7 +150,7 @@ def _request(options: argparse.Namespace, out: Path) -> Request:
         context=os.path.relpath(folder, out.resolve()),
         dockerfile=os.path.relpath(out.resolve() / "Dockerfile", folder),
         has_requirements=(folder / "requirements.txt").exists(),
-        user=getpass.getuser(),
+        user=_user() if options.target == "systemd" else "",
         python=sys.executable,
         versions={
             "heliostat": __version__,
@@ -151,6 +168,11 @@ def _command(app: str, *, listens: bool) -> tuple[tuple[str, ...], str]:
         raise UsageError(f"there is no file {app!r} in {Path.cwd()}")
     if file and (path.is_absolute() or ".." in path.parts):
         raise UsageError(f"{app!r} is outside of this folder, whose files are what is deployed")
+    if file and not _FILE.fullmatch(app):
+        raise UsageError(
+            f"{app!r} would be taken apart by a shell on its way; rename it: letters, digits and "
+            "_ . / @ + = -"
+        )
     if path.suffix == ".py":
         return ("run", app), path.stem
     if not file and not re.fullmatch(r"[\w.]+:[\w.]+", app):
@@ -163,11 +185,27 @@ def _command(app: str, *, listens: bool) -> tuple[tuple[str, ...], str]:
     return ("serve", "run", app, *host, "--http-port", str(PORT)), stem
 
 
+def _check_words(options: argparse.Namespace, folder: Path) -> None:
+    """What is written as it stands must be one word where it is read."""
+    if _NO_FOLDER.search(str(folder)) or str(folder)[-1] in "\\ ":
+        raise UsageError(f"the folder {str(folder)!r} cannot be named in a file; rename it")
+    if options.image and not _IMAGE.fullmatch(options.image):
+        raise UsageError(f"--image {options.image!r}: such as registry.example.com/team/name:1")
+    if options.secret and not _SECRET.fullmatch(options.secret):
+        raise UsageError(
+            f"--secret {options.secret!r}: the name of a Kubernetes secret has lower-case letters, "
+            "digits, '-' and '.'"
+        )
+
+
 def _check_storage(options: argparse.Namespace) -> None:
     storage = options.storage
-    if not storage or "://" in storage:
+    if not storage:
         return
-    if options.target == "kuberay":
+    if "://" in storage:
+        if _NO_URL.search(storage):
+            raise UsageError(f"--storage {storage!r}: a URL has no spaces, quotes or '$'")
+    elif options.target == "kuberay":
         if not _NAME.fullmatch(storage):
             raise UsageError(
                 f"--storage {storage!r}: on Kubernetes it is a URL (s3://bucket/runs) or the name "
@@ -177,6 +215,18 @@ def _check_storage(options: argparse.Namespace) -> None:
         raise UsageError(
             f"--storage {storage!r} is neither a URL nor an absolute path of a directory"
         )
+    elif (_NO_FOLDER if options.target == "systemd" else _NO_VOLUME).search(storage):
+        raise UsageError(
+            f"--storage {storage!r}: no control characters, and in a container's volume no "
+            "quotes, '$' or ':' either"
+        )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in containers
+        return str(os.getuid())
 
 
 def _ray_version() -> str:

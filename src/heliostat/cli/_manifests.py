@@ -6,6 +6,8 @@ Pure: a request goes in, names and texts of files come out. It reads no disk and
 from __future__ import annotations
 
 import json
+import posixpath
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +17,9 @@ _DRAIN_S = 60  # how long requests that run may take when a process is asked to 
 _LEAVE_S = 5  # until nobody sends new requests to a pod that is about to end
 _STORAGE = "/storage"
 _HEALTH = "/-/healthz"
-_IGNORED = (".git", ".venv", "**/__pycache__", "*.egg-info", ".pytest_cache")
+_IGNORED = (".git", ".venv", ".env", "**/__pycache__", "*.egg-info", ".pytest_cache")
+_ROOM = "10Gi"  # of the volume that a cluster is given when none is named
+_GROUP = 1000  # of the user in Ray's images: its pods may write to their volume
 _GIB = 1 << 30
 
 Target = Literal["kuberay", "docker", "compose", "systemd"]
@@ -73,7 +77,7 @@ def files(target: Target, request: Request) -> dict[str, str]:
     on_ray = target == "kuberay"
     image = {
         "Dockerfile": _dockerfile(request, on_ray=on_ray),
-        "Dockerfile.dockerignore": "\n".join((*_IGNORED, "")),
+        "Dockerfile.dockerignore": "\n".join((*_IGNORED, *_own_folder(request), "")),
     }
     if target == "compose":
         return {**image, "compose.yaml": _yaml(_compose(request))}
@@ -84,25 +88,27 @@ def files(target: Target, request: Request) -> dict[str, str]:
 
 def next_steps(target: Target, request: Request, folder: str) -> list[str]:
     """The commands that bring it up."""
-    build = f"docker build -t {request.image} -f {request.dockerfile} {request.folder}"
+    file, program = shlex.quote(request.dockerfile), shlex.quote(request.folder)
+    build = f"docker build -t {request.image} -f {file} {program}"
+    at = shlex.quote(f"{folder}/")
     limits = f"--cpus {request.cpus:g} --memory {request.memory} --shm-size {_shm(request)}"
     ports = f"-p {PORT}:{PORT} " if request.serves else ""
     gpus = f"--gpus {request.gpus} " if request.gpus else ""
     return {
         "docker": [
             build,
-            f"docker run --stop-timeout {_DRAIN_S} {limits} {gpus}{ports}"
-            f"-v {_volume(request)}:{_STORAGE} {request.image}",
+            f"docker run --init --stop-timeout {_DRAIN_S} {limits} {gpus}{ports}"
+            f"-v {shlex.quote(f'{_volume(request)}:{_STORAGE}')} {request.image}",
         ],
-        "compose": [f"docker compose -f {folder}/compose.yaml up --build"],
+        "compose": [f"docker compose -f {at}compose.yaml up --build"],
         "systemd": [
-            f"sudo cp {folder}/{request.name}.service /etc/systemd/system/",
+            f"sudo cp {at}{request.name}.service /etc/systemd/system/",
             f"sudo systemctl daemon-reload && sudo systemctl enable --now {request.name}",
         ],
         "kuberay": [
             build,
             f"docker push {request.image}",
-            f"kubectl apply -f {folder}/{request.name}.yaml",
+            f"kubectl apply -f {at}{request.name}.yaml",
         ],
     }[target]
 
@@ -137,15 +143,25 @@ def _environment(request: Request) -> dict[str, str]:
 # Docker and Compose
 
 
+def _own_folder(request: Request) -> list[str]:
+    """Where these files are, as an image does without them, if that is a folder of the program's."""
+    folder = posixpath.dirname(request.dockerfile)
+    return [folder] if folder and not folder.startswith(("..", "/")) else []
+
+
 def _dockerfile(request: Request, *, on_ray: bool) -> str:
     heliostat, python = request.versions["heliostat"], request.versions["python"]
-    extras = "ray,serve" if on_ray else "serve"
+    extras = "ray,all" if on_ray else "all"
     ray = f"rayproject/ray:{request.versions['ray']}-py{python.replace('.', '')}"
     lines = [f"FROM {ray if on_ray else f'python:{python}-slim'}"]
     if not on_ray:
         owned = f"mkdir {_STORAGE} && chown app {_STORAGE}"
         lines.append(f"RUN useradd --create-home --uid 10001 app && {owned}")
-    lines += ["WORKDIR /app", f'RUN pip install --no-cache-dir "heliostat[{extras}]=={heliostat}"']
+    lines += [
+        "WORKDIR /app",
+        f'ARG HELIOSTAT="heliostat[{extras}]=={heliostat}"',
+        'RUN pip install --no-cache-dir "$HELIOSTAT"',
+    ]
     if request.has_requirements:
         lines += [
             "COPY requirements.txt ./",
@@ -181,7 +197,11 @@ def _compose(request: Request) -> dict[str, Any]:
         resources["reservations"] = {"devices": [device]}
     service: dict[str, Any] = {
         "image": request.image,
-        "build": {"context": request.context, "dockerfile": request.dockerfile},
+        "build": {
+            "context": request.context.replace("$", "$$"),  # else the name of a variable
+            "dockerfile": request.dockerfile.replace("$", "$$"),
+        },
+        "init": True,  # the first process of a container has no signal end it
         "environment": _environment(request),
         "shm_size": str(_shm(request)),
         "stop_grace_period": f"{_DRAIN_S}s",
@@ -204,6 +224,7 @@ def _compose(request: Request) -> dict[str, Any]:
 def _unit(request: Request) -> str:
     where = request.storage or f"/var/lib/{request.name}"
     command = " ".join(map(_quoted, (request.python, "-m", "heliostat.cli", *request.command)))
+    storage = _quoted(f"STORAGE={where}", variables=False)
     waits = (
         "import sys, time; from urllib.request import urlopen\n"
         "for _ in range(120):\n"
@@ -221,8 +242,8 @@ def _unit(request: Request) -> str:
         "[Service]\n"
         "Type=exec\n"
         f"User={request.user}\n"
-        f"WorkingDirectory={request.folder}\n"
-        f"Environment=PYTHONUNBUFFERED=1 {_quoted(f'STORAGE={where}')}\n"
+        f"WorkingDirectory={request.folder.replace('%', '%%')}\n"
+        f"Environment=PYTHONUNBUFFERED=1 {storage}\n"
         f"{'' if request.storage else f'StateDirectory={request.name}' + chr(10)}"
         f"ExecStart={command}\n"
         f"{ready if request.serves else ''}"
@@ -231,7 +252,7 @@ def _unit(request: Request) -> str:
         "KillMode=mixed\n"
         "Restart=on-failure\n"
         "RestartSec=2\n"
-        f"CPUQuota={request.cpus * 100:g}%\n"
+        f"CPUQuota={max(1, round(request.cpus * 100))}%\n"
         f"MemoryMax={request.memory}\n"
         "NoNewPrivileges=yes\n"
         "\n"
@@ -240,10 +261,10 @@ def _unit(request: Request) -> str:
     )
 
 
-def _quoted(word: str) -> str:
-    """A word of a command line of systemd's."""
+def _quoted(word: str, *, variables: bool = True) -> str:
+    """A word of systemd's; where it puts in variables, as in commands, `$` is no beginning of one."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    escaped = escaped.replace("%", "%%").replace("$", "$$")
+    escaped = escaped.replace("%", "%%").replace("$", "$$" if variables else "$")
     plain = escaped == word and not any(letter.isspace() for letter in word) and "'" not in word
     return word if plain else f'"{escaped}"'
 
@@ -254,23 +275,34 @@ def _quoted(word: str) -> str:
 def _kuberay(request: Request) -> list[dict[str, Any]]:
     """A job, whose driver runs on the cluster's head; or a cluster and the pod that serves."""
     cluster = _cluster(request)
+    claim = [] if request.storage else [_claim(request)]
     if request.serves:
         whole = _object("ray.io/v1", "RayCluster", request, cluster)
-        return [whole, _driver(request), _service(request)]
+        return [*claim, whole, _driver(request), _service(request)]
+    verb, script = request.command
     spec = {
-        "entrypoint": f"cd /app && heliostat {' '.join(request.command)}",
+        # A word for a shell in another pod than the one where it runs: nothing but one command.
+        "entrypoint": shlex.join(("heliostat", verb, posixpath.join("/app", script))),
         "submissionMode": "K8sJobMode",
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": 600,
         "rayClusterSpec": cluster,
     }
-    return [_object("ray.io/v1", "RayJob", request, spec)]
+    return [*claim, _object("ray.io/v1", "RayJob", request, spec)]
 
 
-def _object(version: str, kind: str, request: Request, spec: Mapping[str, Any]) -> dict[str, Any]:
+def _object(
+    version: str, kind: str, request: Request, spec: Mapping[str, Any], name: str = ""
+) -> dict[str, Any]:
     labels = {"app.kubernetes.io/name": request.name}
-    metadata = {"name": request.name, "labels": labels}
+    metadata = {"name": name or request.name, "labels": labels}
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def _claim(request: Request) -> dict[str, Any]:
+    """A volume of the cluster's default kind, which has to be one that many nodes write to."""
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": _ROOM}}}
+    return _object("v1", "PersistentVolumeClaim", request, spec, _volume(request))
 
 
 def _cluster(request: Request) -> dict[str, Any]:
@@ -326,6 +358,7 @@ def _pod(
     pod = {
         "containers": [content],
         "volumes": volumes,
+        "securityContext": {"fsGroup": _GROUP},
         "terminationGracePeriodSeconds": _DRAIN_S + _LEAVE_S,
     }
     return {"metadata": {"labels": dict(labels or {})}, "spec": pod} if labels else {"spec": pod}
@@ -339,7 +372,7 @@ def _driver(request: Request) -> dict[str, Any]:
     """The pod that owns the port: a node of the cluster without CPUs of its own."""
     head = f"{request.name}-head-svc:6379"
     joins = f"ray start --address={head} --num-cpus=0 --num-gpus=0"
-    runs = f"exec heliostat {' '.join(request.command)}"
+    runs = f"exec {shlex.join(('heliostat', *request.command))}"
     asked = {"httpGet": {"path": _HEALTH, "port": PORT}, "timeoutSeconds": 3}
     more = {
         "command": ["/bin/sh", "-c", f"until {joins}; do sleep 2; done; {runs}"],

@@ -15,14 +15,19 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heliostat.cli._errors import UsageError
+from heliostat.cli._errors import CommandError, UsageError
 from heliostat.cli._tables import write_json
 
 if TYPE_CHECKING:
+    from urllib.error import HTTPError
+
     from heliostat.serve._reload import Sources
 
 _LOOK_S = 0.3  # so often files are looked at
 _ADDRESS = "http://127.0.0.1:8265"
+_ANSWER_S = 30  # a question is answered in less; a deployment takes as long as it takes
+_DETAILS = {"applications", "proxies"}
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ServeUsage(UsageError):
@@ -231,7 +236,10 @@ def _build(options: argparse.Namespace) -> int:
     if options.output_path is None:
         sys.stdout.write(text)
     else:
-        Path(options.output_path).write_text(text)
+        try:
+            Path(options.output_path).write_text(text)
+        except OSError as error:
+            raise CommandError(f"{options.output_path}: {error.strerror}") from error
     return 0
 
 
@@ -265,33 +273,58 @@ def _read(file: Path) -> Any:
 
 
 def _ask(address: str, method: str, body: Any = None) -> Any:
-    import urllib.error  # noqa: PLC0415 - slow to load, and few commands ask
+    import http.client  # noqa: PLC0415 - slow to load, and few commands ask
+    import urllib.error  # noqa: PLC0415
     import urllib.request  # noqa: PLC0415
 
-    from heliostat.serve._rest import token_file  # noqa: PLC0415
-
-    text = address.rstrip("/").rpartition(":")[2]
-    if "://" not in address or not text.isdecimal():
-        raise ServeUsage(f"--address is http://HOST:PORT, got {address!r}")
-    port = int(text)
-    token = os.environ.get("RAY_AUTH_TOKEN", "")
-    if not token and token_file(port).exists():
-        token = token_file(port).read_text()
     request = urllib.request.Request(
         f"{address.rstrip('/')}/api/serve/applications/",
         None if body is None else json.dumps(body).encode(),
-        {"authorization": f"Bearer {token}", "content-type": "application/json"},
+        {"authorization": f"Bearer {_token(address)}", "content-type": "application/json"},
         method=method,
     )
+    nobody = f"no Serve answers at {address}; start it with: heliostat serve start"
     try:
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=_ANSWER_S if method == "GET" else None) as it:
+            answer = json.load(it)
     except urllib.error.HTTPError as error:
-        raise ServeUsage(json.load(error)["error"]) from error
-    except (urllib.error.URLError, ConnectionError) as error:
-        raise ServeUsage(
-            f"nothing answers at {address}; start it with: heliostat serve start"
-        ) from error
+        raise ServeUsage(_refusal(error) or f"{nobody} ({error})") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise ServeUsage(f"{nobody} ({error})") from error
+    if not isinstance(answer, dict) or (method == "GET" and not answer.keys() >= _DETAILS):
+        raise ServeUsage(f"{nobody} (what answers is something else)")
+    return answer
+
+
+def _token(address: str) -> str:
+    """The secret of the Serve at an address: of this user's own only for one on this machine.
+
+    Raises:
+        ServeUsage: If it is no address.
+    """
+    from urllib.parse import urlsplit  # noqa: PLC0415 - as in `_ask`
+
+    from heliostat.serve._rest import token_file  # noqa: PLC0415
+
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        port = None
+    if port is None or parts.scheme not in ("http", "https") or parts.path not in ("", "/"):
+        raise ServeUsage(f"--address is http://HOST:PORT, got {address!r}")
+    told = os.environ.get("RAY_AUTH_TOKEN", "")
+    if told or parts.hostname not in _LOOPBACK or not token_file(port).exists():
+        return told
+    return token_file(port).read_text()
+
+
+def _refusal(error: HTTPError) -> str:
+    """What Serve says about a request that it refuses; nothing if somebody else does."""
+    try:
+        return str(json.load(error)["error"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _print(value: Any) -> None:
