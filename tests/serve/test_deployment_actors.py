@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -152,6 +154,82 @@ def test_a_shared_actor_that_cannot_be_made_fails_the_deploy():
         assert status.status == ApplicationStatus.DEPLOY_FAILED
         await controller.stop()
         await until_tallies_are(0)
+
+    asyncio.run(go())
+
+
+@ray.remote
+class Endless:
+    def __init__(self, step: str) -> None:
+        with open(step, "w") as began:
+            began.write("")
+        threading.Event().wait()
+
+
+@pytest.mark.parametrize("options", [{"num_cpus": 64}, {"num_cpus": 0}], ids=["roomless", "slow"])
+def test_a_deployment_whose_actor_is_never_made_can_be_replaced_and_deleted(
+    options: dict[str, Any], tmp_path: Path
+):
+    began = tmp_path / "began"
+    waiting = DeploymentActorConfig("never", Endless, (str(began),), actor_options=options)
+
+    async def begin(controller: Controller) -> None:
+        await controller.deploy(spec_of(ranked(deployment_actors=[waiting])))
+        if not options["num_cpus"]:
+            await until(as_async(began.exists))
+            began.unlink()
+
+    async def go() -> None:
+        controller = Controller(HTTPOptions(port=0), gRPCOptions())
+        await controller.start("another process")
+        async with asyncio.timeout(20):
+            await begin(controller)
+            await controller.deploy(spec_of(ranked()))
+            assert await controller.until_deployed("default") == ""
+            await until(lambda: replicas_are(controller, 1))
+            await begin(controller)
+            assert await controller.delete("default")
+            await begin(controller)
+            await controller.stop()
+        await until_endless_are_gone()
+
+    asyncio.run(go())
+
+
+async def replicas_are(controller: Controller, number: int) -> bool:
+    deployment = (await controller.status()).applications["default"].deployments["D"]
+    return sum(deployment.replica_states.values()) == number
+
+
+async def until_endless_are_gone() -> None:
+    def are() -> bool:
+        mine = [("class_name", "=", "Endless")]
+        return all(actor.state == "DEAD" for actor in list_actors(filters=mine))
+
+    await until(as_async(are))
+
+
+def as_async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
+    async def is_so() -> bool:
+        return condition()
+
+    return is_so
+
+
+def test_a_shared_actor_is_found_in_the_environment_of_its_deployment(tmp_path: Path):
+    (tmp_path / "only_there.py").write_text("class Shared:\n    def value(self): return 7\n")
+
+    @serve.deployment(
+        ray_actor_options={"num_cpus": 0, "runtime_env": {"working_dir": str(tmp_path)}},
+        deployment_actors=[DeploymentActorConfig("shared", "only_there:Shared")],
+    )
+    class D:
+        async def value(self) -> int:
+            return await serve.get_deployment_actor("shared").value.remote()
+
+    async def go() -> None:
+        async with running(spec_of(D.bind())) as controller:
+            assert await ask(controller, "value") == [7]
 
     asyncio.run(go())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 import heliostat as ray
 from heliostat import serve
-from heliostat.exceptions import ActorDiedError
+from heliostat.exceptions import ActorDiedError, SerializationError
 from heliostat.serve._call import Table
 from heliostat.serve._dispatch import Dispatch
 from heliostat.serve.exceptions import (
@@ -20,7 +22,7 @@ from heliostat.serve.exceptions import (
 from heliostat.serve.handle import DeploymentHandle
 
 
-@ray.remote
+@ray.remote(num_cpus=0)
 class Answers:
     def __init__(self, is_closed: bool = False) -> None:
         self.is_closed = is_closed
@@ -43,11 +45,18 @@ class Answers:
             raise ReplicaClosedError("drained")
         return method, args, kwargs
 
+    def stream(self, *args: Any) -> Iterator[Any]:
+        yield from args
+
 
 @pytest.fixture(autouse=True)
-def inline() -> Iterator[None]:
-    with ray.init(engine="inline"):
+def session(request: pytest.FixtureRequest) -> Iterator[None]:
+    with ray.init(engine=getattr(request, "param", "inline"), num_cpus=2):
         yield
+
+
+# Inline, no argument is pickled.
+pickling = pytest.mark.parametrize("session", ["local"], indirect=True)
 
 
 def table(*actors: Any, queued: int = -1, unavailable: str = "") -> Table:
@@ -118,6 +127,86 @@ def test_a_full_queue_refuses_and_a_deleted_deployment_says_so():
     dispatch.publish(table(unavailable="it was deleted"))
     with pytest.raises(DeploymentUnavailableError, match="it was deleted"):
         handle(dispatch).remote().result()
+
+
+def places(dispatch: Dispatch) -> int:
+    return sum(dispatch._router.loads.values())
+
+
+@pickling
+def test_a_call_that_cannot_be_pickled_fails_alone_and_keeps_no_place():
+    dispatch = Dispatch("a", "d")
+    early, behind = handle(dispatch).remote(threading.Lock()), handle(dispatch).remote()
+    dispatch.publish(table(Answers.remote()))
+    for response in (early, handle(dispatch).remote(threading.Lock())):
+        with pytest.raises(SerializationError, match="cannot pickle"):
+            response.result(timeout_s=5)
+    stream = handle(dispatch).options(stream=True).remote(threading.Lock())
+    with pytest.raises(SerializationError, match="cannot pickle"):
+        next(stream)
+    assert behind.result(timeout_s=5) == ("__call__", (), {})
+    assert places(dispatch) == 0
+
+
+@pickling
+def test_a_broadcast_that_cannot_be_pickled_says_so_whenever_it_was_made():
+    dispatch = Dispatch("a", "d")
+    early = handle(dispatch).broadcast("clear", threading.Lock())
+    dispatch.publish(table(Answers.remote(), Answers.remote()))
+    for response in (early, handle(dispatch).broadcast("clear", threading.Lock())):
+        with pytest.raises(SerializationError, match="cannot pickle"):
+            response.results(timeout_s=5)
+
+
+@pickling
+def test_a_chosen_replica_is_free_again_when_its_call_cannot_be_pickled():
+    dispatch = Dispatch("a", "d")
+    dispatch.publish(table(Answers.remote()))
+
+    async def go() -> None:
+        async with handle(dispatch).choose_replica() as selection:
+            behind = handle(dispatch).remote()
+            failed = handle(dispatch).dispatch(selection, threading.Lock())
+            with pytest.raises(SerializationError, match="cannot pickle"):
+                await failed
+            assert await behind == ("__call__", (), {})
+
+    asyncio.run(go())
+    assert places(dispatch) == 0
+
+
+def test_responses_are_arguments_of_every_kind_of_call():
+    dispatch, late = Dispatch("a", "d"), Dispatch("a", "late")
+    dispatch.publish(table(Answers.remote()))
+    inner = ("inner", (), {})
+
+    async def go() -> None:
+        response = handle(dispatch).inner.remote()
+        async with handle(dispatch).predict.choose_replica() as selection:
+            answer = handle(dispatch).dispatch(selection, response, x=handle(late).inner.remote())
+            assert places(dispatch) == 1  # it waits for its argument, with its place
+            late.publish(table(Answers.remote()))
+            assert await answer == ("predict", (inner,), {"x": inner})
+        sent = handle(dispatch).broadcast("clear", response)
+        assert await sent.results_async() == [("clear", (inner,), {})]
+
+    asyncio.run(go())
+    assert places(dispatch) == 0
+
+
+def test_an_argument_that_fails_gives_the_chosen_place_back():
+    dispatch, late = Dispatch("a", "d"), Dispatch("a", "late")
+    dispatch.publish(table(Answers.remote()))
+
+    async def go() -> None:
+        async with handle(dispatch).predict.choose_replica() as selection:
+            answer = handle(dispatch).dispatch(selection, handle(late).inner.remote())
+            late.publish(table(unavailable="it was deleted"))
+            with pytest.raises(DeploymentUnavailableError, match="it was deleted"):
+                await answer
+
+    asyncio.run(go())
+    assert places(dispatch) == 0
 
 
 def test_the_inline_engine_says_that_it_cannot_serve():

@@ -169,6 +169,39 @@ def test_a_replica_tells_its_load_and_what_its_object_records():
     run(Counted, test)
 
 
+def test_a_slow_record_of_statistics_holds_up_neither_load_nor_health_nor_the_next():
+    class Slow:
+        def __init__(self) -> None:
+            self.count = 0
+            self.open = threading.Event()
+
+        def __call__(self) -> None:
+            self.open.wait()
+
+        def record_autoscaling_stats(self) -> dict[str, int]:
+            self.count += 1
+            self.open.wait()
+            return {"asked": self.count}
+
+        def check_health(self) -> None:
+            pass
+
+        async def go_on(self) -> None:
+            self.open.set()
+
+    async def test(replica: Replica) -> None:
+        busy = [asyncio.create_task(call(replica)) for _ in range(2)]
+        await asyncio.sleep(0)  # both have taken their threads
+        assert [(await replica.load()).stats for _ in range(3)] == [{}] * 3
+        await replica.check_health()
+        await replica._code.call("go_on", (), {})
+        await asyncio.gather(*busy)
+        while (await replica.load()).stats.get("asked", 0) < 2:  # noqa: ASYNC110 - of a thread
+            await asyncio.sleep(0)
+
+    run(Slow, test, max_ongoing_requests=2)
+
+
 def test_a_replica_can_be_told_another_rank():
     class Who:
         def rank(self) -> tuple[int, int]:

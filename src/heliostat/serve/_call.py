@@ -36,7 +36,7 @@ class Sender(Protocol):
     def send(self, call: Call) -> None:
         """Give the call to a replica now, or when one is free."""
 
-    def send_after(self, call: Call, prepare: Callable[[], None]) -> None:
+    def send_after(self, call: Call) -> None:
         """Send the call when all those in `call.after` are on their way."""
 
     def answer(self, call: Call, timeout_s: float | None) -> Any:
@@ -111,7 +111,8 @@ class Call:
         self.kwargs = kwargs
         self.is_stream = is_stream
         self.dispatch: Sender | None = None  # as soon as it was given to one
-        self.after: tuple[Call, ...] = ()  # calls whose answers are arguments of this one
+        # Calls whose answers are arguments of this one, and stand among them until `resolve`.
+        self.after: tuple[Call, ...] = ()
         self.ref: Any = None  # an ObjectRef; in local testing mode a future
         self.items: Any = None  # of a stream, beside `ref`
         self.taken = 0  # how many items of the stream the caller has
@@ -133,6 +134,15 @@ class Call:
         self.is_cancelled = True
         if self.dispatch is not None:
             self.dispatch.cancel(self)
+
+    def resolve(self) -> None:
+        """Put the references of the calls in `after`, which are on their way, in their places.
+
+        Raises:
+            Exception: Why one of them has none.
+        """
+        self.args = tuple(_reference(value) for value in self.args)
+        self.kwargs = {key: _reference(value) for key, value in self.kwargs.items()}
 
     def ready(self) -> concurrent.futures.Future[None]:
         """Done when there is a reference or an error."""
@@ -159,6 +169,14 @@ class Call:
             ready, self._ready = self._ready, None
         if ready is not None and not ready.done():
             ready.set_result(None)
+
+
+def _reference(value: Any) -> Any:
+    if not isinstance(value, Call):
+        return value
+    if value.error is not None:
+        raise value.error
+    return value.ref
 
 
 class Reservation(Call):

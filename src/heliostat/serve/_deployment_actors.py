@@ -69,7 +69,7 @@ class DeploymentActors:
         self._versions: dict[str, asyncio.Task[None]] = {}  # the making of each version's
         self._watches: dict[str, list[asyncio.Task[None]]] = {}
         self._full_names: dict[str, list[str]] = {}
-        self._endings: set[asyncio.Task[None]] = set()
+        self._endings: dict[str, asyncio.Task[None]] = {}
 
     async def until_made(self, version: str, specs: Sequence[ActorSpec]) -> None:
         """Wait until this version has its actors; makes them the first time.
@@ -88,32 +88,43 @@ class DeploymentActors:
     def keep(self, versions: Iterable[str]) -> None:
         """End those of all other versions."""
         for version in set(self._versions) - set(versions):
-            ending = asyncio.get_running_loop().create_task(
-                self._end(version, self._versions.pop(version))
-            )
-            self._endings.add(ending)
-            ending.add_done_callback(self._endings.discard)
+            making = self._versions.pop(version)
+            ending = self._end(version, making, self._endings.get(version))
+            self._endings[version] = asyncio.get_running_loop().create_task(ending)
 
     async def until_ended(self) -> None:
         """Wait until those are gone that nobody needs."""
         while self._endings:
-            await asyncio.wait(self._endings)
+            await asyncio.wait(self._endings.values())
 
-    async def _end(self, version: str, making: asyncio.Task[None]) -> None:
+    async def _end(
+        self, version: str, making: asyncio.Task[None], earlier: asyncio.Task[None] | None
+    ) -> None:
+        if earlier is not None:
+            await earlier
+        making.cancel()
         await asyncio.wait([making])  # what is half made would come to life afterwards
         if not making.cancelled():
             making.exception()  # it was told to those who waited for it
-        for watch in self._watches.pop(version, ()):
+        watches = self._watches.pop(version, ())
+        for watch in watches:
             watch.cancel()
+        if watches:
+            await asyncio.wait(watches)
         for name in self._full_names.pop(version, ()):
             with contextlib.suppress(ValueError, RayError):  # it is gone, or was never there
                 ray.kill(ray.get_actor(name, namespace=NAMESPACE))
+        if self._endings.get(version) is asyncio.current_task():
+            del self._endings[version]
 
     async def _make(self, version: str, specs: Sequence[ActorSpec]) -> None:
+        ending = self._endings.get(version)
+        if ending is not None:  # of the same names
+            await asyncio.wait([ending])
         names = [_full_name(*self._names, version, spec.name) for spec in specs]
         self._full_names[version] = names
         for spec, name in zip(specs, names, strict=True):
-            await _make_actor.remote(spec.payload, name)
+            await _make_one(spec, name)
         self._watches[version] = [
             asyncio.get_running_loop().create_task(self._watch(spec, name))
             for spec, name in zip(specs, names, strict=True)
@@ -128,7 +139,19 @@ class DeploymentActors:
             except (ValueError, RayError) as error:
                 logger.warning("deployment actor %s died, and is made again: %s", spec.name, error)
                 with contextlib.suppress(RayError):  # the next round tries again
-                    await _make_actor.remote(spec.payload, name)
+                    await _make_one(spec, name)
+
+
+async def _make_one(spec: ActorSpec, name: str) -> None:
+    """Make an actor by a task, which ends with this coroutine."""
+    made = _make_actor.options(runtime_env=spec.runtime_env).remote(spec.payload, name)
+    try:
+        await made
+    except asyncio.CancelledError:
+        ray.cancel(made, force=True)
+        with contextlib.suppress(RayError):
+            await made
+        raise
 
 
 @ray.remote(num_cpus=0, max_retries=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import logging
 import random
 import threading
@@ -94,6 +95,8 @@ class Dispatch:
         call.dispatch = self
         if not self._place(call, is_new=True):
             self._tell_waiting()
+        elif call.error is not None and self._waiting:
+            self._send_waiting()  # it may have given back a place
 
     def _place(self, call: Call, *, is_new: bool) -> bool:
         """Give the call to a replica; False when it waits, behind the others or before them."""
@@ -121,14 +124,19 @@ class Dispatch:
             call.actor = actor
             call.begin(None, None)
             return True
-        self._begin(call, actor)
+        self._launch(call, actor, hurries=hurries)
+        return True
+
+    def _launch(self, call: Call, actor: Any, *, hurries: bool) -> None:
+        """Send it to its replica, and hear of the answer if somebody needs the place."""
+        if not self._begin(call, actor):
+            return
         if self._routing is not None:
             self._routing.routed(call)
         if call.is_cancelled:
             self.cancel(call)
         elif hurries or call.is_abandoned:
             self._settle_later(call)
-        return True
 
     def _assigned(self, call: Call) -> tuple[str | None, Exception | None]:
         """The replica for a call, counted as busy; or the error of the user's router."""
@@ -142,13 +150,28 @@ class Dispatch:
             self._router.take(replica)
         return replica, None
 
-    def _begin(self, call: Call, actor: Any) -> None:
+    def _begin(self, call: Call, actor: Any) -> bool:
+        """Send it to its replica; False when that cannot be, which then is the call's error."""
         args = (call.method, *call.context, *call.args)
-        if not call.is_stream:
-            call.begin(actor.call.remote(*args, **call.kwargs), None)
-            return
-        items = actor.stream.options(num_returns="streaming").remote(*args, **call.kwargs)
-        call.begin(items.completed(), None, items)
+        try:
+            if not call.is_stream:
+                call.begin(actor.call.remote(*args, **call.kwargs), None)
+                return True
+            items = actor.stream.options(num_returns="streaming").remote(*args, **call.kwargs)
+            call.begin(items.completed(), None, items)
+        except Exception as error:  # noqa: BLE001 - the user's arguments, which are pickled here
+            self._fail(call, error)
+            return False
+        return True
+
+    def _fail(self, call: Call, error: Exception) -> None:
+        """It was not sent: its place, if it has one, is free again."""
+        with self._lock:
+            if call.is_counted:
+                call.is_counted = False
+                self._counted.discard(call)
+                self._router.finished(call.replica)
+        call.begin(None, error)
 
     def broadcast(self, make: Callable[[], Call]) -> concurrent.futures.Future[list[Call]]:
         """Send a call of its own to every replica there is, as soon as that is known.
@@ -179,7 +202,7 @@ class Dispatch:
         for name, actor in table.replicas.items():
             call = make()
             call.dispatch, call.replica, call.is_bound = self, name, True
-            self._begin(call, actor)
+            self._after(call, functools.partial(self._begin, call, actor))
             calls.append(call)
         sent.set_result(calls)
 
@@ -214,11 +237,12 @@ class Dispatch:
         if not call.is_counted:
             why = "has had its call" if lives else "is gone"
             raise ReplicaUnavailableError(f"replica {call.replica}, which was chosen, {why}")
-        self._begin(call, reservation.actor)
-        if self._routing is not None:
-            self._routing.routed(call)
-        if self._waiting:
-            self._settle_later(call)
+        self._after(call, functools.partial(self._begin_reserved, call, reservation.actor))
+
+    def _begin_reserved(self, call: Call, actor: Any) -> None:
+        self._launch(call, actor, hurries=bool(self._waiting))
+        if call.error is not None:
+            self._send_waiting()
 
     def release(self, reservation: Reservation) -> None:
         """Let others have the place, if no call has taken it."""
@@ -229,12 +253,15 @@ class Dispatch:
         if is_held:
             self._send_waiting()
 
-    def send_after(self, call: Call, prepare: Callable[[], None]) -> None:
-        """Send the call when all those in `call.after` are on their way.
+    def send_after(self, call: Call) -> None:
+        """Send the call when all those in `call.after` are on their way."""
+        self._after(call, functools.partial(self.send, call))
 
-        Args:
-            prepare: Puts their references among the arguments; an error is the call's.
-        """
+    def _after(self, call: Call, send: Callable[[], object]) -> None:
+        """Send the call when all those in `call.after` are on their way; an error is its own."""
+        if not call.after:
+            send()
+            return
         left, lock = len(call.after), threading.Lock()
 
         def one_ready(_done: object = None) -> None:
@@ -244,11 +271,12 @@ class Dispatch:
             if left > 0:
                 return
             try:
-                prepare()
+                call.resolve()
             except Exception as error:  # noqa: BLE001 - the argument's error is the call's error
-                call.begin(None, error)
+                self._fail(call, error)
+                self._send_waiting()
             else:
-                self.send(call)
+                send()
 
         for earlier in call.after:
             earlier.ready().add_done_callback(one_ready)

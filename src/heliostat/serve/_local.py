@@ -140,10 +140,10 @@ class LocalSender:
             answer.add_done_callback(lambda done: items.put(done))
         call.begin(answer, None, items)
 
-    def send_after(self, call: Call, prepare: Callable[[], None]) -> None:
+    def send_after(self, call: Call) -> None:
         """As `send`: what its arguments stand for is waited for there."""
         try:
-            prepare()
+            call.resolve()
         except Exception as error:  # noqa: BLE001 - the argument's error is the call's error
             call.begin(None, error)
         else:
@@ -194,7 +194,7 @@ class LocalSender:
     def broadcast(self, make: Callable[[], Call]) -> concurrent.futures.Future[list[Call]]:
         """Send it to the one object there is."""
         call = make()
-        self.send(call)
+        self.send_after(call)
         sent: concurrent.futures.Future[list[Call]] = concurrent.futures.Future()
         sent.set_result([call])
         return sent
@@ -204,8 +204,8 @@ class LocalSender:
         reservation.replica = self._entered().context.replica_tag
 
     def send_reserved(self, call: Call, reservation: Reservation) -> None:
-        """As `send`."""
-        self.send(call)
+        """As `send_after`."""
+        self.send_after(call)
 
     def release(self, reservation: Reservation) -> None:
         """Nothing was kept."""

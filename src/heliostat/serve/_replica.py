@@ -110,7 +110,9 @@ class Replica:
         self._code = UserCode(context, config.max_ongoing_requests)
         self._names = deployment, name, app_name
         self._is_closed = False
-        self._recording: asyncio.Task[None] | None = None
+        self._recording: list[asyncio.Task[None]] = []
+        self._load_stats: Mapping[str, float] = {}
+        self._load_asked: asyncio.Event | None = None  # when somebody records them
 
     async def placed(self) -> None:
         """Answers as soon as there is a process."""
@@ -160,7 +162,7 @@ class Replica:
         router = self._config.request_router_config
         if router is None or not self._code.has_method("record_routing_stats"):
             return False
-        self._recording = asyncio.create_task(self._record(router))
+        self._recording.append(asyncio.create_task(self._record(router)))
         return True
 
     async def _record(self, router: RequestRouterConfig) -> None:
@@ -168,7 +170,7 @@ class Replica:
         while not self._is_closed:
             try:
                 async with asyncio.timeout(router.request_routing_stats_timeout_s):
-                    self._stats = dict(await self._code.run(method, (), {}))
+                    self._stats = dict(await self._code.run_beside(method))
                 self._noted.set()
             except Exception as error:  # noqa: BLE001 - user code: the next time may be better
                 logger.warning("record_routing_stats of replica %s failed: %s", self._name, error)
@@ -236,20 +238,31 @@ class Replica:
 
     async def load(self) -> Load:
         """How busy it was since the last time."""
-        return Load(self._slots.mean_load(), await self._recorded())
+        if self._load_asked is not None:
+            self._load_asked.set()
+        elif self._code.has_method("record_autoscaling_stats"):
+            self._load_asked = asyncio.Event()
+            self._recording.append(asyncio.create_task(self._record_load(self._load_asked)))
+        # User code may be slow, and is not waited for: what waits for nothing has its round of
+        # the loop, and what takes longer is told the next time.
+        await asyncio.sleep(0)
+        return Load(self._slots.mean_load(), self._load_stats)
 
-    async def _recorded(self) -> Mapping[str, float]:
-        """What the user's `record_autoscaling_stats` says, if there is one."""
-        if not self._code.has_method("record_autoscaling_stats"):
-            return {}
+    async def _record_load(self, asked: asyncio.Event) -> None:
+        """Ask the user's `record_autoscaling_stats`, each time after somebody wanted the load."""
         method = self._code.method("record_autoscaling_stats")
-        try:
-            async with asyncio.timeout(_RECORD_S):
-                found = await self._code.run(method, (), {})
-                return {str(name): float(value) for name, value in dict(found).items()}
-        except Exception as error:  # noqa: BLE001 - user code: the next time may be better
-            logger.warning("record_autoscaling_stats of replica %s failed: %s", self._name, error)
-            return {}
+        while not self._is_closed:
+            try:
+                async with asyncio.timeout(_RECORD_S):
+                    found = dict(await self._code.run_beside(method))
+                self._load_stats = {str(name): float(value) for name, value in found.items()}
+            except Exception as error:  # noqa: BLE001 - user code: the next time may be better
+                self._load_stats = {}
+                logger.warning(
+                    "record_autoscaling_stats of replica %s failed: %s", self._name, error
+                )
+            asked.clear()
+            await asked.wait()
 
     async def notes(self, known: Notes | None) -> Notes:
         """What there is to know of it, as soon as that is something else than the known."""
@@ -271,8 +284,8 @@ class Replica:
         await self._slots.until_idle()
         tell_now()
         self._is_closed = True
-        if self._recording is not None:
-            self._recording.cancel()
+        for recording in self._recording:
+            recording.cancel()
         await self._code.close()
 
     async def check_health(self) -> None:

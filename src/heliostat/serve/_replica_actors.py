@@ -140,7 +140,7 @@ class ReplicaActors:
             actor = self._create(name, spec, http, group)
             self.actors[name] = actor
             await self._place(name, spec.config, actor)
-            await self._shared.until_made(spec.code_version, spec.actors)
+            await self._share(spec, actor)
             up = await actor.start.remote(spec.payload, self._routes())
             if up.address and up.where == whereabouts():
                 self.addresses[name] = up.address
@@ -195,6 +195,19 @@ class ReplicaActors:
                 is_told = True
                 logger.warning("replica %s waits for room: %s.", name, missing)
         await placed
+
+    async def _share(self, spec: DeploymentSpec, actor: Any) -> None:
+        """Wait for the actors that the replicas share; or for the replica's death meanwhile."""
+        if not spec.actors:
+            return
+        gone = asyncio.ensure_future(answer_of(actor.until_gone.remote()))
+        made = asyncio.ensure_future(self._shared.until_made(spec.code_version, spec.actors))
+        done, waiting = await asyncio.wait([gone, made], return_when=asyncio.FIRST_COMPLETED)
+        for each in waiting:
+            each.cancel()
+        for error in [each.exception() for each in done]:
+            if error is not None:
+                raise error
 
     async def _drain(self, name: str, actor: Any, released: asyncio.Future[Any]) -> None:
         with contextlib.suppress(RayError):  # if it dies, its own task hears of that

@@ -17,6 +17,7 @@ class ActorSpec(NamedTuple):
 
     name: str
     payload: list[ray.ObjectRef[Any]]  # a DeploymentActorConfig, not to be read here
+    runtime_env: dict[str, Any] | None = None  # the deployment's, where the class is found
 
 
 class DeploymentSpec(NamedTuple):

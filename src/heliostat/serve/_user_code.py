@@ -32,6 +32,8 @@ from heliostat.serve.multiplex import is_multiplexed, models_of
 # Where `@task_consumer` leaves how an object of the class begins to run tasks.
 STARTS_CONSUMER = "__heliostat_start_consumer__"
 
+_BESIDE = 4  # `check_health` and two kinds of statistics; one of them may hang for a while
+
 
 class UserCode:
     """One object of a deployment.
@@ -52,6 +54,10 @@ class UserCode:
         self._announce = announce
         self._threads = concurrent.futures.ThreadPoolExecutor(
             threads, thread_name_prefix=context.replica_tag
+        )
+        # For what is asked beside requests, which may have taken all of those threads.
+        self._threads_beside = concurrent.futures.ThreadPoolExecutor(
+            _BESIDE, thread_name_prefix=f"{context.replica_tag}-beside"
         )
         self._object: Any = None
         self._is_function = False
@@ -112,7 +118,7 @@ class UserCode:
         """Raises what the user's `check_health` raises."""
         check = getattr(self._object, "check_health", None)
         if check is not None and inspect.ismethod(check):
-            await self.run(check, (), {})
+            await self.run_beside(check)
 
     async def close(self) -> None:
         """Let the user's object go, with its `__del__`."""
@@ -124,6 +130,7 @@ class UserCode:
         self._object = self._entry = self._lifespan = None
         self.app = self._call_entry
         self._threads.shutdown(wait=False)
+        self._threads_beside.shutdown(wait=False)
         self.context = dataclasses.replace(self.context, servable_object=None)
         self._announce(None)
         gc.collect()  # the object may be part of a cycle
@@ -157,6 +164,14 @@ class UserCode:
             return await method(*args, **kwargs)
         work = functools.partial(contextvars.copy_context().run, method, *args, **kwargs)
         value = await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await value if inspect.isawaitable(value) else value
+
+    async def run_beside(self, method: Callable[[], Any]) -> Any:
+        """Call what Serve asks for itself, however many requests there are."""
+        if _kind_of(method) == "async":
+            return await method()
+        work = functools.partial(contextvars.copy_context().run, method)
+        value = await asyncio.get_running_loop().run_in_executor(self._threads_beside, work)
         return await value if inspect.isawaitable(value) else value
 
     async def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

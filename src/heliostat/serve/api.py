@@ -475,9 +475,10 @@ def _spec(node: Node, logging_config: LoggingConfig | None) -> DeploymentSpec:
     full_version = uuid.uuid4().hex if version is None else f"{version} {config.code_options()}"
     payload = ray.put((node.target, node.args, node.kwargs))
     # The controller gets them as references: it loads no user code.
+    shared = [each.for_replicas(config.ray_actor_options) for each in config.deployment_actors]
     actors = tuple(
-        ActorSpec(each.name, [ray.put(each.for_replicas(config.ray_actor_options))])
-        for each in config.deployment_actors
+        ActorSpec(each.name, [ray.put(each)], each.actor_options.get("runtime_env"))
+        for each in shared
     )
     config = replace(config, deployment_actors=())
     return DeploymentSpec(node.name, config, full_version, [payload], actors)

@@ -285,12 +285,8 @@ class DeploymentHandle:
         if family is not None:
             family.add(call)
             call.family = family
-        for value in (*args, *kwargs.values()):
-            if isinstance(value, _Response):
-                _send_with_responses(self._dispatch, call)
-                break
-        else:
-            self._dispatch.send(call)
+        _link(call)
+        (self._dispatch.send_after if call.after else self._dispatch.send)(call)
         return (DeploymentResponseGenerator if self._stream else DeploymentResponse)(
             call, self._dispatch
         )
@@ -334,9 +330,15 @@ class DeploymentHandle:
             >>> serve.shutdown()
         """
         sender, method = self._sender(), self.options(method_name=method_name, stream=False)
-        return DeploymentBroadcastResponse(
-            sender.broadcast(lambda: method._call(args, kwargs)), sender
-        )
+        first = method._call(args, kwargs)
+        _link(first)
+
+        def make() -> Call:
+            call = Call(first.method, first.context, first.args, first.kwargs)
+            call.after = first.after
+            return call
+
+        return DeploymentBroadcastResponse(sender.broadcast(make), sender)
 
     @contextlib.asynccontextmanager
     async def choose_replica(self, *args: Any, **kwargs: Any) -> AsyncIterator[ReplicaSelection]:
@@ -391,6 +393,7 @@ class DeploymentHandle:
         if (chosen.app_name, chosen.deployment_name) != (self.app_name, self.deployment_name):
             raise ValueError(f"{selection!r} was chosen of {chosen!r}, and this is {self!r}")
         sender, call = chosen._sender(), chosen._call(args, kwargs)
+        _link(call)
         sender.send_reserved(call, selection._reservation)
         return (DeploymentResponseGenerator if call.is_stream else DeploymentResponse)(call, sender)
 
@@ -511,29 +514,29 @@ def _not_negative(timeout_s: float) -> float:
     return timeout_s
 
 
-def _send_with_responses(dispatch: Sender, call: Call) -> None:
-    """Send the call when all responses among its arguments are on their way.
+def _link(call: Call) -> None:
+    """Let the call wait until all responses among its arguments are on their way.
 
     They go as references: their values do not pass through this process.
+
+    Raises:
+        TypeError: For a stream.
     """
+    for value in (*call.args, *call.kwargs.values()):
+        if isinstance(value, _Response):
+            break
+    else:
+        return
     values = (*call.args, *call.kwargs.values())
     if any(isinstance(value, DeploymentResponseGenerator) for value in values):
         raise TypeError("a stream cannot be an argument; take its items first")
     call.after = tuple(value._call for value in values if isinstance(value, DeploymentResponse))
-
-    def prepare() -> None:
-        call.args = tuple(_as_argument(value) for value in call.args)
-        call.kwargs = {key: _as_argument(value) for key, value in call.kwargs.items()}
-
-    dispatch.send_after(call, prepare)
+    call.args = tuple(_in_its_place(value) for value in call.args)
+    call.kwargs = {key: _in_its_place(value) for key, value in call.kwargs.items()}
 
 
-def _as_argument(value: Any) -> Any:
-    if not isinstance(value, DeploymentResponse):
-        return value
-    if value._call.error is not None:
-        raise value._call.error
-    return value._call.ref
+def _in_its_place(value: Any) -> Any:
+    return value._call if isinstance(value, DeploymentResponse) else value
 
 
 def _in_event_loop() -> bool:
