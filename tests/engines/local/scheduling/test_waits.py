@@ -47,12 +47,12 @@ class World:
         )  # fmt: skip
         return id_
 
-    def actor(self, number: int, *, free: bool = False) -> int:
+    def actor(self, number: int, *, free: bool = False, shape: m.Shape = ()) -> int:
         """An actor that is there; the number of its process."""
         id_ = id_of(number)
         self.tell(
             m.Created(
-                0, id_, b"k", f"A{number}", (), 0, 0, 0, "", "", False, (), free, b"", NOTHING,
+                0, id_, b"k", f"A{number}", shape, 0, 0, 0, "", "", False, (), free, b"", NOTHING,
                 None, (), (), None, None, b"",
             )
         )  # fmt: skip
@@ -269,3 +269,12 @@ def test_only_a_pending_group_is_not_there(world):
     created, pending = world.group(1, 4), world.group(2, 1)
     why = Why(world.scheduler, {}, 0.0)
     assert (why.absent(created), why.absent(pending)) == (False, True)
+
+
+def test_an_actor_that_nobody_knows_any_more_holds_what_it_has_until_its_process_ends():
+    world = World(cpus=1)
+    world.actor(1, shape=CPU)
+    waiting = world.task(2)
+    assert "held by actor A1" in world.why(waiting)
+    world.tell(m.Dropped(0, ((id_of(1), 1),)))
+    assert "held by an actor that ends" in world.why(waiting)

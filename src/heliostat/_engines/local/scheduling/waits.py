@@ -151,7 +151,8 @@ class Why:
                 continue
             task = self._scheduler.staff.running_in(worker)
             if worker.actor is not None:
-                yield f"actor {self._scheduler.actors.actors[worker.actor].created.name}"
+                actor = self._scheduler.actors.actors.get(worker.actor)
+                yield "an actor that ends" if actor is None else f"actor {actor.created.name}"
             elif worker.shape and task is not None:
                 yield task.name
         for other in self._scheduler.groups.groups.values() if bundle is None else ():
