@@ -13,6 +13,8 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 NEED    = pyproject.toml constraints.txt
 PYTEST  = $(BIN)/python -m pytest
+# Two files at a time; a test that is marked `alone` has both cores.
+TWO     = -n 2 --dist loadfile
 # As pip does for what is not editable: each worker's zygote is a fresh interpreter, and without
 # bytecode (PYTHONDONTWRITEBYTECODE may be set) it would compile a hundred modules anew.
 COMPILE = @$(BIN)/python -m compileall -q src
@@ -75,11 +77,11 @@ sizes: $(VENV)/.dev
 
 fast: $(VENV)/.dev  ## the tests that take seconds
 	$(COMPILE)
-	$(PYTEST) -m 'not slow and not soak and not ray and not gpu'
+	$(PYTEST) $(TWO) -m 'not slow and not soak and not ray and not gpu'
 
-test: $(VENV)/.dev  ## everything that runs here, with coverage (under 10 min on 2 cores)
+test: $(VENV)/.dev  ## everything that runs here, with coverage (about 20 min on 2 cores)
 	$(COMPILE)
-	$(PYTEST) -m 'not soak and not ray and not gpu' --cov --cov-report=term --durations=40 --durations-min=4
+	$(PYTEST) $(TWO) -m 'not soak and not ray and not gpu' --cov --cov-report=term --durations=40 --durations-min=4
 
 soak: $(VENV)/.dev  ## long histories, chaos and kills, at full size (an hour or more)
 	$(COMPILE)
@@ -93,7 +95,11 @@ bench: $(VENV)/.dev  ## benchmarks against their baselines, as ratios
 	$(COMPILE)
 	$(BIN)/python -m benchmarks.run
 
-ci: check docs test  ## what has to pass before a change lands
+ci: $(VENV)/.dev  ## what has to pass before a change lands: check, docs, test
+	@failed=0; \
+	$(MAKE) --keep-going --jobs=2 --output-sync=target check docs || failed=1; \
+	$(MAKE) test || failed=1; \
+	exit $$failed
 
 # ---- the ends of the version ranges we declare ----
 

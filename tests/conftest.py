@@ -1,5 +1,7 @@
 """Nothing outlives a test: no process, no shared memory, no descriptor."""
 
+import fcntl
+import logging
 import os
 import runpy
 import signal
@@ -32,6 +34,31 @@ def untraced() -> Iterator[None]:
     sys.settrace(tracer)
 
 
+@pytest.fixture(scope="session")
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, int]:
+    """The door and the room of `company`, shared by the processes that run this suite together."""
+    here = tmp_path_factory.getbasetemp()
+    here = here.parent if "PYTEST_XDIST_WORKER" in os.environ else here
+    flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+    door, room = (os.open(here / name, flags, 0o600) for name in ("door", "room"))
+    return door, room
+
+
+@pytest.fixture(autouse=True)
+def company(request: pytest.FixtureRequest, rooms: tuple[int, int]) -> Iterator[None]:
+    """Tests run beside one other, but those marked `alone`, which measure time or memory.
+
+    Who wants the room to itself waits in the door, so that nobody else goes in meanwhile.
+    """
+    alone = request.node.get_closest_marker("alone") is not None
+    door, room = rooms
+    fcntl.flock(door, fcntl.LOCK_EX)
+    fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    fcntl.flock(door, fcntl.LOCK_UN)
+    yield
+    fcntl.flock(room, fcntl.LOCK_UN)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def caches_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What workers are born with is not kept among the user's caches."""
@@ -57,10 +84,23 @@ def nothing_outlives_the_module() -> Iterator[None]:
         leaks.expect_nothing_new(before)
 
 
+def _loggers() -> dict[str, tuple[int, bool, bool, int]]:
+    """How loud our loggers are, and what silences all."""
+    made = logging.root.manager.loggerDict.items()
+    return {
+        name: (each.level, each.propagate, each.disabled, logging.root.manager.disable)
+        for name, each in made
+        if name.startswith("heliostat") and isinstance(each, logging.Logger)
+    }
+
+
 @pytest.fixture(autouse=True)
 def nothing_outlives_the_test() -> Iterator[None]:
     """A session that a test starts and ends itself must leave nothing behind."""
     before = None if heliostat.is_initialized() else leaks.take_census()
+    loud = _loggers()
     yield
     if before is not None and not heliostat.is_initialized():
         leaks.expect_nothing_new(before)
+        now = _loggers()
+        assert {name: now[name] for name in loud} == loud, "a test has left logging otherwise"

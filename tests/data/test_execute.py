@@ -171,6 +171,7 @@ def test_waiting_for_cpus_that_others_hold_is_said(local, monkeypatch, caplog):
     assert "Map(<lambda>)" in caplog.text
 
 
+@pytest.mark.alone
 def test_many_blocks_cost_little_to_decide_about(inline):
     start = time.monotonic()
     ds = ray.data.range(2000, override_num_blocks=2000).map_batches(lambda batch: batch)

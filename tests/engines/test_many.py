@@ -39,6 +39,7 @@ def run(count: int) -> None:
         assert ray.get([same.remote(number) for number in numbers], timeout=60) == list(numbers)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "count", [8000, pytest.param(200_000, marks=pytest.mark.soak)], ids=["few", "many"]
 )
@@ -49,6 +50,7 @@ def test_the_driver_does_not_grow_with_the_tasks_it_has_run(count: int) -> None:
     assert megabytes() - before < 20
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "count", [5000, pytest.param(100_000, marks=pytest.mark.soak)], ids=["few", "many"]
 )

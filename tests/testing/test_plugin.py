@@ -211,6 +211,7 @@ def _seconds(run: Run, fixture: str, count: int) -> float:
     return time.perf_counter() - started
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("fixture", ["heliostat_inline", "heliostat_local"])
 def test_a_thousand_tests_with_a_session_cost_little_more_than_without(

@@ -49,6 +49,7 @@ def run_many(count, part, tmp_path):
     return spans, grown_mb
 
 
+@pytest.mark.alone
 def test_a_thousand_trials_take_constant_time_each(tmp_path):
     spans, grown_mb = run_many(1000, 100, tmp_path)
     # The first part has the start of the processes in it; others share the machine.

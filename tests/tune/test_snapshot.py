@@ -117,6 +117,19 @@ def test_results_are_lines_and_a_cut_one_does_not_count(tmp_path):
     assert json.loads((tmp_path / "params.json").read_text())["lr"] == 0.5
 
 
+@pytest.mark.parametrize("cut", [2, 5, 11])
+def test_an_attempt_that_was_killed_within_a_line_costs_that_line_only(tmp_path, cut):
+    for loss in (0, 1):
+        files = snap.TrialFiles(str(tmp_path))
+        files.begin({})
+        files.append({"loss": loss})
+        files.append({"loss": loss + 0.5})
+        files.write()
+        if loss == 0:
+            os.truncate(tmp_path / "result.json", (tmp_path / "result.json").stat().st_size - cut)
+    assert [one["loss"] for one in snap.read_results(str(tmp_path))] == [0, 1, 1.5]
+
+
 def test_metrics_of_any_kind_can_be_written():
     circle = {}
     circle["self"] = circle

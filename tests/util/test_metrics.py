@@ -168,6 +168,7 @@ def test_one_name_for_two_things_shows_one_of_them(engine):
     assert "# ray_twice_total is also recorded as another kind" in exposition()
 
 
+@pytest.mark.alone
 def test_recording_takes_about_a_microsecond():
     counter = Counter("fast", tag_keys=("a",))
     tags = {"a": "b"}

@@ -279,6 +279,7 @@ class Plain:
         self.state = (done, total, note)
 
 
+@pytest.mark.alone
 def test_an_update_costs_little_more_than_keeping_its_arguments():
     from heliostat.util import progress
 

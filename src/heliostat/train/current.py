@@ -32,6 +32,11 @@ def leave(session: Session) -> None:
     _live.remove(session)
 
 
+def hosts_a_rank() -> bool:
+    """Whether a loop runs in this process now."""
+    return bool(_live)
+
+
 def session(asker: str) -> Session:
     """The caller's session.
 

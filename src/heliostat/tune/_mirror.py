@@ -9,6 +9,7 @@ import logging
 import os
 import posixpath
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -173,17 +174,17 @@ class Mirror:
     def _changes(self) -> list[tuple[str, tuple[int, int]]]:
         """Files that are not there as they are here, without logs."""
         found = []
-        for entry in os.scandir(self.beyond.here):
-            inside = os.scandir(entry.path) if entry.is_dir() else [entry]
-            for file in inside:
-                name = os.path.relpath(file.path, self.beyond.here)
-                passing = ".stage-" in name or name.startswith(LOG_PREFIX)
-                if passing or not file.is_file():
-                    continue
-                status = file.stat()
-                state = (status.st_mtime_ns, status.st_size)
-                if self._sent.get(name) != state:
-                    found.append((name, state))
+        for path in (*self.here.glob("*"), *self.here.glob("*/*")):
+            name = os.path.relpath(path, self.here)
+            if ".stage-" in name or name.startswith(LOG_PREFIX):
+                continue
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # it has just been removed or renamed
+                continue
+            state = (status.st_mtime_ns, status.st_size)
+            if stat.S_ISREG(status.st_mode) and self._sent.get(name) != state:
+                found.append((name, state))
         return found
 
     def _copy(self, change: tuple[str, tuple[int, int]]) -> None:

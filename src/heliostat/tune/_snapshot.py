@@ -25,6 +25,7 @@ from heliostat.tune._messages import Policy
 LOG_PREFIX = "experiment-"
 TUNER_FILE = "tuner.pkl"
 CALLBACKS_FILE = "callback_states.pkl"
+_RESULTS = "result.json"
 _PICKLED = "__pickle__"
 
 
@@ -42,7 +43,7 @@ class Log:
             raise RuntimeError(
                 f"another process is running the study of {path}; wait for it or end it"
             ) from None
-        if self._file.tell() and not _ends_with_newline(path):
+        if not _ends_with_newline(path):
             self._file.write(b"\n")  # the writer before us was killed within a line
 
     def append(self, kind: str, **fields: Any) -> None:
@@ -102,6 +103,8 @@ class TrialFiles:
         """Make the directory and write the configuration."""
         os.makedirs(self._path, exist_ok=True)
         self._add("params.json", readable(config), os.O_TRUNC)
+        if not _ends_with_newline(os.path.join(self._path, _RESULTS)):
+            self._add(_RESULTS, "\n", os.O_APPEND)  # the attempt before was killed within a line
 
     def append(self, result: Mapping[str, Any]) -> None:
         """Add a line to `result.json`, with the next `write`."""
@@ -111,7 +114,7 @@ class TrialFiles:
         """Put what was appended where it outlives this process."""
         if self._lines:
             lines, self._lines = self._lines, []
-            self._add("result.json", "".join(lines), os.O_APPEND)
+            self._add(_RESULTS, "".join(lines), os.O_APPEND)
 
     def _add(self, name: str, text: str, how: int) -> None:
         # No file objects: most trials write one line, and there may be a hundred thousand.
@@ -159,12 +162,9 @@ def write_policy(directory: Path, policy: Policy) -> None:
 
 
 def read_results(path: str) -> list[dict[str, Any]]:
-    """All reports of a trial, oldest first."""
-    try:
-        lines = Path(path, "result.json").read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+    """All reports of a trial, oldest first; without those that a kill cut off."""
+    results = Path(path, _RESULTS)
+    return list(read_log(results)) if results.exists() else []
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -207,7 +207,14 @@ def _is_plain(value: Any) -> bool:
     return value is None or kind in (str, int, bool)
 
 
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+def _ends_with_newline(path: str | Path) -> bool:
+    """Whether lines can be added to a file: also to one that is empty or not there."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        size = os.fstat(file).st_size
+        return size == 0 or os.pread(file, 1, size - 1) == b"\n"
+    finally:
+        os.close(file)

@@ -6,7 +6,7 @@ import pytest
 
 import heliostat
 from heliostat.train import CheckpointConfig, ControllerError, ScalingConfig
-from heliostat.train.lightgbm import LightGBMTrainer
+from heliostat.train.lightgbm import LightGBMTrainer, get_network_params
 
 PARAMS = {"objective": "binary", "metric": ["binary_logloss", "auc"], "num_threads": 1}
 
@@ -110,3 +110,10 @@ def test_rows_that_cannot_be_learned_from_are_refused(make, size, rows, error, s
     datasets = {"train": heliostat.data.from_items(rows)}
     with pytest.raises(error, match=says):
         make(size, datasets=datasets).fit()
+
+
+def test_a_loop_in_this_process_leaves_no_network_behind(run_config, caplog):
+    scaling = ScalingConfig(num_workers=1)
+    LightGBMTrainer(get_network_params, scaling_config=scaling, run_config=run_config()).fit()
+    assert get_network_params() == {}
+    assert "outside the loop of a LightGBMTrainer" in caplog.text

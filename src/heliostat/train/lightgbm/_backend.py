@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import heliostat
+from heliostat.train import current
 from heliostat.train._worker_group import WorkerGroup
 from heliostat.train.backend import Backend, BackendConfig
 
@@ -89,7 +90,7 @@ def get_network_params() -> dict[str, Any]:
         >>> # lightgbm.train({"objective": "binary", "tree_learner": "data_parallel",
         >>> #                 "pre_partition": True, **get_network_params()}, rows)
     """
-    if _Here.network is None:
+    if _Here.network is None or not current.hosts_a_rank():  # a loop was here before
         _log.warning(
             "heliostat.train.lightgbm.get_network_params() was called outside the loop of a "
             "LightGBMTrainer: there are no other ranks, and nothing is returned"
