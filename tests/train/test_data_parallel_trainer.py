@@ -96,6 +96,25 @@ def test_arguments_that_cannot_be_are_refused(make, error, says):
         make()
 
 
+@pytest.mark.parametrize(
+    ("scaling", "run"),
+    [
+        ({"accelerator_type": "A100"}, {}),
+        ({"label_selector": {"zone": "eu"}}, {}),
+        ({}, {"worker_runtime_env": {"env_vars": {"COLOR": "green"}}}),
+    ],
+)
+def test_a_loop_in_this_process_refuses_a_place_and_an_environment(scaling, run, run_config):
+    trainer = DataParallelTrainer(
+        print,
+        scaling_config=ScalingConfig(num_workers=0, **scaling),
+        run_config=run_config(**run),
+    )
+    [name] = {**scaling, **run}
+    with pytest.raises(ValueError, match=f"num_workers=0 .*{name}=.*num_workers=1"):
+        trainer.fit()
+
+
 def test_a_path_that_cannot_be_written_to_is_named_before_anything_starts(tmp_path):
     (tmp_path / "file").write_text("")
     trainer = DataParallelTrainer(print, run_config=RunConfig(storage_path=tmp_path / "file"))

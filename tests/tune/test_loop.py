@@ -224,6 +224,50 @@ def test_trials_end_though_somebody_else_holds_a_part_of_the_cpus(run_study):
         heliostat.util.remove_placement_group(group)
 
 
+def test_idle_processes_give_way_also_while_another_trial_reports_often(run_study, tmp_path):
+    began = tmp_path / "began"
+
+    def trial(config):
+        if config["kind"] == "short":
+            return  # its process idles, and has the CPU that the last one waits for
+        if config["kind"] == "waits":
+            began.touch()
+            return
+        deadline = time.monotonic() + 20
+        while not began.exists():
+            assert time.monotonic() < deadline, "the other never began"
+            tune.report({"n": 1})
+            threading.Event().wait(0.05)
+
+    def size(config):
+        return {"cpu": 0.4 if config["kind"] == "chatty" else 0.5}
+
+    group = heliostat.util.placement_group([{"CPU": 1}])
+    heliostat.get(group.ready())
+    try:
+        kinds = tune.grid_search(["chatty", "short", "waits"])
+        grid = run_study(tune.with_resources(trial, size), {"kind": kinds})
+        assert grid.num_errors == 0, grid.errors
+    finally:
+        heliostat.util.remove_placement_group(group)
+
+
+def test_trials_run_in_the_environment_that_the_study_names(run_study):
+    def trial(config):
+        return {"color": os.environ.get("COLOR_OF_TRIALS")}
+
+    run = {"worker_runtime_env": {"env_vars": {"COLOR_OF_TRIALS": "green"}}}
+    assert run_study(trial, run=run)[0].metrics["color"] == "green"
+
+
+def test_ranks_of_a_trial_are_in_the_environment_of_the_study_too(run_study):
+    def loop():
+        train.report({"color": os.environ.get("COLOR_OF_TRIALS")})
+
+    run = {"worker_runtime_env": {"env_vars": {"COLOR_OF_TRIALS": "green"}}}
+    assert run_study(train.DataParallelTrainer(loop), run=run)[0].metrics["color"] == "green"
+
+
 @pytest.mark.parametrize("samples", [2000])
 def test_memory_of_the_driver_does_not_hold_reports(run_study, samples):
     def trial(config):

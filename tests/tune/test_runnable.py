@@ -68,6 +68,26 @@ def test_the_number_of_a_trainers_ranks_may_be_tuned():
     assert (request.bundles[0], request.required_resources) == ({}, {"CPU": 2})
 
 
+@pytest.mark.parametrize(
+    "place", [{"accelerator_type": "A100"}, {"label_selector": {"zone": "eu"}}]
+)
+def test_a_place_for_what_a_trial_starts_is_refused(place):
+    with pytest.raises(ValueError, match=r"ScalingConfig\(.*=.*options\("):
+        tune.with_resources(trial, train.ScalingConfig(num_workers=2, **place))
+
+
+def test_how_much_train_says_is_the_trainers_or_else_the_studys_and_no_functions():
+    said = tune.RunConfig(logging_config=train.LoggingConfig("ERROR"))
+    own = train.RunConfig(logging_config=train.LoggingConfig("DEBUG"))
+    trainer = train.DataParallelTrainer(print)
+    assert as_runnable(trainer, said).run_config.logging_config.log_level == "ERROR"
+    kept = as_runnable(trainer.replace(run_config=own), said)
+    assert kept.run_config.logging_config.log_level == "DEBUG"
+    for kind in (trial, Count):
+        with pytest.raises(ValueError, match=r"logging_config=.* is for trainers"):
+            as_runnable(kind, said)
+
+
 def test_a_class_may_ask_for_itself():
     class Big(Count):
         @classmethod

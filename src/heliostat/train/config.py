@@ -342,7 +342,7 @@ class RunConfig:
         failure_config: What to survive.
         checkpoint_config: What to keep.
         callbacks: Objects to call as the run goes; `UserCallback` for Train.
-        worker_runtime_env: The `runtime_env` of the ranks' processes.
+        worker_runtime_env: The `runtime_env` of the ranks' processes, or of a study's trials.
         logging_config: How much Train says of itself.
         sync_config: A SyncConfig, which has nothing to say: all that a run writes goes to
             `storage_path` as it is written.

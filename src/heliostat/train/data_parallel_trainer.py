@@ -295,10 +295,26 @@ class DataParallelTrainer:
                     f"got {callback!r}"
                 )
 
+    def _check_place(self) -> None:
+        """The process that calls `fit` is where it is, and as it is."""
+        scaling = self.scaling_config
+        asked = {
+            "accelerator_type": scaling.accelerator_type,
+            "label_selector": scaling.label_selector,
+            "worker_runtime_env": self.run_config.worker_runtime_env,
+        }
+        for name, value in asked.items():
+            if value:
+                raise ValueError(
+                    f"num_workers=0 runs the loop in this process, which {name}={value!r} cannot "
+                    "change; leave it out, or use num_workers=1 for a process of the rank's own"
+                )
+
     def _check_resources(self) -> None:
         """Fail at once where waiting would be for ever."""
         workers = self.scaling_config.min_workers
         if workers == 0:
+            self._check_place()
             return
         there = heliostat.cluster_resources()
         for name, each in self.scaling_config.worker_resources.items():

@@ -100,6 +100,7 @@ class Loop:
         self._slots: dict[str, _Slot] = {}
         self._idle: list[_Slot] = []
         self._births: list[Any] = []  # of actors that may not have begun
+        self._held_up_since: float | None = None  # by idle ones
         self._events: deque[m.Event] = deque([m.Tick()])
         self._iteration = 0
         # Whether Ctrl-C may come through now, and whether the decider knows of one.
@@ -227,6 +228,7 @@ class Loop:
             num_gpus=options.pop("GPU", 0),
             memory=options.pop("memory", None),
             resources=options or None,
+            runtime_env=self._experiment.study.environment,
         ).remote(self._shipped)
         self._births.append(actor.__ray_ready__.remote())
         return _Slot(actor, holds)
@@ -236,11 +238,28 @@ class Loop:
         while self._idle:
             heliostat.kill(self._idle.pop().actor)
 
-    def _holds_up(self) -> bool:
-        """Whether an actor has not begun that idle ones may keep from what it needs."""
+    def _give_way(self) -> float | None:
+        """End idle actors that have long kept another from what it needs to begin.
+
+        Somebody else's work may have what was free at the beginning.
+
+        Returns:
+            How long they may stay as things are; None if they keep nobody.
+        """
         if self._idle and self._births:
             _, self._births = heliostat.wait(self._births, num_returns=len(self._births), timeout=0)
-        return bool(self._idle and self._births)
+        if not (self._idle and self._births):
+            self._held_up_since = None
+            return None
+        now = time.monotonic()
+        if self._held_up_since is None:
+            self._held_up_since = now
+        left = self._held_up_since + PATIENCE_S - now
+        if left > 0:
+            return left
+        self._dismiss()
+        self._held_up_since = None
+        return None
 
     def _call(self, trial_id: str, ref: Any, *, saves: bool = False, orders: int = 1) -> None:
         attempt = self._experiment.get_trial(trial_id).attempt
@@ -271,8 +290,9 @@ class Loop:
         assert refs, "a study that is not finished waits for some trial"
         deadline = self._experiment.deadline
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if self._holds_up():  # somebody else's work may have what was free at the beginning
-            timeout = PATIENCE_S if timeout is None else min(timeout, PATIENCE_S)
+        patience = self._give_way()
+        if patience is not None:
+            timeout = patience if timeout is None else min(timeout, patience)
         ready, rest = self._first(refs, timeout)
         if ready and rest:
             more, _ = heliostat.wait(rest, num_returns=len(rest), timeout=0)
@@ -281,8 +301,6 @@ class Loop:
             self._events.append(self._take(ref, self._calls.pop(ref)))
         if not ready:
             self._events.append(m.Tick())
-            if self._holds_up():
-                self._dismiss()
 
     def _first(self, refs: list[Any], timeout: float | None) -> tuple[list[Any], list[Any]]:
         if self._display.interrupted and not self._told:

@@ -72,6 +72,13 @@ def as_request(resources: Any) -> PlacementGroupFactory:
     if isinstance(resources, PlacementGroupFactory):
         return resources
     if hasattr(resources, "total_resources"):  # a ScalingConfig: the trial's own, then its workers'
+        for name in ("accelerator_type", "label_selector"):
+            if value := getattr(resources, name):
+                raise ValueError(
+                    f"ScalingConfig({name}={value!r}) places what a trial starts, which says so by "
+                    f"itself: .options({name}=...) of its actors, or a trainer with this "
+                    "ScalingConfig; leave it out here"
+                )
         return PlacementGroupFactory([{}, resources.total_resources])
     if isinstance(resources, Mapping):
         return PlacementGroupFactory([resources])

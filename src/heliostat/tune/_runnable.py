@@ -318,14 +318,22 @@ def as_runnable(trainable: Any, run_config: RunConfig, *, reuse: bool = False) -
     if isinstance(trainable, str):
         trainable = get_trainable(trainable)
     keep = run_config.checkpoint_config
+    trains = hasattr(trainable, "fit") and hasattr(trainable, "replace")
+    if run_config.logging_config is not None and not trains:
+        raise ValueError(
+            f"RunConfig(logging_config={run_config.logging_config!r}) is for trainers; in a function "
+            "or a Trainable class use logging.getLogger(...).setLevel(...)"
+        )
     if inspect.isclass(trainable) and issubclass(trainable, Trainable):
         return ClassRunnable(
             trainable, keep.checkpoint_frequency or 0, bool(keep.checkpoint_at_end), reuse
         )
-    if hasattr(trainable, "fit") and hasattr(trainable, "replace"):
+    if trains:
         own = trainable.run_config or RunConfig()
         if own.checkpoint_config == RunConfig().checkpoint_config:
             own = replace(own, checkpoint_config=keep)
+        if own.logging_config is None:
+            own = replace(own, logging_config=run_config.logging_config)
         return TrainerRunnable(trainable, own)
     if not _is_function(trainable):
         raise TypeError(

@@ -29,6 +29,7 @@ class Study:
         ahead: Trials may be made before there is room for them: what others report changes nothing.
         chdir: Trials work in their own directories.
         log_files: What trials print is kept in files of these names, for stdout and stderr.
+        environment: The `runtime_env` of the trials' processes.
         keep: How many checkpoints of a trial stay; None for all.
         keep_by: The metric by which they are ranked; None for the newest.
         keep_mode: "min" or "max".
@@ -51,6 +52,7 @@ class Study:
     ahead: bool = False
     chdir: bool = False
     log_files: tuple[str, str] | None = None
+    environment: Mapping[str, Any] | None = None
     keep: int | None = None
     keep_by: str | None = None
     keep_mode: str = "max"

@@ -369,6 +369,7 @@ class Tuner:
             ahead=not searcher.learns,
             chdir=config.changes_directory,
             log_files=log_files(run.log_to_file),
+            environment=run.worker_runtime_env,
             # A trainer keeps its own.
             keep=None if hasattr(self._runnable, "trainer") else keep.num_to_keep,
             keep_by=keep.checkpoint_score_attribute,
