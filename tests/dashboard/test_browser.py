@@ -26,6 +26,7 @@ console.error = (...words) => heard.push(words.join(" "));
 PROBLEMS = "heard.filter((text) => !text.includes('ResizeObserver'))"
 ENDED = "[...document.querySelectorAll('button')].find((b) => b.innerText === 'Ended')"
 ROWS = "document.querySelector('.table-scroll')"
+PLACE = "document.querySelector('.side [aria-current]').getBoundingClientRect()"
 FOCUSED = "document.activeElement"
 
 
@@ -186,6 +187,9 @@ def test_pages_fit_a_phone(run: dashboard.Dashboard, browser: Page, scheme: str)
     browser.ask("Emulation.setEmulatedMedia", features=wish)
     show(browser, run.url)
     open_every_page(browser)
+    for name in ("jobs", "overview"):
+        turn_to(browser, name)
+        browser.until(f"{PLACE}.left > -1 && {PLACE}.right < innerWidth + 1")  # of its name
     ground = browser.run("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(17, 20, 24)") == (scheme == "dark"), ground
     browser.ask("Emulation.clearDeviceMetricsOverride")

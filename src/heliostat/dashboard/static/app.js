@@ -60,7 +60,13 @@ async function load(again) {
 
 function arrive() {
   document.getElementById("main").focus({ preventScroll: true });
+  showWhere();
   scrollTo(0, 0);
+}
+
+// On a phone the names of the pages are a line that is longer than the screen.
+function showWhere() {
+  document.querySelector(".side [aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 function draw() {
