@@ -14,6 +14,10 @@ def checkpoint(tmp_path):
     return Checkpoint.from_directory(tmp_path / "saved")
 
 
+def test_a_checkpoint_says_where_it_is(checkpoint):
+    assert str(checkpoint) == f"Checkpoint(filesystem=local, path={checkpoint.path})"
+
+
 def test_reading_copies_nothing(checkpoint):
     with checkpoint.as_directory() as path:
         assert path == checkpoint.path

@@ -113,7 +113,7 @@ class Recorder(UserCallback):
         self.seen.append((metrics, checkpoint and Path(checkpoint.path).is_dir()))
 
     def after_exception(self, run_context, worker_exceptions):
-        self.seen.append({rank: str(error.cause) for rank, error in worker_exceptions.items()})
+        self.seen.append({rank: str(error) for rank, error in worker_exceptions.items()})
 
 
 def test_callbacks_hear_of_reports_and_failures(trainer):

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from heliostat.exceptions import RayError
+from heliostat.exceptions import RayError, RayTaskError
 from heliostat.train import ControllerError, TrainingFailedError, WorkerGroupError
 
 
@@ -15,6 +15,12 @@ def test_errors_travel(error):
     assert type(copy) is type(error)
     assert isinstance(copy, TrainingFailedError)
     assert isinstance(copy, RayError)
+
+
+def test_the_ranks_errors_are_those_that_the_loop_raised():
+    cause = ValueError("no")
+    told = RayTaskError("loop", "Traceback", cause).as_instanceof_cause()
+    assert WorkerGroupError("rank 1", {1: told}).worker_failures[1] is cause
 
 
 def test_the_ranks_errors_travel_too():

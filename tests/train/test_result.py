@@ -29,6 +29,11 @@ def test_a_result_holds_metrics_checkpoint_and_history(trainer, size):
     assert Path(result.path).parent.name in result.path
 
 
+def test_a_metric_that_no_checkpoint_has_is_told(trainer):
+    with pytest.raises(RuntimeError, match="no kept checkpoint has a number for the metric 'nil'"):
+        trainer(0).fit().get_best_checkpoint("nil", "max")
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_a_result_read_from_its_path_is_the_same(trainer, size):
     result = trainer(size, checkpoint_config=CheckpointConfig(num_to_keep=1)).fit()

@@ -233,7 +233,7 @@ def test_a_trial_that_can_never_run_raises_before_anything_is_written(run_study,
 
 def test_resources_may_depend_on_the_config(run_study):
     def trial(config):
-        return dict(tune.get_context().get_trial_resources())
+        return tune.get_context().get_trial_resources().required_resources
 
     sized = tune.with_resources(trial, lambda config: {"cpu": config["n"]})
     grid = run_study(sized, {"n": tune.grid_search([1, 2])})

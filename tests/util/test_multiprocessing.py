@@ -175,5 +175,9 @@ def test_mistakes_are_told():
     with Pool(1) as pool:
         with pytest.raises(ValueError, match="chunksize must be at least 1"):
             pool.map(square, [1], chunksize=-1)
+        with pytest.raises(ValueError, match="chunksize must be at least 1, got 0"):
+            pool.map(square, [1], chunksize=0)
+        with pytest.raises(ValueError, match="chunksize must be at least 1, got 0"):
+            pool.imap(square, [1], chunksize=0)
         with pytest.raises(SerializationError, match="cannot be pickled"):
             ray.put(pool)

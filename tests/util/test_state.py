@@ -142,6 +142,10 @@ def test_mistakes_are_told():
         state.list_tasks(filters=[("nam", "=", "x")])
     with pytest.raises(ValueError, match='predicate is "=", "!=" or "contains", got \'like\''):
         state.list_tasks(filters=[("name", "like", "x")])
+    with pytest.raises(ValueError, match="predicate"):  # also when there is nothing to filter
+        state.list_actors(filters=[("name", "like", "x")])
+    with pytest.raises(ValueError, match=r"a filter is \(field, predicate, value\), got 'name'"):
+        state.list_actors(filters=["name"])
     with pytest.raises(ValueError, match="limit must be an int >= 1"):
         state.list_tasks(limit=0)
     with pytest.raises(NotImplementedError, match="only this session"):

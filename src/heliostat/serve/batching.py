@@ -200,9 +200,11 @@ class _Queue:
             item.fail(StopAsyncIteration())
 
     def _checked(self, results: Any, items: list[_Item]) -> Any:
-        if not hasattr(results, "__len__") or len(results) != len(items):
-            got = f"{len(results)} results" if hasattr(results, "__len__") else repr(results)
-            raise RayServeException(
+        sized = hasattr(results, "__len__")
+        if not sized or len(results) != len(items):
+            got = f"{len(results)} results" if sized else repr(results)
+            kind = RayServeException if sized else TypeError
+            raise kind(
                 f"{self._function.__qualname__} got a batch of {len(items)} and must return a "
                 f"list with a result for each; it returned {got}"
             )

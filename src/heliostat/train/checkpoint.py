@@ -217,8 +217,8 @@ class Checkpoint:
         return self.path
 
     def __repr__(self) -> str:
-        on = "" if self._remote is None else f", filesystem={self._remote.type_name}"
-        return f"Checkpoint(path={self.path}{on})"
+        on = "local" if self._remote is None else self._remote.type_name
+        return f"Checkpoint(filesystem={on}, path={self.path})"
 
 
 def locate(what: str, path: str | os.PathLike[str], filesystem: Any = None) -> tuple[str, Any]:

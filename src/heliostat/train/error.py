@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heliostat.exceptions import RayError
+from heliostat.exceptions import RayError, RayTaskError
 
 if TYPE_CHECKING:
     from heliostat.train.preemption import PreemptionInfo
@@ -41,7 +41,8 @@ class WorkerGroupError(TrainingFailedError):
 
     Args:
         error_message: What happened, naming the rank that failed first.
-        worker_failures: World rank to the exception that ended it, the culprit first.
+        worker_failures: World rank to the exception that ended it, the culprit first. Of one that
+            came from another process, `worker_failures` has what the loop itself raised.
 
     Example:
         >>> error = WorkerGroupError("rank 1 failed", {1: ValueError("no")})
@@ -51,7 +52,7 @@ class WorkerGroupError(TrainingFailedError):
 
     def __init__(self, error_message: str, worker_failures: dict[int, Exception]) -> None:
         super().__init__(error_message, worker_failures)
-        self.worker_failures = worker_failures
+        self.worker_failures = {rank: _raised(e) for rank, e in worker_failures.items()}
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -102,3 +103,8 @@ class ControllerError(TrainingFailedError):
     def __str__(self) -> str:
         failure = self.controller_failure
         return f"training could not go on: {type(failure).__name__}: {failure}"
+
+
+def _raised(error: Exception) -> Exception:
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return cause if isinstance(cause, Exception) else error

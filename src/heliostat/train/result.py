@@ -90,7 +90,8 @@ class Result:
             The checkpoint, or None if none was kept.
 
         Raises:
-            ValueError: If `mode` is another, or no kept checkpoint has the metric.
+            ValueError: If `mode` is another.
+            RuntimeError: If no kept checkpoint has the metric.
 
         Example:
             >>> a, b = Checkpoint("/tmp/a"), Checkpoint("/tmp/b")
@@ -110,7 +111,7 @@ class Result:
         ]
         if not scored:
             known = sorted({name for _, metrics in self.best_checkpoints for name in metrics})
-            raise ValueError(
+            raise RuntimeError(
                 f"no kept checkpoint has a number for the metric {metric!r}; "
                 f"there are: {', '.join(known) or 'none'}"
             )

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from heliostat.tune._resources import PlacementGroupFactory
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -62,9 +64,9 @@ class TuneContext:
         """The trial's directory."""
         return self.trial_dir
 
-    def get_trial_resources(self) -> Mapping[str, float]:
-        """What the trial was admitted for."""
-        return self.trial_resources
+    def get_trial_resources(self) -> PlacementGroupFactory:
+        """What the trial was admitted for; its `required_resources` is the sum."""
+        return PlacementGroupFactory([dict(self.trial_resources)])
 
     def get_experiment_name(self) -> str:
         """The study's name."""

@@ -66,7 +66,8 @@ def select(
     check_address(address)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ValueError(f"limit must be an int >= 1, got {limit!r}")
-    found = [row for row in rows if all(_passes(row, *wanted) for wanted in filters or ())]
+    wanted = [_checked(each) for each in filters or ()]
+    found = [row for row in rows if all(_passes(row, *each) for each in wanted)]
     return [
         State(
             {
@@ -79,14 +80,21 @@ def select(
     ]
 
 
+def _checked(wanted: Any) -> Filter:
+    if isinstance(wanted, str) or len(wanted) != 3:
+        raise ValueError(f"a filter is (field, predicate, value), got {wanted!r}")
+    field, predicate, value = wanted
+    if predicate not in ("=", "!=", "contains"):
+        raise ValueError(f'a filter\'s predicate is "=", "!=" or "contains", got {predicate!r}')
+    return field, predicate, value
+
+
 def _passes(row: Mapping[str, Any], field: str, predicate: str, value: Any) -> bool:
     if field not in row:
         raise ValueError(f"there is no field {field!r} to filter by; there are: {', '.join(row)}")
     have, wanted = str(row[field]).lower(), str(value).lower()
     if predicate == "contains":
         return wanted in have
-    if predicate not in ("=", "!="):
-        raise ValueError(f'a filter\'s predicate is "=", "!=" or "contains", got {predicate!r}')
     return (have == wanted) is (predicate == "=")
 
 

@@ -244,7 +244,9 @@ class Pool:
         single: bool = False,
     ) -> AsyncResult:
         self._expect_open()
-        chunks = _chunks(calls, size or _chunk_size(len(calls), self._size))
+        if size is None:
+            size = _chunk_size(len(calls), self._size)
+        chunks = _chunks(calls, size)
         result = AsyncResult(len(chunks), single, callback, error_callback)
         known = ray.put(function) if len(chunks) > 1 else function
         for number, chunk in enumerate(chunks):
@@ -325,13 +327,17 @@ class Pool:
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = 1
     ) -> IMapIterator:
         """Results one by one, in order; items are taken as actors come free."""
-        return IMapIterator(self, func, iterable, chunksize or 1, ordered=True)
+        return IMapIterator(
+            self, func, iterable, 1 if chunksize is None else chunksize, ordered=True
+        )
 
     def imap_unordered(
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = 1
     ) -> IMapIterator:
         """Results as they come."""
-        return IMapIterator(self, func, iterable, chunksize or 1, ordered=False)
+        return IMapIterator(
+            self, func, iterable, 1 if chunksize is None else chunksize, ordered=False
+        )
 
     # The end
 

@@ -1,6 +1,10 @@
 """Programs of Data: where rows come from, verbs, aggregates, expressions, shapes, errors, files."""
 
 import decimal
+import glob
+import os
+import sqlite3
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -385,6 +389,494 @@ def sort_by_columns(ray):
         rows(ds.sort("b", descending=True)),
         rows(ds.sort(["a", "b"])),
         rows(ds.sort(["a", "b"], descending=[True, False])),
+    ]
+
+
+@program
+def sort_refuses(ray):
+    ds = ray.data.range(3)
+    return [
+        refused(lambda: ds.sort("nothing").take_all()),
+        refused(lambda: ds.sort(["id"], descending=[True, False]).take_all()),
+        refused(lambda: ds.sort(lambda row: row["id"]).take_all()),
+        refused(lambda: ds.sort([]).take_all()),
+    ]
+
+
+@program
+def sort_of_nulls_and_text(ray):
+    ds = ray.data.from_items([{"a": v} for v in (2, None, 1)])
+    text = ray.data.from_items([{"a": v} for v in ("b", "a", "ä", "B")])
+    return [rows(ds.sort("a")), rows(ds.sort("a", descending=True)), rows(text.sort("a"))]
+
+
+@program
+def parts_of_it(ray):
+    ds = ray.data.range(6)
+    return [
+        rows(ds.limit(2)),
+        rows(ds.limit(0)),
+        ds.limit(100).count(),
+        told(ds.take(2)),
+        told(ds.take(0)),
+        refused(lambda: ds.take_all(limit=3)),
+        refused(lambda: ds.limit(-1).take_all()),
+        refused(lambda: ds.take(-1)),
+        told(ds.take_batch(2)),
+        told(ds.take_batch(2, batch_format="pandas").to_dict("list")),
+        refused(lambda: ds.limit(0).take_batch()),
+    ]
+
+
+@program
+def repartition_into_blocks(ray):
+    ds = ray.data.range(10, override_num_blocks=5)
+    return [
+        ds.repartition(2).materialize().num_blocks(),
+        [row["id"] for row in ds.repartition(2).take_all()],
+        ds.repartition(4, shuffle=True).materialize().num_blocks(),
+        sorted(row["id"] for row in ds.repartition(3, shuffle=True).take_all()),
+        refused(lambda: ds.repartition().take_all()),
+        refused(lambda: ds.repartition(2, target_num_rows_per_block=3).take_all()),
+        refused(lambda: ds.repartition(0).take_all()),
+        ds.repartition(target_num_rows_per_block=5).count(),
+    ]
+
+
+@program
+def chance(ray):
+    ds = ray.data.range(30)
+    once = [row["id"] for row in ds.random_shuffle(seed=1).take_all()]
+    twice = [row["id"] for row in ds.random_shuffle(seed=1).take_all()]
+    return [
+        sorted(once) == list(range(30)),
+        once == twice,
+        once != list(range(30)),
+        ds.random_sample(1.0).count(),
+        ds.random_sample(0.0).count(),
+        refused(lambda: ds.random_sample(1.5).count()),
+        refused(lambda: ds.random_sample(-0.1).count()),
+        ds.randomize_block_order(seed=1).count(),
+    ]
+
+
+# Several datasets
+
+
+@program
+def zip_of_datasets(ray):
+    one = ray.data.from_items([{"a": 1}, {"a": 2}])
+    two = ray.data.from_items([{"b": "x"}, {"b": "y"}])
+    return [
+        rows(one.zip(two)),
+        rows(one.zip(one)),
+        rows(one.zip(one, two)),
+        refused(lambda: one.zip(ray.data.range(3)).take_all()),
+    ]
+
+
+@program
+def joins_of_all_kinds(ray):
+    left = ray.data.from_items([{"k": k, "l": k * 10} for k in (1, 2, 3)])
+    right = ray.data.from_items([{"k": k, "r": str(k)} for k in (2, 3, 4)])
+    found = []
+    for kind in ("inner", "left_outer", "right_outer", "full_outer", "left_semi", "left_anti"):
+        joined = left.join(right, kind, 2, on=("k",))
+        found.append(sorted([sorted(row.items()) for row in told(joined.take_all())], key=repr))
+    return found
+
+
+@program
+def joins_of_columns_of_one_name(ray):
+    left = ray.data.from_items([{"k": 1, "v": 10}])
+    right = ray.data.from_items([{"k": 1, "v": 20}])
+    return [
+        rows(left.join(right, "inner", 1, on=("k",), left_suffix="_l", right_suffix="_r")),
+        rows(left.join(right, "inner", 1, on=("k",), right_suffix="_r")),
+        refused(lambda: left.join(right, "inner", 1, on=("k",)).take_all()),
+        refused(lambda: left.join(right, "sideways", 1, on=("k",)).take_all()),
+        refused(lambda: left.join(right, "inner", 1, on=("nothing",)).take_all()),
+    ]
+
+
+# Aggregates
+
+
+@program
+def aggregates_of_columns(ray):
+    ds = ray.data.from_items([{"a": a, "b": a / 4} for a in (1, 2, 4)])
+    return [
+        told([ds.sum("a"), ds.min("a"), ds.max("a"), ds.mean("a"), ds.std("a")]),
+        told([ds.sum("b"), ds.std("b", ddof=0)]),
+        told(ds.sum(["a", "b"])),
+        told(ds.mean(["a", "b"])),
+        told(ds.sum()),
+        sorted(ds.unique("a")),
+        [type(ds.sum("a")).__name__, type(ds.mean("a")).__name__],
+    ]
+
+
+@program
+def aggregates_refuse(ray):
+    ds = ray.data.from_items([{"a": 1, "s": "x"}])
+    return [
+        refused(lambda: ds.sum("nothing")),
+        refused(lambda: ds.sum("s")),
+        refused(lambda: ds.mean("s")),
+        refused(lambda: ds.unique("nothing")),
+        refused(lambda: ds.aggregate()),
+    ]
+
+
+@program
+def aggregates_by_name(ray):
+    agg = library(ray, "data.aggregate")
+    ds = ray.data.from_items([{"a": a} for a in (-3, 0, 0, 1, None)])
+    return [
+        told(
+            ds.aggregate(
+                agg.Count(),
+                agg.Count("a"),
+                agg.Sum("a"),
+                agg.Min("a"),
+                agg.Max("a"),
+                agg.Mean("a"),
+                agg.Std("a"),
+                agg.AbsMax("a"),
+                agg.Sum("a", alias_name="total"),
+            )
+        ),
+        told(ds.aggregate(agg.MissingValuePercentage("a"), agg.ZeroPercentage("a"))),
+        told(ds.aggregate(agg.CountDistinct("a"), agg.Quantile("a", q=0.5))),
+    ]
+
+
+@program
+def aggregates_of_groups(ray):
+    items = [{"k": k, "v": v} for k, v in [("x", 1), ("y", 2), ("x", 3), ("y", 6)]]
+    groups = ray.data.from_items(items).groupby("k")
+    made = [groups.count(), groups.sum("v"), groups.mean("v"), groups.max("v"), groups.min("v")]
+    return [*(rows(ds.sort("k")) for ds in made), told(groups.std("v").sort("k").take_all())]
+
+
+@program
+def aggregates_of_groups_of_several_columns(ray):
+    agg = library(ray, "data.aggregate")
+    items = [{"k": n % 2, "m": n % 3, "v": n} for n in range(8)]
+    ds = ray.data.from_items(items)
+    both = ds.groupby(["k", "m"]).aggregate(agg.Sum("v"), agg.Count(alias_name="n"))
+    return [
+        rows(both.sort(["k", "m"])),
+        rows(ds.groupby(None).sum("v")),
+        rows(ds.groupby("k").sum(["v", "m"]).sort("k")),
+        refused(lambda: ds.groupby("nothing").sum("v").take_all()),
+        refused(lambda: ds.groupby("k").sum("nothing").take_all()),
+    ]
+
+
+@program
+def groups_as_functions_see_them(ray):
+    items = [{"k": n % 2, "v": n} for n in range(5)]
+    ds = ray.data.from_items(items).groupby("k")
+    frames = ds.map_groups(lambda frame: frame.assign(n=len(frame)), batch_format="pandas")
+    tops = ds.map_groups(lambda batch: {"k": batch["k"][:1], "most": [max(batch["v"])]})
+    return [rows(frames.sort(["k", "v"])), rows(tops.sort("k"))]
+
+
+@program
+def an_aggregate_of_one_s_own(ray):
+    agg = library(ray, "data.aggregate")
+    longest = agg.AggregateFn(
+        init=lambda key: 0,
+        accumulate_row=lambda most, row: max(most, len(row["s"])),
+        merge=max,
+        name="longest",
+    )
+    ds = ray.data.from_items([{"s": "a"}, {"s": "bcd"}, {"s": "ef"}])
+    return told(ds.aggregate(longest))
+
+
+# Iteration
+
+
+@program
+def batches_of_an_iteration(ray):
+    ds = ray.data.range(7, override_num_blocks=2)
+    sizes = [len(b["id"]) for b in ds.iter_batches(batch_size=3)]
+    dropped = [len(b["id"]) for b in ds.iter_batches(batch_size=3, drop_last=True)]
+    kinds = [
+        type(next(iter(ds.iter_batches(batch_format=f)))).__name__
+        for f in ("numpy", "pandas", "pyarrow")
+    ]
+    return [
+        sizes,
+        dropped,
+        kinds,
+        str(next(iter(ds.iter_batches()))["id"].dtype),
+        [row["id"] for row in ds.iter_rows()],
+        refused(lambda: list(ds.iter_batches(batch_size=0))),
+        refused(lambda: list(ds.iter_batches(prefetch_batches=-1))),
+        refused(lambda: list(ds.iter_batches(batch_format="polar"))),
+    ]
+
+
+@program
+def batches_shuffled_on_their_way(ray):
+    ds = ray.data.range(20, override_num_blocks=2)
+
+    def once():
+        batches = ds.iter_batches(batch_size=5, local_shuffle_buffer_size=10, local_shuffle_seed=3)
+        return [list(map(int, b["id"])) for b in batches]
+
+    first = once()
+    return [
+        [len(b) for b in first],
+        sorted([n for b in first for n in b]) == list(range(20)),
+        first == once(),
+        [n for b in first for n in b] != list(range(20)),
+    ]
+
+
+@program
+def what_a_dataset_is_not(ray):
+    ds = ray.data.range(3)
+    return [
+        refused(lambda: len(ds)),
+        refused(lambda: iter(ds)),
+        refused(lambda: ds[0]),
+        refused(lambda: ds.nothing),
+    ]
+
+
+@program
+def an_iterator_s_epochs(ray):
+    it = ray.data.range(4).iterator()
+    return [
+        [sorted(row["id"] for row in it.iter_rows()) for _ in range(2)],
+        it.schema().names,
+        it.materialize().count(),
+    ]
+
+
+@program
+def splits(ray):
+    ds = ray.data.range(10)
+    return [
+        [part.count() for part in ds.split(2, equal=True)],
+        sum(part.count() for part in ds.split(3)),
+        [rows(part) for part in ds.split_at_indices([2, 5])],
+        [part.count() for part in ds.split_proportionately([0.2, 0.5])],
+        [part.count() for part in ds.train_test_split(0.3)],
+        [rows(part) for part in ds.train_test_split(2)],
+        refused(lambda: ds.split(0)),
+        refused(lambda: ds.split_at_indices([])),
+        refused(lambda: ds.split_at_indices([5, 2])),
+        refused(lambda: ds.split_at_indices([-1])),
+        refused(lambda: ds.split_proportionately([])),
+        refused(lambda: ds.split_proportionately([0.5, 0.6])),
+        refused(lambda: ds.train_test_split(1.5)),
+        refused(lambda: ds.train_test_split(20)),
+    ]
+
+
+@program
+def a_streaming_split(ray):
+    parts = ray.data.range(8).streaming_split(2, equal=True)
+
+    @ray.remote
+    def take(part):
+        return [row["id"] for row in part.iter_rows()]
+
+    found = ray.get([take.remote(part) for part in parts])
+    return [
+        [len(part) for part in found],
+        sorted([n for part in found for n in part]),
+        type(parts).__name__,
+    ]
+
+
+# What is there, and what it becomes
+
+
+@program
+def what_is_materialized(ray):
+    ds = ray.data.range(4, override_num_blocks=2).map(lambda row: row)
+    done = ds.materialize()
+    return [
+        type(ds).__name__,
+        type(done).__name__,
+        done.num_blocks(),
+        done.count(),
+        done.size_bytes(),
+        refused(lambda: ds.num_blocks()),
+        ds.schema(fetch_if_missing=False) is None,
+        ds.input_files(),
+    ]
+
+
+@program
+def to_other_libraries(ray):
+    ds = ray.data.from_items([{"i": 1, "s": "x"}, {"i": 2, "s": None}])
+    frame = ds.to_pandas()
+    tables = ray.get(ds.to_arrow_refs())
+    return [
+        frame.to_dict("list"),
+        [str(frame["i"].dtype), list(frame.columns)],
+        refused(lambda: ds.to_pandas(limit=1)),
+        [type(table).__name__ for table in tables][:1],
+        sum(len(table) for table in ray.get(ds.to_pandas_refs())),
+        told(np.concatenate(ray.get(ray.data.range(3).to_numpy_refs(column="id")))),
+    ]
+
+
+@program
+def names_and_statistics(ray):
+    ds = ray.data.range(3)
+    ds.set_name("mine")
+    done = ds.materialize()
+    return [ds.name, type(done.stats()).__name__, done.has_serializable_lineage()]
+
+
+@program
+def a_lineage_travels(ray):
+    data = library(ray, "data")
+    with tempfile.TemporaryDirectory() as folder:
+        pd.DataFrame({"a": [1, 2]}).to_csv(f"{folder}/a.csv", index=False)
+        ds = data.read_csv(f"{folder}/a.csv").map(lambda row: {"b": row["a"] + 1})
+        again = data.Dataset.deserialize_lineage(ds.serialize_lineage())
+        return rows(again)
+
+
+# Files
+
+
+@program
+def text_and_binary_files(ray):
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/a.txt", "w") as file:
+            file.write("one\n\ntwo")
+        read = ray.data.read_text
+        return [
+            rows(read(f"{folder}/a.txt")),
+            rows(read(f"{folder}/a.txt", drop_empty_lines=False)),
+            rows(ray.data.read_binary_files(f"{folder}/a.txt")),
+            refused(lambda: read(f"{folder}/b.txt").take_all(), "b.txt"),
+            refused(lambda: read(f"{folder}/a.txt", encoding="nonsense").take_all()),
+        ]
+
+
+@program
+def numpy_files(ray):
+    with tempfile.TemporaryDirectory() as folder:
+        ray.data.range(3, override_num_blocks=1).write_numpy(f"{folder}/out", column="id")
+        np.save(f"{folder}/a.npy", np.arange(4).reshape(2, 2))
+        (written,) = glob.glob(f"{folder}/out/*")
+        return [
+            told(np.load(written)),
+            rows(ray.data.read_numpy(f"{folder}/a.npy")),
+            refused(lambda: ray.data.range(1).write_numpy(f"{folder}/b", column="nothing")),
+        ]
+
+
+@program
+def files_that_are_not_there(ray):
+    with tempfile.TemporaryDirectory() as folder:
+        pd.DataFrame({"a": [1]}).to_csv(f"{folder}/a.csv", index=False)
+        read = ray.data.read_csv
+        both = [f"{folder}/a.csv", f"{folder}/b.csv"]
+        return [
+            refused(lambda: read(both).take_all()),
+            rows(read(both, ignore_missing_paths=True)),
+            refused(lambda: read(folder, file_extensions=["parquet"]).take_all()),
+            refused(lambda: read(f"{folder}/b.csv", ignore_missing_paths=True).take_all()),
+        ]
+
+
+@program
+def files_in_folders_that_tell(ray):
+    data, source = library(ray, "data"), library(ray, "data.datasource")
+    with tempfile.TemporaryDirectory() as folder:
+        for year in (2023, 2024):
+            os.makedirs(f"{folder}/year={year}")
+            pd.DataFrame({"a": [year % 10]}).to_csv(f"{folder}/year={year}/x.csv", index=False)
+        hive = source.Partitioning("hive", field_types={"year": int})
+        found = data.read_csv(folder, partitioning=hive)
+        only = data.read_csv(
+            folder,
+            partition_filter=source.PathPartitionFilter.of(
+                style="hive", filter_fn=lambda fields: fields["year"] == "2024"
+            ),
+        )
+        return [rows(found.sort("a")), rows(data.read_csv(folder).sort("a")), only.count()]
+
+
+@program
+def modes_of_writing(ray):
+    with tempfile.TemporaryDirectory() as folder:
+        path, ds = f"{folder}/out", ray.data.range(2)
+        for _ in range(2):
+            ds.write_parquet(path)
+        appended = ray.data.read_parquet(path).count()
+        ds.write_parquet(path, mode="overwrite")
+        written = ray.data.read_parquet(path).count()
+        ds.write_parquet(path, mode="ignore")
+        ignored = ray.data.read_parquet(path).count()
+        wrong = refused(lambda: ds.write_parquet(path, mode="error"))
+        return [appended, written, ignored, wrong]
+
+
+@program
+def databases(ray):
+    with tempfile.TemporaryDirectory() as folder:
+
+        def connect():
+            return sqlite3.connect(f"{folder}/db")
+
+        with connect() as base:
+            base.execute("create table t (a integer, s text)")
+            base.execute("insert into t values (1, 'x'), (2, null)")
+        ds = ray.data.read_sql("select * from t order by a", connect)
+        ray.data.from_items([{"a": 3, "s": "z"}]).write_sql("insert into t values (?, ?)", connect)
+        again = ray.data.read_sql("select a from t where a > ?", connect, sql_params=(1,))
+        return [
+            rows(ds),
+            sorted(row["a"] for row in again.take_all()),
+            refused(lambda: ray.data.read_sql("select * from nothing", connect).take_all()),
+        ]
+
+
+# Preprocessors
+
+
+@program
+def preprocessors_of_labels(ray):
+    pre = library(ray, "data.preprocessors")
+    ds = ray.data.from_items([{"c": "x", "n": 1}, {"c": "y", "n": None}, {"c": "x", "n": 3}])
+    made = [
+        pre.LabelEncoder("c"),
+        pre.OrdinalEncoder(["c"]),
+        pre.OneHotEncoder(["c"]),
+        pre.SimpleImputer(["n"], strategy="mean"),
+        pre.SimpleImputer(["n"], strategy="constant", fill_value=9),
+        pre.Categorizer(["c"]),
+    ]
+    fitted = pre.LabelEncoder("c").fit(ds)
+    return [
+        *(rows(each.fit_transform(ds)) for each in made),
+        rows(fitted.inverse_transform(fitted.transform(ds))),
+        told(dict(fitted.stats_)),
+    ]
+
+
+@program
+def preprocessors_refuse(ray):
+    pre = library(ray, "data.preprocessors")
+    ds = ray.data.from_items([{"a": 1.0}])
+    return [
+        refused(lambda: pre.StandardScaler(["a"]).transform(ds)),
+        refused(lambda: pre.StandardScaler(["nothing"]).fit(ds)),
+        refused(lambda: pre.SimpleImputer(["a"], strategy="nonsense")),
+        told(pre.StandardScaler(["a"]).fit(ds).transform_batch({"a": np.array([1.0])})),
     ]
 
 

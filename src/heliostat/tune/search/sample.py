@@ -107,7 +107,7 @@ class Float(Domain):
         else:
             low, high = self._bounds_on_grid()
             value = _draw_between(rng, low, high, log=self.shape == "log")
-        return value if self.q is None else round(value / self.q) * self.q
+        return value if self.q is None else float(round(value / self.q) * self.q)
 
     def cast(self, value: Any) -> float:
         """Bring a value into the type of this domain."""
@@ -318,7 +318,7 @@ def qloguniform(lower: float, upper: float, q: float, base: float = 10) -> Float
 
     Example:
         >>> qloguniform(1, 100, 5).sample(random_state=0) % 5
-        0
+        0.0
     """
     _check_base(base)
     return Float(lower, upper, "log", q=q)
