@@ -93,7 +93,8 @@ def carry_out(options: argparse.Namespace) -> int:
     if options.name is not None and options.name not in apps:
         raise ServeUsage(f"there is no application {options.name!r}; there are {sorted(apps)}")
     chosen = {k: v for k, v in apps.items() if options.name in (None, k)}
-    shown: Any = {"proxies": details["proxies"], "applications": chosen}
+    proxies = {node: proxy["status"] for node, proxy in details["proxies"].items()}
+    shown: Any = {"proxies": proxies, "applications": chosen}
     if options.verb == "config":
         shown = [app["deployed_app_config"] for app in chosen.values()]
     (write_json if options.json else _print)(shown)

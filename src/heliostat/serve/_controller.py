@@ -10,16 +10,19 @@ import asyncio
 import functools
 import itertools
 import time
+from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import heliostat as ray
+from heliostat.serve import _describe as describe
 from heliostat.serve import _logs
 from heliostat.serve._acceptor import Acceptor, Queue, listen
 from heliostat.serve._call import Table
 from heliostat.serve._connections import Connections, this_process
 from heliostat.serve._deployment_actors import DeploymentActors
+from heliostat.serve._describe import Decision
 from heliostat.serve._grpc import GrpcServer
 from heliostat.serve._overview import overview_of
 from heliostat.serve._proxy import Proxy, Route
@@ -56,6 +59,7 @@ from heliostat.serve.server_options import (
     gRPCOptions,
 )
 
+_DECISIONS_KEPT = 10  # of autoscaling, for who asks
 _RELEASE_S = 1.0  # how long an update waits for former replicas, which may be busy
 
 
@@ -71,6 +75,7 @@ class _Deployment:
     shared: DeploymentActors = field(init=False)
     timer: asyncio.TimerHandle | None = None
     measuring: asyncio.Task[None] | None = None
+    decisions: deque[Decision] = field(default_factory=lambda: deque(maxlen=_DECISIONS_KEPT))
 
 
 @dataclass
@@ -98,6 +103,7 @@ class Controller:
         self._tracing = tracing
         self._options = options  # carried out when this process was made
         self._grpc_server: Any = None  # an actor; None when nothing is offered over gRPC
+        self._began = time.time()
         self._apps: dict[str, _Application] = {}
         self._deployments: dict[tuple[str, str], _Deployment] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -254,6 +260,25 @@ class Controller:
             target_capacity=self._capacity(),
         )
 
+    async def describe(self) -> dict[str, Any]:
+        """What the REST interface tells beside the status."""
+        apps: dict[str, Any] = {}
+        for name, app in self._apps.items():
+            told = {
+                each.spec.name: describe.deployment(
+                    each.spec, each.state, each.replicas, each.decisions
+                )
+                for each in self._of(name)
+            }
+            apps[name] = {
+                "route_prefix": app.spec.route_prefix,
+                "external_scaler_enabled": app.spec.external_scaler_enabled,
+                "deployments": told,
+            }
+        tasks = len(asyncio.all_tasks())
+        health = describe.health(self._began, tasks)
+        return {"applications": apps, "health": health, "url": await self.url()}
+
     def _capacity(self) -> float | None:
         """What part of their replicas all applications have; they were given it together."""
         capacities = {app.spec.target_capacity for app in self._apps.values()}
@@ -351,6 +376,9 @@ class Controller:
         stats = {name: load.stats for name, load in found.items()}
         number = deployment.scaling.measured(loads, asyncio.get_running_loop().time(), stats)
         if number is not None and not deployment.state.removed:
+            before = deployment.state.target.num_replicas
+            if number != before:
+                deployment.decisions.append(Decision(time.time(), before, number))
             self._feed(deployment, Scaled(number))
 
     async def _retire(self, app: _Application) -> None:

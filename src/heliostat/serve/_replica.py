@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
@@ -114,8 +115,9 @@ class Replica:
         self._load_stats: Mapping[str, float] = {}
         self._load_asked: asyncio.Event | None = None  # when somebody records them
 
-    async def placed(self) -> None:
-        """Answers as soon as there is a process."""
+    async def placed(self) -> int:
+        """The number of its process, as soon as there is one."""
+        return os.getpid()
 
     async def identify(self, identity: Identity) -> None:
         """Another rank, or another number of replicas."""

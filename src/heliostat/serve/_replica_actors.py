@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
@@ -62,6 +63,8 @@ class ReplicaActors:
         self.actors: dict[str, Any] = {}
         self.addresses: dict[str, str] = {}
         self.notes: dict[str, Notes] = {}
+        self.began: dict[str, float] = {}  # when each was asked for, by the clock on the wall
+        self.pids: dict[str, int] = {}
         self.releasing: set[asyncio.Future[Any]] = set()
         self._identities: dict[str, Identity] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,6 +87,7 @@ class ReplicaActors:
         taken = {identity.rank for identity in self._identities.values()}
         rank = next(number for number in range(len(taken) + 1) if number not in taken)
         self._identities[name] = Identity(name, rank, world_size, spec.code_version)
+        self.began[name] = time.time()
         self._spawn(self._live(name, spec, http))
 
     def drain(self, name: str) -> None:
@@ -158,7 +162,7 @@ class ReplicaActors:
             error = str(failure)
         except Exception as failure:  # noqa: BLE001 - options that Core refuses; told by run()
             error = f"{type(failure).__name__}: {failure}"
-        for known in (self.addresses, self.notes, self._identities):
+        for known in (self.addresses, self.notes, self._identities, self.began, self.pids):
             known.pop(name, None)
         dead = self.actors.pop(name, None)
         if dead is not None:
@@ -194,7 +198,7 @@ class ReplicaActors:
             if missing and not is_told:
                 is_told = True
                 logger.warning("replica %s waits for room: %s.", name, missing)
-        await placed
+        self.pids[name] = await placed
 
     async def _share(self, spec: DeploymentSpec, actor: Any) -> None:
         """Wait for the actors that the replicas share; or for the replica's death meanwhile."""

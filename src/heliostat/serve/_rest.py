@@ -12,10 +12,11 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -100,16 +101,45 @@ class Deployments:
     def details(self) -> dict[str, Any]:
         """How everything is."""
         overview = asdict(api.status())
+        found = api.describe()
         asked = {app["name"]: app for app in self.config.to_dict()["applications"]}
         for name, app in overview["applications"].items():
-            app["name"] = name
+            more = found["applications"].get(name, {"route_prefix": None, "deployments": {}})
+            deployments = {
+                each: {**status, **more["deployments"].get(each, {})}
+                for each, status in app["deployments"].items()
+            }
+            source = "declarative" if name in asked else "imperative"
+            app.update(more, name=name, docs_path=None, source=source, deployments=deployments)
             app["deployed_app_config"] = asked.get(name)
-            app["route_prefix"] = asked.get(name, {}).get("route_prefix")
+        overview["proxies"] = {
+            node: {"status": status, "node_ip": node}
+            for node, status in overview["proxies"].items()
+        }
         return {
             "proxy_location": str(self.config.proxy_location),
             "http_options": dict(self.config.http_options),
+            "grpc_options": dict(self.config.grpc_options),
+            "controller_health_metrics": found["health"],
+            "target_groups": list(_target_groups(found)),
             **overview,
         }
+
+
+def _target_groups(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Where a load balancer would send what comes for each route."""
+    if not found["url"]:
+        return
+    url = urlsplit(found["url"])
+    target = {"ip": url.hostname, "port": url.port, "instance_id": "", "name": "proxy"}
+    for name, app in found["applications"].items():
+        if app["route_prefix"] is not None:
+            yield {
+                "targets": [target],
+                "route_prefix": app["route_prefix"],
+                "protocol": "HTTP",
+                "app_name": name,
+            }
 
 
 def application(deployments: Deployments, token: str, end: Callable[[], None]) -> Starlette:

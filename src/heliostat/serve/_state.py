@@ -207,6 +207,10 @@ class DeploymentState:
             counts[replica.state] = counts.get(replica.state, 0) + 1
         return DeploymentStatusOverview(*self._status(), counts, self.message)
 
+    def replicas(self) -> dict[str, ReplicaState]:
+        """The state of each."""
+        return {name: replica.state for name, replica in self._replicas.items()}
+
     def check(self) -> None:
         """Assert what must always be true."""
         current = self._current()

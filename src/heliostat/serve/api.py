@@ -315,6 +315,16 @@ def status() -> ServeStatus:
     return overview
 
 
+def describe() -> dict[str, Any]:
+    """What the REST interface tells beside the status; empty when Serve does not run."""
+    try:
+        controller = find_controller()
+    except RayServeException:
+        return {"applications": {}, "health": {}, "url": ""}
+    told: dict[str, Any] = ray.get(controller.describe.remote())
+    return told
+
+
 def delete(name: str, _blocking: bool = True) -> None:
     """End an application: running requests are finished first.
 

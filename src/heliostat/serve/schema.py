@@ -19,6 +19,27 @@ from heliostat.serve.logging_config import EncodingType, LoggingConfig
 from heliostat.serve.server_options import TracingConfig
 
 if TYPE_CHECKING:
+    from heliostat.serve.details import (
+        APIType,
+        ApplicationDetails,
+        AutoscalingMetricsHealth,
+        AutoscalingStatus,
+        ControllerHealthMetrics,
+        DeploymentAutoscalingDetail,
+        DeploymentDetails,
+        DurationStats,
+        HTTPOptionsSchema,
+        ProxyDetails,
+        RayActorOptionsSchema,
+        ReplicaDetails,
+        ScaleDeploymentRequest,
+        ScalingDecision,
+        ServeActorDetails,
+        ServeInstanceDetails,
+        Target,
+        TargetGroup,
+        gRPCOptionsSchema,
+    )
     from heliostat.serve.task_processor import (
         TaskProcessorAdapter,
         TaskProcessorConfig,
@@ -26,24 +47,43 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "APIType",
+    "ApplicationDetails",
     "ApplicationStatus",
     "ApplicationStatusOverview",
+    "AutoscalingMetricsHealth",
+    "AutoscalingStatus",
+    "ControllerHealthMetrics",
+    "DeploymentAutoscalingDetail",
+    "DeploymentDetails",
     "DeploymentSchema",
     "DeploymentStatus",
     "DeploymentStatusOverview",
     "DeploymentStatusTrigger",
+    "DurationStats",
     "EncodingType",
+    "HTTPOptionsSchema",
     "LoggingConfig",
+    "ProxyDetails",
     "ProxyStatus",
+    "RayActorOptionsSchema",
+    "ReplicaDetails",
     "ReplicaRank",
     "ReplicaState",
+    "ScaleDeploymentRequest",
+    "ScalingDecision",
+    "ServeActorDetails",
     "ServeApplicationSchema",
     "ServeDeploySchema",
+    "ServeInstanceDetails",
     "ServeStatus",
+    "Target",
+    "TargetGroup",
     "TaskProcessorAdapter",
     "TaskProcessorConfig",
     "TaskResult",
     "TracingConfig",
+    "gRPCOptionsSchema",
 ]
 
 
@@ -123,10 +163,15 @@ class ServeStatus:
     target_capacity: float | None = None
 
 
-def __getattr__(name: str) -> Any:
-    """What few need is loaded with the first touch."""
-    if name in ("TaskProcessorAdapter", "TaskProcessorConfig", "TaskResult"):
-        from heliostat.serve import task_processor  # noqa: PLC0415 - as above
+_LATE = {"TaskProcessorAdapter", "TaskProcessorConfig", "TaskResult"}
 
-        return getattr(task_processor, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    """What few need is loaded with the first touch: the queue of tasks, and models in pydantic."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _LATE:
+        from heliostat.serve import task_processor as home  # noqa: PLC0415 - as above
+    else:
+        from heliostat.serve import details as home  # type: ignore[no-redef]  # noqa: PLC0415 - as above
+    return getattr(home, name)
