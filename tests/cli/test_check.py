@@ -50,7 +50,7 @@ def test_the_text_says_why_and_what_instead(script, capsys):
     main(["check", str(script)])
     shown = capsys.readouterr().out
     assert f"{script}:4: ray.rllib.Algorithm absent: there is no reinforcement learning" in shown
-    assert shown.endswith("1 files, 9 findings\n")
+    assert shown.endswith("1 file, 9 findings\n")
 
 
 def test_a_folder_of_scripts_that_are_fine_is_a_zero(tmp_path, capsys):
@@ -59,7 +59,7 @@ def test_a_folder_of_scripts_that_are_fine_is_a_zero(tmp_path, capsys):
     )
     (tmp_path / "other.py").write_text("import os\nos.path.to_spark\n")
     assert main(["check", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.endswith("2 files, 1 findings\n")
+    assert capsys.readouterr().out.endswith("2 files, 1 finding\n")
 
 
 def test_what_is_no_script_is_said(tmp_path, capsys):
@@ -67,3 +67,24 @@ def test_what_is_no_script_is_said(tmp_path, capsys):
     (tmp_path / "bad.py").write_text("import (\n")
     assert main(["check", str(tmp_path / "bad.py")]) == 1
     assert "bad.py, line 1: invalid syntax" in capsys.readouterr().err
+
+
+def test_a_file_of_a_folder_that_is_no_python_is_told_and_the_others_are_checked(tmp_path, capsys):
+    (tmp_path / "a_bad.py").write_text("import (\n")
+    (tmp_path / "b_zero.py").write_bytes(b"x = 1\0")
+    (tmp_path / "c_dangling.py").symlink_to("nowhere")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    assert main(["check", str(tmp_path)]) == 1
+    shown = capsys.readouterr()
+    for name in ("a_bad.py", "b_zero.py", "c_dangling.py"):
+        assert name in shown.err
+    assert shown.out.endswith("1 file, 9 findings\n")
+
+
+def test_what_is_hidden_or_a_virtual_environment_is_not_the_projects_own(tmp_path, capsys):
+    for folder in (".hidden", "env/lib", "part"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "one.py").write_text("import ray\nray.java_function('A', 'f')\n")
+    (tmp_path / "env" / "pyvenv.cfg").write_text("")
+    main(["check", str(tmp_path)])
+    assert capsys.readouterr().out.endswith("1 file, 1 finding\n")

@@ -6,6 +6,7 @@ object whose class is not known is reported as possible, when only such a class 
 
 import argparse
 import ast
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,26 +39,49 @@ def add_parser(commands: Any) -> None:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print what was found by line; the exit code: 1 if something is absent."""
+    """Print what was found by line; the exit code: 1 if something is absent, or no Python."""
     files = [file for path in options.paths for file in _files(path)]
     known = Known()
-    findings = sorted(finding for file in files for finding in _check_file(file, known))
+    findings: list[Finding] = []
+    wrong = 0
+    for file in files:
+        try:
+            findings += _check_file(file, known)
+        except CommandError as error:  # the others of a folder are checked all the same
+            wrong += 1
+            sys.stderr.write(f"heliostat check: {error}\n")
+    findings.sort()
     if options.json:
         write_json([finding._asdict() for finding in findings])
     else:
         for each in findings:
             sys.stdout.write(f"{each.file}:{each.line}: {each.name} {each.state}: {each.reason}\n")
-        what = f"{len(findings)} findings" if findings else "nothing to change"
-        sys.stdout.write(f"{len(files)} files, {what}\n")
-    return int(any(finding.state == "absent" for finding in findings))
+        what = _counted(len(findings), "finding") if findings else "nothing to change"
+        sys.stdout.write(f"{_counted(len(files) - wrong, 'file')}, {what}\n")
+    return int(wrong > 0 or any(finding.state == "absent" for finding in findings))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _files(path: str) -> list[Path]:
     if Path(path).is_dir():
-        return sorted(Path(path).rglob("*.py"))
+        return sorted(_scripts(path))
     if not Path(path).is_file():
         raise UsageError(f"there is no file {path!r}")
     return [Path(path)]
+
+
+def _scripts(folder: str) -> Iterator[Path]:
+    """Those of a project: what is hidden or a virtual environment is not its own."""
+    for where, below, names in os.walk(folder):
+        below[:] = [
+            name
+            for name in below
+            if not name.startswith(".") and not Path(where, name, "pyvenv.cfg").exists()
+        ]
+        yield from (Path(where, name) for name in names if name.endswith(".py"))
 
 
 def _check_file(file: Path, known: "Known") -> Iterator[Finding]:
@@ -65,6 +89,8 @@ def _check_file(file: Path, known: "Known") -> Iterator[Finding]:
         tree = ast.parse(file.read_bytes(), str(file))
     except SyntaxError as error:
         raise CommandError(f"{file}, line {error.lineno}: {error.msg}") from error
+    except (OSError, ValueError) as error:  # not to be read; with zeros in it
+        raise CommandError(f"{file}: {error}") from error
     names = _imported(tree)
     seen = set()
     for line, name, how in _uses(tree, names):
