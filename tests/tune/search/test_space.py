@@ -50,6 +50,12 @@ def test_a_chosen_space_is_resolved_in_turn():
     assert 0 <= config["opt"]["lr"] < 1
 
 
+@pytest.mark.parametrize("points", [3, "abc", {"a": 1}, iter([1])])
+def test_a_grid_of_what_is_no_list_is_refused_by_its_key(points):
+    with pytest.raises(TypeError, match=r"param_space\['net/depth'\].*grid_search"):
+        _space.grid_size({"net": {"depth": {"grid_search": points}}})
+
+
 def test_a_grid_inside_a_grid_is_multiplied_out():
     space = {"a": s.grid_search([{"x": s.grid_search([1, 2])}, 3])}
     assert [c["a"] for c in configs(space)] == [{"x": 1}, {"x": 2}, 3]

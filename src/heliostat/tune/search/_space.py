@@ -43,11 +43,22 @@ def open_values(space: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def grid_size(space: Any) -> int:
-    """How many variants one sample of the space has: the product of its grids."""
+    """How many variants one sample of the space has: the product of its grids.
+
+    Raises:
+        TypeError: What a grid is to go through is no list; the key is named.
+    """
     size = 1
-    for _, value in open_values(space):
+    for path, value in open_values(space):
         if is_grid(value):
-            size *= len(value["grid_search"])
+            points = value["grid_search"]
+            if isinstance(points, str | Mapping) or not hasattr(points, "__len__"):
+                where = "/".join(map(str, path))
+                raise TypeError(
+                    f"param_space[{where!r}]: grid_search takes a list of values, got {points!r}; "
+                    "use tune.grid_search([...])"
+                )
+            size *= len(points)
     return size
 
 
