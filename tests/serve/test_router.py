@@ -52,6 +52,18 @@ def test_requests_beyond_capacity_and_queue_are_refused():
     assert not one.admits(waiting=2)
 
 
+@given(st.integers(0, 2**32))
+def test_the_one_that_has_room_is_found_among_many(seed: int):
+    one = router(*(str(number) for number in range(20)))
+    for number in range(20):
+        one.take(str(number))
+        if number != 7:
+            one.take(str(number))
+    assert one.assign(Random(seed)) == "7"
+    assert one.assign(Random(seed)) is None
+    one.check()
+
+
 @given(st.integers(2, 8), st.integers(0, 2**32))
 def test_power_of_two_keeps_replicas_almost_level(replicas: int, seed: int):
     rng, one = Random(seed), Router()

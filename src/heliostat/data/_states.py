@@ -84,7 +84,7 @@ class StageState:
         """Blocks made and not taken yet, and what running tasks hold and are likely to make."""
         waiting = sum(bundle.size_bytes for bundle in self.ready)
         waiting += sum(bundle.size_bytes for made in self.made.values() for bundle in made)
-        return waiting + sum(self.cost(task.size_bytes) for task in self.running.values())
+        return waiting + self.cost(sum(task.size_bytes for task in self.running.values()))
 
     @property
     def idle(self) -> bool:

@@ -18,6 +18,7 @@ class Router:
 
     def __init__(self) -> None:
         self.loads: dict[str, int] = {}
+        self._names: list[str] = []  # of the same replicas, to pick from
         self._capacity = 0
         self._queue_limit: int | None = None
         self._models: dict[str, set[str]] = {}  # as the replicas say
@@ -32,6 +33,7 @@ class Router:
     ) -> None:
         """The replicas there are now; counts of those that stay are kept."""
         self.loads = {name: self.loads.get(name, 0) for name in replicas}
+        self._names = list(self.loads)
         self._capacity = max_ongoing_requests
         self._queue_limit = None if max_queued_requests < 0 else max_queued_requests
         self._models = {name: set((models or {}).get(name, ())) for name in replicas}
@@ -46,15 +48,15 @@ class Router:
 
     def assign(self, rng: Random, model_id: str = "") -> str | None:
         """A replica for one request, counted as busy with it; None when none is free."""
-        free = [name for name, load in self.loads.items() if load < self._capacity]
-        if not free:
-            return None
-        if model_id:
-            free = self._with_model(free, model_id)
-        chosen = free[0]
-        if len(free) > 1:
-            one, two = rng.sample(free, 2)
-            chosen = one if self.loads[one] <= self.loads[two] else two
+        two = rng.sample(self._names, min(2, len(self._names)))
+        # Nearly always both have room, and nobody has to look at all replicas.
+        if model_id or not two or any(self.loads[name] >= self._capacity for name in two):
+            free = [name for name, load in self.loads.items() if load < self._capacity]
+            if not free:
+                return None
+            free = self._with_model(free, model_id) if model_id else free
+            two = rng.sample(free, min(2, len(free)))
+        chosen = min(two, key=self.loads.__getitem__)
         self.loads[chosen] += 1
         if model_id and model_id not in self._models[chosen]:
             self._sent[chosen].add(model_id)
@@ -71,13 +73,15 @@ class Router:
 
     def lost(self, replica: str) -> None:
         """This replica is dead: choose it no more, whatever the last table said."""
-        self.loads.pop(replica, None)
+        if self.loads.pop(replica, None) is not None:
+            self._names.remove(replica)
         self._models.pop(replica, None)
         self._sent.pop(replica, None)
 
     def check(self) -> None:
         """Assert what must always be true."""
         assert all(0 <= load <= self._capacity for load in self.loads.values()), self.loads
+        assert list(self.loads) == self._names
         assert self._models.keys() == self._sent.keys() == self.loads.keys()
 
     def _with_model(self, free: list[str], model_id: str) -> list[str]:
