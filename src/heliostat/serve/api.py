@@ -462,11 +462,14 @@ def _start(
 
 
 def _beside() -> dict[str, Any]:
-    """On a cluster of several nodes, the port is where Serve is started."""
+    """On a cluster of several nodes, the port is where Serve is started.
+
+    Not "soft": Ray 2.60 often takes another node then, though this one has room.
+    """
     if len(ray.nodes()) < 2:
         return {}
     here = ray.get_runtime_context().get_node_id()
-    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
     return {"scheduling_strategy": strategy}
 
 
