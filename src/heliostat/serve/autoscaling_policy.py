@@ -99,7 +99,7 @@ class PrometheusQueryMixin:
         *,
         prometheus_address: str | None = None,
         prometheus_queries: Sequence[str] | None = None,
-        fetch_interval_s: float = 10.0,
+        fetch_interval_s: float = 5.0,
         cache_ttl_s: float = 15.0,
         **kwargs: Any,
     ) -> None:
