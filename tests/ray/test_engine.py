@@ -30,6 +30,9 @@ WIDE = "a task or bundle runs on one node, and each of the two has half of the C
 LATE = "Ray kills, cancels and restarts some time later: calls made at once may still be answered"
 BY_ITS_END = "items that Ray's worker yields just before it dies may be lost with it"
 NAMED_BY_ADDRESS = "a node of a cluster is named by its address, and none is 127.0.0.1"
+HOOKS = "Ray runs a setup hook for whole sessions only, and another is refused by name"
+ITS_OWN = "${NAME} is the variable of the node that runs the task"
+ANY_WORKER = "which worker of which node runs a task is Ray's choice"
 
 EXCUSES: dict[str, tuple[str, ...]] = {
     RAYS_WORDS: (
@@ -57,6 +60,22 @@ EXCUSES: dict[str, tuple[str, ...]] = {
     ),
     CRASHES: ("test_a_task_that_waits_for_an_argument_is_cancelled",),
     BY_ITS_END: ("test_a_stream_whose_worker_dies_ends_with_the_error",),
+    WIDE: (
+        "test_what_can_never_be_set_aside_fails_at_once",
+        "test_a_group_waits_for_what_another_holds",
+        "test_a_pending_group_holds_nothing",
+        "test_work_waits_for_its_group",
+        "test_each_bundle_has_gpus_of_its_own",
+        "test_a_request_larger_than_its_bundle_fails_at_once",
+        "test_the_table_has_every_group_and_its_state",
+        "test_removing_a_pending_group_fails_who_waits_for_it",
+    ),
+    HOOKS: (
+        "test_a_setup_hook_runs_once_in_each_new_worker",
+        "test_a_setup_hook_that_raises_fails_its_tasks_and_actors",
+    ),
+    ITS_OWN: ("test_a_variable_may_be_built_on_the_one_that_is_there",),
+    ANY_WORKER: ("test_workers_of_one_environment_are_used_again_and_never_by_another",),
     NAMED_BY_ADDRESS: ("test_the_machine_has_memory_and_names",),
 }
 

@@ -112,7 +112,10 @@ class RayEngine:
             "max_retries": options.max_retries,
             "retry_exceptions": [Again] if options.retry_exceptions else False,
         }  # fmt: skip
-        remote = self._remote(code, options.max_calls, stream=stream)
+        max_calls = options.max_calls
+        if max_calls is None and "num_gpus" in asked:
+            max_calls = 1  # Ray's default, too: memory of the GPU is free when the process ends
+        remote = self._remote(code, max_calls, stream=stream)
         with _in_our_words():
             given = remote.options(**asked).remote(call, *needs)
         return self._results(task, given, options.num_returns)
