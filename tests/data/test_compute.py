@@ -34,7 +34,7 @@ class Model:
     ],
 )
 def test_every_way_to_say_where_means_one_place(fn, options, place):
-    assert parse_udf(fn, **options)[1] == place
+    assert parse_udf(fn, options)[1] == place
 
 
 @pytest.mark.parametrize(

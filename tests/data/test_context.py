@@ -8,7 +8,7 @@ import pytest
 
 import heliostat as ray
 from heliostat.data import DataContext, ExecutionOptions, ExecutionResources
-from heliostat.data._execute import Execution
+from heliostat.data._execute import Execution, Flying
 from heliostat.data._messages import ActorReady, BlockReady, Launch, StartActor, Wanted
 from heliostat.data._optimize import Stage
 from heliostat.data._pipeline import Pipeline
@@ -334,7 +334,7 @@ def test_configs_of_users_reach_functions_in_workers(monkeypatch):
             ray.data.range(1).map(stuck).take_all()
         DataContext.get_current().execution_no_progress_timeout_s = -1
         DataContext.get_current().wait_for_min_actors_s = 0.2
-        with pytest.raises(ray.exceptions.GetTimeoutError, match=r"no actor started for 0.2 s"):
+        with pytest.raises(ray.exceptions.GetTimeoutError, match=r"too few actors after 0.2 s"):
             ray.data.range(1).map(Stuck, concurrency=1).take_all()
 
 
@@ -350,6 +350,17 @@ class Stuck:
         return row
 
 
+def test_a_pool_that_has_what_it_needs_may_wait_for_more_as_long_as_it_likes(context):
+    execution = Execution(Read(RangeSource(1, 1), None), context)
+    step = MapRows(Udf(Stuck), Actors(1, 2, 2))
+    execution.stages = (Stage("pool", step.place, (step,)),)
+    execution._actors = {(0, 0): None, (0, 1): None}
+    execution._pending = {"first": Flying(0, -1, 0, 0), "second": Flying(0, -1, 0, 1)}
+    assert execution._short_pools() == [0]
+    del execution._pending["first"]
+    assert execution._short_pools() == []
+
+
 def test_a_share_of_the_store_is_the_budget(context):
     context.override_object_store_memory_limit_fraction = 0.5
     store = ray.cluster_resources()["object_store_memory"]
@@ -357,7 +368,56 @@ def test_a_share_of_the_store_is_the_budget(context):
     assert execution._memory_bytes == int(store * 0.5)
 
 
-def test_a_negative_number_of_retries_is_refused(context):
-    context.max_map_retries = -1
-    with pytest.raises(ValueError, match="max_map_retries must be >= 0, got -1"):
-        one_task(lambda batch: batch).count()
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [
+        ("max_map_retries", -1, 0),
+        ("max_tasks_in_flight_per_actor", 0, 1),
+        ("read_op_min_num_blocks", -3, 1),
+        ("max_errored_blocks", -2, -1),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_where_it_is_set(context, name, value, least):
+    with pytest.raises(ValueError, match=f"{name} must be >= {least}, got {value}"):
+        setattr(context, name, value)
+
+
+def test_one_text_of_errors_is_a_text_and_need_be_no_regular_expression(context):
+    context.retried_map_errors, context.max_map_retries = "dozed (", 1
+    assert context.retried_map_errors == ("dozed (",)
+    with pytest.raises(ValueError, match="dozed"):
+        one_task(failing(1)).count()
+
+
+class Unpicklable(ExecutionCallback):
+    told = ()
+    lock = threading.Lock()
+
+    def before_execution_starts(self, executor):
+        with self.lock:
+            Unpicklable.told = ("begun",)
+
+    def after_execution_succeeds(self, executor):
+        Unpicklable.told += ("ended",)
+
+
+def test_a_worker_has_the_context_for_one_task_and_callbacks_stay_here(monkeypatch):
+    context = DataContext(on_error="skip", custom_execution_callback_classes=[Unpicklable])
+    monkeypatch.setattr(DataContext, "_current", context)
+    Unpicklable.__module__ = "__main__"  # so that it would travel by value
+    with ray.init(num_cpus=1):
+        rows = ray.data.range(100).map(lambda row: row).iter_rows()
+        next(rows)
+        rows.close()
+        # A consumer that wants no more has had what it wanted.
+        assert Unpicklable.told == ("begun", "ended")
+        said = ray.remote(lambda: DataContext.get_current().on_error)
+        assert ray.get(said.remote()) == "raise"
+
+
+def test_what_is_asked_to_be_said_is_said_without_a_log(context, capsys):
+    context.print_on_execution_start = context.enable_auto_log_stats = True
+    one_task(lambda batch: batch).count()
+    said = capsys.readouterr().err
+    assert "execution starts: " in said
+    assert "1 rows" in said

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pyarrow.compute as pc
 import pytest
 
 import heliostat as ray
@@ -113,3 +114,31 @@ def test_what_needs_all_rows_cannot_be_continued(source, tmp_path):
         ray.data.read_parquet(source).limit(3).write_csv(str(tmp_path / "out"), checkpoint=state)
     with pytest.raises(ValueError, match="reads from a source"):
         ray.data.from_items([1]).write_csv(str(tmp_path / "out"), checkpoint=state)
+
+
+def test_a_run_with_another_filter_does_not_go_on_where_the_first_stopped(source, tmp_path):
+    state, out = str(tmp_path / "state"), str(tmp_path / "out")
+
+    def run(least, fail):
+        once = Once(str(tmp_path / "log"), fail)
+        wanted = pc.field("id").isin([*range(20), least, *range(40, 100)])
+        ds = ray.data.read_parquet(source, filter=wanted).map(lambda row: once(row))
+        ds.write_parquet(out, checkpoint=state)
+
+    with pytest.raises(RuntimeError, match="killed here"):
+        run(25, 97)
+    with pytest.raises(ValueError, match="was begun with other parts"):
+        run(26, None)
+
+
+def test_parts_may_lie_in_directories_by_columns(source, tmp_path):
+    ds = ray.data.read_parquet(source).map(lambda row: {"k": row["id"] % 2, "id": row["id"]})
+    out = str(tmp_path / "out")
+    ds.write_parquet(out, partition_cols=["k"], checkpoint=str(tmp_path / "state"))
+    assert sorted(os.listdir(out)) == ["k=0", "k=1"]
+    assert ray.data.read_parquet(out).count() == 100
+
+
+def test_a_least_size_of_files_and_a_checkpoint_exclude_each_other(source, tmp_path):
+    with pytest.raises(ValueError, match="min_rows_per_file=50 would join rows of several parts"):
+        write(source, tmp_path, min_rows_per_file=50)

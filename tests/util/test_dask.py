@@ -125,3 +125,23 @@ def test_arrays_of_dataframes_give_the_same():
     split = frames.from_pandas(frame, npartitions=4)
     wanted = frame.groupby("a").b.sum()
     assert split.groupby("a").b.sum().compute(scheduler=ray_dask_get).to_dict() == wanted.to_dict()
+
+
+def test_each_callback_is_given_its_own_state_though_another_has_none(tmp_path):
+    path = str(tmp_path / "told")
+
+    def tell(key, result, state):
+        with open(path, "a") as file:
+            print(state, file=file)
+
+    first = RayDaskCallback(ray_posttask=tell)
+    second = RayDaskCallback(ray_pretask=lambda key, refs: "second", ray_posttask=tell)
+    with first, second:
+        ray_dask_get({"y": (add, 1, 10)}, ["y"])
+    with open(path) as file:
+        assert file.read().split() == ["None", "second"]
+
+
+def test_a_hook_without_its_beginning_is_refused():
+    with pytest.raises(TypeError, match="there is no hook 'presubmit'; there are ray_presubmit"):
+        RayDaskCallback(presubmit=print)

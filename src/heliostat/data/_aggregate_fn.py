@@ -183,16 +183,12 @@ class Native(AggregateFnV2[Any, Any]):
     """An aggregate of ours: a piece of SQL."""
 
     _kind = ""
+    _needs_column = True
 
     def __init__(
-        self,
-        on: str | None,
-        ignore_nulls: bool,
-        alias_name: str | None,
-        *,
-        needs_column: bool = True,
+        self, on: str | None = None, ignore_nulls: bool = True, alias_name: str | None = None
     ) -> None:
-        if needs_column and not isinstance(on, str):
+        if self._needs_column and not isinstance(on, str):
             raise TypeError(f"{type(self).__name__} needs the name of a column, got {on!r}")
         name = alias_name or f"{self._kind}({on or ''})"
         super().__init__(name, _no_zero, on=on, ignore_nulls=ignore_nulls)

@@ -111,6 +111,8 @@ class Execution:
         gives_way: bool = False,
     ) -> None:
         self._context = context.copy()
+        # They are told here, and of the whole: they need not travel to workers.
+        self._context.custom_execution_callback_classes = []
         self._options = self._context.execution_options
         # Somebody has said how much memory there is.
         self._thrifty = context.memory_budget_bytes is not None
@@ -130,6 +132,8 @@ class Execution:
         self._finished = False
         self._said = False
         self._waited_s = 0.0
+        # Pools that lack actors, and since when.
+        self._short: dict[int, float] = {}
         self._watchers = [one() for one in context.custom_execution_callback_classes]
         self._executions: list[Execution] = []
         self._counted: Counter[int] = Counter()
@@ -167,19 +171,17 @@ class Execution:
             limit,
             self._context.retries(),
         )
+        with executions.told(self, self._watchers, self._context):
+            yield from self._run(pipeline, started)
 
+    def _run(self, pipeline: Pipeline, started: float) -> Generator[Bundle]:
         def row(over: bool) -> dict[str, Any]:
             budget, error = self._memory_bytes, self._failure
             return executions.row(pipeline.stages, budget, error, self._finished, over)
 
         try:
             saving = thrift() if self._thrifty else contextlib.nullcontext()
-            with (
-                executions.LEDGER.entry(row),
-                saving,
-                self._progress() as show,
-                self._watched(),
-            ):
+            with executions.LEDGER.entry(row), saving, self._progress() as show:
                 yield from self._loop(pipeline, show)
         finally:
             self._clean_up()
@@ -187,24 +189,6 @@ class Execution:
             below = [stage for one in self._executions if one.stats for stage in one.stats.stages]
             own = [_stage_stats(state) for state in pipeline.stages]
             self.stats = Stats([*below, *own], time.perf_counter() - started)
-        for each in self._watchers:
-            each.after_execution_succeeds(self)
-        if self._context.enable_auto_log_stats:
-            logger.info("%s", self.stats)
-
-    @contextlib.contextmanager
-    def _watched(self) -> Generator[None]:
-        """Those who asked for it are told that it begins, and if it fails."""
-        if self._context.print_on_execution_start:
-            logger.info("execution starts: %s", " | ".join(one.name for one in self.stages))
-        for each in self._watchers:
-            each.before_execution_starts(self)
-        try:
-            yield
-        except Exception as error:
-            for each in self._watchers:
-                each.after_execution_fails(self, error)
-            raise
 
     def _loop(self, pipeline: Pipeline, show: Callable[[Pipeline], None]) -> Generator[Bundle]:
         self._tell(pipeline, Wanted(1 << 60 if self._unbounded else 1))
@@ -273,9 +257,9 @@ class Execution:
             assert isinstance(stage.place, Tasks)
 
             def run(parts: Sequence[Part | Position], *tables: pa.Table) -> StageResult:
-                context.adopt()
-                functions = build_functions(steps)
-                return run_stage(steps, functions, parts, tables, share=True, thrifty=thrifty)
+                with context.adopted():
+                    functions = build_functions(steps)
+                    return run_stage(steps, functions, parts, tables, share=True, thrifty=thrifty)
 
             # What errors call it by.
             run.__name__ = run.__qualname__ = stage.name
@@ -391,10 +375,14 @@ class Execution:
         if not self._pending:
             return []
         refs = list(self._pending)
-        patience_s = self._patience_s() if block else 0
+        limits = self._limits() if block else []
+        patience_s = max(0, min([PATIENCE_S, *(left_s for left_s, _ in limits)])) if block else 0
         done, _ = heliostat.wait(refs, num_returns=1, timeout=patience_s)
         if block and not done:
             self._waited_s += patience_s
+            for left_s, error in limits:
+                if left_s <= patience_s:
+                    raise error
             self._say_what_it_waits_for()
             return []
         self._waited_s = 0.0
@@ -404,26 +392,35 @@ class Execution:
         events = [self._outcome(self._pending.pop(ref), ref) for ref in done]
         return sorted(events, key=lambda event: not isinstance(event, ActorLost))
 
-    def _patience_s(self) -> float:
-        """How long to wait for news at a time, as far as the user lets it wait at all.
+    def _limits(self) -> list[tuple[float, Exception]]:
+        """How long the user lets it wait for news, and what comes when there is none by then."""
+        context, now = self._context, time.monotonic()
+        limits: list[tuple[float, Exception]] = []
+        most_s = context.execution_no_progress_timeout_s
+        if most_s > 0:
+            names = ", ".join(self._waits_for())
+            error = ExecutionTimeoutError(f"no task ended for {most_s:g} s: {names}")
+            limits.append((most_s - self._waited_s, error))
+        most_s = context.wait_for_min_actors_s
+        # Each pool by itself, and only while it has fewer than it needs.
+        short = self._short_pools() if most_s > 0 else []
+        self._short = {stage: self._short.get(stage, now) for stage in short}
+        for stage, since in self._short.items():
+            name = self.stages[stage].name
+            late = GetTimeoutError(f"{name} has too few actors after {most_s:g} s")
+            limits.append((since + most_s - now, late))
+        return limits
 
-        Raises:
-            GetTimeoutError: if an actor has taken too long to start.
-            ExecutionTimeoutError: if nothing has come for too long.
-        """
-        patience_s: float = PATIENCE_S
-        context = self._context
-        limits: list[tuple[float, type[Exception], str]] = [
-            (context.execution_no_progress_timeout_s, ExecutionTimeoutError, "no task ended")
+    def _short_pools(self) -> list[int]:
+        """The stages that wait for actors of the least number that they need."""
+        there = Counter(stage for stage, _ in self._actors)
+        coming = Counter(flying.stage for flying in self._pending.values() if flying.task < 0)
+        places = {stage: self.stages[stage].place for stage in coming}
+        return [
+            stage
+            for stage, place in places.items()
+            if isinstance(place, Actors) and there[stage] - coming[stage] < place.min_size
         ]
-        if any(flying.task < 0 for flying in self._pending.values()):
-            limits.append((context.wait_for_min_actors_s, GetTimeoutError, "no actor started"))
-        for most_s, kind, said in limits:
-            if 0 < most_s <= self._waited_s:
-                raise kind(f"{said} for {most_s:g} s: {', '.join(self._waits_for())}")
-            if most_s > 0:
-                patience_s = min(patience_s, most_s - self._waited_s)
-        return patience_s
 
     def _waits_for(self) -> list[str]:
         return sorted({self.stages[flying.stage].name for flying in self._pending.values()})

@@ -36,7 +36,15 @@ def says(patterns: Iterable[str], message: str) -> bool:
         >>> says(["slow", "HTTP 5.."], "AWS: HTTP 503")
         True
     """
-    return any(one in message or re.search(one, message) for one in patterns)
+    return any(one in message or _matches(one, message) for one in patterns)
+
+
+def _matches(pattern: str, message: str) -> bool:
+    try:
+        return re.search(pattern, message) is not None
+    except re.error:
+        # A text with signs of regular expressions in it.
+        return False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,13 @@ def resumable_write(
     read, steps = _split(plan)
     if not sink.is_local:
         raise ValueError("checkpoint=... needs a target on this machine; copy it there afterwards")
+    least = {"min_rows_per_file": options.min_rows, "min_bytes_per_file": options.min_bytes}
+    for name, value in least.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}={value} would join rows of several parts, which a checkpoint keeps in "
+                "files of their own: leave one of the two out"
+            )
     parts = list(read.source.read_tasks(PART_BYTES))
     names = [f"{number:06d}-{_digest(part)}" for number, part in enumerate(parts)]
     told = {"target": sink.path, "parts": names, "steps": [step_name(step) for step in steps]}
@@ -107,8 +114,8 @@ def resumable_write(
                 _write_part(whole, sink, options, checkpoint, name, number, bundles)
         stage = final.directory
         for name in names:
-            for file in sorted(os.listdir(os.path.join(checkpoint, name))):
-                os.link(os.path.join(checkpoint, name, file), os.path.join(stage, file))
+            part_files = os.path.join(checkpoint, name)
+            shutil.copytree(part_files, stage, copy_function=os.link, dirs_exist_ok=True)
         final.commit()
     finally:
         final.abort()
@@ -140,17 +147,15 @@ def _digest(part: Part) -> str:
 def _said(value: Any) -> str:
     """A value as text that is the same in every process; of what has no such text, its class."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = (f"{one.name}={_said(getattr(value, one.name))}" for one in _fields(value))
+        fields = (
+            f"{one.name}={_said(getattr(value, one.name))}" for one in dataclasses.fields(value)
+        )
         return f"{type(value).__name__}({','.join(fields)})"
     if isinstance(value, tuple | list):
         return f"[{','.join(map(_said, value))}]"
     if value is None or isinstance(value, str | int | float | bytes | pa.Schema):
         return str(value)
     return type(value).__name__
-
-
-def _fields(value: Any) -> Iterable[Any]:
-    return dataclasses.fields(value)
 
 
 def _open(checkpoint: str, told: Mapping[str, Any]) -> set[str]:

@@ -59,11 +59,12 @@ class Count(Native):
     """
 
     _kind = "count"
+    _needs_column = False
 
     def __init__(
         self, on: str | None = None, ignore_nulls: bool = False, alias_name: str | None = None
     ) -> None:
-        super().__init__(on, ignore_nulls, alias_name, needs_column=False)
+        super().__init__(on, ignore_nulls, alias_name)
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
         column = self._target_col_name is not None and self._ignore_nulls
@@ -85,11 +86,6 @@ class Sum(Native):
     """
 
     _kind = "sum"
-
-    def __init__(
-        self, on: str | None = None, ignore_nulls: bool = True, alias_name: str | None = None
-    ) -> None:
-        super().__init__(on, ignore_nulls, alias_name)
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
         kind = type_of(schema, self._target_col_name)
@@ -172,11 +168,6 @@ class Mean(Native):
 
     _kind = "mean"
 
-    def __init__(
-        self, on: str | None = None, ignore_nulls: bool = True, alias_name: str | None = None
-    ) -> None:
-        super().__init__(on, ignore_nulls, alias_name)
-
     def _measure(self, schema: pa.Schema | None) -> Measure:
         return self._made(self._unless_null(f"avg({number(self, schema)})"), pa.float64())
 
@@ -220,7 +211,7 @@ class Std(Native):
         return self._made(self._unless_null(sql), pa.float64())
 
 
-class AbsMax(Native):
+class AbsMax(Min):
     """The greatest absolute value.
 
     Args:
@@ -236,16 +227,6 @@ class AbsMax(Native):
     """
 
     _kind = "abs_max"
-
-    def __init__(
-        self,
-        on: str | None = None,
-        ignore_nulls: bool = True,
-        alias_name: str | None = None,
-        zero_factory: Callable[[], Any] | None = None,
-    ) -> None:
-        del zero_factory  # the native engine begins without a value
-        super().__init__(on, ignore_nulls, alias_name)
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
         kind = type_of(schema, self._target_col_name)
@@ -434,11 +415,6 @@ class CountDistinct(Native):
 
     _kind = "count_distinct"
 
-    def __init__(
-        self, on: str | None = None, ignore_nulls: bool = True, alias_name: str | None = None
-    ) -> None:
-        super().__init__(on, ignore_nulls, alias_name)
-
     def _measure(self, schema: pa.Schema | None) -> Measure:
         sql = f"count(DISTINCT {self._column})"
         if not self._ignore_nulls:
@@ -546,9 +522,6 @@ class ZeroPercentage(Native):
     """
 
     _kind = "zero_pct"
-
-    def __init__(self, on: str, ignore_nulls: bool = True, alias_name: str | None = None) -> None:
-        super().__init__(on, ignore_nulls, alias_name)
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
         rows = f"count({self._column})" if self._ignore_nulls else "count(*)"

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from heliostat.data._evaluate import build_udfs, computed, filtered, needs_worker
 from heliostat.data._expr import Expr, Star, Udf, Unnest, walk
+from heliostat.data._failures import RAISE, OnError
 from heliostat.data._plan import (
     Actors,
     Apply,
@@ -20,7 +21,7 @@ from heliostat.data._plan import (
 )
 from heliostat.data._plan import Udf as Function
 from heliostat.data._predicate import parse
-from heliostat.data.compute import UdfOptions, parse_udf, split_options
+from heliostat.data.compute import UdfOptions, parse_udf
 
 if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
@@ -88,7 +89,7 @@ class Columns:
         pairs = tuple(pair for one in given for pair in _pairs(one))
         if not pairs:
             raise ValueError("with_columns needs a mapping of names to expressions, or an unnest()")
-        return self._computed(pairs, split_options(options))
+        return self._computed(pairs, options)
 
     def _computed(
         self, pairs: tuple[tuple[str, Expr], ...], options: Mapping[str, Any]
@@ -100,7 +101,7 @@ class Columns:
         work = _Computation(pairs, None)
         return self._derive(Apply(self._plan, _on_workers(work, options)))
 
-    def _where(self, expr: Any, options: Mapping[str, Any]) -> "Dataset":
+    def _where(self, expr: Any, options: Mapping[str, Any], on_error: OnError = RAISE) -> "Dataset":
         """`filter(expr=...)`."""
         predicate = parse(expr) if isinstance(expr, str) else expr
         if not isinstance(predicate, Expr):
@@ -109,7 +110,7 @@ class Columns:
         if not needs_worker(predicate):
             return where
         work = _Computation((), predicate)
-        return self._derive(Apply(self._plan, _on_workers(work, options)))
+        return self._derive(Apply(self._plan, _on_workers(work, options, on_error)))
 
     def select_columns(self, cols: Any, **options: Any) -> "Dataset":
         """Keep these columns, in this order.
@@ -223,13 +224,15 @@ class _Computation:
         return computed(block, self._pairs, self._built)
 
 
-def _on_workers(work: _Computation, options: Mapping[str, Any]) -> MapBatches:
+def _on_workers(
+    work: _Computation, options: Mapping[str, Any], on_error: OnError = RAISE
+) -> MapBatches:
     """The step that runs it in tasks, or in a pool where a class is to be built once."""
     if not work.has_class:
-        udf, place = parse_udf(work, **options)
+        udf, place = parse_udf(work, options, on_error)
         return MapBatches(udf, place, None, "pyarrow", writable=False)
     # The pool's actors each unpickle the work, and build its objects at the first block.
-    _, place = parse_udf(_Computation, **options)
+    _, place = parse_udf(_Computation, options)
     assert isinstance(place, Actors)
     return MapBatches(Function(work), place, None, "pyarrow", writable=False)
 

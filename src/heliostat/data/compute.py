@@ -113,35 +113,14 @@ def _at_least_one(name: str, value: int | None) -> int | None:
 
 
 def parse_udf(
-    fn: Callable[..., Any],
-    *,
-    compute: Any = None,
-    concurrency: Concurrency = None,
-    fn_args: Iterable[Any] | None = None,
-    fn_kwargs: Mapping[str, Any] | None = None,
-    fn_constructor_args: Iterable[Any] | None = None,
-    fn_constructor_kwargs: Mapping[str, Any] | None = None,
-    num_cpus: float | None = None,
-    num_gpus: float | None = None,
-    memory: float | None = None,
-    on_error: OnError = RAISE,
-    ray_remote_args: Mapping[str, Any] | None = None,
+    fn: Callable[..., Any], options: Mapping[str, Any], on_error: OnError = RAISE
 ) -> tuple[Udf, Tasks | Actors]:
     """Check everything a user may say about a function, and make two values of it.
 
     Args:
         fn: The function or callable class.
-        compute: A strategy, `"tasks"`, `"actors"` or None.
-        concurrency: The older way to say the same.
-        fn_args: Positional arguments after the batch or row.
-        fn_kwargs: Keyword arguments.
-        fn_constructor_args: Positional arguments for the class.
-        fn_constructor_kwargs: Keyword arguments for the class.
-        num_cpus: CPUs for each task or actor.
-        num_gpus: GPUs for each task or actor.
-        memory: Bytes for each task or actor.
+        options: See `UdfOptions`; what is not named there is an option of tasks or actors.
         on_error: What happens to a row for which it raises.
-        ray_remote_args: Other options of tasks or actors.
 
     Returns:
         What to call, and where.
@@ -155,37 +134,38 @@ def parse_udf(
     is_class = isinstance(fn, type)
     if is_class and not callable(getattr(fn, "__call__", None)):  # noqa: B004 - of its instances
         raise TypeError(f"{fn!r} has no __call__ method")
-    if not is_class and (fn_constructor_args is not None or fn_constructor_kwargs is not None):
+    get = options.get
+    constructor = get("fn_constructor_args"), get("fn_constructor_kwargs")
+    if not is_class and constructor != (None, None):
         raise ValueError(
             "fn_constructor_args and fn_constructor_kwargs are for callable classes, "
             f"but fn is {fn!r}"
         )
     udf = Udf(
         fn,
-        tuple(fn_args or ()),
-        dict(fn_kwargs or {}),
-        tuple(fn_constructor_args or ()),
-        dict(fn_constructor_kwargs or {}),
+        tuple(get("fn_args") or ()),
+        dict(get("fn_kwargs") or {}),
+        tuple(constructor[0] or ()),
+        dict(constructor[1] or {}),
         on_error,
     )
-    options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "memory": memory}
-    options = {name: value for name, value in options.items() if value is not None}
-    options.update(ray_remote_args or {})
-    strategy = _strategy(fn, is_class, compute, concurrency)
-    _check_options(options, is_class)
+    remote = {name: get(name) for name in _RESOURCES if get(name) is not None}
+    remote.update((name, value) for name, value in options.items() if name not in _OWN)
+    strategy = _strategy(fn, is_class, get("compute"), get("concurrency"))
+    _check_options(remote, is_class)
     if isinstance(strategy, TaskPoolStrategy):
-        return udf, Tasks(strategy.size, tuple(options.items()))
+        return udf, Tasks(strategy.size, tuple(remote.items()))
     if strategy.max_concurrent_calls_per_actor > 1 and is_async(fn):
         udf = replace(udf, at_once=strategy.max_concurrent_calls_per_actor)
     elif strategy.max_concurrent_calls_per_actor > 1:
-        options["max_concurrency"] = strategy.max_concurrent_calls_per_actor
+        remote["max_concurrency"] = strategy.max_concurrent_calls_per_actor
         udf = replace(udf, in_turn=not strategy.enable_true_multi_threading)
     return udf, Actors(
         strategy.min_size,
         strategy.max_size,
         strategy.initial_size,
         strategy.max_tasks_in_flight_per_actor,
-        tuple(options.items()),
+        tuple(remote.items()),
     )
 
 
@@ -229,25 +209,12 @@ class UdfOptions(TypedDict, total=False):
     max_task_retries: int
 
 
-# Of these, what is not passed on to tasks and actors.
-_OPTIONS = (
-    *("compute", "concurrency", "fn_args", "fn_kwargs", "fn_constructor_args"),
-    *("fn_constructor_kwargs", "num_cpus", "num_gpus", "memory"),
+_RESOURCES = ("num_cpus", "num_gpus", "memory")
+# What is not passed on to tasks and actors as it is.
+_OWN = (
+    *(*_RESOURCES, "compute", "concurrency", "fn_args", "fn_kwargs"),
+    *("fn_constructor_args", "fn_constructor_kwargs"),
 )
-
-
-def split_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a function as `parse_udf` takes them.
-
-    Args:
-        options: As users give them.
-
-    Returns:
-        The same, with those of tasks and actors in a dict of their own.
-    """
-    known = {name: options[name] for name in _OPTIONS if name in options}
-    remote = {name: value for name, value in options.items() if name not in _OPTIONS}
-    return {**known, "ray_remote_args": remote}
 
 
 def parse_on_error(action: str | None, verb: str, *, one_each: bool) -> OnError:
@@ -281,22 +248,12 @@ def parse_on_error(action: str | None, verb: str, *, one_each: bool) -> OnError:
     return OnError(said, context.quarantine_path if said == "quarantine" else None)
 
 
-def parse_tasks(
-    *,
-    concurrency: int | None,
-    num_cpus: float | None,
-    num_gpus: float | None,
-    memory: float | None,
-    ray_remote_args: Mapping[str, Any] | None,
-) -> Tasks:
+def parse_tasks(concurrency: int | None, options: Mapping[str, Any]) -> Tasks:
     """The same for work that has no function of the user's.
 
     Args:
         concurrency: How many at once.
-        num_cpus: CPUs for each task.
-        num_gpus: GPUs for each task.
-        memory: Bytes for each task.
-        ray_remote_args: Other options of tasks.
+        options: Of its tasks.
 
     Returns:
         Where it runs.
@@ -306,9 +263,6 @@ def parse_tasks(
     """
     if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
         raise ValueError(f"concurrency must be an int >= 1, got {concurrency!r}")
-    options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "memory": memory}
-    options = {name: value for name, value in options.items() if value is not None}
-    options.update(ray_remote_args or {})
     _check_options(options, is_class=False)
     return Tasks(concurrency, tuple(options.items()))
 

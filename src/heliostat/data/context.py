@@ -1,12 +1,13 @@
 """The knobs of Data, and what an execution may use. An execution works on a copy, taken at its start."""
 
+import contextlib
 import dataclasses
 import enum
 import logging
 import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 from heliostat.data._failures import Retries
@@ -271,7 +272,7 @@ class DataContext:
             written, one JSON a line.
         retried_map_errors: Which errors of functions have their task tried again: True for all,
             or texts that their messages have (or regular expressions that match).
-        max_map_retries: How often at most.
+        max_map_retries: How often at most; 0, as in Ray, is never, whatever `retried_map_errors` says.
         actor_task_retry_on_errors: The same for pools of actors: True, or classes of errors. Up to
             three times, if `max_map_retries` says nothing.
         actor_init_retry_on_errors: Whether a class whose constructor raises is made again,
@@ -358,10 +359,18 @@ class DataContext:
         if os.getpid() != self._pid:
             DataContext._current = self
 
+    @contextlib.contextmanager
+    def adopted(self) -> Generator[None]:
+        """The same for a while, where others use the process afterwards."""
+        before = DataContext._current
+        self.adopt()
+        try:
+            yield
+        finally:
+            DataContext._current = before
+
     def retries(self) -> Retries:
         """Which errors of functions have their task tried again."""
-        if self.max_map_retries < 0:
-            raise ValueError(f"max_map_retries must be >= 0, got {self.max_map_retries!r}")
         errors, kinds = self.retried_map_errors, self.actor_task_retry_on_errors
         return Retries(
             errors if isinstance(errors, bool) else tuple(errors),
@@ -383,7 +392,7 @@ class DataContext:
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in _FIELDS:
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, _valid(name, value))
         elif name in _OF_RAY:
             if name not in self._kept:
                 logger.warning(
@@ -399,6 +408,21 @@ class DataContext:
         raise AttributeError(f"DataContext has no {name!r}; it has {sorted(_FIELDS)}")
 
 
+def _valid(name: str, value: Any) -> Any:
+    """What a knob is set to; raises where that makes no sense."""
+    if name in ("retried_map_errors", "retried_io_errors") and isinstance(value, str):
+        return (value,)
+    if name in _LEAST and value is not None and not value >= _LEAST[name]:
+        raise ValueError(f"DataContext.{name} must be >= {_LEAST[name]}, got {value!r}")
+    return value
+
+
+_LEAST = {
+    **dict.fromkeys(("max_tasks_in_flight_per_actor", "read_op_min_num_blocks"), 1),
+    **dict.fromkeys(("target_max_block_size", "target_min_block_size"), 1),
+    **dict.fromkeys(("max_errored_blocks", "actor_init_max_retries"), -1),
+    "max_map_retries": 0,
+}
 _FIELDS = frozenset(
     one.name for one in dataclasses.fields(DataContext) if not one.name.startswith("_")
 ) | {"_configs", "_kept", "_pid"}

@@ -1,12 +1,18 @@
 """What datasets run in this process: each execution with its stages, as rows for people and tools."""
 
-from collections.abc import Sequence
+import contextlib
+import logging
+import sys
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from heliostat.data._states import StageState
+from heliostat.data.context import DataContext
 from heliostat.util.progress import Ledger
 
 __all__ = ["ExecutionCallback", "list_executions"]
+
+logger = logging.getLogger(__name__)
 
 KEPT = 50
 
@@ -37,10 +43,47 @@ class ExecutionCallback:
         """Something has ended, in a worker or here."""
 
     def after_execution_succeeds(self, executor: Any) -> None:
-        """All rows have been given; the execution has its `stats`."""
+        """All rows that were wanted have been given; the execution has its `stats`."""
 
     def after_execution_fails(self, executor: Any, error: Exception) -> None:
         """It has ended with an error."""
+
+
+@contextlib.contextmanager
+def told(
+    executor: Any, callbacks: Sequence[ExecutionCallback], context: DataContext
+) -> Generator[None]:
+    """Those who asked for it are told that an execution begins, and how it ends.
+
+    Args:
+        executor: The execution.
+        callbacks: Made for it.
+        context: What is to be said.
+    """
+    if context.print_on_execution_start:
+        _say("execution starts: " + " | ".join(one.name for one in executor.stages))
+    for each in callbacks:
+        each.before_execution_starts(executor)
+    try:
+        with contextlib.suppress(GeneratorExit):
+            # A consumer that wants no more has had what it wanted.
+            yield
+    except Exception as error:
+        for each in callbacks:
+            each.after_execution_fails(executor, error)
+        raise
+    for each in callbacks:
+        each.after_execution_succeeds(executor)
+    if context.enable_auto_log_stats:
+        _say(str(executor.stats))
+
+
+def _say(text: str) -> None:
+    """To the log; where that leaves it out, to its usual place: somebody has asked for it."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s", text)
+    else:
+        sys.stderr.write(f"{text}\n")
 
 
 def list_executions() -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """What `Dataset.groupby` gives: groups of rows, to aggregate or to call a function on."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ from heliostat.data._plan import Apply, Groups, MapBatches, Plan, Relate, SortRo
 from heliostat.data._plan import Udf as Function
 from heliostat.data.aggregate import AggregateFn, AggregateFnV2, Count, Max, Mean, Min, Std, Sum
 from heliostat.data.block import check_batch_format, from_batch, from_rows, to_batch
-from heliostat.data.compute import Concurrency, parse_udf
+from heliostat.data.compute import UdfOptions, parse_udf
 
 if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
@@ -174,17 +174,8 @@ class GroupedData:
         fn: Callable[..., Any],
         *,
         zero_copy_batch: bool = True,
-        compute: Any = None,
         batch_format: str | None = "default",
-        fn_args: Iterable[Any] | None = None,
-        fn_kwargs: Mapping[str, Any] | None = None,
-        fn_constructor_args: Iterable[Any] | None = None,
-        fn_constructor_kwargs: Mapping[str, Any] | None = None,
-        num_cpus: float | None = None,
-        num_gpus: float | None = None,
-        memory: float | None = None,
-        concurrency: Concurrency = None,
-        **ray_remote_args: Any,
+        **options: Unpack[UdfOptions],
     ) -> "Dataset":
         """Call a function on each group; what it returns or yields follows in the order of the keys.
 
@@ -192,17 +183,8 @@ class GroupedData:
             fn: Takes the rows of a group as a batch, in their order, and gives batches; or a
                 callable class.
             zero_copy_batch: Let the function see read-only arrays.
-            compute: Where it runs.
             batch_format: `"default"` or `"numpy"`, `"pandas"`, `"pyarrow"`.
-            fn_args: Further positional arguments of the function.
-            fn_kwargs: Keyword arguments of the function.
-            fn_constructor_args: Positional arguments of the class.
-            fn_constructor_kwargs: Keyword arguments of the class.
-            num_cpus: CPUs for each task or actor.
-            num_gpus: GPUs for each task or actor.
-            memory: Bytes for each task or actor.
-            concurrency: How many at once.
-            **ray_remote_args: Other options of tasks or actors.
+            **options: See `UdfOptions`, all but `on_error`; others are those of tasks and actors.
 
         Returns:
             A new Dataset.
@@ -216,18 +198,8 @@ class GroupedData:
             >>> ds.groupby("k").map_groups(lambda group: {"rows": [len(group["v"])]}).take_all()
             [{'rows': 2}, {'rows': 1}]
         """
-        options = {
-            "compute": compute,
-            "concurrency": concurrency,
-            "fn_args": fn_args,
-            "fn_kwargs": fn_kwargs,
-            "fn_constructor_args": fn_constructor_args,
-            "fn_constructor_kwargs": fn_constructor_kwargs,
-            "num_cpus": num_cpus,
-            "num_gpus": num_gpus,
-            "memory": memory,
-            "ray_remote_args": ray_remote_args,
-        }
+        if options.get("on_error") is not None:
+            raise NotImplementedError("map_groups(on_error=...) is not offered; leave it out")
         return self._map(
             fn, check_batch_format(batch_format), options, writable=not zero_copy_batch
         )
@@ -254,7 +226,7 @@ class GroupedData:
         *,
         writable: bool = False,
     ) -> "Dataset":
-        udf, place = parse_udf(fn, **options)
+        udf, place = parse_udf(fn, options)
         plan: Plan = self._dataset._plan
         if self._keys:
             plan = Apply(plan, SortRows(self._keys, (False,) * len(self._keys)))

@@ -91,7 +91,8 @@ def read_parquet(paths: Paths, *, columns: Sequence[str] | None = None, **option
     source = open_parquet(
         paths,
         filesystem=common.get("filesystem"),
-        columns=columns,
+        # An expression of ours may speak of columns that are not kept.
+        columns=columns if kept is None or of_arrow else None,
         include_paths=common.get("include_paths", False),
         extensions=common.get("file_extensions", EXTENSIONS),
         ignore_missing_paths=common.get("ignore_missing_paths", False),
@@ -107,7 +108,13 @@ def read_parquet(paths: Paths, *, columns: Sequence[str] | None = None, **option
         tensor_columns=own.pop("tensor_column_schema", None),
     )
     read = Dataset(Read(source, place))
-    return read if kept is None or of_arrow else read.filter(expr=kept)
+    if kept is None or of_arrow:
+        return read
+    read = read.filter(expr=kept)
+    if columns is None:
+        return read
+    paths_too = ["path"] if common.get("include_paths") and "path" not in columns else []
+    return read.select_columns([*columns, *paths_too])
 
 
 def read_datasource(datasource: Datasource, *, compute: Any = None, **options: Any) -> Dataset:
@@ -187,8 +194,8 @@ def range(  # Ray's name for it
     """
     if n < 0:
         raise ValueError(f"range needs n >= 0, got {n}")
-    pieces = override_num_blocks or (parallelism if parallelism > 0 else None)
-    return Dataset(Read(RangeSource(n, pieces), parse_place({"concurrency": concurrency})))
+    wanted = pieces({"override_num_blocks": override_num_blocks, "parallelism": parallelism})
+    return Dataset(Read(RangeSource(n, wanted), parse_place({"concurrency": concurrency})))
 
 
 def range_tensor(
@@ -223,8 +230,8 @@ def range_tensor(
         raise ValueError(f"range_tensor needs n >= 0, got {n}")
     if not shape or min(shape) < 1:
         raise ValueError(f"range_tensor needs a shape of dimensions >= 1, got {shape!r}")
-    pieces = override_num_blocks or (parallelism if parallelism > 0 else None)
-    return Dataset(Read(TensorRangeSource(n, tuple(shape), pieces)))
+    wanted = pieces({"override_num_blocks": override_num_blocks, "parallelism": parallelism})
+    return Dataset(Read(TensorRangeSource(n, tuple(shape), wanted)))
 
 
 def from_items(

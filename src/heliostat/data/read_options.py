@@ -25,6 +25,7 @@ __all__ = [
     "ReadOptions",
     "check_names",
     "of_files",
+    "open_arguments",
     "own_options",
     "parse_place",
     "pieces",
@@ -96,12 +97,8 @@ class FileOptions(ReadOptions, total=False):
     on_error: str | None
 
 
-_RESOURCES = ("num_cpus", "num_gpus", "memory", "concurrency")
-_REMOTE = tuple(
-    name
-    for name in ReadOptions.__annotations__
-    if name not in (*_RESOURCES, "override_num_blocks", "parallelism", "ray_remote_args")
-)
+_NOT_REMOTE = ("concurrency", "override_num_blocks", "parallelism", "ray_remote_args")
+_REMOTE = tuple(name for name in ReadOptions.__annotations__ if name not in _NOT_REMOTE)
 
 
 def pieces(options: Mapping[str, Any]) -> int | None:
@@ -146,11 +143,8 @@ def parse_place(options: Mapping[str, Any]) -> Tasks | None:
         )
     remote = {name: options[name] for name in _REMOTE if options.get(name) is not None}
     remote.update(options.get("ray_remote_args") or {})
-    asked = {name: options.get(name) for name in _RESOURCES}
-    if not remote and all(value is None for value in asked.values()):
-        return None
-    concurrency = asked.pop("concurrency")
-    return parse_tasks(**asked, concurrency=concurrency, ray_remote_args=remote)
+    concurrency = options.get("concurrency")
+    return parse_tasks(concurrency, remote) if remote or concurrency is not None else None
 
 
 def check_names(verb: str, options: Mapping[str, Any], known: type) -> None:
@@ -249,7 +243,6 @@ def read_files(
     """
     check_names(verb, options, FileOptions)
     place = parse_place(options)
-    open_arguments = _open_arguments(verb, options.get("arrow_open_stream_args"))
     filesystem: fs.FileSystem
     filesystem, found = find(
         paths,
@@ -268,7 +261,7 @@ def read_files(
         tuple(files),
         filesystem,
         form,
-        open_arguments,
+        open_arguments(verb, options.get("arrow_open_stream_args")),
         min_tasks=pieces(options),
         shuffling=shuffling(options.get("shuffle")),
         on_error=of_files(options, verb, one_each=bool(form.row_columns)),
@@ -296,11 +289,20 @@ def of_files(options: Mapping[str, Any], verb: str, *, one_each: bool) -> OnErro
     return parse_on_error(asked, verb, one_each=one_each)
 
 
-def _open_arguments(verb: str, given: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+def open_arguments(verb: str, given: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
+    """How files are opened.
+
+    Args:
+        verb: The reader.
+        given: What it got.
+
+    Raises:
+        NotImplementedError: for what is not offered.
+    """
     for name in given or {}:
         if name not in ("compression", "buffer_size"):
             raise NotImplementedError(
-                f"{verb}(arrow_open_stream_args={{{name!r}: ...}}) is not offered; "
+                f"{verb}: {name!r} of a stream's arguments is not offered; "
                 "it takes compression and buffer_size"
             )
     return tuple((given or {}).items())

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from heliostat.data._expr import Expr
+from heliostat.data._failures import OnError
 from heliostat.data._mix import Mix, MixStoppingCondition
 from heliostat.data._plan import (
     Apply,
@@ -20,7 +21,7 @@ from heliostat.data._plan import (
 from heliostat.data.arrays import to_arrow
 from heliostat.data.block import check_batch_format
 from heliostat.data.columns import Columns, names_of
-from heliostat.data.compute import UdfOptions, parse_on_error, parse_udf, split_options
+from heliostat.data.compute import UdfOptions, parse_on_error, parse_udf
 from heliostat.data.randomness import Randomness
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(3).map(lambda row: {"twice": 2 * row["id"]}).take_all()
             [{'twice': 0}, {'twice': 2}, {'twice': 4}]
         """
-        udf, place = parse_udf(fn, **_parsed("map", options))
+        udf, place = parse_udf(fn, options, _on_error("map", options))
         return self._derive(Apply(self._plan, MapRows(udf, place)))
 
     def map_batches(
@@ -87,7 +88,7 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(3).map_batches(twice, fn_kwargs={"by": 2}).take_all()
             [{'id': 0}, {'id': 2}, {'id': 4}]
         """
-        udf, place = parse_udf(fn, **_parsed("map_batches", options))
+        udf, place = parse_udf(fn, options, _on_error("map_batches", options))
         size = _batch_size(batch_size)
         step = MapBatches(udf, place, size, check_batch_format(batch_format), not zero_copy_batch)
         return self._derive(Apply(self._plan, step))
@@ -110,7 +111,7 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(2).flat_map(lambda row: [row] * row["id"]).take_all()
             [{'id': 1}]
         """
-        udf, place = parse_udf(fn, **_parsed("flat_map", options))
+        udf, place = parse_udf(fn, options, _on_error("flat_map", options))
         return self._derive(Apply(self._plan, FlatMap(udf, place)))
 
     def filter(
@@ -147,11 +148,11 @@ class Transforms(Columns, Randomness):
             )
         # Ray also takes an expression in the first place.
         expr = fn if isinstance(fn, Expr) else expr
-        parsed = _parsed("filter", options)
+        on_error = _on_error("filter", options)
         if expr is not None:
-            return self._where(expr, parsed)
+            return self._where(expr, options, on_error)
         assert fn is not None
-        udf, place = parse_udf(fn, **parsed)
+        udf, place = parse_udf(fn, options, on_error)
         return self._derive(Apply(self._plan, Filter(udf, place)))
 
     def add_column(
@@ -322,10 +323,9 @@ class Transforms(Columns, Randomness):
         return self._derive(Apply(plan, Repartition(num_blocks, target_num_rows_per_block, by)))
 
 
-def _parsed(verb: str, options: UdfOptions) -> dict[str, Any]:
-    """Options of a verb as `parse_udf` takes them."""
-    on_error = parse_on_error(options.pop("on_error", None), verb, one_each=verb == "map")
-    return {**split_options(options), "on_error": on_error}
+def _on_error(verb: str, options: UdfOptions) -> OnError:
+    """What a verb does with rows for which a function raises; taken out of its options."""
+    return parse_on_error(options.pop("on_error", None), verb, one_each=verb == "map")
 
 
 def _batch_size(batch_size: int | str | None) -> int | None:

@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 Key = Hashable
-_MOMENTS = ("presubmit", "postsubmit", "pretask", "posttask", "postsubmit_all", "finish")
 
 
 class Callbacks(NamedTuple):
@@ -45,8 +44,9 @@ class Callbacks(NamedTuple):
 
     ray_presubmit: list[Callable[..., Any]]
     ray_postsubmit: list[Callable[..., Any]]
-    ray_pretask: list[Callable[..., Any]]
-    ray_posttask: list[Callable[..., Any]]
+    # Of these two one for each callback, for the second is given what the first has made.
+    ray_pretask: list[Callable[..., Any] | None]
+    ray_posttask: list[Callable[..., Any] | None]
     ray_postsubmit_all: list[Callable[..., Any]]
     ray_finish: list[Callable[..., Any]]
 
@@ -73,8 +73,8 @@ class RayDaskCallback(Callback):  # type: ignore[misc]  # known where Dask is
 
     def __init__(self, **hooks: Callable[..., Any]) -> None:
         for name, function in hooks.items():
-            if name.removeprefix("ray_") not in _MOMENTS:
-                known = ", ".join(f"ray_{moment}" for moment in _MOMENTS)
+            if name not in Callbacks._fields:
+                known = ", ".join(Callbacks._fields)
                 raise TypeError(f"there is no hook {name!r}; there are {known}")
             setattr(self, f"_{name}", function)
         super().__init__()
@@ -101,11 +101,13 @@ def unpack_ray_callbacks(cbs: Sequence[RayDaskCallback] | None) -> Callbacks:
     Args:
         cbs: The callbacks.
     """
-    each = [
-        [f for one in cbs or () if callable(f := getattr(one, f"_ray_{moment}", None))]
-        for moment in _MOMENTS
-    ]
-    return Callbacks(*each)
+    each: dict[str, list[Any]] = {
+        name: [getattr(one, f"_{name}", None) for one in cbs or ()] for name in Callbacks._fields
+    }
+    for name in Callbacks._fields:
+        if name not in ("ray_pretask", "ray_posttask"):
+            each[name] = [function for function in each[name] if function is not None]
+    return Callbacks(**each)
 
 
 @contextlib.contextmanager
@@ -136,14 +138,15 @@ def _run(
     node: Any,
     key: Key,
     needs: Sequence[Key],
-    before: Sequence[Any],
-    after: Sequence[Any],
+    before: Sequence[Callable[..., Any] | None],
+    after: Sequence[Callable[..., Any] | None],
     *values: Any,
 ) -> Any:
-    states = [function(key, values) for function in before]
+    states = [None if function is None else function(key, values) for function in before]
     result = node(dict(zip(needs, values, strict=True)))
-    for at, function in enumerate(after):
-        function(key, result, states[at] if at < len(states) else None)
+    for function, state in zip(after, states, strict=True):
+        if function is not None:
+            function(key, result, state)
     return result
 
 

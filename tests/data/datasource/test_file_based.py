@@ -1,7 +1,9 @@
 """Formats of users' own: files are found, shared out and opened as for every reader."""
 
 import gzip
+import pickle
 
+import cloudpickle
 import pytest
 
 import heliostat as ray
@@ -86,3 +88,35 @@ def test_an_older_source_makes_a_reader(folder):
     assert ray.data.read_datasource(Old()).count() == 3
     with pytest.raises(NotImplementedError, match="must define get_read_tasks"):
         Reader().get_read_tasks(1)
+
+
+class Broken(FileBasedDatasource):
+    def _read_stream(self, f, path):
+        if b"two" in f.read():
+            raise ValueError("no words")
+        yield {"word": ["three"]}
+
+
+def test_a_dataset_of_it_can_travel(folder):
+    ds = pickle.loads(pickle.dumps(ray.data.read_datasource(Words(folder))))
+    assert ds.count() == 3
+
+
+def test_a_task_carries_its_own_files_only(folder):
+    first, _ = Words(folder).get_read_tasks(2)
+    assert b"year=2023" in cloudpickle.dumps(first)
+    assert b"year=2024" not in cloudpickle.dumps(first)
+
+
+def test_files_that_cannot_be_read_are_left_out_if_said(folder):
+    source = Broken(folder, on_error="skip")
+    assert ray.data.read_datasource(source).take_all() == [{"word": "three"}]
+    with pytest.raises(ValueError, match="no words"):
+        ray.data.read_datasource(Broken(folder)).take_all()
+
+
+def test_how_it_is_read_is_told_the_verb(folder):
+    with pytest.raises(TypeError, match=r"Words\(concurrency=2\).*give read_datasource"):
+        Words(folder, concurrency=2)
+    with pytest.raises(NotImplementedError, match="'zz' of a stream's arguments"):
+        Words(folder, open_stream_args={"zz": 1})

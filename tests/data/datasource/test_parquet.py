@@ -296,3 +296,74 @@ def test_a_file_that_was_replaced_is_read_anew_though_its_size_and_time_are_the_
         assert write(range(100, 300, 2)) == size
     assert ray.data.read_parquet(str(path)).max("a") == 298
     assert ray.data.read_parquet(str(path)).filter(expr=col("a") > 200).count() == 49
+
+
+NUMBERS = {"a": [1, 2, 3], "b": [10, 20, 30]}
+
+
+@pytest.fixture
+def uneven(tmp_path):
+    """Three files: one lacks a column, one has another type for it."""
+    folder = tmp_path / "uneven"
+    folder.mkdir()
+    pq.write_table(pa.table(NUMBERS), folder / "0.parquet")
+    pq.write_table(pa.table({"a": [4]}), folder / "1.parquet")
+    pq.write_table(pa.table({"a": [5], "b": [20.5]}), folder / "2.parquet")
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("kept", "found"),
+    [
+        (pc.field("b") > 15, [2, 3, 5]),
+        (pc.field("b") == 20.5, [5]),
+        (pc.field("b").is_null(), [4]),
+        (pc.field("a") > 3, [4, 5]),
+    ],
+)
+def test_a_filter_sees_the_columns_of_the_whole_in_each_file(uneven, kept, found):
+    ds = ray.data.read_parquet(uneven, filter=kept, columns=["a"])
+    assert [row["a"] for row in ds.take_all()] == found
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_a_filter_that_makes_no_sense_is_no_fault_of_a_file(uneven, on_error):
+    with pytest.raises(ValueError, match=r"read_parquet\(filter=.*zz.*No match"):
+        ray.data.read_parquet(uneven, filter=pc.field("zz") == 1, on_error=on_error)
+
+
+def test_a_filter_sees_the_types_that_were_asked_for(tmp_path):
+    path = str(tmp_path / "a.parquet")
+    pq.write_table(pa.table(NUMBERS), path)
+    schema = pa.schema([("b", pa.string())])
+    ds = ray.data.read_parquet(path, schema=schema, filter=pc.field("b") == "20")
+    assert ds.take_all() == [{"b": "20"}]
+
+
+def test_what_paths_tell_has_the_type_that_was_asked_for(tmp_path):
+    for k in (1, 2):
+        (tmp_path / f"k={k}").mkdir()
+        pq.write_table(pa.table({"a": [k]}), tmp_path / f"k={k}" / "x.parquet")
+    schema = pa.schema([("a", pa.int64()), ("k", pa.int32())])
+    ds = ray.data.read_parquet(str(tmp_path), schema=schema)
+    assert ds.take_all() == [{"a": 1, "k": 1}, {"a": 2, "k": 2}]
+    kept = ray.data.read_parquet(str(tmp_path), schema=schema, filter=pc.field("k") == 2)
+    assert kept.take_all() == [{"a": 2, "k": 2}]
+
+
+def test_our_expression_may_ask_for_a_column_that_is_not_kept(uneven):
+    ds = ray.data.read_parquet(uneven, filter=col("b") > 15, columns=["a"], include_paths=True)
+    assert [row["a"] for row in ds.take_all()] == [2, 3, 5]
+    assert ds.columns() == ["a", "path"]
+
+
+def test_what_is_in_lists_and_structs_is_written_by_number_too(tmp_path):
+    texts = ["a text that occurs again and again"] * 5000
+    table = pa.table(
+        {"l": [[one] for one in texts], "s": [{"x": one} for one in texts], "n": range(5000)}
+    )
+    ray.data.from_arrow(table).write_parquet(str(tmp_path / "out"))
+    (file,) = (tmp_path / "out").iterdir()
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    sizes = {c.path_in_schema: c.total_uncompressed_size for c in map(group.column, range(3))}
+    assert max(sizes["l.list.element"], sizes["s.x"]) < 10_000

@@ -31,15 +31,12 @@ class Join:
     left_suffix: str | None = None
     right_suffix: str | None = None
 
+    keeps_rows = False
+
     @property
     def name(self) -> str:
         """With kind and keys."""
         return f"Join({self.kind}; {', '.join(self.on)})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """It takes from several."""
-        return False
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """The keys of the left side once, then its other columns, then those of the right side."""
@@ -125,15 +122,12 @@ class AsofJoin:
     left_suffix: str | None = None
     right_suffix: str | None = None
 
+    keeps_rows = False
+
     @property
     def name(self) -> str:
         """With the columns."""
         return f"AsofJoin({', '.join((*self.by, self.on))})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """It takes from several."""
-        return False
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """DuckDB's ASOF JOIN, with the left rows in their order."""
@@ -158,15 +152,12 @@ class AsofJoin:
 class Zip:
     """Rows of several relations side by side, by their position."""
 
+    keeps_rows = False
+
     @property
     def name(self) -> str:
         """Its own."""
         return "Zip"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """It takes from several."""
-        return False
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """Native positional join; a name that is there already gets a number, as in Ray."""

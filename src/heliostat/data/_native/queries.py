@@ -85,15 +85,12 @@ class Sort:
     keys: tuple[str, ...]
     descending: tuple[bool, ...]
 
+    keeps_rows = True
+
     @property
     def name(self) -> str:
         """With the keys."""
         return f"Sort({', '.join(self.keys)})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """As many as it takes."""
-        return True
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """Numbered first, since DuckDB's sort may exchange equal rows."""
@@ -145,16 +142,13 @@ class Aggregate:
     # Off where the groups are brought into order afterwards.
     ordered: bool = True
 
+    keeps_rows = False
+
     @property
     def name(self) -> str:
         """With keys and measures."""
         by = f"{', '.join(self.keys)}; " if self.keys else ""
         return f"Aggregate({by}{', '.join(one.name for one in self.aggregates)})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """Not as many as it takes."""
-        return False
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """GROUP BY, and ORDER BY so that the same data give the same rows."""
@@ -195,15 +189,12 @@ class CountWhere:
 
     predicate: Expr
 
+    keeps_rows = False
+
     @property
     def name(self) -> str:
         """With the predicate."""
         return f"Count({self.predicate!r})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """One row."""
-        return False
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """A count of those for which it is true."""
@@ -220,15 +211,12 @@ class Distinct:
 
     on: tuple[str, ...] = ()
 
+    keeps_rows = False
+
     @property
     def name(self) -> str:
         """With the columns, if not all."""
         return f"Distinct({', '.join(self.on)})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """Not as many as it takes."""
-        return False
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """The lowest row number of each group."""
@@ -250,15 +238,12 @@ class Explode:
 
     column: str
 
+    keeps_rows = False
+
     @property
     def name(self) -> str:
         """With the column."""
         return f"Explode({self.column})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """Not as many as it takes."""
-        return False
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """The list unnested."""
@@ -289,15 +274,12 @@ class Unpivot:
     variable: str
     value: str
 
+    keeps_rows = False
+
     @property
     def name(self) -> str:
         """With the columns."""
         return f"Unpivot({', '.join(self.on)})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """Not as many as it takes."""
-        return False
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """A list of pairs for each row, unnested; nulls stay."""
@@ -325,15 +307,12 @@ class Pivot:
     index: tuple[str, ...]
     aggregate: Measurable
 
+    keeps_rows = False
+
     @property
     def name(self) -> str:
         """With the column."""
         return f"Pivot({self.on})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """Not as many as it takes."""
-        return False
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """An aggregate with a filter for each value."""
@@ -368,15 +347,12 @@ class Window:
     order: tuple[str, ...]
     descending: tuple[bool, ...]
 
+    keeps_rows = True
+
     @property
     def name(self) -> str:
         """With the new columns."""
         return f"Window({', '.join(name for name, _ in self.pairs)})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """As many as it takes."""
-        return True
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """Window functions over a numbered relation, and back into the order of the rows."""
@@ -405,16 +381,13 @@ class Text:
     query: str
     tables: tuple[str, ...]
 
+    keeps_rows = False
+
     @property
     def name(self) -> str:
         """The query itself, shortened."""
         flat = " ".join(self.query.split())
         return f"SQL({flat if len(flat) <= 60 else flat[:57] + '...'})"
-
-    @property
-    def keeps_rows(self) -> bool:
-        """Not as many as it takes."""
-        return False
 
     def write(self, inputs: Sequence[Relation]) -> Written:
         """The relations as common table expressions before it."""

@@ -4,6 +4,7 @@ Which files there are, how they are shared out and opened, what their paths tell
 again is what every reader of files has; `read_datasource` makes it the same source.
 """
 
+import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from heliostat.data.datasource.files import (
 )
 from heliostat.data.datasource.partitioning import Partitioning
 from heliostat.data.datasource.paths import Found, Paths, find, resolve
-from heliostat.data.read_options import FileOptions, check_names, shuffling
+from heliostat.data.read_options import of_files, open_arguments, shuffling
 
 __all__ = [
     "BaseFileMetadataProvider",
@@ -122,9 +123,12 @@ class FileBasedDatasource(Datasource):
         schema: The columns, if they are known.
         open_stream_args: `compression` and `buffer_size`.
         meta_provider: Lists the files.
-        **options: The others are those of every reader of files, see `FileOptions`.
+        filesystem, partition_filter, partitioning, include_paths, ignore_missing_paths, shuffle,
+        file_extensions, on_error: As for every reader of files, see `FileOptions`.
+        **others: None: how it is read (`concurrency`, `num_cpus`, ...) is told `read_datasource`.
 
     Raises:
+        TypeError: if an argument is none of these.
         FileNotFoundError: if a path does not exist.
         ValueError: if there are no files.
 
@@ -148,20 +152,27 @@ class FileBasedDatasource(Datasource):
         schema: pa.Schema | None = None,
         open_stream_args: Mapping[str, Any] | None = None,
         meta_provider: BaseFileMetadataProvider | None = None,
+        filesystem: Any = None,
         partition_filter: Any = None,
         partitioning: Partitioning | None = None,
         include_paths: bool = False,
-        **options: Any,
+        ignore_missing_paths: bool = False,
+        shuffle: Any = None,
+        file_extensions: str | Sequence[str] | None = None,
+        on_error: str | None = None,
+        **others: Any,
     ) -> None:
-        check_names(type(self).__name__, options, FileOptions)
-        filesystem = options.get("filesystem")
-        ignore_missing_paths = options.get("ignore_missing_paths", False)
+        for name, value in others.items():
+            raise TypeError(
+                f"{type(self).__name__}({name}={value!r}): a FileBasedDatasource takes no {name!r}; "
+                "give read_datasource what is about how it is read"
+            )
         self._provider = meta_provider or DefaultFileMetadataProvider()
         where, found = find(
             paths,
             kind=self.get_name(),
             filesystem=filesystem,
-            extensions=options.get("file_extensions"),
+            extensions=file_extensions,
             ignore_missing=ignore_missing_paths,
         )
         if type(self._provider) is not DefaultFileMetadataProvider:
@@ -181,13 +192,10 @@ class FileBasedDatasource(Datasource):
             tuple(files),
             where,
             _Streams(self),
-            tuple((open_stream_args or {}).items()),
-            shuffling=shuffling(options.get("shuffle")),
+            open_arguments(type(self).__name__, open_stream_args),
+            shuffling=shuffling(shuffle),
+            on_error=of_files({"on_error": on_error}, type(self).__name__, one_each=False),
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Each task has its own files: the others need not travel with it.
-        return {name: value for name, value in self.__dict__.items() if name != "_source"}
 
     def _read_stream(self, f: Any, path: str) -> Iterator[Block]:
         """The blocks of one file, which is open and unpacked; a subclass says how."""
@@ -209,7 +217,11 @@ class FileBasedDatasource(Datasource):
     ) -> list[ReadTask]:
         """Neighbouring files together, in no more tasks than asked for."""
         tasks: list[ReadTask] = []
-        for part in replace(self._source, min_tasks=parallelism).read_tasks(1 << 62):
+        # Each task has its own files: the others need not travel with it.
+        alone = copy.copy(self)
+        del alone._source
+        source = replace(self._source, format=_Streams(alone), min_tasks=parallelism)
+        for part in source.read_tasks(1 << 62):
             assert isinstance(part, FileTask)
             known = self._provider(
                 [file.path for file in part.files],

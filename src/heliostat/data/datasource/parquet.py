@@ -29,9 +29,9 @@ from heliostat.data.datasource.files import (
     left_out,
     scalar,
     unreadable,
-    with_columns,
     with_constants,
 )
+from heliostat.data.datasource.parquet_filter import Predicate
 from heliostat.data.datasource.partitioning import Partitioning
 from heliostat.data.datasource.paths import Paths, find, resolve
 from heliostat.data.datasource.retry import retrying
@@ -86,7 +86,7 @@ class ParquetTask:
     options: tuple[tuple[str, Any], ...]
     row_limit: int | None = None
     on_error: OnError = RAISE
-    predicate: Any = field(default=None, compare=False)
+    predicate: Predicate | None = None
     reads_anew: ClassVar[bool] = True
 
     @property
@@ -110,13 +110,16 @@ class ParquetTask:
 
     def read(self) -> Iterator[pa.Table]:
         """The rows, one table for each task, or less where only the first rows are wanted."""
-        constants = dict(self.file.constants)
-        present = [name for name in self.schema.names if name in self.file.schema.names]
+        own, predicate = self.file.schema, self.predicate
+        # Where Arrow sees just what the predicate is about, it leaves out row groups by their bounds.
+        pushed = predicate is not None and not self.file.constants and predicate.fits(own)
+        wanted = self.schema if predicate is None or pushed else predicate.schema
+        present = [name for name in wanted.names if name in own.names]
         numbers = [group.number for group in self.row_groups]
 
         def read() -> pa.Table:
-            if self.predicate is not None:
-                return self._kept(numbers)
+            if predicate is not None and pushed:
+                return predicate.read(self.file.path, self.filesystem, numbers, present)
             with _open(self.file.path, self.filesystem, self.options) as opened:
                 if self.row_limit is None:
                     return opened.read_row_groups(numbers, columns=present)
@@ -132,36 +135,23 @@ class ParquetTask:
             made.__cause__ = error
             left_out(self.file.path, "Parquet", self.on_error, made)
             return
-        yield self._fitted(table, table.num_rows, constants)
+        if predicate is not None and not pushed:
+            table = self._fitted(predicate.schema, table).filter(predicate.expression)
+        yield self._fitted(self.schema, table)
 
-    def _kept(self, row_groups: list[int]) -> pa.Table:
-        """The rows that the user's predicate keeps; Arrow leaves out row groups by their bounds."""
-        import pyarrow.dataset as pads  # noqa: PLC0415 - seldom asked for, and slow to load
-
-        made = pads.ParquetFileFormat().make_fragment(
-            self.file.path, self.filesystem, row_groups=row_groups
-        )
-        schema = self.file.schema
-        for name, value in self.file.constants:
-            schema = schema.append(pa.field(name, scalar(value).type))
-        if not self.file.constants:
-            present = [name for name in self.schema.names if name in schema.names]
-            return made.to_table(schema=schema, columns=present, filter=self.predicate)
-        # What the path tells may be asked for, too.
-        whole = made.to_table(schema=self.file.schema)
-        return with_columns(whole, dict(self.file.constants)).filter(self.predicate)
-
-    def _fitted(self, table: pa.Table, rows: int, constants: dict[str, Any]) -> pa.Table:
-        """The table with exactly the columns and types of the whole source."""
+    def _fitted(self, schema: pa.Schema, table: pa.Table) -> pa.Table:
+        """The table with exactly these columns and types; some are in the path, or missing."""
+        constants = dict(self.file.constants)
         columns: list[Any] = []
-        for wanted in self.schema:
+        for wanted in schema:
             if wanted.name in table.column_names:
                 columns.append(_cast(table.column(wanted.name), wanted))
             elif wanted.name in constants:
-                columns.append(pa.repeat(pa.scalar(constants[wanted.name], wanted.type), rows))
+                value = scalar(constants[wanted.name]).cast(wanted.type)
+                columns.append(pa.repeat(value, table.num_rows))
             else:
-                columns.append(pa.nulls(rows, wanted.type))
-        return pa.table(columns, schema=self.schema)
+                columns.append(pa.nulls(table.num_rows, wanted.type))
+        return pa.table(columns, schema=schema)
 
 
 @dataclass(frozen=True)
@@ -176,7 +166,7 @@ class ParquetSource:
     min_tasks: int = 1
     shuffling: Shuffling | None = field(default=None, compare=False)
     on_error: OnError = RAISE
-    predicate: Any = field(default=None, compare=False)
+    predicate: Predicate | None = None
     reads_anew: ClassVar[bool] = True
 
     @property
@@ -297,7 +287,8 @@ def open_parquet(
 
     Raises:
         FileNotFoundError: if a path does not exist.
-        ValueError: if a directory has no Parquet file, or a file is not Parquet.
+        ValueError: if a directory has no Parquet file, a file is not Parquet, or the predicate
+            does not fit the columns.
         KeyError: if a column does not exist.
     """
     where, found = find(
@@ -320,15 +311,16 @@ def open_parquet(
     files = [one for one in read if one is not None]
     if not files:
         raise ValueError(f"none of the {len(listed)} Parquet files of {paths!r} can be read")
+    schema = schema or _common_schema(files)
     source = ParquetSource(
         tuple(files),
         where,
-        with_tensors(schema or _common_schema(files), tensor_columns or {}),
+        with_tensors(schema, tensor_columns or {}),
         options,
         min_tasks=min_tasks,
         shuffling=shuffling,
         on_error=on_error,
-        predicate=predicate,
+        predicate=None if predicate is None else Predicate.of(predicate, schema),
     )
     if columns is None:
         return source
@@ -527,7 +519,7 @@ class ParquetDatasink(BlockBasedFileDatasink):
         pq.write_table(table, file, **arguments)
 
 
-def _repeating(table: pa.Table) -> list[str]:
+def _repeating(table: pa.Table) -> bool | list[str]:
     """Columns to write by number of their value: not those of numbers that hardly repeat.
 
     For these a writer fills a dictionary only to give it up, which takes a quarter of its time.
@@ -538,7 +530,11 @@ def _repeating(table: pa.Table) -> list[str]:
             return True
         return bool(2 * pc.count_distinct(column).as_py() <= len(column))
 
-    return [name for name in table.column_names if repeats(table.column(name).slice(0, SAMPLE))]
+    names = [name for name in table.column_names if repeats(table.column(name).slice(0, SAMPLE))]
+    # Parquet has other names for what is within columns, and would not know theirs.
+    if any(pa.types.is_nested(table.schema.field(name).type) for name in names):
+        return True
+    return names
 
 
 def partitioned(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:

@@ -1,6 +1,5 @@
 """The integers below a number, as a column or as tensors."""
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,12 @@ from heliostat.data.arrays import tensors
 from heliostat.data.datasource.source import Part
 
 __all__ = ["RangeSource", "TensorRangeSource"]
+
+
+def _cuts(rows: int, pieces: int) -> list[tuple[int, int]]:
+    """Where equal parts begin and end."""
+    pieces = min(pieces, rows)
+    return [(rows * part // pieces, rows * (part + 1) // pieces) for part in range(pieces)]
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,8 @@ class RangeSource:
         """Equal parts."""
         # Also a short range is cut: what is done with each number may be slow.
         wanted = max(16, min(256, self.rows >> 17), -(-8 * self.rows // target_bytes))
-        pieces = max(1, min(self.pieces or wanted, self.rows))
-        cuts = [self.rows * part // pieces for part in range(pieces + 1)]
-        return [
-            RangeTask(start, stop, self.columns)
-            for start, stop in itertools.pairwise(cuts)
-            if stop > start
-        ]
+        cuts = _cuts(self.rows, self.pieces or wanted)
+        return [RangeTask(start, stop, self.columns) for start, stop in cuts]
 
     def select(self, columns: tuple[str, ...]) -> "RangeSource":
         """With or without its column."""
@@ -136,14 +136,8 @@ class TensorRangeSource:
     def read_tasks(self, target_bytes: int) -> Sequence[Part]:
         """Equal parts."""
         whole = TensorRangeTask(0, self.rows, self.shape)
-        pieces = self.pieces or max(16, -(-whole.size_bytes // target_bytes))
-        pieces = max(1, min(pieces, self.rows))
-        cuts = [self.rows * part // pieces for part in range(pieces + 1)]
-        return [
-            TensorRangeTask(start, stop, self.shape)
-            for start, stop in itertools.pairwise(cuts)
-            if stop > start
-        ]
+        cuts = _cuts(self.rows, self.pieces or max(16, -(-whole.size_bytes // target_bytes)))
+        return [TensorRangeTask(start, stop, self.shape) for start, stop in cuts]
 
     def select(self, columns: tuple[str, ...]) -> None:
         """It has one column."""
