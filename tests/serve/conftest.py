@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -15,6 +16,7 @@ from starlette.requests import Request
 
 import heliostat as ray
 from heliostat import serve
+from heliostat.serve import _logs
 
 
 def free_port() -> int:
@@ -46,6 +48,17 @@ def client(port: int) -> Iterator[httpx.Client]:
         yield one
     for name in serve.status().applications:
         serve.delete(name)
+
+
+@pytest.fixture
+def loggers_as_before() -> Iterator[None]:
+    """For replicas in this process: theirs write otherwise afterwards."""
+    loggers = [logging.getLogger(name) for name in _logs.LOGGERS]
+    before = [(each.handlers[:], each.level, each.propagate, each.disabled) for each in loggers]
+    yield
+    for each, (handlers, level, propagate, disabled) in zip(loggers, before, strict=True):
+        each.handlers[:], each.propagate, each.disabled = handlers, propagate, disabled
+        each.setLevel(level)
 
 
 @pytest.fixture

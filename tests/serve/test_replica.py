@@ -16,7 +16,7 @@ from heliostat.serve.exceptions import ReplicaClosedError
 
 
 @pytest.fixture(autouse=True)
-def no_replica_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_replica_afterwards(monkeypatch: pytest.MonkeyPatch, loggers_as_before: None) -> None:
     monkeypatch.setattr(context, "_replica", None)
 
 

@@ -96,3 +96,13 @@ def test_one_policy_may_find_the_numbers_of_all_deployments_of_an_application():
     assert one.measured({"r": 3.0}, 0) is None  # the policy says nothing of it
     assert two.measured({"r": 2.0}, 0) == 5
     assert seen == [{"one"}, {"one", "two"}]
+
+
+def test_without_any_capacity_no_load_starts_a_replica():
+    scaling = Scaling(DeploymentID("d"))
+    options = {"min_replicas": 1, "max_replicas": 4, "upscale_delay_s": 0}
+    assert scaling.configure(config(autoscaling_config=options), 0) == 0
+    scaling.queued("one", 5, 0)
+    assert scaling.measured({}, 0) is None
+    assert scaling.interval_s is None
+    assert scaling.configure(config(autoscaling_config=options), 100) == 1

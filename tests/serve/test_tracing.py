@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +14,10 @@ import pytest
 
 import heliostat as ray
 from heliostat import serve
+from heliostat.serve import context
+from heliostat.serve._replica import Identity, Replica
 from heliostat.serve._tracing import processors_of
+from heliostat.serve.config import DeploymentConfig
 
 pytest.importorskip("opentelemetry.sdk.trace")
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -75,6 +79,56 @@ def test_a_request_its_call_and_the_users_span_are_one_trace(
     assert second["parent_id"] == first["context"]["span_id"]
     assert {span["context"]["trace_id"] for span in (first, second)} == {f"0x{TRACE}"}
     assert second["attributes"]["deployment"] == "Inner"
+
+
+class Appended:
+    """As a file to write to, which is never left open."""
+
+    def write(self, text: str) -> None:
+        with open(Path(os.environ["SPANS"], "spans.json"), "a") as file:
+            file.write(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def held() -> list[Any]:
+    """Spans that are written when there are many, or at the end."""
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+
+    exporter = ConsoleSpanExporter(out=Appended())  # type: ignore[arg-type]
+    return [BatchSpanProcessor(exporter, schedule_delay_millis=3_600_000)]
+
+
+def test_spans_that_a_processor_still_holds_are_written_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loggers_as_before: None
+):
+    async def work() -> str:
+        return "done"
+
+    async def go() -> None:
+        replica = Replica(
+            "app",
+            "D",
+            Identity("D#1"),
+            DeploymentConfig(),
+            None,
+            serve.TracingConfig(True, "test_tracing:held", 1),
+        )
+        payload: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        payload.set_result((work, (), {}))
+        await replica.start([payload], [])  # type: ignore[list-item]
+        assert await replica.call("__call__", "/", "id", "app", "", "") == "done"
+        assert not spans(tmp_path)
+        await replica.drain()
+
+    monkeypatch.syspath_prepend(os.path.dirname(__file__))
+    monkeypatch.setattr(context, "_replica", None)
+    folder = tmp_path / "serve-spans"
+    folder.mkdir()
+    monkeypatch.setenv("SPANS", str(folder))
+    asyncio.run(go())
+    assert [span["name"] for span in spans(tmp_path)] == ["replica_handle_request"]
 
 
 def exporters() -> list[Any]:

@@ -130,6 +130,7 @@ def test_a_rank_runs_where_its_labels_say():
 def test_a_dataset_runs_with_its_own_options_and_others_as_before():
     mine = DataConfig.default_ingest_options()
     mine.preserve_order = True
+    assert DataConfig(execution_options={}).execution_options == {}
     config = DataConfig(execution_options={"train": mine})
     with config.running("train"):
         assert DataConfig.default_ingest_options().preserve_order

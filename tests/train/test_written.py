@@ -97,3 +97,13 @@ def test_a_trial_of_ours_is_read_the_same_way(tmp_path):
 def test_a_directory_that_says_nothing_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no run has written to"):
         Result.from_path(tmp_path)
+
+
+def test_a_last_line_that_was_cut_off_is_no_report(tmp_path):
+    progress = tmp_path / "progress.csv"
+    progress.write_text("loss,step,trial_id\n0.5,1,abc\n0.4,2")
+    assert Result.from_path(tmp_path).metrics == {"loss": 0.5, "step": 1, "trial_id": "abc"}
+    progress.unlink()
+    whole = json.dumps({"note": "a\u2028b"}, ensure_ascii=False)
+    (tmp_path / "result.json").write_text(whole + '\n{"note": "c')
+    assert Result.from_path(tmp_path).metrics == {"note": "a\u2028b"}

@@ -11,7 +11,7 @@ import functools
 import itertools
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,6 +108,7 @@ class Controller:
         self._deployments: dict[tuple[str, str], _Deployment] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._acceptor: Acceptor | None = None
+        self._end_tracing: Callable[[], None] | None = None
         self._news: asyncio.Event | None = None  # made in the loop, by `start`
         self._numbers = itertools.count(1)  # no two replicas or tables have the same
 
@@ -131,7 +132,9 @@ class Controller:
             if self._tracing is not None:
                 from heliostat.serve._tracing import install  # noqa: PLC0415 - with OpenTelemetry only
 
-                self._proxy.trace(install(self._tracing)("proxy_http_request", {}))
+                tracing = install(self._tracing)
+                self._proxy.trace(tracing.named("proxy_http_request", {}))
+                self._end_tracing = tracing.close
             if not self._http.is_disabled:
                 self._acceptor = self._listen(self._http)
                 await self._listen_for_grpc()
@@ -313,6 +316,9 @@ class Controller:
             await self._grpc_server.stop.remote()
             ray.kill(self._grpc_server)
             self._grpc_server = None
+        if self._end_tracing is not None:
+            await asyncio.to_thread(self._end_tracing)
+            self._end_tracing = None
 
     async def scale(self, app_name: str, deployment_name: str, number: int) -> None:
         """Have so many replicas, as somebody outside says who looks after that.

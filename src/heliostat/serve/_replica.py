@@ -111,6 +111,7 @@ class Replica:
         self._code = UserCode(context, config.max_ongoing_requests)
         self._names = deployment, name, app_name
         self._is_closed = False
+        self._end_tracing: Callable[[], None] | None = None
         self._recording: list[asyncio.Task[None]] = []
         self._load_stats: Mapping[str, float] = {}
         self._load_asked: asyncio.Event | None = None  # when somebody records them
@@ -136,7 +137,8 @@ class Replica:
         if self._tracing is not None:
             from heliostat.serve._tracing import install  # noqa: PLC0415 - only with OpenTelemetry
 
-            traced = install(self._tracing)
+            tracing = install(self._tracing)
+            traced, self._end_tracing = tracing.named, tracing.close
             self._serving = traced("replica_handle_request", self._fields())
         self._slots = Slots(self._config.max_ongoing_requests)
         self._noted = asyncio.Event()
@@ -289,6 +291,8 @@ class Replica:
         for recording in self._recording:
             recording.cancel()
         await self._code.close()
+        if self._end_tracing is not None:
+            await asyncio.to_thread(self._end_tracing)
 
     async def check_health(self) -> None:
         """Raises what the user's `check_health` raises."""

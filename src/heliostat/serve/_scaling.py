@@ -81,6 +81,8 @@ class Scaling:
         scaling = config.autoscaling_config
         if scaling is not None and capacity is not None:
             scaling = scaling.part(capacity)
+        if capacity == 0:
+            scaling = None  # whatever the load: it is not even measured
         self._config = scaling
         if scaling is None:
             self._autoscaler = None

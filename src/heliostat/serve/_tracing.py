@@ -10,7 +10,7 @@ import functools
 import importlib
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from heliostat._state_folder import state_folder
 from heliostat.serve.context import RequestContext, serving
@@ -51,14 +51,19 @@ def processors_of(config: TracingConfig) -> list[Any]:
     return list(made)
 
 
-def install(config: TracingConfig) -> Callable[[str, dict[str, str]], Callable[..., serving]]:
+class Tracing(NamedTuple):
+    """What `install` gives."""
+
+    # Takes a span's name and attributes, and gives what stands in for `serving`.
+    named: Callable[[str, dict[str, str]], Callable[..., serving]]
+    close: Callable[[], None]  # writes the spans that processors still hold; may wait for that
+
+
+def install(config: TracingConfig) -> Tracing:
     """Trace in this process from now on.
 
     Args:
         config: Where to, and how many.
-
-    Returns:
-        Takes a span's name and attributes, and gives what stands in for `serving`.
     """
     trace = importlib.import_module("opentelemetry.sdk.trace")
     sampling = importlib.import_module("opentelemetry.sdk.trace.sampling")
@@ -72,7 +77,7 @@ def install(config: TracingConfig) -> Callable[[str, dict[str, str]], Callable[.
     def named(name: str, about: dict[str, str]) -> Callable[..., serving]:
         return functools.partial(_Traced, tracer, name, about)
 
-    return named
+    return Tracing(named, provider.shutdown)
 
 
 class _Traced(serving):

@@ -75,12 +75,22 @@ def _of_trial(reports: list[dict[str, Any]], where: str, filesystem: Any) -> Wri
 
 def _reports(where: str, filesystem: Any) -> list[dict[str, Any]] | None:
     """What a trial reported, oldest first; None when there is no such file."""
-    lines = _text(where, RESULTS, filesystem)
+    lines = _bytes(where, RESULTS, filesystem)
     if lines is not None:
-        # A line without an end was cut off when the writer was killed.
-        return [json.loads(each) for each in lines.splitlines(keepends=True) if each.endswith("\n")]
-    table = _text(where, PROGRESS, filesystem)
-    return None if table is None else list(_rows(table))
+        return _reports_in(lines)
+    table = _bytes(where, PROGRESS, filesystem)
+    return None if table is None else list(_rows(_whole_lines(table).decode()))
+
+
+def _reports_in(lines: bytes) -> list[dict[str, Any]]:
+    """The reports in a `result.json`, one a line, oldest first."""
+    # Bytes, since text has ends of lines that are none for JSON, such as U+2028.
+    return [json.loads(line) for line in _whole_lines(lines).splitlines()]
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """Without a last line that was cut off when its writer was killed."""
+    return data[: data.rfind(b"\n") + 1]
 
 
 def _rows(table: str) -> Iterator[dict[str, Any]]:
@@ -101,11 +111,16 @@ def _value(text: str) -> Any:
 
 
 def _text(where: str, name: str, filesystem: Any) -> str | None:
+    data = _bytes(where, name, filesystem)
+    return None if data is None else data.decode()
+
+
+def _bytes(where: str, name: str, filesystem: Any) -> bytes | None:
     try:
         if filesystem is None:
-            return Path(where, name).read_text()
+            return Path(where, name).read_bytes()
         from heliostat.train import _remote  # noqa: PLC0415 - pyarrow is slow to load
 
-        return _remote.read(f"{where}/{name}", filesystem).decode()
+        return _remote.read(f"{where}/{name}", filesystem)
     except FileNotFoundError:
         return None

@@ -450,8 +450,8 @@ class DataConfig:
             raise TypeError(
                 f"datasets_to_split must be 'all' or a list of names, got {datasets_to_split!r}"
             )
-        by_name = execution_options if isinstance(execution_options, Mapping) else {}
-        for given in by_name.values() if by_name else (execution_options,):
+        is_by_name = isinstance(execution_options, Mapping)
+        for given in execution_options.values() if is_by_name else (execution_options,):
             if given is not None and not hasattr(given, "resource_limits"):
                 raise TypeError(
                     f"execution_options must be ExecutionOptions, or a dict of them, got {given!r}"
