@@ -69,6 +69,8 @@ EXCUSES: dict[str, tuple[str, ...]] = {
         "test_a_request_larger_than_its_bundle_fails_at_once",
         "test_the_table_has_every_group_and_its_state",
         "test_removing_a_pending_group_fails_who_waits_for_it",
+        "test_a_task_of_0_cpus_runs_when_all_cpus_are_taken",
+        "test_a_small_task_does_not_wait_behind_one_that_cannot_run_yet",
     ),
     HOOKS: (
         "test_a_setup_hook_runs_once_in_each_new_worker",
