@@ -77,10 +77,15 @@ def torchvision_anywhere() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def nothing_outlives_the_module() -> Iterator[None]:
-    """Sessions that tests of a module share must end cleanly with it."""
+    """Sessions that tests of a module share must end cleanly with it; so does its environment."""
     before = None if heliostat.is_initialized() else leaks.take_census()
+    variables = dict(os.environ)
     yield
-    if before is not None and not heliostat.is_initialized():
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)
+    if before is not None:
+        heliostat.shutdown()  # one that a library began by itself
         leaks.expect_nothing_new(before)
 
 

@@ -306,6 +306,18 @@ def test_a_filter_of_files_keeps_the_rows_that_arrow_keeps(tmp_path_factory, row
         assert there.count() == ds.filter(expr=predicate).count()
 
 
+@pytest.mark.parametrize("sign", ["gt", "ge", "lt", "le", "eq", "ne"])
+def test_the_bounds_of_a_file_say_nothing_of_nan(tmp_path, sign):
+    table = pa.table({"v": [1.0, math.nan, None]})
+    pq.write_table(table, tmp_path / "one.parquet")
+    for value in (0, 1, 5):
+        predicate = getattr(col("v"), f"__{sign}__")(value)
+        kept = ray.data.from_arrow(table).filter(expr=predicate).take_all()
+        there = ray.data.read_parquet(tmp_path).filter(expr=predicate)
+        assert str(there.take_all()) == str(kept)
+        assert there.count() == len(kept)
+
+
 def test_a_plan_says_what_runs_natively_and_what_below_it(parquet, capsys):
     ds = ray.data.read_parquet(parquet).filter(expr=col("id") > 5).groupby("zone").mean("fare")
     ds.map(lambda row: row).explain()

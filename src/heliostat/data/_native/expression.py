@@ -178,12 +178,7 @@ def _compare(call: Call, left: str, right: str, kinds: list[pa.DataType]) -> str
     if len(doubtful) > 1:
         # NaN beside null would have to be null, and a few words of SQL do not say that.
         return None
-    guarded = _guarded(call, doubtful)
-    if guarded is None:
-        return plain
-    infinity = "'inf'::FLOAT" if pa.types.is_float32(kinds[guarded]) else "'inf'::DOUBLE"
-    # Files know their bounds, so both sides of AND leave out what cannot match.
-    return f"({plain} AND {(left, right)[guarded]} <= {infinity})"
+    return _with_nan(call, plain, (left, right)[doubtful[0]]) if doubtful else plain
 
 
 def _doubtful(call: Call, kinds: list[pa.DataType]) -> list[int]:
@@ -195,34 +190,12 @@ def _doubtful(call: Call, kinds: list[pa.DataType]) -> list[int]:
     ]
 
 
-def _guarded(call: Call, doubtful: list[int]) -> int | None:
-    """Which side must not be NaN: none is above it for DuckDB, and it is above nothing for Arrow."""
-    above = {"greater": 0, "greater_equal": 0, "less": 1, "less_equal": 1}.get(call.function)
-    return above if above in doubtful else None
+def _with_nan(call: Call, plain: str, doubtful: str) -> str:
+    """As Arrow compares: NaN is unequal to all numbers, above none and below none.
 
-
-def flag_of(expr: Expr, schema: pa.Schema) -> str | None:
-    """The predicate as SQL for counting: computed for all rows, without leaving any out between.
-
-    Args:
-        expr: What to write.
-        schema: Of the relation it is computed over.
-
-    Returns:
-        SQL, or None if DuckDB would not give the same.
-
-    Example:
-        >>> flag_of(Column("a") > 2, pa.schema([("a", pa.float64())]))
-        '(("a" > 2) > isnan("a"))'
+    For DuckDB it is above all; and in a Parquet file it has whatever the bounds of the file's numbers
+    say, because those know nothing of NaN. Of both sides of AND, bounds leave out what cannot match.
     """
-    written = sql_of(expr, schema)
-    if written is None or not (isinstance(expr, Call) and expr.function in COMPARISONS):
-        return written
-    kinds = [_kind(one, schema) for one in expr.arguments]
-    guarded = _guarded(expr, _doubtful(expr, kinds))
-    if guarded is None:
-        return written
-    left, right = (str(sql_of(one, schema)) for one in expr.arguments)
-    plain = f"({left} {COMPARISONS[expr.function]} {right})"
-    # TRUE is above FALSE alone, so this is AND NOT, in one pass and without a list of rows.
-    return f"({plain} > isnan({(left, right)[guarded]}))"
+    if call.function == "not_equal":
+        return f"({plain} OR isnan({doubtful}))"
+    return f"({plain} AND NOT isnan({doubtful}))"

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from heliostat.data._expr import Expr
-from heliostat.data._native.expression import flag_of
+from heliostat.data._native.expression import sql_of
 from heliostat.data._native.relation import Relation, clash, quote, quoted
 from heliostat.data.block import require_columns
 
@@ -199,7 +199,7 @@ class CountWhere:
     def write(self, inputs: Sequence[Relation]) -> Written:
         """A count of those for which it is true."""
         (below,) = inputs
-        sql = flag_of(self.predicate, below.schema)
+        sql = sql_of(self.predicate, below.schema)
         # Null, where it is null for every row.
         counted = f'coalesce(count_if({sql}), 0)::BIGINT AS "count()"'
         return Written(below.select(counted), (("count()", pa.int64()),))
