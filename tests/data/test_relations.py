@@ -318,6 +318,20 @@ def test_the_bounds_of_a_file_say_nothing_of_nan(tmp_path, sign):
         assert there.count() == len(kept)
 
 
+def test_columns_without_rows_are_those_that_the_steps_leave():
+    table = pa.table(
+        {
+            "n": pa.array([], pa.int64()),
+            "k": pa.array([], pa.int32()),
+            "z": pa.array([], pa.string()),
+        }
+    )
+    ds = ray.data.from_arrow(table).repartition(3)
+    left = ds.select_columns(["n", "k"])
+    right = ds.select_columns(["n", "k"]).rename_columns({"n": "m"})
+    assert left.join(right, "inner", on="k").take_all() == []
+
+
 def test_a_plan_says_what_runs_natively_and_what_below_it(parquet, capsys):
     ds = ray.data.read_parquet(parquet).filter(expr=col("id") > 5).groupby("zone").mean("fare")
     ds.map(lambda row: row).explain()

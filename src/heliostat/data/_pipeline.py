@@ -6,8 +6,11 @@ stage before it, up to the source. Tasks finish in any order; their blocks go on
 the tasks. Nothing here runs a task, reads a block or knows the time.
 """
 
+import functools
 from collections import deque
 from collections.abc import Sequence
+
+import pyarrow as pa
 
 from heliostat.data._failures import NO_RETRIES, Retries
 from heliostat.data._messages import (
@@ -29,7 +32,7 @@ from heliostat.data._messages import (
     Wanted,
 )
 from heliostat.data._optimize import Item, Stage
-from heliostat.data._plan import UDF_STEPS, Actors, Here, MapBatches, Tasks
+from heliostat.data._plan import UDF_STEPS, Actors, Here, MapBatches, Tasks, native_schema
 from heliostat.data._states import Actor, Search, StageState, Task, halves
 from heliostat.data.block import Bundle
 
@@ -460,7 +463,7 @@ class Pipeline:
             if below.phase == "open":
                 return None
             if state.empty is None and (_passes_through(state.stage) or state.stage.gather):
-                state.empty = below.empty
+                state.empty = _after(state.stage, below.empty)
             state.upstream += 1
         return None
 
@@ -545,6 +548,13 @@ def _passes_through(stage: Stage) -> bool:
     if stage.steps:
         return False
     return bool(stage.inputs) or all(isinstance(item, Bundle) for item in stage.source)
+
+
+def _after(stage: Stage, schema: pa.Schema | None) -> pa.Schema | None:
+    """What a stage makes of columns without rows, as far as that needs no user's function."""
+    if schema is None or any(isinstance(step, UDF_STEPS) for step in stage.steps):
+        return schema
+    return functools.reduce(native_schema, stage.steps, schema)
 
 
 def _want(state: StageState, head: Bundle) -> int:
