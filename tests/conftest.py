@@ -60,11 +60,12 @@ def company(request: pytest.FixtureRequest, rooms: tuple[int, int]) -> Iterator[
 
 
 @pytest.fixture(autouse=True, scope="session")
-def caches_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What workers are born with is not kept among the user's caches."""
+def caches_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What workers are born with is not kept among the user's caches; the environment from there on."""
     os.environ["HELIOSTAT_CACHE_DIR"] = str(tmp_path_factory.mktemp("heliostat"))
     # Not all that other tests have imported into this process.
     os.environ.setdefault("HELIOSTAT_PRELOAD", "asyncio,numpy,pandas,pyarrow,heliostat")
+    return {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +77,24 @@ def torchvision_anywhere() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def nothing_outlives_the_module() -> Iterator[None]:
+def nothing_outlives_the_module(caches_of_our_own: dict[str, str]) -> Iterator[None]:
     """Sessions that tests of a module share must end cleanly with it; so does its environment."""
     before = None if heliostat.is_initialized() else leaks.take_census()
-    variables = dict(os.environ)
+    _restore(caches_of_our_own)
     yield
-    for name in os.environ.keys() - variables.keys():
-        del os.environ[name]
-    os.environ.update(variables)
     if before is not None:
         heliostat.shutdown()  # one that a library began by itself
+    _restore(caches_of_our_own)
+    if before is not None:
         leaks.expect_nothing_new(before)
+
+
+def _restore(variables: dict[str, str]) -> None:
+    """The environment as it was, but for what pytest says of itself."""
+    for name in os.environ.keys() - variables.keys():
+        if not name.startswith("PYTEST_"):
+            del os.environ[name]
+    os.environ.update(variables)
 
 
 def _loggers() -> dict[str, tuple[int, bool, bool, int]]:
