@@ -29,8 +29,6 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-os.environ.setdefault("HELIOSTAT_PROGRESS", "0")
-
 import heliostat as ray
 from heliostat import data, serve
 from heliostat._core.ids import nth
@@ -387,6 +385,7 @@ def put(page: str, name: str, lines: Sequence[str]) -> str:
 
 def main(nodes: Sequence[int], requests: int, *, write: bool) -> None:
     """Print the tables; write them into the page."""
+    os.environ.setdefault("HELIOSTAT_PROGRESS", "0")
     for name, lines in tables(nodes, requests).items():
         print(f"\n{name}\n" + "\n".join(lines), flush=True)
         if write:

@@ -93,11 +93,11 @@ def test_a_block_is_sent_once_however_many_views_there_are_of_it(inline):
 def local():
     """Real processes, for the tests that need them."""
     ray.shutdown()
-    os.environ["HELIOSTAT_PROGRESS"] = "0"
-    ray.init(num_cpus=2)
-    yield
-    ray.shutdown()
-    del os.environ["HELIOSTAT_PROGRESS"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HELIOSTAT_PROGRESS", "0")
+        ray.init(num_cpus=2)
+        yield
+        ray.shutdown()
 
 
 def test_functions_run_in_other_processes_and_order_is_kept(local):

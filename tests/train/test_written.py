@@ -81,6 +81,13 @@ def test_what_a_kill_cut_off_a_trial_s_reports_is_left_out(tmp_path):
     assert Result.from_path(tmp_path).metrics["score"] == 1
 
 
+def test_a_report_that_a_kill_cut_off_is_left_out_of_those_of_the_next_attempt(tmp_path):
+    lines = (trial(1) / "result.json").read_text()
+    first = lines[: lines.index("\n") - 10]
+    (tmp_path / "result.json").write_text(f"{first}\n{lines}")
+    assert list(Result.from_path(tmp_path).metrics_dataframe["score"]) == [0, 1, 2]
+
+
 @pytest.mark.usefixtures("inline")
 def test_a_trial_of_ours_is_read_the_same_way(tmp_path):
     def objective(config):

@@ -1,6 +1,6 @@
-"""What the REST interface tells of deployments beside their status: plain data for JSON. Pure.
+"""What the REST interface tells of deployments beside their status: plain data for JSON.
 
-`details.py` has the models of it. It knows neither HTTP nor the controller.
+`details.py` has the models of it. It knows neither HTTP nor the controller, and changes nothing.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ It knows nothing of how states come about: that is `_state.py`.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -163,15 +164,12 @@ class ServeStatus:
     target_capacity: float | None = None
 
 
-_LATE = {"TaskProcessorAdapter", "TaskProcessorConfig", "TaskResult"}
+_OF_TASKS = {"TaskProcessorAdapter", "TaskProcessorConfig", "TaskResult"}
 
 
 def __getattr__(name: str) -> Any:
     """What few need is loaded with the first touch: the queue of tasks, and models in pydantic."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _LATE:
-        from heliostat.serve import task_processor as home  # noqa: PLC0415 - as above
-    else:
-        from heliostat.serve import details as home  # type: ignore[no-redef]  # noqa: PLC0415 - as above
-    return getattr(home, name)
+    home = "task_processor" if name in _OF_TASKS else "details"
+    return getattr(importlib.import_module(f"heliostat.serve.{home}"), name)

@@ -4,6 +4,7 @@ Reads plain files alone (JSON, CSV, text, and which directories there are), and 
 the formats and not what a Result is.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -77,15 +78,17 @@ def _reports(where: str, filesystem: Any) -> list[dict[str, Any]] | None:
     """What a trial reported, oldest first; None when there is no such file."""
     lines = _bytes(where, RESULTS, filesystem)
     if lines is not None:
-        return _reports_in(lines)
+        return list(reports_in(lines))
     table = _bytes(where, PROGRESS, filesystem)
     return None if table is None else list(_rows(_whole_lines(table).decode()))
 
 
-def _reports_in(lines: bytes) -> list[dict[str, Any]]:
-    """The reports in a `result.json`, one a line, oldest first."""
+def reports_in(lines: bytes) -> Iterator[dict[str, Any]]:
+    """The reports in a `result.json`, one a line, oldest first; without those that a kill cut off."""
     # Bytes, since text has ends of lines that are none for JSON, such as U+2028.
-    return [json.loads(line) for line in _whole_lines(lines).splitlines()]
+    for line in _whole_lines(lines).splitlines():
+        with contextlib.suppress(ValueError):  # the attempt after it ended the line
+            yield json.loads(line)
 
 
 def _whole_lines(data: bytes) -> bytes:

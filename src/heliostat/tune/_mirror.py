@@ -5,16 +5,16 @@ Checkpoints that are surplus go when the log there says so. An object store cann
 grown is written anew. Nobody locks a directory there: two studies at once need two names.
 """
 
+import contextlib
 import logging
 import os
 import posixpath
 import shutil
-import stat
 import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -174,18 +174,27 @@ class Mirror:
     def _changes(self) -> list[tuple[str, tuple[int, int]]]:
         """Files that are not there as they are here, without logs."""
         found = []
-        for path in (*self.here.glob("*"), *self.here.glob("*/*")):
-            name = os.path.relpath(path, self.here)
+        for file in self._files():
+            name = os.path.relpath(file.path, self.here)
             if ".stage-" in name or name.startswith(LOG_PREFIX):
                 continue
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # it has just been removed or renamed
-                continue
-            state = (status.st_mtime_ns, status.st_size)
-            if stat.S_ISREG(status.st_mode) and self._sent.get(name) != state:
-                found.append((name, state))
+            with contextlib.suppress(FileNotFoundError):  # it has just been removed or renamed
+                status = file.stat()
+                state = (status.st_mtime_ns, status.st_size)
+                if self._sent.get(name) != state:
+                    found.append((name, state))
         return found
+
+    def _files(self) -> Iterator[os.DirEntry[str]]:
+        """The study's own files, and those of its trials."""
+        folders = [str(self.here)]
+        for _ in range(_DEPTH):
+            entries: list[os.DirEntry[str]] = []
+            for folder in folders:
+                with contextlib.suppress(FileNotFoundError), os.scandir(folder) as listed:
+                    entries += listed
+            yield from (entry for entry in entries if entry.is_file())
+            folders = [entry.path for entry in entries if entry.is_dir()]
 
     def _copy(self, change: tuple[str, tuple[int, int]]) -> None:
         name, state = change

@@ -19,13 +19,13 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
 from heliostat.train import Checkpoint
+from heliostat.train._written import RESULTS, reports_in
 from heliostat.tune._beyond import Beyond
 from heliostat.tune._messages import Policy
 
 LOG_PREFIX = "experiment-"
 TUNER_FILE = "tuner.pkl"
 CALLBACKS_FILE = "callback_states.pkl"
-_RESULTS = "result.json"
 _PICKLED = "__pickle__"
 
 
@@ -103,8 +103,8 @@ class TrialFiles:
         """Make the directory and write the configuration."""
         os.makedirs(self._path, exist_ok=True)
         self._add("params.json", readable(config), os.O_TRUNC)
-        if not _ends_with_newline(os.path.join(self._path, _RESULTS)):
-            self._add(_RESULTS, "\n", os.O_APPEND)  # the attempt before was killed within a line
+        if not _ends_with_newline(os.path.join(self._path, RESULTS)):
+            self._add(RESULTS, "\n", os.O_APPEND)  # the attempt before was killed within a line
 
     def append(self, result: Mapping[str, Any]) -> None:
         """Add a line to `result.json`, with the next `write`."""
@@ -114,7 +114,7 @@ class TrialFiles:
         """Put what was appended where it outlives this process."""
         if self._lines:
             lines, self._lines = self._lines, []
-            self._add(_RESULTS, "".join(lines), os.O_APPEND)
+            self._add(RESULTS, "".join(lines), os.O_APPEND)
 
     def _add(self, name: str, text: str, how: int) -> None:
         # No file objects: most trials write one line, and there may be a hundred thousand.
@@ -163,8 +163,10 @@ def write_policy(directory: Path, policy: Policy) -> None:
 
 def read_results(path: str) -> list[dict[str, Any]]:
     """All reports of a trial, oldest first; without those that a kill cut off."""
-    results = Path(path, _RESULTS)
-    return list(read_log(results)) if results.exists() else []
+    try:
+        return list(reports_in(Path(path, RESULTS).read_bytes()))
+    except FileNotFoundError:
+        return []
 
 
 def write_whole(path: Path, data: bytes) -> None:
