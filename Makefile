@@ -79,9 +79,9 @@ fast: $(VENV)/.dev  ## the tests that take seconds
 	$(COMPILE)
 	$(PYTEST) $(TWO) -m 'not slow and not soak and not ray and not gpu'
 
-test: $(VENV)/.dev  ## everything that runs here, with coverage (about 35 min on 2 cores)
+test: $(VENV)/.dev  ## everything that runs here, with coverage (about 20 min on 2 cores)
 	$(COMPILE)
-	$(PYTEST) -m 'not soak and not ray and not gpu' --cov --cov-report=term --durations=40 --durations-min=4
+	$(PYTEST) $(TWO) -m 'not soak and not ray and not gpu' --cov --cov-report=term --durations=40 --durations-min=4
 
 soak: $(VENV)/.dev  ## long histories, chaos and kills, at full size (an hour or more)
 	$(COMPILE)
