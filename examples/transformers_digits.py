@@ -52,7 +52,10 @@ class Batches:
         self.shard = get_dataset_shard(name)  # (1) every worker has its own part of the rows
 
     def __iter__(self):
-        return iter(self.shard.iter_torch_batches(batch_size=BATCH, local_shuffle_buffer_size=1024))
+        batches = self.shard.iter_torch_batches(
+            batch_size=BATCH, local_shuffle_buffer_size=1024, local_shuffle_seed=3
+        )
+        return iter(batches)
 
 
 def train_func(config):

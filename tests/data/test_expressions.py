@@ -237,3 +237,15 @@ def test_a_column_of_nulls_without_a_type_is_filled():
     assert ds.filter(expr=(col("a") > 1) | col("n")).count() == 1
     assert ds.filter(expr=~col("n")).count() == ds.filter(expr=col("n") > 1).count() == 0
     assert ds.with_column("m", col("n") + col("a")).take(1)[0]["m"] is None
+
+
+def test_two_columns_of_nulls_without_a_type_compare_to_null():
+    ds = ray.data.from_items([{"a": None, "b": None}] * 3)
+    for compared in (
+        col("a") == col("b"),
+        col("a") != col("b"),
+        col("a") < None,
+        col("a") >= col("b"),
+    ):
+        assert ds.filter(expr=compared).count() == 0
+        assert ds.with_column("c", compared).take(1)[0]["c"] is None

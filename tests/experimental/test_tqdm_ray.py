@@ -77,6 +77,7 @@ def test_a_bar_counts_and_can_be_driven_by_hand():
     assert list(tqdm_ray.tqdm(iter("ab"))) == ["a", "b"]
     with pytest.raises(ValueError, match="nothing to iterate over"):
         list(tqdm_ray.tqdm(total=3))
+    assert not tqdm_ray._shown
 
 
 def test_what_only_looks_like_a_bar_is_refused():

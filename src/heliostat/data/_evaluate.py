@@ -220,6 +220,8 @@ def _map_part(name: str) -> Callable[[Any], Any]:
 
 # What these take and give is true, false or null.
 _LOGICAL = ("and_kleene", "or_kleene", "invert")
+# Arrow compares no two columns of the type null; as anything else that is null, they give null.
+_COMPARING = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 # What these give does not depend on what the nulls are of.
 _OF_ANY = ("is_null", "is_valid", "cast")
 
@@ -231,6 +233,8 @@ def _typed(values: list[Any], function: str) -> list[Any]:
         return values
     beside = next((kind for kind in kinds if not pa.types.is_null(kind)), None)
     kind = pa.bool_() if function in _LOGICAL else beside
+    if kind is None and function in _COMPARING:
+        kind = pa.bool_()
     if kind is None:
         return values
     return [one.cast(kind) if pa.types.is_null(one.type) else one for one in values]

@@ -171,8 +171,13 @@ class Execution:
             limit,
             self._context.retries(),
         )
-        with executions.told(self, self._watchers, self._context):
-            yield from self._run(pipeline, started)
+        context = self._context
+        run = self._run(pipeline, started)
+        if self._watchers or context.print_on_execution_start or context.enable_auto_log_stats:
+            with executions.told(self, self._watchers, context):
+                yield from run
+        else:
+            yield from run
 
     def _run(self, pipeline: Pipeline, started: float) -> Generator[Bundle]:
         def row(over: bool) -> dict[str, Any]:

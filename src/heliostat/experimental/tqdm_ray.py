@@ -117,6 +117,7 @@ class tqdm(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         if self._iterable is None:
+            self.close()  # or it would be shown for the rest of the program
             raise ValueError("this bar has nothing to iterate over; pass an iterable to tqdm()")
         try:
             for item in self._iterable:
