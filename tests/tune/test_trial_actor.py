@@ -1,13 +1,14 @@
 """TrialActor, called as Core would call it."""
 
 import math
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from heliostat import tune
-from heliostat.tune import session
+from heliostat.tune import _trial_actor, session
 from heliostat.tune._messages import Order
 from heliostat.tune._runnable import FunctionRunnable
 from heliostat.tune._trial_actor import TrialActor
@@ -74,6 +75,28 @@ def test_trials_behind_one_that_takes_long_are_handed_back_without_having_begun(
     go.set()
     assert said(actor.next(math.inf)) == [("b", [], True)]
     assert not Path(orders[2].path).exists()
+
+
+def test_an_attempt_whose_end_is_known_takes_none_of_the_next_lot(order, monkeypatch):
+    monkeypatch.setattr(_trial_actor, "SPAN_S", 10)
+    never = threading.Event()
+
+    def dawdle(frame, event, arg):
+        if event == "call" and frame.f_code.co_name == "_pass_on":
+            sys.setprofile(None)
+            never.wait(0.1)
+
+    def trial(config):
+        if config["n"] == 0:
+            sys.setprofile(dawdle)  # its thread is slow after its end
+        if config["n"] == 1:
+            never.wait(0.3)
+        return {"n": config["n"]}
+
+    actor = TrialActor(FunctionRunnable(trial))
+    a, b, c = (order(trial_id, math.inf, n=n) for n, trial_id in enumerate("abc"))
+    assert said(actor.start([a])) == [("a", [0], True)]
+    assert said(actor.start([b, c])) == [("b", [1], True), ("c", [2], True)]
 
 
 def test_a_lot_ends_with_the_trial_that_fails_and_its_error_comes_alone(order):

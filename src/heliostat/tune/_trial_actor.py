@@ -23,6 +23,7 @@ class TrialActor:
         self._to_come: deque[Order] = deque()
         self._past: list[Update] = []
         self._over = threading.Event()
+        self._host: threading.Thread | None = None
 
     def start(self, orders: list[Order]) -> list[Update]:
         """Begin attempts, each when the one before it has ended well, and wait for their first words.
@@ -31,10 +32,13 @@ class TrialActor:
             What they said. Those of which there is nothing have not begun, and will not.
         """
         first, *rest = orders
+        if self._host is not None:
+            self._host.join()  # it must not take the attempts of this lot for its own
         self._session = session = Session(first)
         self._to_come.extend(rest)
         self._over.clear()
-        threading.Thread(target=self._host, args=(session,), daemon=True).start()
+        self._host = threading.Thread(target=self._run_lot, args=(session,), daemon=True)
+        self._host.start()
         if rest:
             self._over.wait(SPAN_S)
             with self._changing:
@@ -63,7 +67,7 @@ class TrialActor:
         """There are no more trials for this process."""
         self._runnable.close()
 
-    def _host(self, session: Session | None) -> None:
+    def _run_lot(self, session: Session | None) -> None:
         """In a thread of its own: run the attempts of a lot."""
         while session is not None:
             session.run(self._runnable.run)
