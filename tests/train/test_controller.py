@@ -76,11 +76,31 @@ def test_a_run_cut_short_goes_on_when_its_name_is_used_again(trainer, caplog):
     assert "was cut short; it goes on from" in caplog.text
 
 
-def test_a_complete_run_begins_anew_when_its_name_is_used_again(trainer):
-    first, second = trainer(1, name="run").fit(), trainer(1, name="run").fit()
-    assert second.return_value == 0
+def test_a_complete_run_goes_on_too_when_its_name_is_used_again(trainer, caplog):
+    first = trainer(1, name="run").fit()
+    with caplog.at_level(logging.WARNING, "heliostat.train"):
+        second = trainer(1, {"n": 5}, name="run").fit()
+    assert second.return_value == 3
     assert second.checkpoint != first.checkpoint
-    assert len(second.metrics_dataframe) == len(Result.from_path(second.path).history) == 3
+    assert list(second.metrics_dataframe["step"]) == [0, 1, 2, 3, 4]
+    assert Result.from_path(second.path).history == second.history
+    assert "is there already; it goes on from checkpoint_000002" in caplog.text
+
+
+def test_a_complete_run_whose_loop_has_nothing_left_to_do_keeps_its_result(trainer):
+    first, second = (trainer(1, name="run").fit() for _ in range(2))
+    assert second.metrics == first.metrics
+    assert second.checkpoint == first.checkpoint
+    assert Result.from_path(second.path).error is None
+
+
+def test_a_complete_run_without_checkpoints_begins_anew_when_its_name_is_used_again(run_config):
+    def loop():
+        report({"x": 1})
+
+    for _ in range(2):
+        result = DataParallelTrainer(loop, run_config=run_config(name="run")).fit()
+        assert len(result.metrics_dataframe) == 1
 
 
 def test_only_the_best_and_the_latest_checkpoints_stay(trainer):

@@ -162,7 +162,7 @@ def test_a_run_that_was_cut_short_is_restored_from_its_directory(trainer, run_co
     result = again.fit()
     assert result.return_value == 2
     assert list(result.metrics_dataframe["step"]) == [0, 1, 2]
-    assert not DataParallelTrainer.can_restore(path)
+    assert DataParallelTrainer.can_restore(path)
     assert not DataParallelTrainer.can_restore(tmp_path)
     with pytest.raises(TypeError, match=r"has no loop: missing .*train_loop_per_worker"):
         DataParallelTrainer.restore(path)

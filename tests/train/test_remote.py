@@ -188,7 +188,7 @@ def test_a_run_that_failed_is_restored_and_then_goes_on(store, tmp_path):
         run_config=RunConfig(storage_filesystem=store, verbose=0),
     )
     assert restored.fit().metrics == {"step": 3.5}
-    assert not DataParallelTrainer.can_restore("runs/run", store)
+    assert DataParallelTrainer.can_restore("runs/run", store)
 
 
 def test_names_are_given_once_and_a_checkpoint_of_elsewhere_is_refused(store, tmp_path):

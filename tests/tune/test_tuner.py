@@ -366,6 +366,32 @@ def test_a_failed_trainer_goes_on_from_its_own_checkpoint(run_study, tmp_path):
     assert [report["step"] for report in result.history] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_trainer_whose_trial_is_restarted_begins_anew(run_study, tmp_path, fails):
+    def loop():
+        first = train.get_checkpoint() is None
+        saved = tmp_path / "saved"
+        saved.mkdir(exist_ok=True)
+        train.report({"first": first}, checkpoint=train.Checkpoint(saved))
+        if fails:
+            raise OSError("broken")
+
+    trainer = train.DataParallelTrainer(loop)
+    [result] = run_study(trainer, run={"name": "study"})
+    anew = tune.ResumeConfig.ResumeType.RESTART
+    analysis = tune.run(
+        trainer,
+        name="study",
+        storage_path=str(tmp_path),
+        verbose=0,
+        raise_on_failed_trial=False,
+        resume_config=tune.ResumeConfig(finished=anew, errored=anew),
+    )
+    assert [r["first"] for r in analysis.results_df.to_dict("records")] == [True]
+    assert len(result.history) == 1
+    assert len(tune.Result.from_path(result.path).history) == 2
+
+
 def test_a_trainer_that_needs_more_than_there_is_is_refused(run_study):
     trainer = train.DataParallelTrainer(
         lambda: None, scaling_config=train.ScalingConfig(num_workers=3)

@@ -99,7 +99,7 @@ class Controller:
         )
 
     def _begin_or_go_on(self) -> Run:
-        """A fresh decider, or one that knows what an unfinished run of this name has kept."""
+        """A fresh decider, or one that knows what a run of this name has kept."""
         job, keep = self._job, self._job.run_config.checkpoint_config
         scaling = job.scaling
         policy = Policy(
@@ -113,16 +113,20 @@ class Controller:
         )
         number = self._storage.next_number()
         entries = self._storage.entries()
-        complete = is_complete(entries)
         kept = [self._revived(k) for k in kept_checkpoints(entries) if self._storage.has(k.name)]
-        if complete or not kept:
+        if not kept:
             self._storage.append(
                 "begin", title=job.title, config=job.config, boot=self._storage.boot
             )
             return Run(policy, (), number)
         self._storage.append("resume", checkpoint=kept[-1].name, boot=self._storage.boot)
         self._history = [e["metrics"] for e in entries if e["kind"] == "report"]
-        _log.warning("run %s was cut short; it goes on from %s", self._storage.where, kept[-1].name)
+        _log.warning(
+            "run %s %s; it goes on from %s (another RunConfig(name=...) begins anew)",
+            self._storage.where,
+            "is there already" if is_complete(entries) else "was cut short",
+            kept[-1].name,
+        )
         return Run(policy, kept, number)
 
     def _revived(self, kept: Kept) -> Kept:

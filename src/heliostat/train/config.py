@@ -333,8 +333,8 @@ class RunConfig:
     """Where a run's results go, under which name, and how it meets failures.
 
     Args:
-        name: The directory of the run below `storage_path`. A run that was cut short goes on
-            from its last checkpoint when its name is used again. A new name if left out.
+        name: The directory of the run below `storage_path`. When it is used again, the run goes on
+            from its last checkpoint, whether it came to its end or not. A new name if left out.
         storage_path: A directory, or an address such as `s3://bucket/runs`; `~/ray_results` if
             left out.
         storage_filesystem: The file system of pyarrow's or fsspec's that `storage_path` is on;

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import heliostat
 from heliostat.exceptions import ActorUnschedulableError
 from heliostat.train._controller import Controller, Job
-from heliostat.train._storage import is_complete, kept_checkpoints, of_rank, read_log_of
+from heliostat.train._storage import kept_checkpoints, of_rank, read_log_of
 from heliostat.train.backend import BackendConfig
 from heliostat.train.callback import UserCallback
 from heliostat.train.checkpoint import Checkpoint, locate
@@ -161,7 +161,7 @@ class DataParallelTrainer:
 
     @classmethod
     def restore(cls, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Self:
-        """A trainer that goes on where the run in a directory was cut short.
+        """A trainer that goes on from the last checkpoint of the run in a directory.
 
         It is the same as a new one with the run's name: a loop is not kept on disk.
 
@@ -201,7 +201,7 @@ class DataParallelTrainer:
 
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
-        """Whether the run in a directory was cut short and has a checkpoint to go on from.
+        """Whether the run in a directory has a checkpoint to go on from.
 
         Args:
             path: The run's directory, or its address.
@@ -221,9 +221,7 @@ class DataParallelTrainer:
         except FileNotFoundError:
             return False
         run = of_rank(where, remote)
-        return not is_complete(entries) and any(
-            run.has(kept.name) for kept in kept_checkpoints(entries)
-        )
+        return any(run.has(kept.name) for kept in kept_checkpoints(entries))
 
     def _job(self, datasets: dict[str, Dataset]) -> Job:
         loop = self.train_loop_per_worker

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Number
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import heliostat
@@ -179,9 +180,10 @@ class TrainerRunnable:
     def run(self, session: "Session") -> None:
         """Fit a copy of the trainer that has the trial's config."""
         path, beyond = session.order.path, session.order.beyond
+        name, given = self._run_of(session)
         inside = replace(
             self.run_config,
-            name="train",
+            name=name,
             storage_path=path if beyond is None else beyond.path(path),
             storage_filesystem=None if beyond is None else beyond.filesystem,
             callbacks=[*(self.run_config.callbacks or ()), _Forward(session)],
@@ -189,7 +191,16 @@ class TrainerRunnable:
             stop=None,
             log_to_file=None,
         )
-        self.trainer.replace(**session.order.config, run_config=inside).fit()
+        self.trainer.replace(**session.order.config, **given, run_config=inside).fit()
+
+    def _run_of(self, session: "Session") -> tuple[str, dict[str, Any]]:
+        """The run that an attempt is: the one before, if it goes on from a checkpoint of that."""
+        order = session.order
+        if order.checkpoint is not None and Path(order.checkpoint).is_relative_to(order.path):
+            return Path(order.checkpoint).relative_to(order.path).parts[0], {}
+        name = "train" if order.attempt == 1 else f"train-{order.attempt}"
+        donated = session.get_checkpoint()
+        return name, {} if donated is None else {"resume_from_checkpoint": donated}
 
     def close(self) -> None:
         """Nothing was kept."""

@@ -65,10 +65,14 @@ def fit(loop, run_config, table, **options):
     ).fit()
 
 
-def test_two_ranks_learn_from_all_rows_and_their_joining_is_silent(run_config, table, capfd):
+@pytest.mark.parametrize("quiet", ["verbosity", "verbose"])
+def test_two_ranks_learn_from_all_rows_and_their_joining_is_silent(run_config, table, capfd, quiet):
+    params = {**PARAMS, quiet: PARAMS["verbosity"]}
+    if quiet != "verbosity":
+        del params["verbosity"]
     result = LightGBMTrainer(
         label_column="tip",
-        params=PARAMS,
+        params=params,
         num_boost_round=20,
         datasets={"train": heliostat.data.from_arrow(table)},
         scaling_config=ScalingConfig(num_workers=2),
@@ -85,7 +89,7 @@ def test_two_ranks_learn_from_all_rows_and_their_joining_is_silent(run_config, t
     assert "bind port" not in "".join(capfd.readouterr())
 
 
-def test_a_loop_trains_with_all_ranks_and_is_told_the_same_each_time(run_config, table):
+def test_a_loop_trains_with_all_ranks_and_is_told_the_same_each_time(run_config, table, capfd):
     def loop():
         before = get_network_params()
         boost(3, lambda: [RayTrainReportCallback()])
@@ -96,6 +100,7 @@ def test_a_loop_trains_with_all_ranks_and_is_told_the_same_each_time(run_config,
     assert result.return_value == 2
     assert list(result.metrics) == ["train-binary_logloss"]
     assert RayTrainReportCallback.get_model(result.checkpoint).num_trees() == 3
+    assert "bind port" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("rank", [0, 1])

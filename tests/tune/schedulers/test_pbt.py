@@ -3,12 +3,14 @@
 import json
 import math
 import random
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heliostat import tune
+from heliostat import train, tune
 from heliostat.tune import _messages as m
 from heliostat.tune._trial import RUNNING, Trial
 from heliostat.tune.schedulers import PopulationBasedTraining, PopulationBasedTrainingReplay
@@ -301,6 +303,36 @@ def test_a_study_with_it_goes_on_from_donors_and_writes_its_policies(run_study, 
     assert lines[0] in own
     assert len(ages) == 2
     assert donor != target
+
+
+def test_the_ranks_of_a_trainer_go_on_from_the_donors_checkpoint(run_study, tmp_path):
+    def loop(config):
+        last = train.get_checkpoint()
+        x = begun = 0.0 if last is None else float(Path(last.path, "x").read_text())
+        while True:
+            x += config["speed"]
+            saved = Path(tempfile.mkdtemp(dir=tmp_path))
+            (saved / "x").write_text(str(x))
+            train.report({"loss": -x, "begun": begun}, checkpoint=train.Checkpoint(saved))
+
+    random.seed(1)
+    [slow, fast] = run_study(
+        train.DataParallelTrainer(loop),
+        {"train_loop_config": {"speed": tune.grid_search([1.0, 100.0])}},
+        run={"stop": {"training_iteration": 8}},
+        metric="loss",
+        mode="min",
+        scheduler=PopulationBasedTraining(
+            time_attr="training_iteration",
+            perturbation_interval=2,
+            quantile_fraction=0.5,
+            hyperparam_mutations={"train_loop_config": {"speed": [1.0, 100.0]}},
+            synch=True,
+        ),
+    )
+    assert fast.metrics["training_iteration"] == slow.metrics["training_iteration"] == 8
+    # By itself the slow one would go on from 2.
+    assert list(dict.fromkeys(report["begun"] for report in slow.history))[:2] == [0, 200]
 
 
 def test_a_replay_trains_one_trial_along_a_policy(run_study, tmp_path):

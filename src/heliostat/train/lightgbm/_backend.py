@@ -11,6 +11,9 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+import lightgbm
+import numpy as np
+
 import heliostat
 from heliostat.train import current
 from heliostat.train._worker_group import WorkerGroup
@@ -98,5 +101,8 @@ def get_network_params() -> dict[str, Any]:
         return {}
     held, _Here.held = _Here.held, None
     if held is not None:
+        # LightGBM joins the ranks, and writes of each socket, before it has read how much it is to
+        # write. What it reads last before that is this.
+        lightgbm.Dataset(np.zeros((2, 1)), params={"verbosity": -1}).construct()
         held.close()
     return dict(_Here.network)

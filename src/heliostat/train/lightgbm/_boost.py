@@ -28,9 +28,6 @@ def boost(job: Boosting) -> None:
     if rounds <= 0:
         return
     params = _params(job)
-    if params.get("verbosity") == -1:
-        # LightGBM would join the ranks, and write of it, before it has read this parameter.
-        lightgbm.Dataset(np.zeros((2, 1)), params={"verbosity": -1}).construct()
     sets = {name: _rows(name, job, params) for name in job.evaluated}
     lightgbm.train(
         params,
