@@ -57,7 +57,7 @@ def test_policies_come_as_functions_strings_dicts_and_classes():
     assert named.policy.get_policy()(None) == (4, {})
     default = AutoscalingPolicy().get_policy()
     assert default is replica_queue_length_autoscaling_policy
-    with pytest.raises(ImportError, match="no policy"):
+    with pytest.raises(ImportError, match="policy_function="):
         AutoscalingPolicy("heliostat.serve:nothing_like_it").get_policy()
     with pytest.raises(TypeError):
         AutoscalingPolicy(Fixed, {"number": object()})

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from starlette.responses import PlainTextResponse
 
-from heliostat.serve._connections import BACK, CLOSED, TAKEN, Connections, Intake
+from heliostat.serve._connections import BACK, CLOSED, TAKEN, Connections, Intake, messages
 
 GET = b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -129,6 +129,31 @@ def test_an_intake_takes_sockets_reports_them_and_hands_them_back(pair):
         back.close()
         channel.close()
         intake.close()
+
+    run(work())
+
+
+def test_an_intake_takes_all_connections_that_wait_at_once(pair):
+    """One at a time would let each wait for the answers on those before it."""
+    server, _ = pair
+
+    async def work() -> None:
+        connections = Connections(app, 5)
+        intake = Intake(connections)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            channel.connect(intake.address)
+            await asyncio.sleep(0)
+            for _ in range(60):
+                socket.send_fds(channel, [b"c"], [server.fileno()])
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            channel.setblocking(False)
+            assert sum(words.count(TAKEN) for words, _ in messages(channel)) == 60
+            await until(lambda: len(connections._on_lost) == 60)
+            await asyncio.sleep(0.01)
+            connections.close()
+            await until(lambda: not connections._on_lost)
+            intake.close()
 
     run(work())
 

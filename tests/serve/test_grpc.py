@@ -199,9 +199,9 @@ def test_wrong_options_name_the_value():
         gRPCOptions(port=70000)
     with pytest.raises(ValueError, match="list of import paths"):
         gRPCOptions(grpc_servicer_functions="a.b")
-    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+    with pytest.raises(ImportError, match=r"nowhere.*PYTHONPATH"):
         servicer_function("nowhere.add")
     with pytest.raises(ValueError, match="no function"):
         servicer_function("tests.serve.fares_pb2.SERVICE")
-    with pytest.raises(ValueError, match="is 'module"):
+    with pytest.raises(ImportError, match="it is 'module"):
         servicer_function("add")

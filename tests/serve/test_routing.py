@@ -9,6 +9,7 @@ import pytest
 import heliostat as ray
 from heliostat import serve
 from heliostat.serve._call import Call, Table
+from heliostat.serve._dispatch import Dispatch
 from heliostat.serve._routing import Routing
 from heliostat.serve.autoscaling import DeploymentID
 from heliostat.serve.config import RequestRouterConfig
@@ -75,7 +76,8 @@ def test_a_router_hears_what_became_of_a_request():
     one = routing(Highest)
     one.publish(table({}))
     call = a_call()
-    call.replica = "a"
+    one.completed(call, died=True)  # of a router before it
+    call.replica = one.choose(call, {"a": 0})
     one.routed(call)
     one.completed(call, died=True)
     assert one._router.heard == [("routed", "predict", "a"), ("completed", "a")]
@@ -99,9 +101,11 @@ def test_a_router_that_cannot_be_followed_says_why():
         one.publish(table({}))
         with pytest.raises((RuntimeError, TypeError), match=words):
             one.choose(a_call(), {"a": 0})
+    one = routing(Flat, least=1)
+    one.publish(table({}))
     with pytest.raises(TypeError, match="least"):
-        routing(Flat, least=1)
-    with pytest.raises(ImportError, match="no router 'nowhere:Router'"):
+        one.choose(a_call(), {"a": 0})
+    with pytest.raises(ImportError, match="request_router_class='nowhere:Router'"):
         RequestRouterConfig.parse({"request_router_class": "nowhere:Router"})
     with pytest.raises(TypeError, match="subclass"):
         RequestRouterConfig.parse({"request_router_class": "math:pi"})
@@ -124,6 +128,56 @@ def test_the_mixins_prefer_who_has_the_model_and_then_who_has_the_fewest():
     assert one.choose(a_call("y"), idle) == "a"
     assert one.choose(a_call("z"), idle) == "c"
     assert one.choose(a_call("y"), {**idle, "a": 2}) in ("b", "c")
+
+
+class Unborn(Highest):
+    broken = True
+
+    def __init__(self, deployment_id: DeploymentID) -> None:
+        if self.broken:
+            raise OSError("no map of the replicas")
+        super().__init__(deployment_id)
+
+
+class Deaf(Highest):
+    def on_request_routed(self, *_: Any) -> None:
+        raise OSError("not now")
+
+    on_request_completed = on_replica_actor_died = on_request_routed
+
+
+def dispatch_with(router: type) -> tuple[Dispatch, Table]:
+    @ray.remote(num_cpus=0)
+    class Answers:
+        def call(self, *args: Any) -> str:
+            return "answer"
+
+    dispatch = Dispatch("app", "Model")
+    config = RequestRouterConfig(router)
+    return dispatch, Table(1, {"a": Answers.remote()}, 1, -1, "", router=config)
+
+
+def test_a_router_that_cannot_be_made_fails_each_call_and_news_go_on(monkeypatch):
+    with ray.init(engine="inline"):
+        dispatch, published = dispatch_with(Unborn)
+        handle = serve.DeploymentHandle("Model", "app", dispatch=dispatch)
+        early = handle.remote()
+        dispatch.publish(published)
+        for response in (early, handle.remote()):
+            with pytest.raises(OSError, match="no map of the replicas"):
+                response.result(timeout_s=5)
+        monkeypatch.setattr(Unborn, "broken", False)
+        assert handle.remote().result(timeout_s=5) == "answer"
+
+
+def test_a_router_that_fails_to_listen_costs_no_answer(caplog):
+    with ray.init(engine="inline"):
+        dispatch, published = dispatch_with(Deaf)
+        dispatch.publish(published)
+        handle = serve.DeploymentHandle("Model", "app", dispatch=dispatch)
+        assert [handle.remote().result(timeout_s=5) for _ in range(3)] == ["answer"] * 3
+    assert "Deaf.on_request_routed failed" in caplog.text
+    assert "Deaf.on_request_completed failed" in caplog.text
 
 
 ROUTER = {

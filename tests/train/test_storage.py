@@ -4,14 +4,8 @@ import os
 
 import pytest
 
-from heliostat.train._storage import (
-    LOG,
-    RunDirectory,
-    boot_id,
-    copy_to_stage,
-    not_flushed,
-    read_log,
-)
+from heliostat._boot import boot_id
+from heliostat.train._storage import LOG, RunDirectory, copy_to_stage, not_flushed, read_log
 
 
 @pytest.fixture

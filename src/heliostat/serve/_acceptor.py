@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from heliostat.serve._connections import ASK, BACK, CLOSED, GIVEN, TAKEN, Connections
+from heliostat.serve._connections import ASK, BACK, CLOSED, GIVEN, TAKEN, Connections, messages
 from heliostat.serve._proxy import Route, by_length, match
 from heliostat.serve.exceptions import PortTakenError
 
@@ -231,20 +231,15 @@ class Acceptor:
         return door
 
     def _listen_to(self, door: _Door) -> None:
-        try:
-            words, descriptors, _, _ = socket.recv_fds(door.channel, 256, 64)
-        except BlockingIOError:
-            return
-        except OSError:
-            words, descriptors = b"", []
-        for descriptor in descriptors:
-            self._await_first_line(socket.socket(fileno=descriptor))
-        for _ in range(min(words.count(TAKEN), len(door.not_taken))):
-            door.not_taken.popleft().close()
-        door.open_count = max(0, door.open_count - words.count(CLOSED))
-        assert not descriptors or BACK in words
-        if not words:
-            self._lost(door, give_on=True)
+        for words, descriptors in messages(door.channel):
+            for descriptor in descriptors:
+                self._await_first_line(socket.socket(fileno=descriptor))
+            for _ in range(min(words.count(TAKEN), len(door.not_taken))):
+                door.not_taken.popleft().close()
+            door.open_count = max(0, door.open_count - words.count(CLOSED))
+            assert not descriptors or BACK in words
+            if not words:
+                self._lost(door, give_on=True)
 
     def _lost(self, door: _Door, *, give_on: bool) -> None:
         self._loop.remove_reader(door.channel)

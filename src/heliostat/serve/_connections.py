@@ -20,9 +20,8 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
-from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,9 +29,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from heliostat._boot import boot_id
+
 _HEAD_BYTES = 65536  # request line and headers
 _HEAD_S = 20.0  # how long they may take
 _STALL_S = 60.0  # how long nothing may come of a body that is not whole
+_MOST_MESSAGES = 256  # that are read from a channel at a time
 _FLUSH_S = 0.002  # how soon to look again whether an answer has left
 TAKEN, CLOSED, BACK = b"+", b"-", b"<"  # what the replica says
 GIVEN, ASK = b"c", b"?"  # what the acceptor says: here is one, and give one back
@@ -291,13 +293,31 @@ class Connections:
 
 def whereabouts() -> str:
     """Within what sockets of the abstract namespace can be reached: a network of this machine."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {os.readlink('/proc/thread-self/ns/net')}"
+    return f"{boot_id()} {os.readlink('/proc/thread-self/ns/net')}"
 
 
 def this_process() -> str:
     """A name that no other process has, on any machine of a cluster."""
     return f"{whereabouts()} {os.getpid()}"
+
+
+def messages(channel: socket.socket) -> Iterator[tuple[bytes, list[int]]]:
+    """Words and descriptors that have come by a channel; the words are empty when it has ended.
+
+    As many as there are, and not one in each round of the loop: in a busy replica a round takes
+    as long as the answers on all connections that it has, and the last of many new ones would
+    wait for as many rounds.
+    """
+    for _ in range(_MOST_MESSAGES):
+        try:
+            words, descriptors, _, _ = socket.recv_fds(channel, 256, 64)
+        except BlockingIOError:
+            return
+        except OSError:
+            words, descriptors = b"", []
+        yield words, descriptors
+        if not words:
+            return
 
 
 class Intake:
@@ -338,23 +358,18 @@ class Intake:
         self._loop.add_reader(channel, self._receive, channel)
 
     def _receive(self, channel: socket.socket) -> None:
-        try:
-            data, descriptors, _, _ = socket.recv_fds(channel, 256, 16)
-        except BlockingIOError:
-            return
-        except OSError:
-            data, descriptors = b"", []
-        if not data:
-            self._drop_channel()
-        if ASK in data:
-            self._connections.owe(data.count(ASK))
-        for descriptor in descriptors:
-            self._say(TAKEN)
-            sock = socket.socket(fileno=descriptor)
-            adopting = self._connections.adopt(sock, lambda: self._say(CLOSED))
-            task = self._loop.create_task(adopting)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        for words, descriptors in messages(channel):
+            if not words:
+                self._drop_channel()
+            if ASK in words:
+                self._connections.owe(words.count(ASK))
+            for descriptor in descriptors:
+                self._say(TAKEN)
+                sock = socket.socket(fileno=descriptor)
+                adopting = self._connections.adopt(sock, lambda: self._say(CLOSED))
+                task = self._loop.create_task(adopting)
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     def _say(self, word: bytes) -> None:
         if self._channel is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 import heliostat as ray
 from heliostat.exceptions import RayError
+from heliostat.serve._by_path import found_at
 from heliostat.serve._specs import ActorSpec
 from heliostat.serve.autoscaling import DeploymentID
 from heliostat.serve.config import DeploymentActorConfig
@@ -160,8 +160,7 @@ def _make_actor(payload: list[ray.ObjectRef[Any]], name: str) -> None:
     config: DeploymentActorConfig = ray.get(payload[0])
     actor_class: Any = config.actor_class
     if isinstance(actor_class, str):
-        module, _, attribute = actor_class.replace(":", ".").rpartition(".")
-        actor_class = getattr(importlib.import_module(module), attribute)
+        actor_class = found_at(actor_class, "actor_class")
     if isinstance(actor_class, type):
         actor_class = ray.remote(actor_class)
     options = {"lifetime": "detached", **config.actor_options}

@@ -539,7 +539,10 @@ class Dispatch:
             return
         with _lock:  # Serve has ended: the next handle looks for another controller
             _known.pop((self._controller, *self._key), None)
-        self.publish(Table(0, {}, 1, -1, f"Serve was shut down ({type(error).__name__})"))
+        why = f"Serve was shut down ({type(error).__name__})"
+        if not isinstance(error, RayActorError):
+            why = f"what the controller says of {self.name} cannot be read: {error}"
+        self.publish(Table(0, {}, 1, -1, why))
 
 
 def _told(error: Exception) -> Exception:

@@ -8,7 +8,6 @@ handle to the application's ingress instead, to the method of the call's name.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import re
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import heliostat as ray
 from heliostat.exceptions import RayActorError, RayTaskError
 from heliostat.serve._acceptor import holder_of
+from heliostat.serve._by_path import found_at
 from heliostat.serve._call import Call
 from heliostat.serve._dispatch import dispatch_to
 from heliostat.serve._grpc_calls import GRPC, Reply
@@ -223,20 +223,11 @@ def servicer_function(path: str) -> Callable[[Any, Any], Any]:
     """The generated function that an import path names.
 
     Raises:
-        ModuleNotFoundError: When its module cannot be imported.
-        ValueError: When it is no import path, or of nothing that can be called.
+        ImportError: When there is nothing at the path.
+        ValueError: When that cannot be called.
     """
-    module, _, name = path.replace(":", ".").rpartition(".")
-    if not module:
-        raise ValueError(f"a servicer function is 'module.add_XServicer_to_server', got {path!r}")
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"grpc_servicer_functions has {path!r}, and {error.name!r} cannot be imported; is its "
-            "folder in PYTHONPATH?",
-            name=error.name,
-        ) from error
+    advice = "it is 'module.add_XServicer_to_server', of a module in a folder of PYTHONPATH"
+    found = found_at(path, "grpc_servicer_functions", advice)
     if not callable(found):
         raise ValueError(f"grpc_servicer_functions has {path!r}, which is no function")
     return found  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
+from heliostat.serve._by_path import split
 from heliostat.serve.deploy_schema import DeploymentSchema, ServeApplicationSchema
 from heliostat.serve.deployment import Application
 
@@ -30,7 +31,7 @@ def load(schema: ServeApplicationSchema) -> Application:
             for a deployment that it does not have; says which there are.
         Exception: What the module or the function raises.
     """
-    module_name, name = _split(schema.import_path)
+    module_name, name = split(schema.import_path)
     if module_name in _imported:
         sys.modules.pop(module_name, None)
     importlib.invalidate_caches()
@@ -58,11 +59,6 @@ def load(schema: ServeApplicationSchema) -> Application:
 def names_of(app: Application) -> list[Application]:
     """All applications in a graph, inner ones first, each once."""
     return list(dict.fromkeys(_walk(app)))
-
-
-def _split(path: str) -> tuple[str, str]:
-    module, _, name = path.rpartition(":") if ":" in path else path.rpartition(".")
-    return module, name
 
 
 def _application(value: Any, schema: ServeApplicationSchema) -> Application:

@@ -1,11 +1,13 @@
 """Routing: asks a user's RequestRouter, in place of the power of two choices.
 
 It keeps the router's view of the replicas; who is busy and how much it hears with each question.
+The router is made with the first call: if that fails, the call has its error, and so has the next.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +22,8 @@ from heliostat.serve.request_router import (
     RunningReplica,
 )
 
+logger = logging.getLogger("heliostat.serve")
+
 
 class Routing:
     """One user's router, for the calls of this process to one deployment.
@@ -27,22 +31,19 @@ class Routing:
     Args:
         config: Which router, and how it is told its state.
         deployment_id: The deployment.
-
-    Raises:
-        Exception: What the router's `initialize_state` raises.
     """
 
     def __init__(self, config: RequestRouterConfig, deployment_id: DeploymentID) -> None:
         self.config = config
         self._deployment_id = deployment_id
         self._most = 0  # requests on a replica
-        self._router: RequestRouter = config.router_class()(deployment_id)
-        self._router.initialize_state(**config.request_router_kwargs)
+        self._replicas: dict[ReplicaID, RunningReplica] = {}
+        self._router: RequestRouter | None = None
 
     def publish(self, table: Table) -> None:
         """The replicas there are now."""
         self._most = table.max_ongoing_requests
-        self._router.curr_replicas = {
+        self._replicas = {
             self._id(name): RunningReplica(
                 self._id(name),
                 table.max_ongoing_requests,
@@ -62,17 +63,18 @@ class Routing:
         Raises:
             RuntimeError: When the router waits for something.
             TypeError: When it chooses no groups of replicas.
+            Exception: What the router raises, here or when it is made.
         """
-        known = self._router.curr_replicas
         candidates = [
             dataclasses.replace(replica, queue_len=loads[key.unique_id])
-            for key, replica in known.items()
+            for key, replica in self._replicas.items()
             if key.unique_id in loads
         ]
         if not candidates:
             return None
-        self._router.curr_replicas = {replica.replica_id: replica for replica in candidates}
-        for group in self._ask(candidates, _pending(call)):
+        router = self._router = self._router or self._make()
+        router.curr_replicas = {replica.replica_id: replica for replica in candidates}
+        for group in _ask(router, candidates, _pending(call)):
             names = [replica.replica_id.unique_id for replica in group]
             free = [name for name in names if loads.get(name, self._most) < self._most]
             if free:
@@ -81,39 +83,52 @@ class Routing:
 
     def routed(self, call: Call) -> None:
         """A call is on its way."""
-        self._router.on_request_routed(_pending(call), self._id(call.replica), call.ref)
+        self._tell("on_request_routed", _pending(call), self._id(call.replica), call.ref)
 
     def completed(self, call: Call, *, died: bool) -> None:
         """A call is over."""
         replica = self._id(call.replica)
         if died:
-            self._router.on_replica_actor_died(replica)
-        self._router.on_request_completed(replica, str(id(call)))
+            self._tell("on_replica_actor_died", replica)
+        self._tell("on_request_completed", replica, str(id(call)))
 
-    def _ask(
-        self, candidates: list[RunningReplica], pending: PendingRequest
-    ) -> list[list[RunningReplica]]:
-        choosing = self._router.choose_replicas(candidates, pending)
-        groups: Any
+    def _make(self) -> RequestRouter:
+        router: RequestRouter = self.config.router_class()(self._deployment_id)
+        router.initialize_state(**self.config.request_router_kwargs)
+        return router
+
+    def _tell(self, method: str, *args: object) -> None:
         try:
-            choosing.send(None)
-        except StopIteration as done:
-            groups = done.value
-        else:
-            choosing.close()
-            raise RuntimeError(
-                f"{type(self._router).__name__}.choose_replicas awaits something that is not "
-                "there yet; it has to choose at once"
-            )
-        if not isinstance(groups, list) or not all(isinstance(group, list) for group in groups):
-            raise TypeError(
-                f"{type(self._router).__name__}.choose_replicas returns a list of lists of "
-                f"replicas, got {groups!r}"
-            )
-        return groups
+            if self._router is not None:  # else it has not chosen: the call is of a former one
+                getattr(self._router, method)(*args)
+        except Exception:  # user code: the request is on its way, or over, all the same
+            logger.exception("%s.%s failed", type(self._router).__name__, method)
 
     def _id(self, name: str) -> ReplicaID:
         return ReplicaID(name, self._deployment_id)
+
+
+def _ask(
+    router: RequestRouter, candidates: list[RunningReplica], pending: PendingRequest
+) -> list[list[RunningReplica]]:
+    choosing = router.choose_replicas(candidates, pending)
+    groups: Any
+    try:
+        choosing.send(None)
+    except StopIteration as done:
+        groups = done.value
+    else:
+        choosing.close()
+        raise RuntimeError(
+            f"{type(router).__name__}.choose_replicas awaits something that is not "
+            "there yet; it has to choose at once"
+        )
+    if not isinstance(groups, list) or not all(isinstance(group, list) for group in groups):
+        raise TypeError(
+            f"{type(router).__name__}.choose_replicas returns a list of lists of "
+            f"replicas, got {groups!r}"
+        )
+    return groups
 
 
 def _pending(call: Call) -> PendingRequest:

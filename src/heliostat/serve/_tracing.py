@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from heliostat._state_folder import state_folder
+from heliostat.serve._by_path import found_at
 from heliostat.serve.context import RequestContext, serving
 from heliostat.serve.server_options import TracingConfig
 
@@ -37,13 +38,7 @@ def processors_of(config: TracingConfig) -> list[Any]:
         folder = state_folder("serve-spans")
         file = open(folder / f"{os.getpid()}.json", "a", buffering=1)  # noqa: SIM115 - to its end
         return [export.SimpleSpanProcessor(export.ConsoleSpanExporter(out=file))]
-    module, _, name = config.exporter_import_path.replace(":", ".").rpartition(".")
-    try:
-        made = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ImportError(
-            f"exporter_import_path={config.exporter_import_path!r} cannot be imported: {error}"
-        ) from error
+    made = found_at(config.exporter_import_path, "exporter_import_path")()
     if not isinstance(made, Sequence) or not all(isinstance(p, trace.SpanProcessor) for p in made):
         raise TypeError(
             f"{config.exporter_import_path} must return a list of SpanProcessors, got {made!r}"

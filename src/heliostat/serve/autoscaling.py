@@ -5,7 +5,6 @@ Values only; `_autoscaler.py` decides.
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from heliostat.serve._by_path import found_at
 from heliostat.serve._checks import positive, whole
 
 _DEFAULT_POLICY = "heliostat.serve.autoscaling:replica_queue_length_autoscaling_policy"
@@ -69,11 +69,7 @@ class AutoscalingPolicy:
         """
         policy = self.policy_function
         if isinstance(policy, str):
-            module, _, name = policy.replace(":", ".").rpartition(".")
-            try:
-                policy = getattr(importlib.import_module(module), name)
-            except (AttributeError, ValueError) as error:
-                raise ImportError(f"there is no policy {self.policy_function!r}") from error
+            policy = found_at(policy, "policy_function")
         if isinstance(policy, type):
             policy = policy(**self.policy_kwargs)
         return policy

@@ -6,13 +6,13 @@ raises and says what to use instead. It does not know how the options are carrie
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
+from heliostat.serve._by_path import found_at
 from heliostat.serve._checks import positive, whole
 from heliostat.serve.autoscaling import (
     AggregationFunction,
@@ -135,11 +135,7 @@ class RequestRouterConfig:
         """
         router = self.request_router_class
         if isinstance(router, str):
-            module, _, name = router.replace(":", ".").rpartition(".")
-            try:
-                router = getattr(importlib.import_module(module), name)
-            except (AttributeError, ValueError, ImportError) as error:
-                raise ImportError(f"there is no router {self.request_router_class!r}") from error
+            router = found_at(router, "request_router_class")
         if not callable(getattr(router, "choose_replicas", None)):
             raise TypeError(
                 f"a router is a subclass of serve.request_router.RequestRouter: {router!r}"

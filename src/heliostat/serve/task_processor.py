@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import inspect
 import json
 import logging
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from heliostat.serve._by_path import found_at
 from heliostat.serve._checks import positive, whole
 
 logger = logging.getLogger("heliostat.serve")
@@ -489,14 +489,8 @@ def instantiate_adapter(
     """
     kind = config.adapter
     if isinstance(kind, str):
-        module, _, name = kind.replace(":", ".").rpartition(".")
-        try:
-            kind = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ImportError(
-                f"there is no adapter {config.adapter!r}; without a broker leave it out, with "
-                "adapter_config={'path': 'a file'}"
-            ) from error
+        advice = "without a broker leave it out, with adapter_config={'path': 'a file'}"
+        kind = found_at(kind, "adapter", advice)
     if not (isinstance(kind, type) and issubclass(kind, TaskProcessorAdapter)):
         raise TypeError(f"an adapter is a subclass of TaskProcessorAdapter, got {kind!r}")
     made = kind(config)

@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from heliostat._boot import boot_id
 from heliostat.train._run_messages import Kept, Validation
 from heliostat.train._sender import Sender
 from heliostat.train.checkpoint import Checkpoint, local_path, locate
@@ -347,14 +348,6 @@ def read_log_of(where: str, filesystem: Any) -> list[dict[str, Any]]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no run has written to {where} (there is no {LOG})") from error
     return parse_log(text.splitlines(keepends=True), path)
-
-
-def boot_id() -> str:
-    """What tells this start of the machine from others; nothing where nobody says."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
 
 
 def not_flushed(entries: Iterable[Mapping[str, Any]]) -> set[str]:
