@@ -231,6 +231,28 @@ def test_calls_of_an_actor_that_restarts_go_on_directly(tmp_path: Path) -> None:
     assert ray.get(caller.by_line.remote(), timeout=20) == (10, 1)
 
 
+@ray.remote
+class Late:
+    """Has a line to a Log, and uses it for the first time when the Log is dead."""
+
+    def write(self, log: Any) -> int:
+        """A number, of a Log that is being killed."""
+        pid, _ = (ray.get(log.pid.remote()) for _ in range(2))
+        lines = direct()
+        until(lambda: bool(lines.lines), "there is a line")
+        (line,) = lines.lines.values()
+        lines._calling = True  # the hub's news of the death come after the call
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: lines._read(line) or line.over, "the line has ended")
+        return ray.get(log.write.remote(7))
+
+
+def test_a_first_call_by_the_line_of_a_dead_callee_is_made_again(tmp_path: Path) -> None:
+    log = Log.options(max_restarts=1, max_task_retries=1).remote(str(tmp_path / "log"))
+    assert ray.get(Late.remote().write.remote(log), timeout=20) == 7
+    assert written(tmp_path / "log") == {7: 1}
+
+
 def kill_soon(pid: int, generator: random.Random) -> None:
     deadline = time.monotonic() + generator.random() * 0.03
     until(lambda: time.monotonic() >= deadline, timeout_s=5)

@@ -18,6 +18,7 @@ def test_a_path_with_a_colon_or_only_dots_leads_to_the_same(path):
 def test_what_is_inside_a_class_is_found_behind_the_colon():
     assert found_at("collections:OrderedDict.move_to_end", "option") is OrderedDict.move_to_end
 
+
 @pytest.mark.parametrize("path", ["nowhere.at_all:x", "collections:Nothing", "name", ":x", ""])
 def test_a_path_that_leads_nowhere_names_itself_the_option_and_the_advice(path):
     with pytest.raises(ImportError) as raised:

@@ -307,7 +307,7 @@ class Direct:
         with link.lock:
             route = self._routes[line.actor]
             route.line, route.dialled = None, False
-            unsent = {call.task for call in line.out}
+            unsent = {sent.task for sent in line.out if type(sent) is DirectCall}
             for called in line.pending.values():
                 task = called.task
                 known, begun = task in line.exposed, task not in unsent
