@@ -9,7 +9,7 @@ from heliostat._core.actors import ActorHandle
 from heliostat._core.engine import Running
 from heliostat._core.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
 from heliostat._core.options import UNIT
-from heliostat._core.session import current_engine
+from heliostat._core.session import current_engine, is_initialized
 from heliostat._core.tally import PENDING
 
 if TYPE_CHECKING:
@@ -256,6 +256,24 @@ def records(kind: str, part: Part | None = None) -> list[dict[str, Any]]:
     if part is not None and kind not in ("live_tasks", "ended_tasks", "objects"):
         raise ValueError(f"records of {kind!r} are given as a whole; leave part={part!r} out")
     return engine.records(kind, part)
+
+
+def preload(*modules: str) -> None:
+    """Have actors that are made from now on find these modules imported.
+
+    Workers are born with what the driver has imported by then. What takes long to import can be named
+    here first: the process that workers are forked from imports it meanwhile, on another core. Nothing
+    happens without a session, in a worker, and where an engine forks no workers.
+
+    Args:
+        modules: Their names, in this order.
+
+    Example:
+        >>> from heliostat.runtime_context import preload
+        >>> preload("decimal")
+    """
+    if is_initialized():
+        current_engine().preload(modules)
 
 
 def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:

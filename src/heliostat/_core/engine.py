@@ -151,6 +151,9 @@ class Engine(Protocol):
     def reset(self) -> None:
         """End all work and forget all values, as if the session had just begun."""
 
+    def preload(self, modules: Sequence[str]) -> None:
+        """Workers that start later will want these modules: import them ahead, if that is possible."""
+
     def tally(self, changes: tuple[Change, ...]) -> None:
         """Add what this process has recorded to the session's metrics."""
 

@@ -32,28 +32,7 @@ from heliostat._core.refs import ObjectRef
 from heliostat._core.resources import missing, remedy
 from heliostat._core.specs import About, ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
 from heliostat._core.tally import Change
-from heliostat._engines.local.messages import (
-    AS_THE_ACTOR,
-    END,
-    ERROR,
-    INLINE,
-    OUT_OF_LINE,
-    STORED,
-    Called,
-    Cancelled,
-    Created,
-    Defined,
-    Grouped,
-    Home,
-    Killed,
-    Put,
-    Submitted,
-    Taken,
-    Tallied,
-    Ungrouped,
-    Value,
-    called_as,
-)
+from heliostat._engines.local import messages as m
 from heliostat._engines.local.objects.store import Store, extent
 from heliostat._engines.local.processes.described import Environments
 from heliostat._engines.local.scheduling.streams import num_returns_of
@@ -107,7 +86,7 @@ class Port(Protocol):
     def post(self, event: Any) -> object:
         """Tell the scheduler."""
 
-    def call(self, called: Called) -> bool:
+    def call(self, called: m.Called) -> bool:
         """Call an actor; whether its result, if it is one, is counted already (see `own`)."""
 
     def expose(self, ids: Collection[bytes]) -> None:
@@ -116,7 +95,7 @@ class Port(Protocol):
     def ask(self, question: str, payload: Any) -> Any:
         """Ask the hub and wait for the answer."""
 
-    def value(self, id_: bytes) -> Value | None:
+    def value(self, id_: bytes) -> m.Value | None:
         """The value, if it is known here."""
 
     def ready(self, ids: Sequence[bytes], count: int) -> list[int]:
@@ -146,7 +125,7 @@ class Port(Protocol):
     def drop(self, id_: bytes) -> object:
         """One reference less; safe in finalisers."""
 
-    def look(self, id_: bytes, value: Value, timeout_s: float | None) -> Value:
+    def look(self, id_: bytes, value: m.Value, timeout_s: float | None) -> m.Value:
         """The value as it is now, brought into memory if it was on disk.
 
         What is in the arena stays where it is until `look_away`, which every call of this needs.
@@ -189,7 +168,7 @@ class LocalEngine:
         text, hook = runtime_env.describe(env)
         self.environments.inherit(key, text, hook)
         if key:
-            self._port.post(Home(key, env.get("config", {}).get("eager_install", True)))
+            self._port.post(m.Home(key, env.get("config", {}).get("eager_install", True)))
 
     # Work
 
@@ -218,7 +197,7 @@ class LocalEngine:
         if retry_on:
             retry_on = self._retry_on(retry_on)
         port.post(
-            Submitted.of((
+            m.Submitted.of((
                 port.proc, task, code.key, options.name or code.name, num_returns, shape,
                 options.max_retries, retry_on, call, keep._id if keep is not None else None, slots, needs, running.task, place,
                 max_calls, environment,
@@ -250,7 +229,7 @@ class LocalEngine:
         if place is not None or options.scheduling is not None:
             place = self._place(options, f"actor {code.name}", ActorUnschedulableError)
         call, slots, needs, keep = self._pack(code.name, spec.args, spec.kwargs)
-        created = Created(
+        created = m.Created(
             port.proc, fresh(), code.key, code.name, options.resources, options.max_restarts,
             options.max_task_retries, options.max_concurrency or 0, options.name,
             options.namespace or port.namespace, options.detached, options.concurrency_groups,
@@ -275,9 +254,9 @@ class LocalEngine:
         retry_on: Any = options.retry_exceptions
         if retry_on:
             retry_on = self._retry_on(retry_on)
-        method = called_as(spec.method, options.name) if options.name else spec.method
-        retries = AS_THE_ACTOR if options.max_task_retries is None else options.max_task_retries
-        called = Called.of((
+        method = m.called_as(spec.method, options.name) if options.name else spec.method
+        retries = m.AS_THE_ACTOR if options.max_task_retries is None else options.max_task_retries
+        called = m.Called.of((
             port.proc, task, spec.actor, method, num_returns, retries, retry_on, call,
             keep._id if keep is not None else None, slots, needs, RUNNING.get().task,
             options.concurrency_group, 0, 0,
@@ -296,15 +275,15 @@ class LocalEngine:
         lacks = scheduling.infeasible(spec, port.total, port.labels)
         if lacks:
             raise ValueError(f"the placement group asks for {lacks}")
-        grouped = Grouped(
+        grouped = m.Grouped(
             port.proc, spec.id, spec.bundles, spec.strategy, spec.name, port.namespace,
-            spec.detached, (INLINE, spec.handle, (), ()),
+            spec.detached, (m.INLINE, spec.handle, (), ()),
         )  # fmt: skip
         port.ask("group", tuple(grouped))
 
     def remove_group(self, group: bytes) -> None:
         """Give its resources back."""
-        self._port.post(Ungrouped(group))
+        self._port.post(m.Ungrouped(group))
 
     def _results(self, task: bytes, num_returns: int) -> list[ObjectRef[Any]]:
         if num_returns == 1 or num_returns < 0:
@@ -320,7 +299,7 @@ class LocalEngine:
 
     def _define(self, code: Code) -> None:
         blob = codec.encode_code(code.value, code.name)
-        self._port.post(Defined(self._port.proc, code.key, blob))
+        self._port.post(m.Defined(self._port.proc, code.key, blob))
         self._defined.add(code.key)
 
     def _check(self, shape: Resources, who: str, error: type[Exception]) -> None:
@@ -338,15 +317,15 @@ class LocalEngine:
 
     def _pack(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Value, tuple[int | str, ...], tuple[bytes, ...], ObjectRef[Any] | None]:
+    ) -> tuple[m.Value, tuple[int | str, ...], tuple[bytes, ...], ObjectRef[Any] | None]:
         """Arguments as a value; large ones are kept as an object while the task needs them."""
         encoded, slots, needs = pack(name, args, kwargs)
         if needs or encoded.refs:
             self._port.expose((*needs, *encoded.refs))
         if not encoded.buffers and len(encoded.data) <= INLINE_MOST:
-            return (INLINE, encoded[0], (), encoded[2]), slots, needs, None
+            return (m.INLINE, encoded[0], (), encoded[2]), slots, needs, None
         if encoded.size() <= INLINE_MOST:
-            return (INLINE, encoded.data, encoded.buffers, encoded.refs), slots, needs, None
+            return (m.INLINE, encoded.data, encoded.buffers, encoded.refs), slots, needs, None
         with self._port.shield:
             value = self._to_arena(encoded)
             return value, slots, needs, self._keep(value)
@@ -361,43 +340,47 @@ class LocalEngine:
     def put_error(self, error: RayError) -> ObjectRef[Any]:
         """Keep an error."""
         with self._port.shield:
-            return self._keep(self.to_value(error, ERROR))
+            return self._keep(self.to_value(error, m.ERROR))
 
-    def _keep(self, value: Value) -> ObjectRef[Any]:
+    def _keep(self, value: m.Value) -> ObjectRef[Any]:
         id_ = fresh()
         try:
-            self._port.post(Put(self._port.proc, id_, value))
+            self._port.post(m.Put(self._port.proc, id_, value))
         except BaseException:  # interrupted, before the hub heard of it or after
-            if value[0] == STORED:
+            if value[0] == m.STORED:
                 self._port.ask("unreserve", value[1])
             self._port.drop(id_)
             raise
         return self._mine(id_)
 
-    def to_value(self, value: object, kind: int = INLINE) -> Value:
+    def to_value(self, value: object, kind: int = m.INLINE) -> m.Value:
         """Encode a value; large ones into the arena."""
         encoded = codec.encode(value)
         data, buffers, refs = encoded
         if refs:
             self._port.expose(refs)
-        if (buffers or len(data) > INLINE_MOST) and kind == INLINE and encoded.size() > INLINE_MOST:
+        if (
+            (buffers or len(data) > INLINE_MOST)
+            and kind == m.INLINE
+            and encoded.size() > INLINE_MOST
+        ):
             return self._to_arena(encoded)
         return kind, data, buffers, refs
 
-    def to_values(self, values: Sequence[object]) -> tuple[Value, ...]:
+    def to_values(self, values: Sequence[object]) -> tuple[m.Value, ...]:
         """Encode several; if one fails, no memory is kept for the others."""
-        done: list[Value] = []
+        done: list[m.Value] = []
         try:
             for value in values:
                 done.append(self.to_value(value))  # noqa: PERF401 - those done are needed below
         except BaseException:
             for kind, offset, _, _ in done:
-                if kind == STORED:
+                if kind == m.STORED:
                     self._port.ask("unreserve", offset)
             raise
         return tuple(done)
 
-    def _to_arena(self, encoded: Encoded) -> Value:
+    def _to_arena(self, encoded: Encoded) -> m.Value:
         sizes = (len(encoded.data), *(len(buffer) for buffer in encoded.buffers))
         offset, is_fresh = self._port.ask("reserve", extent(sizes))
         try:
@@ -405,20 +388,20 @@ class LocalEngine:
         except BaseException:  # full, or interrupted
             self._port.ask("unreserve", offset)
             raise
-        return STORED, offset, sizes, encoded.refs
+        return m.STORED, offset, sizes, encoded.refs
 
-    def from_value(self, id_: bytes | None, value: Value, timeout_s: float | None = None) -> Any:
+    def from_value(self, id_: bytes | None, value: m.Value, timeout_s: float | None = None) -> Any:
         """Decode a value; raises if it is an error. Large buffers stay views of the arena."""
         kind, head, parts, _ = value
-        if kind == INLINE:
+        if kind == m.INLINE:
             return pickle.loads(head, buffers=parts)
-        if kind == ERROR:
+        if kind == m.ERROR:
             raise raisable(pickle.loads(head, buffers=parts))
-        assert kind in OUT_OF_LINE
+        assert kind in m.OUT_OF_LINE
         assert id_ is not None
         port = self._port
         value = kind, head, parts, _ = port.look(id_, value, timeout_s)
-        if kind != STORED:  # it was lost meanwhile, and made again or not
+        if kind != m.STORED:  # it was lost meanwhile, and made again or not
             port.look_away(id_)
             return self.from_value(id_, value)
         data, *buffers = port.store.read(id_, head, parts, port.look_away)
@@ -491,10 +474,10 @@ class LocalEngine:
         if value is None:
             self._await([item], timeout_s)
             value = port.value(item)
-        if value is not None and value[0] == END:
+        if value is not None and value[0] == m.END:
             return None
         port.adopt(item)
-        port.post(Taken(port.proc, stream._id, item))
+        port.post(m.Taken(port.proc, stream._id, item))
         return ObjectRef(item, port.drop)
 
     def on_item(self, stream: ObjectRef[Any], index: int, callback: Callable[[], None]) -> None:
@@ -523,12 +506,12 @@ class LocalEngine:
 
     def kill_actor(self, actor: ActorID, *, restart: bool) -> None:
         """End the actor's process now."""
-        self._port.post(Killed(self._port.proc, bytes(actor), restart))
+        self._port.post(m.Killed(self._port.proc, bytes(actor), restart))
 
     def cancel(self, ref: ObjectRef[Any], *, force: bool, recursive: bool) -> None:
         """Stop the task that makes this value."""
         self._port.expose((ref._id,))
-        event = Cancelled(self._port.proc, ref._id, force, recursive)
+        event = m.Cancelled(self._port.proc, ref._id, force, recursive)
         if force:
             self._port.ask("cancel", tuple(event))  # it may be refused
         else:
@@ -584,9 +567,14 @@ class LocalEngine:
         """End all work and forget all values, as if the session had just begun."""
         self._port.reset()
 
+    def preload(self, modules: Sequence[str]) -> None:
+        """Have the zygote import these; a worker forks nothing."""
+        if not self._port.proc:
+            self._port.post(m.Foreseen(tuple(modules)))
+
     def tally(self, changes: tuple[Change, ...]) -> None:
         """Add to the session's metrics."""
-        self._port.post(Tallied(self._port.proc, changes))
+        self._port.post(m.Tallied(self._port.proc, changes))
 
     def close(self) -> None:
         """End every process of the session, and free its memory."""

@@ -35,6 +35,7 @@ from heliostat._engines.local.messages import (
     Doomed,
     Dropped,
     Finished,
+    Foreseen,
     Kill,
     Nudge,
     Prepare,
@@ -134,7 +135,7 @@ class Hub:
         self._handlers = self._table()
         self._looks: dict[type, Callable[[Any], Any]] = {
             Finished: self._finished, Asked: self._asked,
-            Defined: self._defined, Described: self._described,
+            Defined: self._defined, Described: self._described, Foreseen: self._foreseen,
         }  # fmt: skip
         LIVE.add(self)
         if options.runtime_env is None:
@@ -322,6 +323,10 @@ class Hub:
 
     def _described(self, event: Described) -> Described:
         self._pool.describe(event)
+        return event
+
+    def _foreseen(self, event: Foreseen) -> Foreseen:
+        self._pool.preload(event.modules)
         return event
 
     def _asked(self, event: Asked) -> Any:

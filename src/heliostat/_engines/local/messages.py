@@ -315,6 +315,12 @@ class Home(Message):
     early: bool  # start workers at once
 
 
+class Foreseen(Message):
+    """The driver is about to import these modules; actors are born with them from now on."""
+
+    modules: tuple[str, ...]
+
+
 class Unfit(Message):
     """A new worker could not become what its environment asks for, and leaves."""
 

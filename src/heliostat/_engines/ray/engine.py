@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from heliostat._core import codec
 from heliostat._core.actors import is_async
@@ -514,8 +514,7 @@ class RayEngine:
 
     def function_name(self) -> str | None:
         """The function that runs in the calling thread."""
-        name: str | None = host.RUNNING.get().function
-        return name
+        return cast("str | None", host.RUNNING.get().function)
 
     def environment(self) -> str:
         """What this process runs in, as JSON."""
@@ -549,6 +548,9 @@ class RayEngine:
         if part is not None or kind in ("counts", "live_tasks", "ended_tasks"):
             raise NotImplementedError(f"a Ray cluster has no records of {kind!r} by part")
         return self._groups.rows() if kind == "placement_groups" else records.rows(kind)
+
+    def preload(self, modules: Sequence[str]) -> None:
+        """Ray starts its workers by itself: each imports what it needs."""
 
     def tally(self, changes: tuple[Change, ...]) -> None:
         """Add to the session's metrics."""

@@ -4,7 +4,11 @@
 run on all of them, `_checkpoint.py` keeps a model.
 """
 
+from heliostat.runtime_context import preload
+
 try:
+    # Where a session lives, the workers' copy is imported beside ours.
+    preload("torch", "heliostat.train.torch", "heliostat.train._worker")
     import torch
 except ImportError as error:
     raise ImportError(
@@ -23,7 +27,7 @@ from heliostat.train.torch._prepare import (
 )
 from heliostat.train.torch._trainer import TorchTrainer
 
-del torch
+del preload, torch
 
 __all__ = [
     "TorchCheckpoint",

@@ -230,6 +230,35 @@ def test_ddp_over_gloo_runs_in_forked_workers_that_share_torch(tmp_path: Path) -
     assert "not shared" not in err
 
 
+@pytest.mark.parametrize(("asked", "found"), [("1", "True False"), ("numpy", "False False")])
+def test_an_actor_is_born_with_what_was_foreseen_though_older_workers_are_idle(
+    tmp_path: Path, asked: str, found: str
+) -> None:
+    site = package(tmp_path, "installed", "")
+    out, _ = run(
+        f"""
+        sys.path.insert(0, {str(site)!r})
+        from heliostat.runtime_context import preload
+        preload("installed")  # without a session nothing happens
+        {LOOK.replace(chr(10), chr(10) + " " * 8)}
+        ray.init(num_cpus=2)
+        ray.get([look.remote("os") for _ in range(9)])
+        preload("installed")
+
+        @ray.remote
+        class Looks:
+            def there(self, name):
+                preload("more")  # a worker starts no other
+                return name in sys.modules
+
+        print(ray.get(Looks.remote().there.remote("installed")), "installed" in sys.modules)
+        print(ray.get(look.remote("installed")))
+        """,
+        HELIOSTAT_PRELOAD=asked,
+    )
+    assert out.splitlines() == [found, "False"]
+
+
 def test_what_pytorch_imports_at_its_first_use_is_there_for_who_trains() -> None:
     if importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")

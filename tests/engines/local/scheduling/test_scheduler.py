@@ -520,6 +520,10 @@ class Cluster(RuleBasedStateMachine):
             self.world.lose(worker, "exit code 1")
 
     @rule()
+    def foresee(self) -> None:
+        self.world.tell(m.Foreseen(("torch",)))
+
+    @rule()
     def lose_the_zygote_of_an_environment(self) -> None:
         for worker in [w for w in self.world.workers.values() if w.env == b"packages"]:
             worker.leaving = worker.leaving or "killed"

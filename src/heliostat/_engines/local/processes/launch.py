@@ -135,16 +135,20 @@ class ZygoteProcess:
             undo.pop_all()
         out_read, out_write, err_read, err_write = ends
         self.procs[proc] = None
-        new = [name for name in modules if name not in self._preloaded]
-        if new:
-            self._preloaded.update(new)
-            self._send(("preload", new))
+        self.preload(modules)
         self._send(("fork", proc, dict(birth)), [s.fileno() for s in (theirs, taken)] + ends[1::2])
         theirs.close()
         taken.close()
         os.close(out_write)
         os.close(err_write)
         return Ends(ours, handover, out_read, err_read)
+
+    def preload(self, modules: Sequence[str]) -> None:
+        """Have it import these, for workers that it is asked for later."""
+        new = [name for name in modules if name not in self._preloaded]
+        if new:
+            self._preloaded.update(new)
+            self._send(("preload", new))
 
     def kill(self, proc: int, number: int) -> None:
         """Send a signal to a worker; SIGKILL goes to its whole process group."""

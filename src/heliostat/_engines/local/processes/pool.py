@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heliostat._engines.local.messages import (
@@ -143,6 +143,10 @@ class Pool:
 
             self._environments = Environments(self, self._reports.announce)
         self._environments.describe(event)
+
+    def preload(self, modules: Sequence[str]) -> None:
+        """Have workers to come find these imported, beside what the driver has imported."""
+        self._main.preload(self._preloads.allowed(modules))
 
     def prepare(self, environment: bytes) -> None:
         """Make an environment, on another thread."""

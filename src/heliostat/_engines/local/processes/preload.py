@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 _VARIABLE = "HELIOSTAT_PRELOAD"
@@ -92,11 +92,20 @@ class Preloads:
             ]
         return self._wanted
 
-    def _is_wanted(self, name: str) -> bool:
-        top, _, rest = name.partition(".")
+    def allowed(self, names: Sequence[str]) -> Sequence[str]:
+        """These and what they import late, unless one may not be: others may import it."""
+        late = [more for name in names for more in LATE.get(name, ())]
+        return [*names, *late] if all(map(self._may_be, names)) else ()
+
+    def _may_be(self, name: str) -> bool:
+        top, _, _ = name.partition(".")
         if top in UNSAFE or top in self._banned or name in self._banned:
             return False
-        if self._only is not None and top not in self._only:
+        return self._only is None or top in self._only
+
+    def _is_wanted(self, name: str) -> bool:
+        top, _, rest = name.partition(".")
+        if not self._may_be(name):
             return False
         # The deeper ones come with these, as far as they are part of what a library is used for.
         return not top.startswith("_") and not rest.startswith("_") and "." not in rest

@@ -118,7 +118,7 @@ class ActorScheduler:
         taken = scheduler.take(maker)
         if taken is None:
             return False
-        worker = scheduler.take_worker(env)
+        worker = scheduler.take_worker(env, scheduler.staff.newest())
         worker.bundle, gpus = taken
         worker.shape, worker.gpus, worker.actor = maker.shape, gpus, actor.id
         actor.worker, actor.gpus = worker.proc, gpus

@@ -58,7 +58,7 @@ class Scheduler:
         self.kept = max(1, total.get("CPU", 0) // UNIT)  # idle workers that never leave
         self.out: list[Command] = []
         self.now = 0.0
-        self._next_proc = 1
+        self.next_proc = 1
         self._frees = self._put_off = False  # a worker becomes free; tasks became ready meanwhile
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Submitted: self._submitted,
@@ -234,17 +234,17 @@ class Scheduler:
         gpus = self.resources.take(task.shape)
         return None if gpus is None else (None, gpus)
 
-    def take_worker(self, env: bytes) -> WorkerState:
-        """An idle worker of this environment, or a new one."""
+    def take_worker(self, env: bytes, since: int = 0) -> WorkerState:
+        """An idle worker of this environment, born with or after this one, or a new one."""
         for position in range(len(self.idle) - 1, -1, -1):
-            if self.idle[position].env == env:
+            if self.idle[position].env == env and self.idle[position].proc >= since:
                 return self.idle.pop(position)
         return self.spawn(env)
 
     def spawn(self, env: bytes) -> WorkerState:
         """Start a process; it can be sent work at once."""
-        worker = WorkerState(self._next_proc, self.now, env)
-        self._next_proc += 1
+        worker = WorkerState(self.next_proc, self.now, env)
+        self.next_proc += 1
         self.workers[worker.proc] = worker
         self.out.append(m.Spawn(worker.proc, env))
         if env:

@@ -49,6 +49,7 @@ class WorkerScheduler:
         self.most = MOST_WORKERS
         self.short = False  # whether a worker could not be started a moment ago
         self._again = float("inf")  # when others are tried
+        self._foreseen = 0  # the first worker that has what the driver said it would import
 
     def handlers(self) -> dict[type, Callable[[Any], None]]:
         """The events that are decided here."""
@@ -63,6 +64,7 @@ class WorkerScheduler:
             m.Doomed: self._doomed,
             m.Stopped: self._stopped,
             m.Noted: self._noted,
+            m.Foreseen: self._foresee,
             m.Tick: self._tick,
         }
 
@@ -125,6 +127,13 @@ class WorkerScheduler:
             worker.killed, worker.doom = event.reason, event.error
             self._note_loss(worker)
             scheduler.out.append(m.Kill(worker.proc))
+
+    def _foresee(self, event: m.Foreseen) -> None:
+        self._foreseen = self.scheduler.next_proc
+
+    def newest(self) -> int:
+        """The first worker that an actor may have; any, where no other can be started."""
+        return self._foreseen if len(self.scheduler.workers) < self.most else 0
 
     def _noted(self, event: m.Noted) -> None:
         self.incidents.note(self.scheduler.now, "WARNING", event.message, 0)
