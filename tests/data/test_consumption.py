@@ -4,10 +4,12 @@ import os
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import heliostat as ray
+from heliostat.data.expressions import col
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -177,3 +179,12 @@ def test_a_stratified_split_has_the_same_shares_of_each_value():
     assert (train.sum("k"), test.sum("k")) == (15, 5)
     with pytest.raises(KeyError, match="zz"):
         ds.train_test_split(0.25, stratify="zz")
+
+
+def test_to_count_rows_no_more_columns_are_read_than_it_takes(tmp_path):
+    table = pa.table({"a": [1.0, 5.0], "b": ["x", "y"], "c": [1, 2]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    # Arrow and SQL do not compute it alike, so it is no query.
+    kept = ray.data.read_parquet(tmp_path).filter(expr=col("c") * 2 > 3)
+    assert kept.count() == 1
+    assert [stage.bytes_out for stage in kept._stats.stages] == [8]

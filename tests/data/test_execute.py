@@ -82,7 +82,7 @@ def test_room_counts_tasks_beside_actors():
 
 def test_a_block_is_sent_once_however_many_views_there_are_of_it(inline):
     whole = Bundle.of(pa.table({"id": np.arange(100_000)}))
-    parts, tables = pack([whole.view(0, 10), whole.view(10, 5)])
+    parts, tables = pack([whole.view(0, 10), whole.view(10, 5)], share=True)
     assert [(part.argument, part.start, part.rows) for part in parts] == [(0, 0, 10), (0, 10, 5)]
     [ref] = tables
     assert isinstance(ref, ray.ObjectRef)

@@ -318,6 +318,22 @@ def test_the_bounds_of_a_file_say_nothing_of_nan(tmp_path, sign):
         assert there.count() == len(kept)
 
 
+@pytest.mark.parametrize(
+    "values", [[math.nan, None], [math.nan, 7.0], [None, 2.0], [9.0, math.nan]]
+)
+@pytest.mark.parametrize("sign", ["gt", "ge", "lt", "le", "eq", "ne"])
+def test_rows_of_several_files_are_counted_as_they_are_filtered(tmp_path, values, sign):
+    for number, part in enumerate([values, [1.0, 5.0, math.inf, -math.inf], []]):
+        table = pa.table({"v": pa.array(part, pa.float64()), "n": pa.array(range(len(part)))})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    read = ray.data.read_parquet(tmp_path)
+    for value in (0, 5, 1e300):
+        one = getattr(col("v"), f"__{sign}__")(value)
+        for predicate in (one, one & (col("n") < 2), ~one, col("n").is_in([0, 1])):
+            kept = read.materialize().filter(expr=predicate).take_all()
+            assert read.filter(expr=predicate).count() == len(kept)
+
+
 def test_columns_without_rows_are_those_that_the_steps_leave():
     table = pa.table(
         {

@@ -225,3 +225,35 @@ def test_a_class_cannot_run_in_tasks():
 def test_what_is_no_function_is_refused():
     with pytest.raises(TypeError, match="must be a function or a callable class"):
         ray.data.range(1).map(5)
+
+
+def table(rows):
+    return pa.table({"a": range(rows)})
+
+
+@pytest.mark.parametrize(
+    ("make", "sizes"),
+    [
+        (lambda: ray.data.from_pandas(table(50).to_pandas()), [50]),
+        (lambda: ray.data.from_arrow([table(50), table(7)]), [50, 7]),
+        (lambda: ray.data.from_numpy(np.arange(20)).limit(10), [10]),
+        (lambda: ray.data.from_arrow(table(20)).map(lambda row: row), [20]),
+        (lambda: ray.data.from_arrow(table(9)).union(ray.data.from_arrow(table(20))), [9, 20]),
+        (lambda: ray.data.from_items(list(range(50)), override_num_blocks=2), [25, 25]),
+        (lambda: ray.data.range(100, override_num_blocks=4), [25] * 4),
+        (lambda: ray.data.range(100).repartition(2), [50, 50]),
+        (lambda: ray.data.range(100, override_num_blocks=2).materialize(), [50, 50]),
+    ],
+)
+def test_a_function_of_blocks_is_given_small_ones_as_they_are(make, sizes):
+    def size(batch):
+        return {"rows": [len(next(iter(batch.values())))]}
+
+    assert [row["rows"] for row in make().map_batches(size).take_all()] == sizes
+
+
+def test_rows_that_nobody_has_shared_out_are_cut_for_the_workers():
+    made = ray.data.from_items(list(range(64))).map_batches(
+        lambda batch: {"rows": [len(batch["item"])]}
+    )
+    assert [row["rows"] for row in made.take_all()] == [4] * 16

@@ -170,6 +170,7 @@ class Execution:
             self._context.max_errored_blocks,
             limit,
             self._context.retries(),
+            self._context.target_min_block_size,
         )
         context = self._context
         run = self._run(pipeline, started)
@@ -247,7 +248,7 @@ class Execution:
     # -- work
 
     def _launch(self, command: Launch) -> None:
-        parts, tables = pack(command.items)
+        parts, tables = pack(command.items, share=True)
         if command.actor is None:
             ref = self._function(command.stage).remote(parts, *tables)
         else:
@@ -300,7 +301,7 @@ class Execution:
         stage = self.stages[command.stage]
         if stage.streams:
             return self._pull(command)
-        parts, tables = pack_here(command.items)
+        parts, tables = pack(command.items, share=False)
         steps = stage.steps
         try:
             first = self._counted[command.stage]
@@ -514,8 +515,8 @@ def _budget(context: DataContext) -> int:
     return context.execution_options.budget(int(total * MEMORY_SHARE))
 
 
-def pack(items: Sequence[Item]) -> tuple[list[Part | Position], list[Any]]:
-    """Items as a message: the parts, and each block they lie in once, as a ref if it is large."""
+def pack(items: Sequence[Item], *, share: bool) -> tuple[list[Part | Position], list[Any]]:
+    """Items as a message: the parts, and each block they lie in once; shared as a ref if it is large."""
     parts: list[Part | Position] = []
     cells: dict[int, int] = {}
     tables: list[Any] = []
@@ -523,22 +524,8 @@ def pack(items: Sequence[Item]) -> tuple[list[Part | Position], list[Any]]:
         if isinstance(item, Bundle):
             if id(item.cell) not in cells:
                 cells[id(item.cell)] = len(tables)
-                tables.append(item.cell.share())
+                tables.append(item.cell.share() if share else item.cell.table())
             parts.append(Position(cells[id(item.cell)], item.start, item.rows))
-        else:
-            assert not isinstance(item, Streamed)
-            parts.append(item)
-    return parts, tables
-
-
-def pack_here(items: Sequence[Item]) -> tuple[list[Part | Position], list[pa.Table]]:
-    """The same for work in this process."""
-    parts: list[Part | Position] = []
-    tables: list[pa.Table] = []
-    for item in items:
-        if isinstance(item, Bundle):
-            parts.append(Position(len(tables), 0, item.rows))
-            tables.append(item.table())
         else:
             assert not isinstance(item, Streamed)
             parts.append(item)

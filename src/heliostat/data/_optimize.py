@@ -33,6 +33,7 @@ from heliostat.data._plan import (
     Read,
     Relate,
     Rename,
+    Repartition,
     Select,
     Shuffle,
     SortRows,
@@ -103,6 +104,7 @@ class Stage:
         survives: A row that fails, or kills its process, is left out.
         counts: It must know how many rows came before.
         streams: Its only input gives a block at a time, as long as there are any.
+        as_blocks: Somebody has shared its rows out: a function of blocks is given them as they are.
         row_for_row: Each row it takes becomes one row.
     """
 
@@ -118,6 +120,7 @@ class Stage:
     streams: bool = False
     counts: bool = False
     survives: bool = False
+    as_blocks: bool = False
 
     @property
     def where(self) -> str:
@@ -204,17 +207,17 @@ def push_limit_below_rows(plan: Plan) -> Plan | None:
 def push_limit_into_leaf(plan: Plan) -> Plan | None:
     """A source reads only the first rows; blocks in memory are cut."""
     match plan:
-        case Apply(Read(source, place), Limit(rows)):
+        case Apply(Read(source) as read, Limit(rows)):
             first = source.head(rows)
-            return None if first is None else Read(first, place)
-        case Apply(Blocks(bundles, schema), Limit(rows)):
+            return None if first is None else replace(read, source=first)
+        case Apply(Blocks(bundles) as blocks, Limit(rows)):
             kept: list[Bundle] = []
             for bundle in bundles:
                 if rows <= 0:
                     break
                 kept.append(bundle.view(0, min(rows, bundle.rows)))
                 rows -= bundle.rows
-            return Blocks(tuple(kept), schema)
+            return replace(blocks, bundles=tuple(kept))
     return None
 
 
@@ -310,9 +313,9 @@ def _narrowed(below: Plan, needed: set[str]) -> Plan | None:
 def push_select_into_read(plan: Plan) -> Plan | None:
     """A source reads only the columns that are wanted."""
     match plan:
-        case Apply(Read(source, place), Select(columns)):
+        case Apply(Read(source) as read, Select(columns)):
             narrow = source.select(columns)
-            return None if narrow is None else Read(narrow, place)
+            return None if narrow is None else replace(read, source=narrow)
     return None
 
 
@@ -392,15 +395,16 @@ def _add(plan: Plan, stages: list[Stage], target_bytes: int, fuse: bool) -> int:
             return _add_streamed(plan, "Mix", stages)
         case Apply(_, step) if isinstance(step, REORDERING):
             return _add_streamed(plan, step_name(step), stages)
-        case Read(source, said):
+        case Read(source, said, as_blocks):
             tasks = tuple(source.read_tasks(target_bytes))
             place = said or (Here() if source.reads_in_driver else Tasks())
-            stages.append(Stage(source.describe(), place, source=tasks))
-        case Blocks(bundles):
-            stages.append(Stage("Blocks", Here(), source=bundles))
+            stages.append(Stage(source.describe(), place, source=tasks, as_blocks=as_blocks))
+        case Blocks(bundles, _, as_blocks):
+            stages.append(Stage("Blocks", Here(), source=bundles, as_blocks=as_blocks))
         case Union(inputs):
             below = tuple(_add(one, stages, target_bytes, fuse) for one in inputs)
-            stages.append(Stage("Union", Here(), inputs=below))
+            as_blocks = all(stages[one].as_blocks for one in below)
+            stages.append(Stage("Union", Here(), inputs=below, as_blocks=as_blocks))
         case Apply(below_plan, step):
             below_index = _add(below_plan, stages, target_bytes, fuse)
             _apply(step, below_index, stages, fuse)
@@ -437,6 +441,8 @@ def _apply(step: Step, below: int, stages: list[Stage], fuse: bool) -> None:
         pieces = last.pieces
         if isinstance(step, UDF_STEPS) and isinstance(last.place, Here):
             pieces = _pieces(len(last.source))
+        if last.as_blocks and _takes_blocks(step):
+            pieces = 1
         stages[below] = replace(
             last,
             name=_joined(last, step),
@@ -448,19 +454,20 @@ def _apply(step: Step, below: int, stages: list[Stage], fuse: bool) -> None:
             survives=last.survives or _survives(step),
         )
         return
-    udf = isinstance(step, UDF_STEPS)
+    cut = isinstance(step, UDF_STEPS) and not (last.as_blocks and _takes_blocks(step))
     stages.append(
         Stage(
             step_name(step),
             step.place if isinstance(step, UDF_STEPS) else Here(),
             steps=(step,),
             inputs=(below,),
-            pieces=_pieces(_blocks_from(below, stages)) if udf else 1,
+            pieces=_pieces(_blocks_from(below, stages)) if cut else 1,
             batch_rows=_rows_together(step),
             limit=step.rows if isinstance(step, Limit) else None,
             gather=isinstance(step, GATHERING),
             counts=_counts(step),
             survives=_survives(step),
+            as_blocks=last.as_blocks or isinstance(step, Repartition),
         )
     )
 
@@ -517,6 +524,11 @@ def _may_move(last: Stage, step: UdfStep) -> bool:
 
 def _has_function(stage: Stage) -> bool:
     return any(isinstance(step, UDF_STEPS) for step in stage.steps)
+
+
+def _takes_blocks(step: Step) -> bool:
+    """Whether its function is given blocks as they are, so that a cut would be seen."""
+    return isinstance(step, MapBatches) and step.batch_size is None
 
 
 def _pieces(blocks: int) -> int:

@@ -40,8 +40,6 @@ from heliostat.data.block import Bundle
 MAX_ATTEMPTS = 4
 # A worker may die of something else once; the second time its rows are halved.
 CRASHES_BEFORE_SEARCH = 2
-# Cutting finer than this many bytes costs more in tasks than it gives in balance.
-FINE_BYTES = 1 << 20
 MAX_PIECES = 256
 
 
@@ -57,6 +55,7 @@ class Pipeline:
         max_running: How many tasks of all stages may be in flight in workers; None for as many as
             the slots allow.
         retries: Which errors of functions have their task tried again.
+        fine_bytes: Cutting finer costs more in tasks than it gives in balance.
 
     Example:
         >>> import pyarrow as pa
@@ -77,6 +76,7 @@ class Pipeline:
         max_errored: int = 0,
         max_running: int | None = None,
         retries: Retries = NO_RETRIES,
+        fine_bytes: int = 1 << 20,
     ) -> None:
         share = max(1, budget_bytes // max(1, len(stages)))
         self.stages = [
@@ -87,6 +87,7 @@ class Pipeline:
         self._max_errored = max_errored
         self._max_running = max_running
         self._retries = retries
+        self._fine_bytes = fine_bytes
         self._errored = 0
         self._wanted = 0
         self._over = False
@@ -495,7 +496,7 @@ class Pipeline:
         first = next((step for step in stage.steps if isinstance(step, UDF_STEPS)), None)
         if first is None or (isinstance(first, MapBatches) and first.whole):
             return max(1, head.rows)
-        by_size = min(MAX_PIECES, head.size_bytes // FINE_BYTES)
+        by_size = min(MAX_PIECES, head.size_bytes // self._fine_bytes)
         pieces = max(stage.pieces, by_size, -(-head.size_bytes // self._max_task_bytes), 1)
         rows = max(1, -(-head.rows // pieces))
         if stage.batch_rows:

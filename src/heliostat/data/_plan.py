@@ -5,9 +5,9 @@ plan without running it (columns, number of rows) is said here; nothing here run
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
@@ -21,6 +21,9 @@ from heliostat.data._native.queries import Query
 from heliostat.data._seeds import Reseeding
 from heliostat.data.block import Bundle, require_columns
 from heliostat.data.datasource.source import Source
+
+if TYPE_CHECKING:
+    from heliostat.data.dataset import Dataset, MaterializedDataset
 
 # -- where Python functions run ---------------------------------------------------------------
 
@@ -228,7 +231,6 @@ ReorderingStep: TypeAlias = Shuffle | SortRows
 Step: TypeAlias = NativeStep | UdfStep | Limit | GatheringStep | ReorderingStep
 
 UDF_STEPS = (MapBatches, MapRows, FlatMap, Filter)
-NATIVE_STEPS = (Select, Drop, Rename, Where, Compute)
 # One task takes all blocks at once.
 GATHERING = (ShuffleBlocks, Repartition, Groups)
 # Take all blocks, one after the other, and give all rows in another order; with disk if need be.
@@ -242,18 +244,20 @@ ROW_FOR_ROW = (Select, Drop, Rename, Compute, MapRows)
 
 @dataclass(frozen=True)
 class Read:
-    """Rows that lie elsewhere; read where the user said, or where it is best (None)."""
+    """Rows that lie elsewhere; read where it was said, or is best; as blocks, if their number was."""
 
     source: Source
     place: Tasks | None = None
+    as_blocks: bool = False
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Rows that are there already."""
+    """Rows that are there already; not as blocks where nobody has shared them out yet."""
 
     bundles: tuple[Bundle, ...]
     schema: pa.Schema | None
+    as_blocks: bool = True
 
 
 @dataclass(frozen=True)
@@ -280,6 +284,27 @@ class Relate:
 
 
 Plan: TypeAlias = Read | Blocks | Apply | Union | Relate | Mix
+
+
+class Planned:
+    """What the parts of Dataset stand on: a plan, and what Dataset does with plans."""
+
+    _plan: Plan
+
+    def _self(self) -> "Dataset":
+        raise NotImplementedError
+
+    def _derive(self, plan: Plan) -> "Dataset":
+        raise NotImplementedError
+
+    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
+        raise NotImplementedError
+
+    def _run(self, plan: Plan) -> tuple[list[Bundle], pa.Schema | None]:
+        raise NotImplementedError
+
+    def _keep(self, bundles: Sequence[Bundle], schema: pa.Schema | None) -> "MaterializedDataset":
+        raise NotImplementedError
 
 
 def step_name(step: Step) -> str:

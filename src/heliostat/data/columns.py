@@ -14,7 +14,7 @@ from heliostat.data._plan import (
     Compute,
     Drop,
     MapBatches,
-    Plan,
+    Planned,
     Rename,
     Select,
     Where,
@@ -27,13 +27,8 @@ if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
 
 
-class Columns:
+class Columns(Planned):
     """The part of Dataset that speaks of columns."""
-
-    _plan: Plan
-
-    def _derive(self, plan: Plan) -> "Dataset":
-        raise NotImplementedError
 
     def with_column(self, column_name: str, expr: Expr, **options: Unpack[UdfOptions]) -> "Dataset":
         """Add a column, or replace it, by an expression.

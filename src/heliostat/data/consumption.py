@@ -1,7 +1,7 @@
 """The eager verbs: each runs the plan, as far as it must, and gives rows or writes them."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -10,7 +10,19 @@ from heliostat.data._gather import stratified
 from heliostat.data._native.queries import Aggregate, CountWhere
 from heliostat.data._optimize import is_native, optimize
 from heliostat.data._pass import Cut
-from heliostat.data._plan import Apply, Blocks, Limit, Plan, Relate, Shuffle, Where, count_of
+from heliostat.data._plan import (
+    Apply,
+    Blocks,
+    Limit,
+    Plan,
+    Planned,
+    Relate,
+    Select,
+    Shuffle,
+    Where,
+    count_of,
+    schema_of,
+)
 from heliostat.data._split import split_while_running
 from heliostat.data.aggregate import Count
 from heliostat.data.arrays import no_rows
@@ -29,25 +41,11 @@ from heliostat.data.iterator import DataIterator
 if TYPE_CHECKING:
     import pandas as pd
 
-    from heliostat.data.dataset import Dataset, MaterializedDataset
+    from heliostat.data.dataset import MaterializedDataset
 
 
-class Consumption:
+class Consumption(Planned):
     """The half of Dataset that runs plans."""
-
-    _plan: Plan
-
-    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
-        raise NotImplementedError
-
-    def _run(self, plan: Plan) -> tuple[list[Bundle], pa.Schema | None]:
-        raise NotImplementedError
-
-    def _keep(self, bundles: Sequence[Bundle], schema: pa.Schema | None) -> "MaterializedDataset":
-        raise NotImplementedError
-
-    def _self(self) -> "Dataset":
-        raise NotImplementedError
 
     # -- rows to look at
 
@@ -152,7 +150,10 @@ class Consumption:
             case _ if is_native(best):
                 counted = Relate((best,), Aggregate((), (Count(),)))
                 return int(next(self._rows(counted))["count()"])
-        return sum(bundle.rows for bundle in self._bundles())
+        known = schema_of(best)
+        # One column is enough to count rows by.
+        narrow = Apply(best, Select(tuple(known.names[:1]))) if known else None
+        return sum(bundle.rows for bundle in self._bundles(narrow))
 
     # -- iteration
 

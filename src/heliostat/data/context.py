@@ -260,7 +260,8 @@ class DataContext:
 
     Attributes:
         target_max_block_size: No task is given more bytes of input than this.
-        target_min_block_size: Work is not cut into pieces smaller than this.
+        target_min_block_size: Blocks are not cut into pieces smaller than this because of their
+            size; a function that takes blocks as they are is given smaller ones whole.
         memory_budget_bytes: What one execution may hold in blocks; None takes a part of memory.
         override_object_store_memory_limit_fraction: The same as a share of the object store.
         read_op_min_num_blocks: About how many tasks and blocks a reader makes at least, where it

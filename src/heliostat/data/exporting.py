@@ -1,27 +1,18 @@
 """The verbs that hand all rows to other libraries."""
 
 import importlib
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
 import heliostat
-from heliostat.data._plan import Plan
+from heliostat.data._plan import Planned
 from heliostat.data.arrays import no_rows
-from heliostat.data.block import Bundle, concat, require_columns, to_batch
+from heliostat.data.block import concat, require_columns, to_batch
 
 
-class Exporting:
+class Exporting(Planned):
     """The part of Dataset that gives its rows away."""
-
-    _plan: Plan
-
-    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
-        raise NotImplementedError
-
-    def _run(self, plan: Plan) -> tuple[list[Bundle], pa.Schema | None]:
-        raise NotImplementedError
 
     def _tables(self) -> list[pa.Table]:
         bundles, schema = self._run(self._plan)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, cast
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
-from heliostat.data._plan import Blocks, Plan, Read, walk
+from heliostat.data._plan import Blocks, Planned, Read, walk
 from heliostat.data._stats import Stats
 from heliostat.data.datasource.iterable import IterableSource
 from heliostat.data.stats_summary import DatasetStatsSummary, summarize
@@ -13,17 +13,13 @@ if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
 
 
-class Lineage:
+class Lineage(Planned):
     """The part of Dataset that is about the dataset itself."""
 
-    _plan: Plan
     _stats: Stats | None
     _name: str | None
     _uuid: str
     _runs: int
-
-    def _self(self) -> "Dataset":
-        raise NotImplementedError
 
     def copy(self) -> "Dataset":
         """Another dataset of the same rows, with the same name and statistics of its own.

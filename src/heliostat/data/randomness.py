@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heliostat.data._expr import Call, Column, Expr
-from heliostat.data._plan import Apply, Plan, Shuffle, ShuffleBlocks, Where
+from heliostat.data._plan import Apply, Planned, Shuffle, ShuffleBlocks, Where
 from heliostat.data._seeds import RandomSeedConfig, parse_seed
 from heliostat.data.columns import no_options
 from heliostat.data.expressions import random
@@ -14,13 +14,8 @@ if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
 
 
-class Randomness:
+class Randomness(Planned):
     """The part of Dataset that draws."""
-
-    _plan: Plan
-
-    def _derive(self, plan: Plan) -> "Dataset":
-        raise NotImplementedError
 
     def streaming_train_test_split(
         self,

@@ -1,7 +1,6 @@
 """Where datasets begin: `range`, `from_*` and `read_*`."""
 
 import builtins
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pyarrow.compute as pc
 
 from heliostat.data._plan import Blocks, Read
 from heliostat.data.arrays import is_frame
-from heliostat.data.block import Block, Bundle, from_batch, from_rows
+from heliostat.data.block import Block, Bundle, from_batch, from_rows, split_at
 from heliostat.data.compute import TaskPoolStrategy
 from heliostat.data.dataset import Dataset, MaterializedDataset
 from heliostat.data.datasource.custom import CustomSource, Datasource
@@ -195,7 +194,8 @@ def range(  # Ray's name for it
     if n < 0:
         raise ValueError(f"range needs n >= 0, got {n}")
     wanted = pieces({"override_num_blocks": override_num_blocks, "parallelism": parallelism})
-    return Dataset(Read(RangeSource(n, wanted), parse_place({"concurrency": concurrency})))
+    place = parse_place({"concurrency": concurrency})
+    return Dataset(Read(RangeSource(n, wanted), place, wanted is not None))
 
 
 def range_tensor(
@@ -231,7 +231,7 @@ def range_tensor(
     if not shape or min(shape) < 1:
         raise ValueError(f"range_tensor needs a shape of dimensions >= 1, got {shape!r}")
     wanted = pieces({"override_num_blocks": override_num_blocks, "parallelism": parallelism})
-    return Dataset(Read(TensorRangeSource(n, tuple(shape), wanted)))
+    return Dataset(Read(TensorRangeSource(n, tuple(shape), wanted), None, wanted is not None))
 
 
 def from_items(
@@ -258,8 +258,8 @@ def from_items(
     rows = [item if isinstance(item, dict) else {"item": item} for item in items]
     if not rows:
         return MaterializedDataset(Blocks((), None))
-    pieces = override_num_blocks or (parallelism if parallelism > 0 else 1)
-    return _of([from_rows(rows)], pieces)
+    pieces = override_num_blocks or (parallelism if parallelism > 0 else None)
+    return _of([from_rows(rows)], pieces, pieces is not None)
 
 
 def from_pandas(
@@ -367,13 +367,14 @@ def from_blocks(blocks: list[Block]) -> MaterializedDataset:
     return _of([from_batch(block, "from_blocks") for block in blocks])
 
 
-def _of(tables: Sequence[pa.Table], pieces: int | None = None) -> MaterializedDataset:
+def _of(
+    tables: Sequence[pa.Table], pieces: int | None = None, as_blocks: bool = True
+) -> MaterializedDataset:
     tables = [table.replace_schema_metadata(None) for table in tables]
     bundles = [Bundle.of(table) for table in tables]
     schema = tables[0].schema if tables else None
     if pieces and len(bundles) == 1 and bundles[0].rows:
-        whole = bundles[0]
-        pieces = min(pieces, whole.rows)
-        cuts = [whole.rows * part // pieces for part in builtins.range(pieces + 1)]
-        bundles = [whole.view(start, stop - start) for start, stop in itertools.pairwise(cuts)]
-    return MaterializedDataset(Blocks(tuple(bundles), schema))
+        rows, pieces = bundles[0].rows, min(pieces, bundles[0].rows)
+        cuts = [rows * part // pieces for part in builtins.range(1, pieces)]
+        bundles = [one for part in split_at(bundles, cuts) for one in part]
+    return MaterializedDataset(Blocks(tuple(bundles), schema, as_blocks))

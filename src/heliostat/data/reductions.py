@@ -1,31 +1,23 @@
 """The verbs that give one value of all rows: sums, means, different values. They run the plan."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from heliostat.data._plan import Apply, Plan, Select
+from heliostat.data._plan import Apply, Plan, Planned, Select
 from heliostat.data.aggregate import AggregateFn, AggregateFnV2, Max, Mean, Min, Std, Sum
-from heliostat.data.block import Bundle, Row, require_columns
+from heliostat.data.block import Row, require_columns
 from heliostat.data.grouped_data import GroupedData, On
 from heliostat.data.summary import DatasetSummary, aggregates_for
 
 if TYPE_CHECKING:
-    from heliostat.data.dataset import Dataset
+    pass
 
 
-class Reductions:
+class Reductions(Planned):
     """The part of Dataset that makes one value of all rows."""
-
-    _plan: Plan
-
-    def _self(self) -> "Dataset":
-        raise NotImplementedError
-
-    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
-        raise NotImplementedError
 
     def aggregate(self, *aggs: AggregateFn | AggregateFnV2[Any, Any]) -> Row:
         """Aggregate all rows.

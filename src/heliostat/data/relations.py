@@ -16,7 +16,7 @@ from heliostat.data._native.queries import (
     Unpivot,
     Window,
 )
-from heliostat.data._plan import Apply, Compute, Plan, Relate, SortRows, Where
+from heliostat.data._plan import Apply, Compute, Planned, Relate, SortRows, Where
 from heliostat.data.columns import names_of
 from heliostat.data.expressions import coalesce, col
 from heliostat.data.grouped_data import GroupedData
@@ -25,13 +25,8 @@ if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
 
 
-class Relations:
+class Relations(Planned):
     """The part of Dataset whose verbs look at many rows at once."""
-
-    _plan: Plan
-
-    def _derive(self, plan: Plan) -> "Dataset":
-        raise NotImplementedError
 
     def _relate(self, query: Query, *others: "Dataset") -> "Dataset":
         for one in others:

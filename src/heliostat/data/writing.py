@@ -1,16 +1,16 @@
 """The verbs that write: each runs the plan and hands its blocks to a sink."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, Unpack
 
 import pyarrow as pa
 
 from heliostat.data._commit import SaveMode
 from heliostat.data._expr import Expr
-from heliostat.data._plan import Plan, schema_of
+from heliostat.data._plan import Planned, schema_of
 from heliostat.data._write import WriteOptions, run_write
-from heliostat.data.block import Bundle, require_columns
+from heliostat.data.block import require_columns
 from heliostat.data.context import DataContext
 from heliostat.data.datasource.datasink import Datasink, FileDatasink, FilenameProvider
 
@@ -53,13 +53,8 @@ class WriteFileOptions(TypedDict, total=False):
     checkpoint: str | os.PathLike[str] | None
 
 
-class Writing:
+class Writing(Planned):
     """The part of Dataset that writes."""
-
-    _plan: Plan
-
-    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
-        raise NotImplementedError
 
     def write_parquet(
         self,
