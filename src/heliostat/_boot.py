@@ -1,8 +1,10 @@
 """Which start of the machine this is. Knows nothing of who asks."""
 
+import functools
 from pathlib import Path
 
 
+@functools.cache
 def boot_id() -> str:
     """What tells this start of the machine from others; nothing where nobody says.
 

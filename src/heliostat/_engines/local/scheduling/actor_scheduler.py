@@ -113,12 +113,12 @@ class ActorScheduler:
         env = actor.created.env
         if env and not scheduler.environments.usable(env):
             return False
-        if scheduler.storage.absent(maker):
+        if maker.holds and scheduler.storage.absent(maker):
             return True
         taken = scheduler.take(maker)
         if taken is None:
             return False
-        worker = scheduler.take_worker(env, scheduler.staff.newest())
+        worker = scheduler.take_worker(env, lasting=True)
         worker.bundle, gpus = taken
         worker.shape, worker.gpus, worker.actor = maker.shape, gpus, actor.id
         actor.worker, actor.gpus = worker.proc, gpus

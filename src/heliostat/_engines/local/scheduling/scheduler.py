@@ -115,8 +115,8 @@ class Scheduler:
     def _submitted(self, event: m.Submitted) -> None:
         name, num_returns, key, shape, retries, place, env, max_calls = _ASKED(event)
         task = Task(event, name, num_returns)
-        task.key, task.shape, task.retries, task.place = key, shape, retries, place
-        task.env, task.max_calls = env, max_calls
+        task.key, task.shape, task.retries = key, shape, retries
+        task.place, task.env, task.max_calls = place, env, max_calls
         self.admit(task, event.proc)
         if place is not None and (error := self.groups.gone(task)) is not None:
             self.fail(task, error)
@@ -130,8 +130,7 @@ class Scheduler:
             return False
         if self.idle[-1].env != task.env or (task.holds and self.storage.some_absent()):
             return False
-        gpus = self.resources.take(task.shape)
-        if gpus is None:
+        if (gpus := self.resources.take(task.shape)) is None:
             return False
         worker = self.idle.pop()
         worker.shape, worker.gpus = task.shape, gpus
@@ -234,10 +233,11 @@ class Scheduler:
         gpus = self.resources.take(task.shape)
         return None if gpus is None else (None, gpus)
 
-    def take_worker(self, env: bytes, since: int = 0) -> WorkerState:
-        """An idle worker of this environment, born with or after this one, or a new one."""
+    def take_worker(self, env: bytes, *, lasting: bool = False) -> WorkerState:
+        """An idle worker of this environment, or a new one; what lasts gets what was foreseen."""
+        first = self.staff.foreseen if lasting and len(self.workers) < self.staff.most else 0
         for position in range(len(self.idle) - 1, -1, -1):
-            if self.idle[position].env == env and self.idle[position].proc >= since:
+            if self.idle[position].env == env and self.idle[position].proc >= first:
                 return self.idle.pop(position)
         return self.spawn(env)
 

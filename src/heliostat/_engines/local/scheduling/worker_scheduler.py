@@ -49,7 +49,7 @@ class WorkerScheduler:
         self.most = MOST_WORKERS
         self.short = False  # whether a worker could not be started a moment ago
         self._again = float("inf")  # when others are tried
-        self._foreseen = 0  # the first worker that has what the driver said it would import
+        self.foreseen = 0  # the first worker that has what the driver said it would import
 
     def handlers(self) -> dict[type, Callable[[Any], None]]:
         """The events that are decided here."""
@@ -129,11 +129,7 @@ class WorkerScheduler:
             scheduler.out.append(m.Kill(worker.proc))
 
     def _foresee(self, event: m.Foreseen) -> None:
-        self._foreseen = self.scheduler.next_proc
-
-    def newest(self) -> int:
-        """The first worker that an actor may have; any, where no other can be started."""
-        return self._foreseen if len(self.scheduler.workers) < self.most else 0
+        self.foreseen = self.scheduler.next_proc
 
     def _noted(self, event: m.Noted) -> None:
         self.incidents.note(self.scheduler.now, "WARNING", event.message, 0)
