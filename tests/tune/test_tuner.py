@@ -451,6 +451,43 @@ def test_a_tuner_may_be_fitted_again(tmp_path):
     assert [result.config for result in first] == [result.config for result in second]
 
 
+def test_a_searcher_knows_afterwards_what_it_has_learned_and_may_be_saved(run_study, tmp_path):
+    class Told(tune.search.Searcher):
+        def __init__(self):
+            super().__init__("loss", "min")
+            self.losses = []
+
+        def suggest(self, trial_id):
+            return {"x": 1}
+
+        def on_trial_complete(self, trial_id, result=None, error=False):
+            self.losses.append(result["loss"])
+
+    mine, later = Told(), Told()
+    run_study(parabola, num_samples=3, search_alg=mine)
+    assert mine.losses == [4, 4, 4]
+    mine.save(str(tmp_path / "searcher"))
+    later.restore(str(tmp_path / "searcher"))
+    assert later.losses == mine.losses
+
+
+def test_a_searcher_goes_on_with_its_space_and_is_refused_another(run_study):
+    optuna_search = pytest.importorskip("heliostat.tune.search.optuna").OptunaSearch
+    mine = optuna_search(metric="loss", mode="min", seed=1)
+    for trials in (3, 6):
+        run_study(parabola, {"x": tune.uniform(0, 1)}, num_samples=3, search_alg=mine)
+        assert len(mine._study.trials) == trials
+    with pytest.raises(ValueError, match="has searched another param_space"):
+        run_study(parabola, {"x": tune.uniform(0, 2)}, num_samples=3, search_alg=mine)
+
+
+def test_a_generator_of_variants_serves_any_space(run_study):
+    mine = tune.search.BasicVariantGenerator(random_state=1)
+    for high in (1, 100):
+        grid = run_study(parabola, {"x": tune.uniform(0, high)}, num_samples=4, search_alg=mine)
+        assert len(grid) == 4
+
+
 def test_results_are_there_after_fit_only(tmp_path):
     tuner = tune.Tuner(
         parabola,

@@ -13,6 +13,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
@@ -47,8 +48,8 @@ from heliostat.tune.search import (
     ConcurrencyLimiter,
     Searcher,
     SearchGenerator,
+    _space,
 )
-from heliostat.tune.search._space import copy_containers
 from heliostat.tune.stopper import as_stopper
 from heliostat.tune.tune_config import TuneConfig
 from heliostat.util import progress
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from heliostat.tune._mirror import Mirror
 
 _LONGEST_DIRECTORY = 180
+# What searchers that are still there have searched.
+_SEARCHED: WeakKeyDictionary[Searcher, str] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,10 @@ class Tuner:
         as_stopper(run.stop)
         config = tune_config or TuneConfig()
         self._runnable: Runnable = as_runnable(trainable, run, reuse=bool(config.reuse_actors))
-        self._given = _Given(copy_containers(param_space or {}), config, run)
+        self._given = _Given(_space.copy_containers(param_space or {}), config, run)
         self._resumed: _restore.Resumed | None = None
         self._results: ResultGrid | None = None
+        self._unused: Searcher | None = None  # a copy of the searcher from before the first fit
         # For a study that is kept beyond this machine.
         self._mirror: Mirror | None = None
 
@@ -234,8 +238,8 @@ class Tuner:
         self._check_can_run(capacity)
         directory = self._directory()
         name = directory.name
-        # Copies: a Tuner may be fitted again, and a config may serve several.
-        searcher = copy.deepcopy(config.search_alg) or BasicVariantGenerator()
+        searcher = self._searcher()
+        # A copy: a Tuner may be fitted again, and a config may serve several.
         scheduler = copy.deepcopy(config.scheduler) or FIFOScheduler()
         if self._resumed is None:
             # Without the store's address and credentials: whoever restores the study has them.
@@ -332,8 +336,24 @@ class Tuner:
             who = f"a trial of {self._runnable.name}"
             check_fits(request.required_resources, capacity, who)
 
+    def _searcher(self) -> Searcher:
+        """The user's own, which can be asked and saved afterwards; for another fit as it was before."""
+        given = self._given.tune_config.search_alg
+        if given is None:
+            return BasicVariantGenerator()
+        if self._unused is None:
+            self._unused = copy.deepcopy(given)
+            return given
+        return copy.deepcopy(self._unused)
+
     def _introduce(self, searcher: Searcher, scheduler: TrialScheduler) -> None:
         config = self._given.tune_config
+        space = repr(list(_space.open_values(self._given.param_space)))
+        if _SEARCHED.setdefault(searcher, space) != space and searcher.learns:
+            raise ValueError(
+                f"this {type(searcher).__name__} has searched another param_space in a study before "
+                f"({_SEARCHED[searcher]}); make a new one for this study"
+            )
         searcher.set_search_properties(
             config.metric, config.mode, self._given.param_space, num_samples=config.num_samples
         )

@@ -51,6 +51,12 @@ class BasicVariantGenerator(Searcher):
         self._variants: Iterator[dict[str, Any]] = iter(())
         self._total: float = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What comes next cannot be kept: a study begins with a space.
+        return {**self.__dict__, "_variants": iter(())}
+
+    get_state = __getstate__
+
     @property
     def total_samples(self) -> float:
         """How many trials there will be; infinity for `num_samples=-1`."""
