@@ -134,6 +134,16 @@ def places(dispatch: Dispatch) -> int:
 
 
 @pickling
+def test_an_argument_that_cannot_be_pickled_is_named_as_the_caller_knows_it():
+    dispatch = Dispatch("a", "d")
+    dispatch.publish(table(Answers.remote()))
+    with pytest.raises(SerializationError, match=r"call of predict of 'd'.* has argument 1\[0\],"):
+        handle(dispatch).predict.remote(0, [threading.Lock()]).result(timeout_s=60)
+    with pytest.raises(SerializationError, match=r"has lock, which cannot be pickled"):
+        handle(dispatch).predict.remote(0, lock=threading.Lock()).result(timeout_s=60)
+
+
+@pickling
 def test_a_call_that_cannot_be_pickled_fails_alone_and_keeps_no_place():
     dispatch = Dispatch("a", "d")
     early, behind = handle(dispatch).remote(threading.Lock()), handle(dispatch).remote()

@@ -23,11 +23,13 @@ from heliostat.exceptions import (
     GetTimeoutError,
     RayActorError,
     RayTaskError,
+    SerializationError,
     TaskCancelledError,
 )
 from heliostat.serve._call import Call, Reservation, Table
 from heliostat.serve._router import Router
 from heliostat.serve._routing import Routing
+from heliostat.serve._unpicklable import explained, named
 from heliostat.serve.autoscaling import DeploymentID
 from heliostat.serve.exceptions import (
     BackPressureError,
@@ -159,6 +161,10 @@ class Dispatch:
                 return True
             items = actor.stream.options(num_returns="streaming").remote(*args, **call.kwargs)
             call.begin(items.completed(), None, items)
+        except SerializationError as error:
+            where = f"the call of {call.method} of {self.name}"
+            self._fail(call, explained(error, named(call.args, call.kwargs), where))
+            return False
         except Exception as error:  # noqa: BLE001 - the user's arguments, which are pickled here
             self._fail(call, error)
             return False

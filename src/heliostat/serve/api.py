@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import heliostat as ray
-from heliostat.exceptions import RayActorError, RayTaskError
+from heliostat.exceptions import RayActorError, RayTaskError, SerializationError
 from heliostat.serve._build import Node, build
 from heliostat.serve._connections import this_process
 from heliostat.serve._controller import Controller
@@ -26,6 +26,7 @@ from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller, fo
 from heliostat.serve._local import LocalApplication
 from heliostat.serve._room import check_room
 from heliostat.serve._specs import ActorSpec, ApplicationSpec, DeploymentSpec
+from heliostat.serve._unpicklable import explained, named
 from heliostat.serve.autoscaling import AutoscalingPolicy
 from heliostat.serve.context import get_replica_context
 from heliostat.serve.deployment import Application
@@ -486,7 +487,11 @@ def _spec(node: Node, logging_config: LoggingConfig | None) -> DeploymentSpec:
     if config.logging_config is None:
         config = replace(config, logging_config=logging_config)
     full_version = uuid.uuid4().hex if version is None else f"{version} {config.code_options()}"
-    payload = ray.put((node.target, node.args, node.kwargs))
+    try:
+        payload = ray.put((node.target, node.args, node.kwargs))
+    except SerializationError as error:
+        parts = {node.target.__qualname__: node.target, **named(node.args, node.kwargs)}
+        raise explained(error, parts, f"deployment {node.name!r}") from error
     # The controller gets them as references: it loads no user code.
     shared = [each.for_replicas(config.ray_actor_options) for each in config.deployment_actors]
     actors = tuple(
