@@ -297,6 +297,14 @@ def test_a_metric_need_be_in_one_report_only():
     assert bench.experiment.failure is None
 
 
+def test_a_trial_that_lacks_the_metric_of_others_is_no_reason_to_end_the_study():
+    bench = Bench(metric="loss", mode="min")
+    bench.tick()
+    bench.done("t_00000", loss=1)
+    bench.done("t_00001", other=1)
+    assert bench.experiment.failure is None
+
+
 def test_a_trial_that_said_nothing_is_no_reason_to_end_the_study():
     bench = Bench(metric="rmse", mode="min")
     bench.tick()

@@ -42,6 +42,14 @@ def test_trials_run_at_the_same_time(run_study, tmp_path):
     assert run_study(trial, {"pair": pairs, "dir": str(tmp_path)}).num_terminated == 2
 
 
+def test_a_trial_knows_its_actor_as_core_does(run_study):
+    def trial(config):
+        return {"actor": heliostat.get_runtime_context().get_actor_id()}
+
+    [result] = run_study(trial)
+    assert result.metrics["actor"]
+
+
 def test_the_cpus_are_free_again_after_a_study(run_study):
     run_study(pid, num_samples=3)
     until(lambda: heliostat.available_resources().get("CPU") == 2, "the CPUs are free")

@@ -142,6 +142,19 @@ def test_an_object_that_cannot_be_reset_is_cleaned_up_and_made_anew(run_study, t
     assert len(log.read_text().splitlines()) == 2
 
 
+def test_an_object_whose_process_makes_room_for_another_size_is_cleaned_up_first(
+    run_study, tmp_path
+):
+    log = tmp_path / "log"
+    run_study(
+        tune.with_resources(Again, lambda config: {"cpu": config["cpus"]}),
+        {"x": 0, "cpus": tune.grid_search([1, 2]), "log": str(log)},
+        reuse_actors=True,
+        max_concurrent_trials=1,
+    )
+    assert len(log.read_text().splitlines()) == 2
+
+
 def test_without_reuse_every_trial_has_its_own(run_study, tmp_path):
     log = tmp_path / "log"
     run_study(Again, {"x": tune.grid_search([0, 1]), "log": str(log)})

@@ -72,7 +72,8 @@ class Experiment:
         self._stopped = False
         self._cut: set[str] = set()  # who an interrupt ended
         self._deadline: float | None = None
-        self._seen_metric: set[str] = set()
+        # Whether any trial has reported the metric; if not, it may be the name of none.
+        self._metric_is_known = study.metric is None or any(map(self._has_metric, self._order))
         self._lots = Lots()
         # Commands of the event being handled, for what a scheduler asks for meanwhile.
         self._out: list[m.Command] = []
@@ -269,9 +270,7 @@ class Experiment:
     def _judge(self, trial: Trial, report: m.Report, out: list[m.Command]) -> str:
         result = report.metrics
         trial.last_result = result
-        metric = self.study.metric
-        if metric is not None and look_up(result, metric) is not None:
-            self._seen_metric.add(trial.trial_id)
+        self._metric_is_known = self._metric_is_known or self._has_metric(trial)
         self._searcher.on_trial_result(trial.trial_id, result)
         # One record for both: a kill must not come between a report and its checkpoint.
         out.append(m.Snapshot("result", trial, result, report.checkpoint))
@@ -343,10 +342,11 @@ class Experiment:
             return
         by_itself = trial.state == RUNNING
         self._complete(trial, out)
-        unseen = self.study.metric is not None and trial.trial_id not in self._seen_metric
-        if unseen and by_itself and trial.last_result:
+        if by_itself and trial.last_result and not self._metric_is_known:
             self.fail(self._no_metric(trial), out)
-        self._seen_metric.discard(trial.trial_id)
+
+    def _has_metric(self, trial: Trial) -> bool:
+        return look_up(trial.last_result, str(self.study.metric)) is not None
 
     def _complete(self, trial: Trial, out: list[m.Command]) -> None:
         trial.move(TERMINATED, "done")

@@ -235,8 +235,15 @@ class Loop:
 
     def _dismiss(self) -> None:
         """End the actors that have nothing to do."""
+        self._close_idle()
         while self._idle:
             heliostat.kill(self._idle.pop().actor)
+
+    def _close_idle(self) -> None:
+        """Let what they kept for a next trial clean up."""
+        if self._idle and getattr(self._runnable, "reuse", False):
+            closing = [slot.actor.close.remote() for slot in self._idle]
+            heliostat.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
 
     def _give_way(self) -> float | None:
         """End idle actors that have long kept another from what it needs to begin.
@@ -450,9 +457,7 @@ class Loop:
         return path.removeprefix(self._below)
 
     def _end(self) -> None:
-        if getattr(self._runnable, "reuse", False):  # what they kept may have something to clean up
-            closing = [slot.actor.close.remote() for slot in self._idle]
-            heliostat.wait(closing, num_returns=len(closing), timeout=_CLOSE_S) if closing else None
+        self._close_idle()
         for slot in self._slots.values():
             heliostat.kill(slot.actor)
         # Those that have nothing to do end when nobody can call them any more.

@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from contextvars import copy_context
 
 from heliostat.tune._messages import Order, Update
 from heliostat.tune._runnable import Runnable
@@ -37,7 +38,9 @@ class TrialActor:
         self._session = session = Session(first)
         self._to_come.extend(rest)
         self._over.clear()
-        self._host = threading.Thread(target=self._run_lot, args=(session,), daemon=True)
+        # With the actor's context, so that the trial knows its GPUs and its task.
+        run = copy_context().run
+        self._host = threading.Thread(target=run, args=(self._run_lot, session), daemon=True)
         self._host.start()
         if rest:
             self._over.wait(SPAN_S)
