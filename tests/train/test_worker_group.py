@@ -200,6 +200,7 @@ def test_ranks_that_wait_too_long_are_shown_where_the_others_are(run_config, tmp
     assert "rank 0 waiting in report() for rank 1" in told[0]
     assert "in hang_here" in told[0].partition("rank 1 is here:")[2]
     assert "in report" in told[0].partition("rank 0 is here:")[2]
+    assert "zygote" not in told[0]  # no line of ours below theirs
 
 
 def assert_free():

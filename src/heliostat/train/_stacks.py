@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import signal
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
+import heliostat
 from heliostat.util._heard import heard
 
 # What a user's loop does with SIGUSR1 and SIGUSR2 stays its own affair.
 SIGNAL = signal.SIGRTMAX - 3
+# What lies below the user's code in every stack.
+_BELOW = (f'"{os.path.dirname(heliostat.__file__)}/', f'"{threading.__file__}"')
 
 
 class Ear(NamedTuple):
@@ -30,7 +35,7 @@ def listen() -> Ear:
 
 
 def stacks_of(ear: Ear) -> str:
-    """The stacks of all threads of a process that listens; why not, if it is gone."""
+    """The stacks of a process's threads, down to the user's code; why not, if it is gone."""
     told = Path(f"/proc/{ear.pid}/fd/{ear.fd}")
     try:
         before = len(told.read_bytes())
@@ -38,4 +43,17 @@ def stacks_of(ear: Ear) -> str:
         text = heard(lambda: told.read_bytes()[before:])
     except OSError as error:
         return f"(process {ear.pid} cannot be asked: {error})"
-    return text.decode(errors="replace").rstrip() or f"(process {ear.pid} does not answer)"
+    told_of = text.decode(errors="replace").rstrip()
+    return _of_users(told_of) or told_of or f"(process {ear.pid} does not answer)"
+
+
+def _of_users(text: str) -> str:
+    """Those threads that run code of the user's, each from where it is down to that."""
+    shown = []
+    for thread in re.split(r"\n+(?=Thread |Current thread )", text):
+        head, *frames = thread.splitlines() or [""]
+        while frames and any(below in frames[-1] for below in _BELOW):
+            frames.pop()
+        if frames:
+            shown += [head, *frames]
+    return "\n".join(shown)
