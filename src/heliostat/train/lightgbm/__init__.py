@@ -5,7 +5,11 @@ column instead of a loop, `_callback.py` reports rounds, `_checkpoint.py` keeps 
 `_backend.py` joins the ranks.
 """
 
+from heliostat.runtime_context import preload
+
 try:
+    # Where a session lives, the workers' copy is imported beside ours.
+    preload("lightgbm", "heliostat.train.lightgbm", "heliostat.train._worker")
     import lightgbm
 except ImportError as error:
     raise ImportError(
@@ -19,7 +23,7 @@ from heliostat.train.lightgbm._checkpoint import LightGBMCheckpoint
 from heliostat.train.lightgbm._pandas import normalize_pandas_for_lightgbm
 from heliostat.train.lightgbm._trainer import LightGBMTrainer
 
-del lightgbm
+del preload, lightgbm
 
 __all__ = [
     "LightGBMCheckpoint",

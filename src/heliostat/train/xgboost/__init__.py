@@ -5,7 +5,11 @@ column instead of a loop, `_callback.py` reports rounds, `_checkpoint.py` keeps 
 `_backend.py` joins the ranks.
 """
 
+from heliostat.runtime_context import preload
+
 try:
+    # Where a session lives, the workers' copy is imported beside ours.
+    preload("xgboost", "heliostat.train.xgboost", "heliostat.train._worker")
     import xgboost
 except ImportError as error:
     raise ImportError(
@@ -18,6 +22,6 @@ from heliostat.train.xgboost._callback import RayTrainReportCallback
 from heliostat.train.xgboost._checkpoint import XGBoostCheckpoint
 from heliostat.train.xgboost._trainer import XGBoostTrainer
 
-del xgboost
+del preload, xgboost
 
 __all__ = ["RayTrainReportCallback", "XGBoostCheckpoint", "XGBoostConfig", "XGBoostTrainer"]

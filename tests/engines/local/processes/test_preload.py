@@ -259,6 +259,26 @@ def test_an_actor_is_born_with_what_was_foreseen_though_older_workers_are_idle(
     assert out.splitlines() == [found, "False"]
 
 
+@pytest.mark.parametrize("library", ["torch", "xgboost", "lightgbm"])
+def test_who_trains_is_born_with_the_library_also_where_the_session_is_older(library: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    out, _ = run(
+        f"""
+        ray.init(num_cpus=2)
+        import heliostat.train.{library}
+
+        @ray.remote
+        class Looks:
+            def there(self):
+                return {library!r} in sys.modules
+
+        print(ray.get(Looks.remote().there.remote()))
+        """
+    )
+    assert out.split() == ["True"]
+
+
 def test_what_pytorch_imports_at_its_first_use_is_there_for_who_trains() -> None:
     if importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
