@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +76,16 @@ def test_a_log_has_one_writer(tmp_path):
         snap.Log(tmp_path / "log.jsonl")
     log.close()
     snap.Log(tmp_path / "log.jsonl").close()
+
+
+def test_a_full_disk_is_told_with_the_way_to_go_on():
+    log = snap.Log(Path("/dev/full"))
+    log.append("add", trial="a")
+    with pytest.raises(
+        OSError, match=r"No space left on device; make room.*Tuner\.restore\('/dev'"
+    ):
+        log.flush()
+    log.close()
 
 
 def test_the_newest_log_is_the_last_study(tmp_path):

@@ -112,6 +112,20 @@ def test_a_lot_ends_with_the_trial_that_fails_and_its_error_comes_alone(order):
         actor.next(math.inf)
 
 
+def test_a_report_for_which_the_disk_has_no_room_is_its_trials_failure_and_not_lost(order):
+    def trial(config):
+        if config["n"]:
+            Path(tune.get_context().get_trial_dir(), "result.json").symlink_to("/dev/full")
+        return {"n": config["n"]}
+
+    actor = TrialActor(FunctionRunnable(trial))
+    orders = [order(trial_id, math.inf, n=n) for n, trial_id in enumerate("abc")]
+    assert said(actor.start(orders)) == [("a", [0], True), ("b", [], False)]
+    assert said(actor.next(math.inf)) == [("b", [1], False)]
+    with pytest.raises(OSError, match="No space left"):
+        actor.next(math.inf)
+
+
 def test_a_trial_that_does_not_end_when_told_to_is_an_error(order, monkeypatch):
     monkeypatch.setattr(session, "STOP_GRACE_S", 0.01)
     go = session.threading.Event()

@@ -267,8 +267,26 @@ def test_users_may_name_trials_and_their_directories(run_study):
         trial_dirname_creator=lambda trial: f"{trial}.d",
     )
     assert [Path(result.path).name for result in grid] == ["try-1.d", "try-2.d"]
-    with pytest.raises(ValueError, match=r"returned '\.\./x'.*plain name"):
-        run_study(parabola, {"x": 1}, trial_dirname_creator=lambda trial: "../x")
+
+
+@pytest.mark.parametrize("name", ["same", "../x", "a/b", "é" * 128, "x" * 300, "nul\0", ""])
+def test_directories_that_lead_astray_or_are_given_twice_are_refused(run_study, name):
+    with pytest.raises(ValueError, match="trial_dirname_creator"):
+        run_study(
+            parabola, {"x": tune.grid_search([1, 2])}, trial_dirname_creator=lambda trial: name
+        )
+
+
+def test_a_long_name_of_a_trial_in_any_script_is_cut_where_it_becomes_a_directory(run_study):
+    [result] = run_study(parabola, {"x": 1}, trial_name_creator=lambda trial: "模/型" * 90)
+    assert result.error is None
+    assert 170 < len(Path(result.path).name.encode()) <= 180
+
+
+def test_storage_that_cannot_be_written_to_is_named(run_study, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"storage_path=.*file. cannot be written to"):
+        run_study(parabola, {"x": 1}, run={"storage_path": str(tmp_path / "file")})
 
 
 def test_time_is_up_for_trials_between_reports(run_study):

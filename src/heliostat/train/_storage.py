@@ -29,6 +29,7 @@ from heliostat._boot import boot_id
 from heliostat.train._run_messages import Kept, Validation
 from heliostat.train._sender import Sender
 from heliostat.train.checkpoint import Checkpoint, local_path, locate
+from heliostat.train.config import writing_to
 from heliostat.train.shared_directory import check_shared
 
 LOG = "run.jsonl"
@@ -154,7 +155,7 @@ class RunDirectory:
             OSError: If it cannot be made or written to; the path is named.
         """
         root = local_path("storage_path", storage_path or "~/ray_results")
-        try:
+        with writing_to(storage_path or root):
             root.mkdir(parents=True, exist_ok=True)
             path = _unused_directory(root, prefix) if name is None else root / name
             path.mkdir(exist_ok=True)
@@ -162,13 +163,6 @@ class RunDirectory:
             run._log_fd = os.open(path / LOG, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             _lock(run._log_fd, path)
             _cut_torn_line(run._log_fd)
-        except OSError as error:
-            raise type(error)(
-                error.errno,
-                f"storage_path={os.fspath(storage_path or root)!r} cannot be written to "
-                f"({error.strerror}); give a directory that you may write to",
-                error.filename,
-            ) from error
         run.sweep()
         return run
 

@@ -552,6 +552,24 @@ def log_files(given: object) -> tuple[str, str] | None:
     return names[0], names[1]
 
 
+@contextmanager
+def writing_to(storage_path: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell whose fault it is when a first thing cannot be written there.
+
+    Raises:
+        OSError: As it came, with words about `storage_path`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"storage_path={os.fspath(storage_path)!r} cannot be written to ({error.strerror}); "
+            "give a directory that you may write to",
+            error.filename,
+        ) from error
+
+
 def _check_whole(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, got {value!r}")

@@ -446,9 +446,10 @@ class Loop:
 
     def _write_error(self, trial: Trial, error: BaseException) -> None:
         path = Path(trial.path)
-        path.mkdir(parents=True, exist_ok=True)
-        with (path / "error.txt").open("a", encoding="utf-8") as file:
-            file.write("".join(traceback.format_exception(error)))
+        with suppress(OSError):  # the log has it too
+            path.mkdir(parents=True, exist_ok=True)
+            with (path / "error.txt").open("a", encoding="utf-8") as file:
+                file.write("".join(traceback.format_exception(error)))
         with suppress(Exception):  # user values may refuse to be pickled: the text remains
             write_whole(path / "error.pkl", cloudpickle.dumps(error))
 

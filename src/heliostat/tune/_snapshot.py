@@ -13,6 +13,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         # Its only writer: a second one is told so at once.
-        self._file = open(path, "ab")  # noqa: SIM115 - open as long as the study runs
+        self._file = open(path, "ab", 1 << 20)  # noqa: SIM115 - open as long as the study runs
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -52,11 +53,16 @@ class Log:
 
     def flush(self) -> None:
         """Hand all records to the operating system: they outlive this process from here."""
-        self._file.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            how = f"make room, then go on with Tuner.restore({str(self.path.parent)!r}, trainable)"
+            raise type(error)(error.errno, f"{error.strerror}; {how}", str(self.path)) from error
 
     def close(self) -> None:
-        """No more records."""
-        self._file.close()
+        """No more records; what `flush` could not write is not written."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any]]:

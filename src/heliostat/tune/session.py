@@ -199,6 +199,8 @@ class Session:
                     final = code(self)
                 if final is not None:
                     self._say_last(final)
+                with self._changed:
+                    self._files.write()  # a disk that is full is the trial's failure
             except StopTrialError:
                 pass
             except BaseException as raised:  # noqa: BLE001 - user code: goes to the driver by wait()

@@ -19,7 +19,8 @@ import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
 import heliostat
 from heliostat.train import RunConfig
-from heliostat.train.config import log_files
+from heliostat.train._names import check_name
+from heliostat.train.config import log_files, writing_to
 from heliostat.train.shared_directory import check_shared
 from heliostat.tune import _restore, _written
 from heliostat.tune._beyond import Beyond, find
@@ -126,6 +127,7 @@ class Tuner:
         self._given = _Given(_space.copy_containers(param_space or {}), config, run)
         self._resumed: _restore.Resumed | None = None
         self._results: ResultGrid | None = None
+        self._dirnames: set[str] = set()  # those that the user has given
         self._unused: Searcher | None = None  # a copy of the searcher from before the first fit
         # For a study that is kept beyond this machine.
         self._mirror: Mirror | None = None
@@ -237,7 +239,7 @@ class Tuner:
         capacity = heliostat.cluster_resources()
         self._check_can_run(capacity)
         directory = self._directory()
-        name = directory.name
+        name, self._dirnames = directory.name, set()
         searcher = self._searcher()
         # A copy: a Tuner may be fitted again, and a config may serve several.
         scheduler = copy.deepcopy(config.scheduler) or FIFOScheduler()
@@ -304,16 +306,17 @@ class Tuner:
         nodes = heliostat.nodes()
         if len(nodes) > 1:  # one machine shares with nobody
             check_shared("storage_path", str(parent), nodes)
-        if run.name is not None:
-            (parent / run.name).mkdir(parents=True, exist_ok=True)
-            return parent / run.name
-        parent.mkdir(parents=True, exist_ok=True)
-        base = f"{self._runnable.name}_{_now()}"
-        for number in itertools.count(1):
-            directory = parent / (base if number == 1 else f"{base}_{number}")
-            with suppress(FileExistsError):  # another study began within the same second
-                directory.mkdir()
-                return directory
+        with writing_to(root):
+            parent.mkdir(parents=True, exist_ok=True)
+            if run.name is not None:
+                (parent / run.name).mkdir(exist_ok=True)
+                return parent / run.name
+            base = f"{self._runnable.name}_{_now()}"
+            for number in itertools.count(1):
+                directory = parent / (base if number == 1 else f"{base}_{number}")
+                with suppress(FileExistsError):  # another study began within the same second
+                    directory.mkdir()
+                    return directory
         raise AssertionError
 
     def _mirrored_directory(self, root: str, filesystem: Any) -> Path:
@@ -402,13 +405,17 @@ class Tuner:
         if config.trial_name_creator is not None:
             trial.name = config.trial_name_creator(trial)
         if config.trial_dirname_creator is None:
-            below = f"{trial}_{trial.experiment_tag}".replace("/", "_")[:_LONGEST_DIRECTORY]
+            below = f"{trial}_{trial.experiment_tag}".replace("/", "_")
+            below = below.encode()[:_LONGEST_DIRECTORY].decode(errors="ignore")
         else:
             below = config.trial_dirname_creator(trial)
-        if "/" in below or below in ("", ".", ".."):
-            raise ValueError(
-                f"trial_dirname_creator returned {below!r} for trial {trial}; it must be a plain name"
-            )
+            check_name("the name that trial_dirname_creator returns", below)
+            if below in self._dirnames:
+                raise ValueError(
+                    f"trial_dirname_creator returned {below!r} for trial {trial} and for one before; "
+                    "their files would be mixed up"
+                )
+            self._dirnames.add(below)
         trial.path = str(directory / below)
         trial.beyond = self._beyond
         return trial
@@ -422,6 +429,7 @@ class Tuner:
         for trial in trials:
             trial.base = self._runnable.request(trial.config)
             trial.beyond = self._beyond
+            self._dirnames.add(os.path.basename(trial.path))
         return trials, ended
 
     def _run(self, experiment: Experiment, name: str, directory: Path, ended: list[Trial]) -> None:
