@@ -17,12 +17,18 @@ import pytest
 
 import heliostat as ray
 from heliostat import serve
-from heliostat.exceptions import RayError
+from heliostat.exceptions import ActorDiedError, RayActorError, RayError
 from heliostat.serve._build import build
 from heliostat.serve._controller import Controller
+from heliostat.serve._replica_actors import _until_ill
 from heliostat.serve._specs import ApplicationSpec
 from heliostat.serve.api import RunTarget, _application
-from heliostat.serve.config import DeploymentActorConfig, HTTPOptions, gRPCOptions
+from heliostat.serve.config import (
+    DeploymentActorConfig,
+    DeploymentConfig,
+    HTTPOptions,
+    gRPCOptions,
+)
 from heliostat.serve.exceptions import ExternalScalerDisabledError, RayServeException
 from heliostat.serve.schema import ApplicationStatus
 from heliostat.util.placement_group import placement_group_table
@@ -330,3 +336,37 @@ def test_more_replicas_than_a_machine_may_have_are_refused_at_once():
     with pytest.raises(ValueError, match=r"up to 3 replicas, and max_replicas_per_node=2 lets 2"):
         spec_of(ranked(num_replicas=3, max_replicas_per_node=2))
     assert spec_of(ranked(num_replicas=2, max_replicas_per_node=2)).deployments
+
+
+@ray.remote(num_cpus=0)
+class Checked:
+    """A replica, as far as its health goes."""
+
+    def __init__(self, *found: Exception | None) -> None:
+        self.found = list(found)
+
+    async def check_health(self) -> None:
+        error = self.found.pop(0)
+        if error is not None:
+            raise error
+
+
+def until_ill(*found: Exception | None, kill: bool = False) -> str:
+    config = DeploymentConfig(health_check_period_s=0.001, health_check_timeout_s=10)
+    actor = Checked.remote(*found)
+    if kill:
+        ray.kill(actor)
+    return asyncio.run(asyncio.wait_for(_until_ill("D#1", config, actor), 20))
+
+
+def test_a_replica_is_ill_after_three_failed_checks_in_a_row():
+    bad = ValueError("no model")
+    assert "no model" in until_ill(bad, bad, None, bad, bad, bad, None)
+
+
+def test_a_replica_that_is_dead_is_not_checked_again(caplog):
+    with pytest.raises(RayActorError):
+        until_ill(kill=True)
+    assert "health check" not in caplog.text
+    # What a user's check raises is no death.
+    assert "3 health checks" in until_ill(*[ActorDiedError("another's")] * 3)

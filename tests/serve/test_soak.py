@@ -6,10 +6,12 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import gc
 import os
 import random
 import resource
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -136,57 +138,103 @@ def private_mb(pid: int) -> float:
     return sum(int(line.split()[1]) for line in text.splitlines() if "Private" in line) / 1024
 
 
-@pytest.mark.timeout(300)
-def test_under_load_updates_and_scaling_lose_nothing_and_kills_only_what_they_hit(port, tmp_path):
-    def deploy(version: int, replicas: int) -> None:
-        serve.run(Noted.options(num_replicas=replicas).bind(version, str(tmp_path)), name="noted")
+def deploy(folder: Path, version: int, replicas: int) -> None:
+    serve.run(Noted.options(num_replicas=replicas).bind(version, str(folder)), name="noted")
 
-    deploy(0, 1)
+
+def load_at_80_percent(port: int, folder: Path) -> Load:
+    """Of what one replica can do, whose version is 0."""
+    deploy(folder, 0, 1)
     load = Load(port)
     load.run(None, 3.0)
-    load.pause_s = CLIENTS * 3.0 / len(load.outcomes) / 0.8  # 80 % of what it can do
-    pid = next(a["pid"] for a in _actors() if a["class_name"] == "Controller")
-    before = private_mb(pid)
+    load.pause_s = CLIENTS * 3.0 / len(load.outcomes) / 0.8
+    return load
 
-    def change() -> None:
-        until = time.monotonic() + 30
-        for version in range(1, 6):
-            deploy(version, (1, 4, 4, 2, 1)[version - 1])
-            _pass_time(until - (5 - version) * 5)
-        deploy(5, 4)
-        deploy(5, 1)
 
-    load.run(change)
+def change(folder: Path, seconds: float) -> None:
+    """Five updates, and from one replica to four and back, twice."""
+    until = time.monotonic() + seconds
+    for version, replicas in enumerate((1, 4, 4, 2, 1), 1):
+        deploy(folder, version, replicas)
+        _pass_time(until - (5 - version) * seconds / 6)
+    deploy(folder, 5, 4)
+    deploy(folder, 5, 1)
+
+
+@pytest.mark.timeout(300)
+def test_updates_and_scaling_under_load_lose_and_double_nothing(port, tmp_path):
+    load = load_at_80_percent(port, tmp_path)
+    load.run(lambda: change(tmp_path, 30))
     assert collections.Counter(load.outcomes.values()).keys() == {"200"}
     assert load.versions == set(range(6))
     ran = times_run(tmp_path)
     assert ran.keys() == load.outcomes.keys()
     assert set(ran.values()) == {1}
 
-    deploy(6, 3)
+
+@pytest.mark.timeout(300)
+def test_kills_beside_updates_and_scaling_cost_only_the_requests_that_they_hit(port, tmp_path):
+    load = load_at_80_percent(port, tmp_path)
+    controller = next(a["pid"] for a in _actors() if a["class_name"] == "Controller")
+    before = private_mb(controller)
     hits: list[int] = []
-    earlier = len(load.outcomes)
-    load.run(lambda: kill_some(hits))
-    told = collections.Counter(list(load.outcomes.values())[earlier:])
+
+    def change_and_kill() -> None:
+        is_over = threading.Event()
+        killing = threading.Thread(target=kill_some, args=(hits, is_over))
+        killing.start()
+        try:
+            change(tmp_path, 60)
+        finally:
+            is_over.set()
+            killing.join()
+
+    load.run(change_and_kill)
+    told = collections.Counter(load.outcomes.values())
     assert told.keys() <= {"200", "503", BROKEN}, told
     assert told[BROKEN] + told["503"] <= len(hits) * CLIENTS, told
+    assert len(hits) >= 12
+    assert load.versions == set(range(6))
     ran = times_run(tmp_path)
     assert all(ran[name] == 1 for name, status in load.outcomes.items() if status == "200")
     assert max(ran.values()) == 1
     load.run(None, 3.0)
     assert list(load.outcomes.values())[-1] == "200"
-    assert private_mb(pid) < before + 20
+    assert private_mb(controller) < before + 20
 
 
-def kill_some(hits: list[int]) -> None:
-    """For half a minute: a replica every three seconds, of three one is stopped instead."""
-    rng, until = random.Random(0), time.monotonic() + 30
-    while time.monotonic() < until:
-        pid = rng.choice([each["pid"] for each in _actors() if each["class_name"] == "Replica"])
+@pytest.mark.timeout(300)
+def test_kills_and_updates_make_neither_the_program_nor_the_controller_bigger(port, tmp_path):
+    """Without clients in this process, who keep what they are told."""
+    deploy(tmp_path, 0, 2)
+    pids = [os.getpid(), *(a["pid"] for a in _actors() if a["class_name"] == "Controller")]
+
+    def round_of(number: int) -> list[float]:
+        for version in range(1, 6):
+            pid = next((a["pid"] for a in _actors() if a["class_name"] == "Replica"), None)
+            with contextlib.suppress(ProcessLookupError):
+                if pid is not None:
+                    os.kill(pid, signal.SIGKILL)
+            deploy(tmp_path, number * 5 + version, 1 + version % 2 * 3)
+        gc.collect()
+        return [private_mb(pid) for pid in pids]
+
+    before = round_of(0)
+    after = [round_of(number) for number in range(1, 8)][-1]
+    assert all(now < then + 5 for now, then in zip(after, before, strict=True)), (before, after)
+
+
+def kill_some(hits: list[int], is_over: threading.Event) -> None:
+    """A replica every three seconds, of three one is stopped instead."""
+    rng = random.Random(0)
+    while not is_over.wait(3):
+        pids = [each["pid"] for each in _actors() if each["class_name"] == "Replica"]
+        if not pids:
+            continue  # the last was hit just now
+        pid = rng.choice(pids)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL if len(hits) % 3 else signal.SIGSTOP)
             hits.append(pid)
-        _pass_time(time.monotonic() + 3)
 
 
 def _pass_time(until: float) -> None:

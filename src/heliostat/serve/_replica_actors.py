@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 import heliostat as ray
-from heliostat.exceptions import RayError
+from heliostat.exceptions import RayActorError, RayError, RayTaskError
 from heliostat.serve._connections import whereabouts
 from heliostat.serve._deployment_actors import DeploymentActors
 from heliostat.serve._proxy import Route
@@ -150,14 +150,16 @@ class ReplicaActors:
                 self.addresses[name] = up.address
                 await actor.set_routes.remote(self._routes())
             self._feed(ReplicaUp(name))
-            beside = [asyncio.ensure_future(self._check_health(name, spec.config, actor))]
-            if up.has_notes:
-                beside.append(asyncio.ensure_future(self._watch_notes(name, actor)))
+            ends = [answer_of(actor.until_gone.remote()), _until_ill(name, spec.config, actor)]
+            until_end = [asyncio.ensure_future(end) for end in ends]
+            beside = [asyncio.ensure_future(self._watch_notes(name, actor))] if up.has_notes else []
             try:
-                await actor.until_gone.remote()
+                done, _ = await asyncio.wait(until_end, return_when=asyncio.FIRST_COMPLETED)
+                error = next(task.result() for task in done)
             finally:
-                for task in beside:
+                for task in (*until_end, *beside):
                     task.cancel()
+                await asyncio.gather(*until_end, *beside, return_exceptions=True)
         except RayError as failure:
             error = str(failure)
         except Exception as failure:  # noqa: BLE001 - options that Core refuses; told by run()
@@ -226,20 +228,6 @@ class ReplicaActors:
             logger.warning("replica %s could not be reconfigured, and ends: %s", name, error)
             self.stop(name)
 
-    async def _check_health(self, name: str, config: DeploymentConfig, actor: Any) -> None:
-        """Kill a replica that fails or does not answer several checks in a row."""
-        failures = 0
-        while failures < _FAILED_CHECKS_ALLOWED:
-            await asyncio.sleep(config.health_check_period_s)
-            try:
-                check = answer_of(actor.check_health.remote())
-                await asyncio.wait_for(check, config.health_check_timeout_s)
-                failures = 0
-            except (RayError, TimeoutError) as error:
-                failures += 1
-                logger.warning("health check of replica %s failed: %s", name, error)
-        self.stop(name)
-
     async def _watch_notes(self, name: str, actor: Any) -> None:
         """Tell callers which models the replica has, and its statistics, whenever they change."""
         known = None
@@ -257,6 +245,32 @@ class ReplicaActors:
 async def answer_of(ref: Awaitable[Any]) -> Any:
     """A coroutine of what is only awaitable."""
     return await ref
+
+
+async def _until_ill(name: str, config: DeploymentConfig, actor: Any) -> str:
+    """Wait until several checks in a row have failed or got no answer; returns what they found.
+
+    Raises:
+        RayActorError: When the replica is dead.
+    """
+    failures = 0
+    while True:
+        await asyncio.sleep(config.health_check_period_s)
+        try:
+            check = answer_of(actor.check_health.remote())
+            await asyncio.wait_for(check, config.health_check_timeout_s)
+            failures = 0
+            continue
+        except TimeoutError:
+            found = f"no answer within health_check_timeout_s={config.health_check_timeout_s}"
+        except RayError as error:
+            if isinstance(error, RayActorError) and not isinstance(error, RayTaskError):
+                raise  # nobody is there to be checked; a user's check may raise such an error
+            found = str(error)
+        failures += 1
+        logger.warning("health check of replica %s failed: %s", name, found)
+        if failures == _FAILED_CHECKS_ALLOWED:
+            return f"{failures} health checks in a row have failed: {found}"
 
 
 def _group_of(config: DeploymentConfig) -> Any:
