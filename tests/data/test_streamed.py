@@ -1,9 +1,13 @@
 """What gives a block at a time keeps to its memory, and gives the same with disk."""
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import heliostat as ray
 from heliostat.data import _sorting
+from heliostat.data.datasource.parquet import open_parquet
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -64,3 +68,60 @@ def test_who_looks_at_the_first_rows_only_stops_what_is_below():
     batches = ray.data.range(1000).random_shuffle(seed=1).iter_batches(batch_size=10)
     assert len(next(batches)["id"]) == 10
     batches.close()
+
+
+def texts(folder, rows=3000):
+    """Files with few different texts, other ones in each; in one none is missing, one has no rows."""
+    rng = np.random.default_rng(0)
+    whole = []
+    for number, values in enumerate([["b", "a", None], ["c", "b"], ["é", "", None, "a"], ["z"]]):
+        size = 0 if number == 3 else rows
+        table = pa.table(
+            {
+                "k": rng.integers(0, 50, size),
+                "t": pa.array(rng.choice(np.array(values, object), size), pa.string()),
+                "u": pa.array([f"{number} {n}" for n in range(size)], pa.string()),
+            }
+        )
+        pq.write_table(table, folder / f"{number}.parquet")
+        whole.append(table)
+    return pa.concat_tables(whole)
+
+
+@pytest.mark.parametrize("budget", [None, 200_000])
+@pytest.mark.parametrize("keys", ["t", ["k", "t"], "k"])
+def test_files_of_few_texts_are_sorted_and_shuffled_as_rows_that_are_there(
+    tmp_path, monkeypatch, budget, keys
+):
+    whole = texts(tmp_path)
+    assert any(one.few_texts for one in open_parquet(tmp_path).files)
+    monkeypatch.setattr(ray.data.DataContext.get_current(), "memory_budget_bytes", budget)
+    files, there = ray.data.read_parquet(tmp_path), ray.data.from_arrow(whole)
+    for down in (False, True):
+        for read, made in (
+            (files.sort(keys, down), there.sort(keys, down)),
+            (files.select_columns(["t", "k"]).random_shuffle(seed=3),
+             there.select_columns(["t", "k"]).random_shuffle(seed=3)),
+        ):  # fmt: skip
+            assert read.to_arrow().equals(made.to_arrow())
+            assert read.materialize().schema() == made.schema()
+
+
+def test_batches_of_few_texts_are_those_of_rows_that_are_there(tmp_path):
+    whole = texts(tmp_path)
+    read, there = ray.data.read_parquet(tmp_path), ray.data.from_arrow(whole)
+    for form in ("numpy", "pandas", "pyarrow"):
+        pairs = zip(
+            read.rename_columns({"t": "x"}).iter_batches(batch_size=700, batch_format=form),
+            there.rename_columns({"t": "x"}).iter_batches(batch_size=700, batch_format=form),
+            strict=True,
+        )
+        for one, other in pairs:
+            if form == "numpy":
+                assert {name: (v.dtype, v.tolist()) for name, v in one.items()} == {
+                    name: (v.dtype, v.tolist()) for name, v in other.items()
+                }
+            else:
+                assert one.equals(other)
+    assert read.schema().base_schema == whole.schema
+    assert next(read.iter_batches(batch_size=None, batch_format="pyarrow")).schema == whole.schema

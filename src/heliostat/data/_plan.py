@@ -20,6 +20,7 @@ from heliostat.data._native.binding import query_schema
 from heliostat.data._native.queries import Query
 from heliostat.data._seeds import Reseeding
 from heliostat.data.block import Bundle, require_columns
+from heliostat.data.datasource.parquet import ParquetSource
 from heliostat.data.datasource.source import Source
 
 if TYPE_CHECKING:
@@ -460,6 +461,21 @@ def walk(plan: Plan) -> Iterator[Plan]:
                 yield from walk(one)
         case Apply(below, _):
             yield from walk(below)
+
+
+def with_encoded_texts(plan: Plan) -> Plan | None:
+    """What reads the same rows, and gives few different texts as a dictionary and their numbers.
+
+    It saves making texts of all rows where they are soon taken by their numbers. The schema of the
+    plan stays what it was.
+    """
+    match plan:
+        case Read(ParquetSource() as source):
+            return replace(plan, source=replace(source, encoded=True))
+        case Apply(below, Select() | Drop() | Rename() as step):
+            inner = with_encoded_texts(below)
+            return None if inner is None else Apply(inner, step)
+    return None
 
 
 def settled(plan: Plan) -> Plan:

@@ -153,7 +153,7 @@ class SplitIterator(DataIterator):
     def __repr__(self) -> str:
         return f"SplitIterator({self._part})"
 
-    def _bundles(self) -> Generator[Bundle]:
+    def _bundles(self, plan: Plan | None = None) -> Generator[Bundle]:
         splitter, part = self._splitter, self._part
         number = heliostat.get(splitter.begin.remote(part))
         try:

@@ -10,7 +10,16 @@ import pyarrow as pa
 
 from heliostat.data._mix import Mix, mixed
 from heliostat.data._native.engine import Segment
-from heliostat.data._plan import UDF_STEPS, Apply, Plan, Shuffle, SortRows, walk
+from heliostat.data._plan import (
+    UDF_STEPS,
+    Apply,
+    Plan,
+    Shuffle,
+    SortRows,
+    schema_of,
+    walk,
+    with_encoded_texts,
+)
 from heliostat.data._shuffling import shuffled_blocks
 from heliostat.data._sorting import sorted_blocks
 from heliostat.data._spill import give_back_memory
@@ -50,12 +59,14 @@ def streamed(plan: Plan, run: Run, memory_bytes: int) -> Generator[pa.Table]:
         case Apply(input, (SortRows() | Shuffle()) as step):
             # They hold all their rows: before that, and after it, nobody keeps what is not in use.
             give_back_memory()
-            rows, schema = run(input, memory_bytes // BELOW_SHARE)
+            encoded, promised = with_encoded_texts(input), schema_of(input)
+            rows, schema = run(encoded or input, memory_bytes // BELOW_SHARE)
             try:
                 held_bytes = memory_bytes // (
                     HELD_SHARE if _has_functions(input) else HELD_SHARE_ALONE
                 )
-                yield from _reordered(_tables(rows, schema), step, held_bytes)
+                for block in _reordered(_tables(rows, schema), step, held_bytes):
+                    yield block.cast(promised) if encoded and promised else block
             finally:
                 rows.close()
                 give_back_memory()

@@ -252,14 +252,7 @@ def without_views(table: pa.Table) -> pa.Table:
 
 
 def schema_without_views(schema: pa.Schema) -> pa.Schema:
-    """The columns that `without_views` gives.
-
-    Args:
-        schema: Of a table.
-
-    Returns:
-        The schema.
-    """
+    """The columns that `without_views` gives."""
     if not any(one.type.id in _MAY_BE_VIEWS for one in schema):
         return schema
     return pa.schema([one.with_type(_without_views(one.type)) for one in schema])
@@ -312,14 +305,7 @@ def _can_cast() -> bool:
 
 
 def no_rows(schema: pa.Schema) -> pa.Table:
-    """A table of these columns without rows, whatever their types are.
-
-    Args:
-        schema: The columns.
-
-    Returns:
-        The table.
-    """
+    """A table of these columns without rows, whatever their types are."""
     columns = []
     for field in schema:
         kind: Any = field.type
@@ -380,14 +366,7 @@ def _fields(kind: Any) -> list[Any]:
 
 
 def is_tensor(kind: pa.DataType) -> bool:
-    """Whether a column holds tensors, of one shape or of several.
-
-    Args:
-        kind: The column's type.
-
-    Returns:
-        True for tensors.
-    """
+    """Whether a column holds tensors, of one shape or of several."""
     return isinstance(kind, pa.FixedShapeTensorType | RaggedTensorType)
 
 
@@ -423,7 +402,7 @@ def to_numpy(column: Any, writable: bool, owned: bool = False) -> Any:
         if not parts:
             return np.empty((0, *column.type.shape), column.type.value_type.to_pandas_dtype())
         array = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    elif has_few_texts(column):
+    elif is_encoded_text(column.type) or has_few_texts(column):
         return _each_value_once(column)
     elif column.num_chunks == 1:
         array = to_numbers(column.chunk(0), owned)
@@ -458,6 +437,11 @@ def has_few_texts(column: Any) -> bool:
     if not text or len(column) < MANY_TEXTS:
         return False
     return len(column.slice(0, SAMPLE).unique()) <= SAMPLE // 4
+
+
+def is_encoded_text(kind: Any) -> bool:
+    """Whether a column has numbers of texts instead of the texts."""
+    return pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)
 
 
 def _each_value_once(column: Any) -> "np.ndarray[Any, Any]":
@@ -512,12 +496,6 @@ def one_type(columns: Sequence[Any]) -> Sequence[Any]:
 def is_frame(value: Any) -> bool:
     """Whether it is a pandas DataFrame. Does not load pandas: it takes longer than all else here.
 
-    Args:
-        value: Anything.
-
-    Returns:
-        True for a DataFrame.
-
     Example:
         >>> is_frame({"a": [1]})
         False
@@ -526,15 +504,7 @@ def is_frame(value: Any) -> bool:
 
 
 def is_pandas(value: Any, kind: str) -> bool:
-    """Whether it is an object of pandas of this class.
-
-    Args:
-        value: Anything.
-        kind: `DataFrame` or `Series`.
-
-    Returns:
-        True if it is.
-    """
+    """Whether it is an object of pandas of this class."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, getattr(pandas, kind))
 
@@ -562,12 +532,6 @@ def row_maker(names: tuple[str, ...]) -> Callable[..., dict[str, Any]]:
 
 def values_of(column: Any) -> list[Any]:
     """The values of a column in Python; through numpy where it gives the same many times faster.
-
-    Args:
-        column: A chunked array.
-
-    Returns:
-        A list.
 
     Example:
         >>> values_of(pa.chunked_array([[1, None]]))

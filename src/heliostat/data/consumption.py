@@ -1,15 +1,12 @@
 """The eager verbs: each runs the plan, as far as it must, and gives rows or writes them."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from heliostat.data._gather import stratified
 from heliostat.data._native.queries import Aggregate, CountWhere
 from heliostat.data._optimize import is_native, optimize
-from heliostat.data._pass import Cut
 from heliostat.data._plan import (
     Apply,
     Blocks,
@@ -157,10 +154,8 @@ class Consumption(Planned):
 
     # -- iteration
 
-    def _converted(
-        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any], slab: int = 1
-    ) -> Iterator[Any]:
-        return self.iterator()._converted(cut, prefetch_batches, convert, slab)
+    def _converted(self, *args: Any, **options: Any) -> Iterator[Any]:
+        return self.iterator()._converted(*args, **options)
 
     @property
     def _is_read_anew(self) -> bool:

@@ -4,6 +4,7 @@ What a Dataset and a DataIterator share. Each framework is loaded in the one fil
 somebody asks for its tensors.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,12 @@ class Frameworks:
         raise NotImplementedError
 
     def _converted(
-        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any], slab: int = 1
+        self,
+        cut: Cut,
+        prefetch_batches: int,
+        convert: Callable[[pa.Table], Any],
+        slab: int = 1,
+        encoded: bool = False,
     ) -> Iterator[Any]:
         raise NotImplementedError
 
@@ -94,7 +100,8 @@ class Frameworks:
         """
         form = check_batch_format(batch_format)
         cut = Cut(batch_size, drop_last, local_shuffle_buffer_size, local_shuffle_seed)
-        return self._converted(cut, prefetch_batches, lambda table: to_batch(table, form))
+        convert = functools.partial(to_batch, batch_format=form)
+        return self._converted(cut, prefetch_batches, convert, encoded=form == "numpy")
 
     def iter_torch_batches(
         self,

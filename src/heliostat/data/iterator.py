@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from heliostat.data._batching import prefetch
 from heliostat.data._pass import Cut, Pass, cut_tables, sliced
-from heliostat.data._plan import Apply, Blocks, Drop, Read, Rename, Select
+from heliostat.data._plan import Apply, Blocks, Drop, Plan, Read, Rename, Select, with_encoded_texts
 from heliostat.data.block import Bundle
 from heliostat.data.context import DataContext
 from heliostat.data.datasource.source import reads_anew
@@ -47,8 +47,8 @@ class DataIterator(Frameworks):
     def __repr__(self) -> str:
         return f"DataIterator({self._dataset!r})"
 
-    def _bundles(self) -> Iterator[Bundle]:
-        return self._dataset._bundles()
+    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
+        return self._dataset._bundles(plan)
 
     @property
     def _is_there(self) -> bool:
@@ -64,18 +64,25 @@ class DataIterator(Frameworks):
         return isinstance(plan, Read) and reads_anew(plan.source)
 
     def _converted(
-        self, cut: Cut, prefetch_batches: int, convert: Callable[[pa.Table], Any], slab: int = 1
+        self,
+        cut: Cut,
+        prefetch_batches: int,
+        convert: Callable[[pa.Table], Any],
+        slab: int = 1,
+        encoded: bool = False,
     ) -> Iterator[Any]:
         """Batches by the way they are cut and what is made of each.
 
-        With a slab above 1 so many batches are converted at once, and are views of one dict.
+        With a slab above 1 so many batches are converted at once, and are views of one dict. What
+        converts may be given texts encoded.
         """
         if prefetch_batches < 0:
             raise ValueError(f"prefetch_batches must be >= 0, got {prefetch_batches!r}")
         resumed, self._resumed = self._resumed, None
         this_pass = Pass(cut) if resumed is None else resumed.of(cut)
         self._pass = this_pass
-        blocks = (bundle.table() for bundle in self._bundles())
+        plan = with_encoded_texts(self._dataset._plan) if encoded else None
+        blocks = (bundle.table() for bundle in self._bundles(plan))
         slabs, skip = divmod(this_pass.batches, slab)
         tables = itertools.islice(cut_tables(blocks, this_pass.cut, slab), slabs, None)
         made: Iterator[Any] = map(convert, tables)

@@ -367,3 +367,22 @@ def test_what_is_in_lists_and_structs_is_written_by_number_too(tmp_path):
     group = pq.ParquetFile(file).metadata.row_group(0)
     sizes = {c.path_in_schema: c.total_uncompressed_size for c in map(group.column, range(3))}
     assert max(sizes["l.list.element"], sizes["s.x"]) < 10_000
+
+
+def test_columns_of_few_texts_are_known_by_their_footers(tmp_path):
+    rows = 5000
+    table = pa.table(
+        {
+            "few": ["north", "south", None, ""] * (rows // 4),
+            "all": [f"trip {n}" for n in range(rows)],
+            "n": range(rows),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1000)
+    [file] = open_parquet(tmp_path).files
+    assert file.few_texts == ("few",)
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False)
+    assert open_parquet(tmp_path).files[0].few_texts == ()
+    nested = pa.table({"s": [{"a": 1, "b": 2}] * rows, "few": ["x"] * rows})
+    pq.write_table(nested, tmp_path / "a.parquet")
+    assert open_parquet(tmp_path).files[0].few_texts == ()

@@ -46,12 +46,6 @@ class Relation:
 def quote(name: str) -> str:
     """A name as SQL writes it.
 
-    Args:
-        name: Any text.
-
-    Returns:
-        SQL.
-
     Example:
         >>> quote("a b")
         '"a b"'
@@ -63,12 +57,6 @@ def quote(name: str) -> str:
 def quoted(names: Sequence[str]) -> str:
     """Names as a list of SQL.
 
-    Args:
-        names: Any.
-
-    Returns:
-        SQL.
-
     Example:
         >>> quoted(["a", "b"])
         '"a", "b"'
@@ -78,12 +66,6 @@ def quoted(names: Sequence[str]) -> str:
 
 def text(value: str) -> str:
     """A text as SQL writes it.
-
-    Args:
-        value: Any text.
-
-    Returns:
-        SQL.
 
     Example:
         >>> text("it's")
@@ -95,12 +77,6 @@ def text(value: str) -> str:
 
 def clash(names: Sequence[str]) -> bool:
     """Whether two names differ only in case, which SQL takes for one name.
-
-    Args:
-        names: Of columns.
-
-    Returns:
-        True if so.
 
     Example:
         >>> clash(["a", "A"])

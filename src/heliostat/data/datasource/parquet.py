@@ -46,6 +46,8 @@ FEW_FILES = 64
 # As many of them are kept for the next time, of files that have not changed for so long.
 FOOTERS_KEPT = 1024
 FOOTER_AGE_NS = 2_000_000_000
+# A text by itself takes four bytes more than it has; its number, hardly more than one.
+FEW_TEXT_BYTES = 2
 # So many values tell whether a column has few different ones.
 SAMPLE = 1 << 13
 HIVE = Partitioning("hive")
@@ -68,6 +70,8 @@ class ParquetFile:
     schema: pa.Schema
     # Columns whose value is in the path (`year=2024/`), and perhaps the path itself.
     constants: tuple[tuple[str, Any], ...] = ()
+    # Columns of texts, of which it has few different ones.
+    few_texts: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -87,6 +91,7 @@ class ParquetTask:
     row_limit: int | None = None
     on_error: OnError = RAISE
     predicate: Predicate | None = None
+    encoded: bool = False
     reads_anew: ClassVar[bool] = True
 
     @property
@@ -120,7 +125,8 @@ class ParquetTask:
         def read() -> pa.Table:
             if predicate is not None and pushed:
                 return predicate.read(self.file.path, self.filesystem, numbers, present)
-            with _open(self.file.path, self.filesystem, self.options) as opened:
+            few = self.file.few_texts if self.encoded else ()
+            with _open(self.file.path, self.filesystem, self.options, few) as opened:
                 if self.row_limit is None:
                     return opened.read_row_groups(numbers, columns=present)
                 batches = opened.iter_batches(
@@ -145,12 +151,16 @@ class ParquetTask:
         columns: list[Any] = []
         for wanted in schema:
             if wanted.name in table.column_names:
-                columns.append(_cast(table.column(wanted.name), wanted))
+                column = table.column(wanted.name)
+                as_is = self.encoded and pa.types.is_dictionary(column.type)
+                columns.append(column if as_is else _cast(column, wanted))
             elif wanted.name in constants:
                 value = scalar(constants[wanted.name]).cast(wanted.type)
                 columns.append(pa.repeat(value, table.num_rows))
             else:
                 columns.append(pa.nulls(table.num_rows, wanted.type))
+        if self.encoded:
+            return pa.table(columns, names=schema.names)
         return pa.table(columns, schema=schema)
 
 
@@ -167,6 +177,8 @@ class ParquetSource:
     shuffling: Shuffling | None = field(default=None, compare=False)
     on_error: OnError = RAISE
     predicate: Predicate | None = None
+    # Give few texts as a dictionary, whatever the schema says: who asks for it knows.
+    encoded: bool = False
     reads_anew: ClassVar[bool] = True
 
     @property
@@ -225,6 +237,7 @@ class ParquetSource:
                         left if left < rows else None,
                         self.on_error,
                         self.predicate,
+                        self.encoded,
                     )
                 )
                 left -= rows
@@ -332,12 +345,15 @@ def open_parquet(
 
 
 def _open(
-    path: str, filesystem: fs.FileSystem, options: tuple[tuple[str, Any], ...]
+    path: str,
+    filesystem: fs.FileSystem,
+    options: tuple[tuple[str, Any], ...],
+    encoded: Sequence[str] = (),
 ) -> pq.ParquetFile:
     # By its path alone Arrow opens a local file itself, which is a third faster.
-    if isinstance(filesystem, fs.LocalFileSystem):
-        return pq.ParquetFile(path, **dict(options))
-    return pq.ParquetFile(filesystem.open_input_file(path), **dict(options))
+    local = isinstance(filesystem, fs.LocalFileSystem)
+    source: Any = path if local else filesystem.open_input_file(path)
+    return pq.ParquetFile(source, read_dictionary=list(encoded) or None, **dict(options))
 
 
 def _footer(
@@ -348,7 +364,7 @@ def _footer(
 ) -> ParquetFile | None:
     """What the footer says; None if it cannot be read, and the user wants to go on without it."""
 
-    def read() -> tuple[tuple[RowGroup, ...], pa.Schema]:
+    def read() -> tuple[tuple[RowGroup, ...], pa.Schema, tuple[str, ...]]:
         known = _known_footer(file.path) if isinstance(filesystem, fs.LocalFileSystem) else None
         if known is not None and known in _FOOTERS:
             return _FOOTERS[known]
@@ -359,7 +375,7 @@ def _footer(
             for number in range(metadata.num_row_groups)
             if (group := metadata.row_group(number)).num_rows
         )
-        footer = groups, schema_without_views(schema.remove_metadata())
+        footer = groups, schema_without_views(schema.remove_metadata()), few_texts(metadata, schema)
         if known is not None:
             while len(_FOOTERS) >= FOOTERS_KEPT:
                 _FOOTERS.pop(next(iter(_FOOTERS)), None)
@@ -367,7 +383,7 @@ def _footer(
         return footer
 
     try:
-        groups, schema = retrying(read, filesystem)
+        groups, schema, few = retrying(read, filesystem)
     except (pa.ArrowException, OSError) as error:
         made = unreadable(file.path, "Parquet", error)
         made.__cause__ = error
@@ -377,11 +393,27 @@ def _footer(
     if len(set(names)) != len(names):
         raise ValueError(f"{file.path!r} has two columns with one name: {names}")
     constants = tuple((name, value) for name, value in file.constants if name not in names)
-    return ParquetFile(file.path, groups, schema, constants)
+    return ParquetFile(file.path, groups, schema, constants, few)
+
+
+def few_texts(metadata: pq.FileMetaData, schema: pa.Schema) -> tuple[str, ...]:
+    """Columns of texts whose pages are so small that they hold numbers of texts, not the texts."""
+    if metadata.num_columns != len(schema):
+        return ()
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    return tuple(
+        one.name
+        for place, one in enumerate(schema)
+        if pa.types.is_string(one.type)
+        and all(
+            group.column(place).total_uncompressed_size <= FEW_TEXT_BYTES * group.num_rows
+            for group in groups
+        )
+    )
 
 
 # What footers said, of files that are what they were then.
-_FOOTERS: dict[tuple[Any, ...], tuple[tuple[RowGroup, ...], pa.Schema]] = {}
+_FOOTERS: dict[tuple[Any, ...], tuple[tuple[RowGroup, ...], pa.Schema, tuple[str, ...]]] = {}
 
 
 def _known_footer(path: str) -> tuple[Any, ...] | None:
