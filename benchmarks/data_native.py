@@ -58,6 +58,9 @@ def ours(folder: str) -> Jobs:
     return {
         "sum of a column": lambda: read().sum("fare"),
         "filter and count": lambda: read().filter(expr=col("fare") > 20).count(),
+        "two filters and count": lambda: (
+            read().filter(expr=(col("fare") > 20) & (col("distance") < 3)).count()
+        ),
         "mean by 8 keys": lambda: read().groupby("zone").mean("fare").materialize(),
         "sum by 100,000 keys": lambda: read().groupby("key").sum("fare").materialize(),
         "sum over a join": lambda: joined().sum("weight"),
@@ -73,6 +76,9 @@ def by_duckdb(folder: str) -> Jobs:
     return {
         "sum of a column": lambda: run("select sum(fare) from T"),
         "filter and count": lambda: run("select count(*) from T where fare > 20"),
+        "two filters and count": lambda: run(
+            "select count(*) from T where fare > 20 and distance < 3"
+        ),
         "mean by 8 keys": lambda: run("select zone, avg(fare) from T group by 1"),
         "sum by 100,000 keys": lambda: run("select key, sum(fare) from T group by 1"),
         "sum over a join": lambda: run(
@@ -92,6 +98,12 @@ def by_polars(folder: str) -> Jobs:
     return {
         "sum of a column": lambda: scan().select(pl.col("fare").sum()).collect(),
         "filter and count": lambda: scan().filter(pl.col("fare") > 20).select(pl.len()).collect(),
+        "two filters and count": lambda: (
+            scan()
+            .filter((pl.col("fare") > 20) & (pl.col("distance") < 3))
+            .select(pl.len())
+            .collect()
+        ),
         "mean by 8 keys": lambda: scan().group_by("zone").agg(pl.col("fare").mean()).collect(),
         "sum by 100,000 keys": lambda: scan().group_by("key").agg(pl.col("fare").sum()).collect(),
         "sum over a join": lambda: (
@@ -113,6 +125,11 @@ def by_arrow(folder: str) -> Jobs:
     return {
         "sum of a column": lambda: pc.sum(read("fare")["fare"]),
         "filter and count": lambda: read("fare").filter(pc.field("fare") > 20).num_rows,
+        "two filters and count": lambda: (
+            read("fare", "distance")
+            .filter((pc.field("fare") > 20) & (pc.field("distance") < 3))
+            .num_rows
+        ),
         "mean by 8 keys": lambda: (
             read("zone", "fare").group_by("zone").aggregate([("fare", "mean")])
         ),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliostat.data._batching import prefetch, rebatch, shuffled
+from heliostat.data._batching import SLAB_BYTES, prefetch, rebatch, shuffled
 
 
 def tables(sizes):
@@ -84,3 +84,29 @@ def test_leaving_early_closes_what_runs_ahead():
     next(ahead)
     ahead.close()
     assert closed.wait(5)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_no_batch_waits_for_more_rows_than_it_has(drop_last):
+    taken = []
+
+    def blocks():
+        for start, rows in [(0, 5), (5, 1), (6, 9), (15, 0), (15, 3), (18, 4)]:
+            taken.append(start)
+            yield pa.table({"a": range(start, start + rows)})
+
+    tables = rebatch(blocks(), 4, drop_last=drop_last, slab=2)
+    first = next(tables)
+    assert (first["a"].to_pylist(), taken) == ([0, 1, 2, 3], [0])
+    rest = [table["a"].to_pylist() for table in tables]
+    assert rest[:2] == [[4, 5, 6, 7], [8, 9, 10, 11]]
+    assert [one for table in rest for one in table] == list(range(4, 20 if drop_last else 22))
+    assert max(map(len, rest)) <= 8
+
+
+def test_batches_are_left_together_up_to_a_size_in_bytes():
+    table = pa.table({"a": np.zeros(1 << 22)})
+    sizes = [len(one) for one in rebatch([table], 1000, slab=1 << 30)]
+    assert sizes[0] == SLAB_BYTES // 8 // 1000 * 1000
+    wide = pa.table({"a": pa.array([b"x" * (SLAB_BYTES + 1)] * 3)})
+    assert [len(one) for one in rebatch([wide], 1, slab=100)] == [1, 1, 1]

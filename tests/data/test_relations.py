@@ -17,7 +17,15 @@ import heliostat as ray
 from heliostat.data._evaluate import evaluate
 from heliostat.data._native.expression import sql_of
 from heliostat.data._native.scan import scan_of
-from heliostat.data.aggregate import Count, Sum
+from heliostat.data.aggregate import (
+    Count,
+    Max,
+    Min,
+    MissingValuePercentage,
+    Sum,
+    Unique,
+    ZeroPercentage,
+)
 from heliostat.data.expressions import col, lit, when
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -307,15 +315,36 @@ def test_a_filter_of_files_keeps_the_rows_that_arrow_keeps(tmp_path_factory, row
 
 
 @pytest.mark.parametrize("sign", ["gt", "ge", "lt", "le", "eq", "ne"])
-def test_the_bounds_of_a_file_say_nothing_of_nan(tmp_path, sign):
-    table = pa.table({"v": [1.0, math.nan, None]})
+@pytest.mark.parametrize("rest", [[None], [], [0.0], [math.inf]])
+def test_the_bounds_of_a_file_say_nothing_of_nan(tmp_path, sign, rest):
+    table = pa.table({"v": [1.0, math.nan, *rest]})
     pq.write_table(table, tmp_path / "one.parquet")
+    there, here = ray.data.read_parquet(tmp_path), ray.data.from_arrow(table)
     for value in (0, 1, 5):
         predicate = getattr(col("v"), f"__{sign}__")(value)
-        kept = ray.data.from_arrow(table).filter(expr=predicate).take_all()
-        there = ray.data.read_parquet(tmp_path).filter(expr=predicate)
-        assert str(there.take_all()) == str(kept)
-        assert there.count() == len(kept)
+        for one in (predicate, predicate & (col("v") < 9), ~predicate):
+            kept = here.filter(expr=one).take_all()
+            assert str(there.filter(expr=one).take_all()) == str(kept)
+            assert there.filter(expr=one).count() == len(kept)
+
+
+@pytest.mark.parametrize("values", [[1.0, math.nan], [0.0, math.nan], [math.nan, 0.0, 2.0]])
+def test_aggregates_of_a_file_know_of_nan_in_spite_of_its_bounds(tmp_path, values):
+    table = pa.table({"v": values})
+    pq.write_table(table, tmp_path / "one.parquet")
+    wanted = [Min("v"), Max("v"), MissingValuePercentage("v"), ZeroPercentage("v"), Unique("v")]
+    there, here = ray.data.read_parquet(tmp_path), ray.data.from_arrow(table)
+    assert str(there.aggregate(*wanted)) == str(here.aggregate(*wanted))
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_the_first_rows_of_a_file_have_nan_after_the_numbers(tmp_path, down):
+    table = pa.table({"v": [1.0, math.nan, 2.0, 0.0]})
+    pq.write_table(table, tmp_path / "one.parquet")
+    for rows in range(5):
+        there, here = ray.data.read_parquet(tmp_path), ray.data.from_arrow(table)
+        wanted = here.sort("v", down).take_all()[:rows]
+        assert str(there.sort("v", down).take(rows)) == str(wanted)
 
 
 @pytest.mark.parametrize(

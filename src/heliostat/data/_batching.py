@@ -16,12 +16,18 @@ from heliostat.data.block import concat, take_rows
 
 T = TypeVar("T")
 
+# Batches that are left together take no more than this.
+SLAB_BYTES = 16 << 20
 # When the pool has so many times the rows that are left, the others are let go.
 KEPT = 4
 
 
 def rebatch(
-    blocks: Iterable[pa.Table], batch_size: int | None, *, drop_last: bool = False
+    blocks: Iterable[pa.Table],
+    batch_size: int | None,
+    *,
+    drop_last: bool = False,
+    slab: int = 1,
 ) -> Iterator[pa.Table]:
     """Cut a stream of blocks into tables of exactly `batch_size` rows; None keeps the blocks.
 
@@ -29,6 +35,7 @@ def rebatch(
         blocks: In order.
         batch_size: Rows a table, or None.
         drop_last: Leave out the last table if it is short.
+        slab: Up to so many batches that are in one block are left together. No batch waits for more.
 
     Yields:
         Tables; views where one block holds the batch.
@@ -48,9 +55,13 @@ def rebatch(
                 yield concat(list(waiting))
                 waiting.clear()
                 rows = 0
-        while block.num_rows - start >= batch_size:
-            yield block.slice(start, batch_size)
-            start += batch_size
+        most = slab
+        if slab > 1:
+            fit = SLAB_BYTES * block.num_rows // max(1, block.nbytes * batch_size)
+            most = max(1, min(slab, fit))
+        while batches := min(most, (block.num_rows - start) // batch_size):
+            yield block.slice(start, batches * batch_size)
+            start += batches * batch_size
         if start < block.num_rows:
             waiting.append(block.slice(start))
             rows += block.num_rows - start

@@ -100,44 +100,30 @@ class Pass:
         return self
 
 
-def cut_tables(blocks: Iterable[pa.Table], cut: Cut, slab: int = 1) -> Iterator[pa.Table]:
-    """The rows of each batch, or of so many batches together.
+def cut_tables(blocks: Iterable[pa.Table], this: Pass, slab: int = 1) -> Iterator[pa.Table]:
+    """The rows of each batch that has not been given yet, or of some batches together.
 
     Args:
-        blocks: In order.
-        cut: How to cut.
-        slab: How many batches are together in a table.
+        blocks: In order, from the first.
+        this: How they are cut, and how many batches have been given.
+        slab: How many batches may be together in a table.
 
-    Returns:
+    Yields:
         Tables.
     """
+    cut, given, size = this.cut, this.batches, this.cut.batch_size
     if cut.shuffle_rows:
-        assert cut.batch_size is not None
-        blocks = shuffled(blocks, cut.shuffle_rows, cut.batch_size, cut.seed)
-    if slab > 1:
-        assert cut.batch_size is not None
-        tables = rebatch(blocks, cut.batch_size * slab)
-        return _without_rest(tables, cut.batch_size) if cut.drop_last else tables
-    return rebatch(blocks, cut.batch_size, drop_last=cut.drop_last)
-
-
-def _without_rest(tables: Iterable[pa.Table], batch_size: int) -> Iterator[pa.Table]:
-    """Whole batches only: the last table may hold some, and a rest."""
-    for table in tables:
-        rows = table.num_rows // batch_size * batch_size
-        if rows:
-            yield table.slice(0, rows)
+        assert size is not None
+        blocks = shuffled(blocks, cut.shuffle_rows, size, cut.seed)
+    for table in rebatch(blocks, size, drop_last=cut.drop_last, slab=slab):
+        here = 1 if size is None else -(-table.num_rows // size)
+        if given < here:
+            yield table.slice(given * (size or 0))
+        given = max(0, given - here)
 
 
 def sliced(slabs: Iterable[dict[str, Any]], batch_size: int) -> Iterator[dict[str, Any]]:
     """Batches as views of larger ones.
-
-    Args:
-        slabs: Dicts of columns that can be sliced.
-        batch_size: Rows a batch.
-
-    Yields:
-        Dicts.
 
     Example:
         >>> [batch["a"] for batch in sliced([{"a": "abcde"}], 2)]

@@ -18,7 +18,7 @@ from heliostat.data._aggregate_fn import (
     type_of,
 )
 from heliostat.data._native.queries import Measure
-from heliostat.data._native.relation import quote
+from heliostat.data._native.relation import is_nan, quote
 
 __all__ = [
     "AbsMax",
@@ -129,7 +129,7 @@ class Min(Native):
         column = self._column
         if kind is not None and pa.types.is_floating(kind):
             # As in Arrow, NaN is the result only where there is nothing else.
-            sql = f"coalesce({self._kind}({column}) FILTER (WHERE NOT isnan({column})), "
+            sql = f"coalesce({self._kind}({column}) FILTER (WHERE NOT {is_nan(column)}), "
             return self._made(self._unless_null(f"{sql}{self._kind}({column}))"), kind)
         return self._made(self._unless_null(f"{self._kind}({column})"), kind)
 
@@ -502,7 +502,7 @@ class MissingValuePercentage(Native):
         kind = type_of(schema, self._target_col_name)
         missing = f"{self._column} IS NULL"
         if kind is not None and pa.types.is_floating(kind):
-            missing = f"({missing} OR isnan({self._column}))"
+            missing = f"({missing} OR {is_nan(self._column)})"
         sql = f"CASE WHEN count(*) > 0 THEN 100.0::DOUBLE * count_if({missing}) / count(*) END"
         return self._made(sql, pa.float64())
 
@@ -525,6 +525,7 @@ class ZeroPercentage(Native):
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
         rows = f"count({self._column})" if self._ignore_nulls else "count(*)"
-        zero = f"count_if({number(self, schema)} = 0)"
+        # In TRY, of which no bounds are known: those of a file's numbers say nothing of NaN.
+        zero = f"count_if(try({number(self, schema)}) = 0)"
         sql = f"CASE WHEN {rows} > 0 THEN 100.0::DOUBLE * {zero} / {rows} END"
         return self._made(sql, pa.float64())

@@ -101,7 +101,9 @@ class Frameworks:
         form = check_batch_format(batch_format)
         cut = Cut(batch_size, drop_last, local_shuffle_buffer_size, local_shuffle_seed)
         convert = functools.partial(to_batch, batch_format=form)
-        return self._converted(cut, prefetch_batches, convert, encoded=form == "numpy")
+        numpy = form == "numpy"
+        slab = _slab(batch_size) if numpy else 1
+        return self._converted(cut, prefetch_batches, convert, slab, encoded=numpy)
 
     def iter_torch_batches(
         self,
@@ -141,8 +143,8 @@ class Frameworks:
         cut = Cut(batch_size, drop_last, local_shuffle_buffer_size, local_shuffle_seed)
         convert = torch_converter(dtypes, device, collate_fn, pin_memory, self._is_read_anew)
         # Many small batches are made of one conversion; a shuffle has batches of its own.
-        alone = collate_fn is not None or pin_memory or batch_size is None
-        slab = 1 if alone else max(1, SLAB_ROWS // (batch_size or 1))
+        alone = collate_fn is not None or pin_memory
+        slab = 1 if alone else _slab(batch_size)
         return self._converted(cut, prefetch_batches, convert, slab)
 
     def iter_jax_batches(
@@ -323,3 +325,7 @@ class Frameworks:
             unsqueeze_label_tensor,
             lambda convert: self._converted(cut, prefetch_batches, convert),
         )
+
+
+def _slab(batch_size: int | None) -> int:
+    return 1 if batch_size is None else max(1, SLAB_ROWS // batch_size)

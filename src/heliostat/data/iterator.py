@@ -4,7 +4,6 @@ What `Dataset.iterator` and `Dataset.streaming_split` give; a training worker ge
 pickled, and iterated any number of times.
 """
 
-import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -83,16 +82,14 @@ class DataIterator(Frameworks):
         self._pass = this_pass
         plan = with_encoded_texts(self._dataset._plan) if encoded else None
         blocks = (bundle.table() for bundle in self._bundles(plan))
-        slabs, skip = divmod(this_pass.batches, slab)
-        tables = itertools.islice(cut_tables(blocks, this_pass.cut, slab), slabs, None)
-        made: Iterator[Any] = map(convert, tables)
+        made: Iterator[Any] = map(convert, cut_tables(blocks, this_pass, slab))
         # Rows that are there already need nobody to run ahead.
         if prefetch_batches and not self._is_there:
             made = prefetch(made, -(-prefetch_batches // slab))
         source = made
         if slab > 1:
             assert cut.batch_size is not None
-            made = itertools.islice(sliced(made, cut.batch_size), skip, None)
+            made = sliced(made, cut.batch_size)
         return self._counted(made, source, this_pass)
 
     def get_context(self) -> DataContext:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from heliostat.data._evaluate import evaluate
 from heliostat.data._expr import Alias, Call, Column, Expr, Literal
-from heliostat.data._native.relation import quote, text
+from heliostat.data._native.relation import is_nan, quote, text
 from heliostat.data.arrays import no_rows
 from heliostat.data.datatype import arrow_type
 
@@ -214,5 +214,5 @@ def _with_nan(call: Call, plain: str, doubtful: str) -> str:
     say, because those know nothing of NaN. Of both sides of AND, bounds leave out what cannot match.
     """
     if call.function == "not_equal":
-        return f"({plain} OR isnan({doubtful}))"
-    return f"({plain} AND NOT isnan({doubtful}))"
+        return f"({plain} OR {is_nan(doubtful)})"
+    return f"({plain} AND NOT {is_nan(doubtful)})"

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from heliostat.data._expr import Call, Expr
 from heliostat.data._native.expression import above_number, sql_of
-from heliostat.data._native.relation import Relation, clash, quote, quoted
+from heliostat.data._native.relation import Relation, clash, is_nan, quote, quoted
 from heliostat.data.block import require_columns
 
 
@@ -73,7 +73,7 @@ def order_by(keys: Sequence[str], descending: Sequence[bool], schema: pa.Schema)
     parts = []
     for key, down in zip(keys, descending, strict=True):
         if down and pa.types.is_floating(schema.field(key).type):
-            parts.append(f"coalesce(isnan({quote(key)}), FALSE)")
+            parts.append(f"coalesce({is_nan(quote(key))}, FALSE)")
         parts.append(f"{quote(key)} {'DESC' if down else 'ASC'} NULLS LAST")
     return "ORDER BY " + ", ".join(parts)
 
@@ -211,7 +211,7 @@ class CountWhere:
         counted = f"coalesce(count_if({sql}), 0)"
         if below.is_scan and (above := above_number(self.predicate, below.schema)):
             # All NaN are counted first; or none, where bounds say that no number is above.
-            counted = f"greatest(count_if({above[0]}) - count_if(isnan({above[1]})), 0)"
+            counted = f"greatest(count_if({above[0]}) - count_if({is_nan(above[1])}), 0)"
         return Written(below.select(f'{counted}::BIGINT AS "count()"'), columns)
 
 

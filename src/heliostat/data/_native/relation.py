@@ -64,6 +64,15 @@ def quoted(names: Sequence[str]) -> str:
     return ", ".join(map(quote, names))
 
 
+def is_nan(sql: str) -> str:
+    """Whether a number is NaN, as SQL.
+
+    By the bounds of a file's numbers, which know nothing of NaN, DuckDB takes a plain `isnan` for
+    false; of what is in TRY it knows no bounds.
+    """
+    return f"isnan(try({sql}))"
+
+
 def text(value: str) -> str:
     """A text as SQL writes it.
 
