@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 
 import heliostat as ray
+from heliostat.data import expressions
 from heliostat.data.expressions import (
     coalesce,
     col,
@@ -249,3 +250,28 @@ def test_two_columns_of_nulls_without_a_type_compare_to_null():
     ):
         assert ds.filter(expr=compared).count() == 0
         assert ds.with_column("c", compared).take(1)[0]["c"] is None
+
+
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [
+        (col("a"), "ColumnExpr"),
+        (lit(3), "LiteralExpr"),
+        (col("a").alias("b"), "AliasExpr"),
+        (star(), "StarExpr"),
+        (unnest(col("a")), "UnnestExpr"),
+        (random(seed=1), "RandomExpr"),
+        (uuid(), "UUIDExpr"),
+        (download("a"), "DownloadExpr"),
+        (monotonically_increasing_id(), "MonotonicallyIncreasingIdExpr"),
+        (udf(pa.int64())(lambda a: a)(col("a")), "UDFExpr"),
+    ],
+)
+def test_what_an_expression_is_can_be_asked_by_rays_names(made, kind):
+    names = [name for name in expressions.__all__ if name.endswith("Expr") and name != "Expr"]
+    assert [name for name in names if isinstance(made, getattr(expressions, name))] == [kind]
+
+
+def test_older_names_of_rays_are_the_same_classes():
+    assert ray.data.DatasetContext is ray.data.DataContext
+    assert ray.data.DatasetIterator is ray.data.DataIterator

@@ -67,6 +67,9 @@ from heliostat.data.stats_summary import (
 )
 from heliostat.data.summary import DatasetSummary
 
+# Older names of Ray's for the same.
+DatasetContext, DatasetIterator = DataContext, DataIterator
+
 __all__ = [
     "ActorPoolStrategy",
     "Block",
@@ -74,6 +77,8 @@ __all__ = [
     "DataContext",
     "DataIterator",
     "Dataset",
+    "DatasetContext",
+    "DatasetIterator",
     "DatasetStatsSummary",
     "DatasetSummary",
     "Datasink",

@@ -485,7 +485,7 @@ class RowNumber(Expr):
 class Random(Expr):
     """Numbers between 0 and 1; a function of the seed and the row's number."""
 
-    seed: int | None
+    seed: int | None = None
 
     def __repr__(self) -> str:
         return f"random(seed={self.seed})"

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from heliostat.data._expr import (
+    Alias,
     Call,
     Column,
     Download,
@@ -27,20 +28,16 @@ from heliostat.data._expr import (
 from heliostat.data.datatype import DataType, arrow_type
 
 __all__ = [
-    "Expr",
-    "coalesce",
-    "col",
-    "download",
-    "lit",
-    "monotonically_increasing_id",
-    "pyarrow_udf",
-    "random",
-    "star",
-    "udf",
-    "unnest",
-    "uuid",
-    "when",
-]
+    "AliasExpr", "ColumnExpr", "DownloadExpr", "Expr", "LiteralExpr",
+    "MonotonicallyIncreasingIdExpr", "RandomExpr", "StarExpr", "UDFExpr", "UUIDExpr",
+    "UnnestExpr", "coalesce", "col", "download", "lit", "monotonically_increasing_id",
+    "pyarrow_udf", "random", "star", "udf", "unnest", "uuid", "when",
+]  # fmt: skip
+
+# What expressions are, by Ray's names: for `isinstance`.
+AliasExpr, ColumnExpr, LiteralExpr, StarExpr, UnnestExpr = Alias, Column, Literal, Star, Unnest
+DownloadExpr, RandomExpr, UDFExpr, UUIDExpr = Download, Random, Udf, Uuid
+MonotonicallyIncreasingIdExpr = RowNumber
 
 
 def col(name: str) -> Expr:
