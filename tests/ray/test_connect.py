@@ -1,13 +1,19 @@
 """What is wrong with a cluster, or with how it is reached, is told within five seconds."""
 
 import json
+import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 import heliostat as ray
-from heliostat.exceptions import ActorUnschedulableError, TaskUnschedulableError
+from heliostat.exceptions import (
+    ActorUnschedulableError,
+    RuntimeEnvSetupError,
+    TaskUnschedulableError,
+)
 from tests.ray import cluster
 
 pytest.importorskip("ray.cluster_utils")
@@ -23,6 +29,15 @@ SOON_S = 5.0
 def one_node():
     with cluster.nodes({}) as nodes:
         yield nodes
+
+
+@pytest.fixture(scope="module")
+def without_heliostat():
+    """A node whose workers cannot import us, even when they are given us."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "hidden"), prepend=os.pathsep)
+        with cluster.nodes({}) as nodes:
+            yield nodes
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +90,11 @@ def test_another_version_of_ray(one_node):
             ray.init(one_node.address)
     finally:
         client.internal_kv_put(key, kept, True, space)
+
+
+def test_workers_that_cannot_have_heliostat(without_heliostat):
+    with pytest.raises(RuntimeEnvSetupError, match=r"lack heliostat(.|\n)*pip install heliostat=="):
+        ray.init(without_heliostat.address)
 
 
 def test_a_cluster_without_gpus(one_node):

@@ -100,3 +100,10 @@ def test_why_a_constructor_failed_is_the_cause_of_the_actors_death() -> None:
 def test_an_error_that_came_as_an_argument_is_passed_on_unchanged() -> None:
     back = ours(raised_by(passed_on(exceptions.ObjectLostError("gone", "ab"))))
     assert type(back) is exceptions.ObjectLostError
+
+
+def test_who_killed_an_actor_is_said_as_on_one_machine() -> None:
+    died = of_rays("ActorDiedError")("it was killed by `ray.kill`.")
+    back = ours(died)
+    assert type(back) is exceptions.ActorDiedError
+    assert "killed by ray.kill" in str(back)

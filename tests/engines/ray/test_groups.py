@@ -7,8 +7,18 @@ import pytest
 from heliostat._core import scheduling
 from heliostat._core.groups import GroupSpec
 from heliostat._core.labels import Rule
-from heliostat._core.options import UNIT
-from heliostat._engines.ray.groups import Node, amounts, in_all, lacking, lacking_for
+from heliostat._core.options import UNIT, ActorOptions, MethodOptions
+from heliostat._engines.ray.groups import (
+    Groups,
+    Node,
+    amounts,
+    in_all,
+    lacking,
+    lacking_for,
+    of_an_actor,
+    returns,
+)
+from heliostat._engines.ray.values import Hold
 
 
 def node(number: int, cpus: int, labels: dict[str, str] | None = None, **others: int) -> Node:
@@ -78,3 +88,25 @@ def test_all_nodes_together_are_the_cluster() -> None:
 )  # fmt: skip
 def test_resources_are_options_of_rays(resources: Any, options: dict[str, Any]) -> None:
     assert amounts(resources) == options
+
+
+def test_a_stream_is_bounded_where_it_was_asked_to_be() -> None:
+    assert returns(MethodOptions(num_returns=2)) == {"num_returns": 2}
+    assert returns(MethodOptions(num_returns="streaming")) == {"num_returns": "streaming"}
+    bounded = returns(MethodOptions(num_returns="streaming", backpressure=3))
+    assert bounded["_generator_backpressure_num_objects"] == 3
+
+
+def test_options_of_an_actor_that_say_nothing_are_left_to_ray() -> None:
+    plain, named = of_an_actor(ActorOptions()), of_an_actor(ActorOptions(name="a", detached=True))
+    assert "name" not in plain
+    assert "lifetime" not in plain
+    assert (named["name"], named["lifetime"]) == ("a", "detached")
+
+
+def test_work_is_not_ended_while_its_group_is_there() -> None:
+    groups, work = Groups("here"), Hold()
+    groups.took(None, [Hold(), None])
+    groups.took((bytes(16), 0, False), [work, None])
+    assert not groups.ended(work)
+    assert not groups.ended(None)

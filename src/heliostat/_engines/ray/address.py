@@ -63,15 +63,7 @@ def parse(text: str) -> Address:
 
 
 def expect_somebody(address: Address, said: str) -> None:
-    """Fail at once where no Ray listens: Ray itself would wait for half a minute.
-
-    Args:
-        address: The place.
-        said: How the user named it.
-
-    Raises:
-        ConnectionError: Nobody is there; says what to look at.
-    """
+    """Fail at once where no Ray listens: Ray itself would wait for half a minute."""
     if address.kind in ("local", "auto"):
         return
     try:
@@ -80,11 +72,8 @@ def expect_somebody(address: Address, said: str) -> None:
                 _expect_grpc(there)
     except OSError as error:
         what = "Ray client server" if address.kind == "client" else "head node of a Ray cluster"
-        start = (
-            "ray start --head --ray-client-server-port 10001"
-            if address.kind == "client"
-            else "ray start --head --port 6379"
-        )
+        option = "ray-client-server-port" if address.kind == "client" else "port"
+        start = f"ray start --head --{option} {_PORTS[address.kind]}"
         raise ConnectionError(
             f"{said}: no {what} answers there ({error}). Look whether the host and the port are right "
             f"and reachable from here; `{start}` starts one"

@@ -14,6 +14,7 @@ from heliostat._core.options import UNIT, InitOptions
 from heliostat._engines.ray import environment, kept, theirs
 from heliostat._engines.ray.address import Address, expect_somebody, parse
 from heliostat._engines.ray.host import Home
+from heliostat._gpus import VISIBLE, gpu_count
 from heliostat._version import __version__
 from heliostat.exceptions import RaySystemError, RuntimeEnvSetupError
 
@@ -34,13 +35,7 @@ class Joined(NamedTuple):
 
 
 def join(options: InitOptions) -> Joined:
-    """Begin a session as the options say.
-
-    Raises:
-        ConnectionError: No cluster is there.
-        ImportError: No Ray is installed, or another version than the cluster's.
-        RuntimeEnvSetupError: The cluster's workers cannot have Heliostat.
-    """
+    """Begin a session as the options say."""
     address = parse(options.address)
     if address.kind != "local":
         _leave_sizes_to(options)
@@ -108,9 +103,12 @@ def _arguments(options: InitOptions, address: Address) -> dict[str, Any]:
     if options.runtime_env is not None:
         arguments["runtime_env"] = environment.of_the_session(options.runtime_env)
     if address.kind == "local":
+        gpus = options.num_gpus
         sizes = {
-            "num_cpus": options.num_cpus if options.num_cpus is not None else _cpus(),
-            "num_gpus": options.num_gpus,
+            "num_cpus": options.num_cpus
+            if options.num_cpus is not None
+            else len(os.sched_getaffinity(0)),
+            "num_gpus": gpu_count(os.environ.get(VISIBLE)) if gpus is None else gpus,
             "resources": {name: units / UNIT for name, units in options.resources},
             "object_store_memory": options.object_store_memory,
             "object_spilling_directory": options.object_spilling_directory or None,
@@ -119,10 +117,6 @@ def _arguments(options: InitOptions, address: Address) -> dict[str, Any]:
         arguments |= {name: value for name, value in sizes.items() if value not in (None, {})}
         arguments["include_dashboard"] = False
     return arguments
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _expect_ray(address: Address) -> None:
@@ -156,40 +150,29 @@ def _begin(ray: Any, address: Address, arguments: dict[str, Any]) -> None:
         ) from None
 
 
-def _probe(names: tuple[str, ...]) -> Callable[[], dict[str, str]]:
-    """What tells which packages a worker has; it travels by value, since workers may lack us."""
-
-    def look() -> dict[str, str]:
-        import importlib  # noqa: PLC0415 - runs elsewhere
-
-        found = {}
-        for name in names:
-            try:
-                found[name] = getattr(importlib.import_module(name), "__version__", "?")
-            except ImportError as error:
-                found[name] = f"! {error}"
-        return found
-
-    look.__module__ = "__main__"
-    return look
-
-
 def _lacking(ray: Any) -> str:
     """Why a worker cannot run us, in words; empty if it can."""
-    remote = ray.remote(_probe(_SHIPPED)).options(num_cpus=0, name="heliostat: look for heliostat")
+
+    def look() -> tuple[str, str]:
+        try:
+            import heliostat._core.codec  # noqa: PLC0415 - runs elsewhere
+        except ImportError as error:
+            return "", str(error)
+        return heliostat.__version__, ""
+
+    look.__module__ = "__main__"  # it travels by value, since workers may lack us
+    remote = ray.remote(look).options(num_cpus=0, name="heliostat: look for heliostat")
     try:
-        found: dict[str, str] = ray.get(remote.remote(), timeout=_PATIENCE_S)
+        version, error = ray.get(remote.remote(), timeout=_PATIENCE_S)
     except ray.exceptions.GetTimeoutError:
         raise RaySystemError(
             f"the cluster has started no worker within {_PATIENCE_S:g} s: look at `ray status`, "
             "and whether its nodes have memory and CPUs left"
         ) from None
-    except ray.exceptions.RuntimeEnvSetupError as error:
+    except ray.exceptions.RuntimeEnvSetupError as failed:
         raise RuntimeEnvSetupError(
-            f"the session's runtime_env could not be made: {error}"
+            f"the session's runtime_env could not be made: {failed}"
         ) from None
-    absent = [f"{name} ({text[2:]})" for name, text in found.items() if text.startswith("! ")]
-    if absent:
-        return f"they lack {' and '.join(absent)}"
-    there = found["heliostat"]
-    return "" if there == __version__ else f"they have version {there} of it"
+    if error:
+        return f"they lack it ({error})"
+    return "" if version == __version__ else f"they have version {version} of it"

@@ -32,6 +32,7 @@ from heliostat._engines.ray.host import Call, Home
 from heliostat._engines.ray.values import (
     ERROR,
     ActorHold,
+    GoneHold,
     Hold,
     Holds,
     StreamHold,
@@ -40,11 +41,15 @@ from heliostat._engines.ray.values import (
 from heliostat.exceptions import (
     ActorAlreadyExistsError,
     ActorDiedError,
+    ActorPlacementGroupRemoved,
     ActorUnschedulableError,
     GetTimeoutError,
     ObjectLostError,
     RayError,
+    TaskCancelledError,
+    TaskPlacementGroupRemoved,
     TaskUnschedulableError,
+    WorkerCrashedError,
 )
 
 if TYPE_CHECKING:
@@ -103,12 +108,14 @@ class RayEngine:
         code, options = spec.code, spec.options
         who = f"task {code.name}"
         place = self._place(options, who, TaskUnschedulableError)
+        if gone := self._groups.error(place, who, TaskPlacementGroupRemoved):
+            return [self.put_error(gone) for _ in range(_count(options.num_returns))]
         task, stream = fresh(), isinstance(options.num_returns, str)
         name = options.name or code.name
         call, needs = self._call(task, name, spec, options, options.resources, place)
         asked = {
             **groups.amounts(options.resources), **self._where(options, place),
-            **self._environment(options), **_returns(options), "name": name,
+            **self._environment(options), **groups.returns(options), "name": name,
             "max_retries": options.max_retries,
             "retry_exceptions": [Again] if options.retry_exceptions else False,
         }  # fmt: skip
@@ -118,7 +125,9 @@ class RayEngine:
         remote = self._remote(code, max_calls, stream=stream)
         with _in_our_words():
             given = remote.options(**asked).remote(call, *needs)
-        return self._results(task, given, options.num_returns)
+        refs = self._results(task, given, options.num_returns)
+        self._groups.took(place, [self.holds.find(ref._id) for ref in refs])
+        return refs
 
     def _remote(self, code: Code, max_calls: int | None, *, stream: bool) -> Any:
         """Ray's remote function for a function of the user's; made once."""
@@ -191,8 +200,7 @@ class RayEngine:
             return {}
         key = repr(sorted(env.items(), key=str))
         if key not in self._environments:
-            made = environment.of_a_task(env, self._home.modules)
-            self._environments[key] = made
+            self._environments[key] = environment.of_a_task(env, self._home.modules)
         return {"runtime_env": self._environments[key]}
 
     def _machines(self, *, anew: bool = False) -> tuple[groups.Node, ...]:
@@ -206,16 +214,20 @@ class RayEngine:
     def create_actor(self, spec: ActorSpec) -> tuple[ActorInfo, ObjectRef[Any]]:
         """Make an actor."""
         code, options = spec.code, spec.options
-        place = self._place(options, f"actor {code.name}", ActorUnschedulableError)
+        who = f"actor {code.name}"
+        place = self._place(options, who, ActorUnschedulableError)
         about = spec.about()
+        if gone := self._groups.error(place, who, ActorPlacementGroupRemoved):
+            id_ = fresh()
+            return ActorInfo(ActorID(id_), code.name, *about), self.holds.add(id_, self._gone(gone))
         here = host.Actor(code.name, options.name, about, options.resources, place)
         name = f"{code.name}.__init__"
         call, needs = self._call(fresh(), name, spec, MethodOptions(), called=code.name)
         asked = {
             **groups.amounts(options.resources), **self._where(options, place),
-            **self._environment(options), **_of_an_actor(options),
+            **self._environment(options), **groups.of_an_actor(options),
         }  # fmt: skip
-        class_ = self._class(code)
+        class_ = self._class(code, options.concurrency_groups)
         try:
             with _in_our_words():
                 handle = class_.options(**asked).remote(tuple(here), call, *needs)
@@ -233,15 +245,18 @@ class RayEngine:
             else:
                 pickled = codec.encode_code(info, "actor")  # type: ignore[arg-type]  # as any value
                 kept.put("actor", actor, pickled, forever=options.detached)
-        return info, self._mine(actor, handle)
+        ref = self._mine(actor, handle)
+        self._groups.took(place, [self.holds.find(actor)])
+        return info, ref
 
-    def _class(self, code: Code) -> Any:
+    def _class(self, code: Code, concurrency: tuple[tuple[str, int], ...]) -> Any:
         made = self._functions.setdefault(code, {})
-        if "class" not in made:
+        if concurrency not in made:
             asynchronous = is_async(code.value)  # type: ignore[arg-type]  # a class
             class_ = host.actor_class(self._home, self._sent(code), asynchronous=asynchronous)
-            made["class"] = self._ray.remote(class_)
-        return made["class"]
+            # Ray takes these with the class, and no later.
+            made[concurrency] = self._ray.remote(concurrency_groups=dict(concurrency))(class_)
+        return made[concurrency]
 
     def _mine(self, actor: bytes, handle: Any) -> ObjectRef[Any]:
         known = self.holds.find(actor)
@@ -251,14 +266,15 @@ class RayEngine:
         """Call a method."""
         hold, options, task = self.holds.find(spec.actor), spec.options, fresh()
         if not isinstance(hold, ActorHold):
-            gone = ActorDiedError("the actor belongs to a session that has ended", spec.actor.hex())
+            left = ActorDiedError("the actor belongs to a session that has ended", spec.actor.hex())
+            gone = hold.error if isinstance(hold, GoneHold) else left
             return [self.put_error(gone) for _ in range(_count(options.num_returns))]
         stream = isinstance(options.num_returns, str)
         call, needs = self._call(
             task, options.name or spec.method, spec, options, called=spec.method
         )
         method = hold.handle.stream if stream else hold.handle.call
-        asked = {**_returns(options), "name": options.name or spec.method}
+        asked = {**groups.returns(options), "name": options.name or spec.method}
         if options.max_task_retries is not None:
             asked["max_task_retries"] = options.max_task_retries
         if options.retry_exceptions:
@@ -342,41 +358,46 @@ class RayEngine:
 
     def put_error(self, error: RayError) -> ObjectRef[Any]:
         """Keep an error."""
-        return self.holds.add(fresh(), ValueHold(self._ray.put(self.holds.pack(error, ERROR))))
+        return self.holds.add(fresh(), self._gone(error))
+
+    def _gone(self, error: RayError) -> GoneHold:
+        return GoneHold(self._ray.put(self.holds.pack(error, ERROR)), error)
 
     def get(self, refs: Sequence[ObjectRef[Any]], *, timeout_s: float | None) -> list[Any]:
         """The values in order."""
         holds = [self._hold(ref._id) for ref in refs]
-        waitables = [hold.waitable() for hold in holds]
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         try:
-            found = self._ray.get(waitables, timeout=timeout_s)
+            found = self._ray.get([hold.waitable() for hold in holds], timeout=timeout_s)
         except theirs.ray().exceptions.RayError as error:
-            known = self._in_detail(self._first(waitables, error, deadline))
+            known = self._in_detail(*self._first(holds, error, deadline))
             raise known from known.__cause__
         return [self.holds.unpack(value) if isinstance(value, tuple) else None for value in found]
 
     def _first(
-        self, waitables: Sequence[Any], error: BaseException, deadline: float | None
-    ) -> BaseException:
+        self, holds: Sequence[Hold], error: BaseException, deadline: float | None
+    ) -> tuple[Hold, BaseException]:
         """The first error in the order of the references; Ray raises the one that came first."""
-        known = ours(error)
-        if len(waitables) == 1 or isinstance(known, GetTimeoutError):
-            return known
-        for waitable in waitables:
+        for hold in holds[: None if len(holds) > 1 else 0]:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                self._ray.get(waitable, timeout=left)
+                self._ray.get(hold.waitable(), timeout=left)
             except theirs.ray().exceptions.RayError as first:
-                return ours(first)
-        return known
+                return hold, ours(first)
+        return holds[0], ours(error)
 
-    def _in_detail(self, error: BaseException) -> BaseException:
-        """With what the constructor raised, where that is why an actor is dead."""
+    def _in_detail(self, hold: Hold, error: BaseException) -> BaseException:
+        """With what the constructor raised or which group was removed, where that is why."""
         if isinstance(error, GetTimeoutError):
             return GetTimeoutError(f"get() ran into its timeout: {error}")
-        if isinstance(error, ActorDiedError) and "creation task" in str(error) and error.actor_id:
-            pickled = kept.get("died", bytes.fromhex(error.actor_id))
+        if isinstance(error, (TaskCancelledError, WorkerCrashedError)) and self._groups.ended(hold):
+            return TaskPlacementGroupRemoved("the task was ended: its placement group was removed")
+        if isinstance(error, ActorDiedError) and error.actor_id:
+            actor = bytes.fromhex(error.actor_id)
+            if self._groups.ended(self.holds.find(actor)):
+                kind = ActorPlacementGroupRemoved if "never ran" in str(error) else ActorDiedError
+                return kind("the actor was ended: its placement group was removed")
+            pickled = kept.get("died", actor) if "creation task" in str(error) else None
             if pickled:
                 return died_in_constructor(error.actor_id, pickled)
         return error
@@ -408,9 +429,11 @@ class RayEngine:
         if len(gone) >= count or not positions:
             return gone[:count]
         wanted = min(count - len(gone), len(positions))
-        ready, _ = self._ray.wait(
+        ready, rest = self._ray.wait(
             list(positions), num_returns=wanted, timeout=timeout_s, fetch_local=False
         )
+        if rest and len(ready) == wanted:  # whichever Ray has seen first: look at all
+            ready += self._ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False)[0]
         there = gone + [position for waitable in ready for position in positions[waitable]]
         return sorted(there)[:count]
 
@@ -455,10 +478,15 @@ class RayEngine:
             hold.position += 1
         with _in_our_words():
             item = next(hold.generator, None)
-        return None if item is None else self.holds.add(id_, ValueHold(item))
+        if item is None:
+            hold.position = index  # whoever asks again for what is past the end is told the same
+            return None
+        return self.holds.add(id_, ValueHold(item))
 
     def _stream(self, stream: ObjectRef[Any]) -> StreamHold:
         hold = self._hold(stream._id)
+        if isinstance(hold, GoneHold):
+            raise hold.error
         if not isinstance(hold, StreamHold):
             raise ObjectLostError(
                 f"{stream!r}: on a Ray cluster a stream is read in the process that asked for it; "
@@ -569,32 +597,5 @@ class RayEngine:
         self._leave()
 
 
-def _returns(options: TaskOptions | MethodOptions) -> dict[str, Any]:
-    """How many results, in Ray's words."""
-    if not isinstance(options.num_returns, str):
-        return {"num_returns": options.num_returns}
-    asked: dict[str, Any] = {"num_returns": "streaming"}
-    if options.backpressure is not None:
-        asked["_generator_backpressure_num_objects"] = options.backpressure
-    return asked
-
-
 def _count(num_returns: int | str) -> int:
     return 1 if isinstance(num_returns, str) else num_returns
-
-
-def _of_an_actor(options: ActorOptions) -> dict[str, Any]:
-    """The options of an actor in Ray's words."""
-    asked: dict[str, Any] = {
-        "max_restarts": options.max_restarts,
-        "max_task_retries": options.max_task_retries,
-        "max_pending_calls": options.max_pending_calls,
-        "name": options.name or None,
-        "namespace": options.namespace,
-        "get_if_exists": options.get_if_exists,
-        "lifetime": "detached" if options.detached else None,
-        "max_concurrency": options.max_concurrency,
-        "concurrency_groups": dict(options.concurrency_groups) or None,
-        "allow_out_of_order_execution": options.out_of_order,
-    }
-    return {name: value for name, value in asked.items() if value is not None}

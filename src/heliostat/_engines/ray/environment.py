@@ -26,11 +26,7 @@ def shipping(env: Mapping[str, Any], packages: Sequence[str]) -> dict[str, Any]:
 
 
 def of_a_task(env: Mapping[str, Any], packages: Sequence[str]) -> dict[str, Any]:
-    """The environment of a task or actor: what is local in it is uploaded here.
-
-    Raises:
-        NotImplementedError: For what Ray has for whole sessions only.
-    """
+    """The environment of a task or actor: what is local in it is uploaded here."""
     for key in _OF_SESSIONS:
         if env.get(key) is not None:
             raise NotImplementedError(

@@ -20,17 +20,9 @@ from heliostat.exceptions import (
     UnserializableException,
 )
 
-# Errors of ours that take more than a message.
-_OF_ACTORS, _OF_OBJECTS = RayActorError, ObjectLostError
-
 
 class Failed(Exception):
-    """The error of a user's function, pickled by us: what a worker raises, for Ray to carry.
-
-    Args:
-        text: The error in words, for Ray's logs.
-        pickled: The error as `get` finds it.
-    """
+    """The error of a user's function, pickled by us, and in words for Ray's logs."""
 
     def __init__(self, text: str, pickled: bytes) -> None:
         super().__init__(text, pickled)
@@ -79,9 +71,10 @@ def ours(error: BaseException) -> BaseException:
         return error
     if kind is RayTaskError:
         return _of_a_task(error)
-    if issubclass(kind, _OF_ACTORS):
-        return kind(str(error), getattr(error, "actor_id", None))
-    if issubclass(kind, _OF_OBJECTS):
+    if issubclass(kind, RayActorError):
+        text = str(error).replace("`", "")  # Ray's "killed by `ray.kill`"
+        return kind(text, getattr(error, "actor_id", None))
+    if issubclass(kind, ObjectLostError):
         return kind(str(error), getattr(error, "object_ref_hex", "") or "")
     return kind(str(error))
 

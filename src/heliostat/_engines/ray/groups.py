@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import pickle
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from heliostat._core.groups import GroupSpec
 from heliostat._core.ids import NodeID
 from heliostat._core.labels import Rule, unmet
-from heliostat._core.options import NODE_ID, UNIT, Place, Resources
+from heliostat._core.options import (
+    NODE_ID,
+    UNIT,
+    ActorOptions,
+    MethodOptions,
+    Place,
+    Resources,
+    TaskOptions,
+)
 from heliostat._core.resources import missing, missing_for, remedy, together
 from heliostat._core.scheduling import (
     NodeAffinitySchedulingStrategy,
@@ -18,8 +27,15 @@ from heliostat._core.scheduling import (
     misfit,
 )
 from heliostat._engines.ray import kept, theirs
-from heliostat._engines.ray.values import GroupHold
+from heliostat._engines.ray.values import ERROR, VALUE, ActorHold, GroupHold, Hold, StreamHold
+from heliostat.exceptions import RayError, TaskPlacementGroupRemoved
 
+# Options of actors that have the same name and meaning in both.
+_AS_THEY_ARE = (
+    "max_restarts", "max_task_retries", "max_pending_calls", "namespace", "get_if_exists",
+    "max_concurrency",
+)  # fmt: skip
+E = TypeVar("E", bound=RayError)
 _SHORT = 2 * NodeID.size()  # Ray's identifiers of nodes are longer than ours: we keep the beginning
 
 
@@ -100,29 +116,45 @@ def amounts(resources: Resources) -> dict[str, Any]:
     return {**options, "resources": asked} if asked else options
 
 
+def returns(options: TaskOptions | MethodOptions) -> dict[str, Any]:
+    """How many results, in Ray's words."""
+    if not isinstance(options.num_returns, str):
+        return {"num_returns": options.num_returns}
+    most = {"_generator_backpressure_num_objects": options.backpressure}
+    return {"num_returns": "streaming", **(most if options.backpressure is not None else {})}
+
+
+def of_an_actor(options: ActorOptions) -> dict[str, Any]:
+    """The options of an actor in Ray's words."""
+    asked = {name: getattr(options, name) for name in _AS_THEY_ARE} | {
+        "name": options.name or None,
+        "lifetime": "detached" if options.detached else None,
+        "allow_out_of_order_execution": options.out_of_order,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
 def where(
     scheduling: Scheduling | None, place: Place | None, group: Any, nodes: Iterable[Node]
 ) -> dict[str, Any]:
     """Where to run, as options of `ray.remote`."""
     strategies = theirs.module("util.scheduling_strategies")
     if place is not None:
-        chosen = strategies.PlacementGroupSchedulingStrategy(group, place[1], False)
-        return {"scheduling_strategy": chosen}
+        inside = strategies.PlacementGroupSchedulingStrategy(group, place[1], False)
+        return {"scheduling_strategy": inside}
     if scheduling is None:
         return {}
-    options: dict[str, Any] = {}
     whole = {node.id: node.whole_id for node in nodes}
-    strategy = scheduling.strategy
-    if isinstance(strategy, str):
-        options["scheduling_strategy"] = strategy
-    elif isinstance(strategy, NodeAffinitySchedulingStrategy):
+    strategy: Any = scheduling.strategy
+    if isinstance(strategy, NodeAffinitySchedulingStrategy):
         node = whole.get(strategy.node_id, strategy.node_id.ljust(56, "0"))
-        chosen = strategies.NodeAffinitySchedulingStrategy(node, strategy.soft)
-        options["scheduling_strategy"] = chosen
+        strategy = strategies.NodeAffinitySchedulingStrategy(node, strategy.soft)
     elif isinstance(strategy, NodeLabelSchedulingStrategy):
         hard, soft = (_expressions(rules, whole) for rules in (strategy.hard, strategy.soft))
-        chosen = strategies.NodeLabelSchedulingStrategy(hard, soft=soft)
-        options["scheduling_strategy"] = chosen
+        strategy = strategies.NodeLabelSchedulingStrategy(hard, soft=soft)
+    options = {} if strategy is scheduling.strategy else {"scheduling_strategy": strategy}
+    if isinstance(strategy, str):
+        options["scheduling_strategy"] = strategy
     if scheduling.selector:
         options["label_selector"] = _selector(scheduling.selector, whole)
     if scheduling.fallbacks:
@@ -140,11 +172,9 @@ def _values(rule: Rule, whole: Mapping[str, str]) -> tuple[str, ...]:
 
 def _expressions(rules: Iterable[Rule], whole: Mapping[str, str]) -> dict[str, Any]:
     strategies = theirs.module("util.scheduling_strategies")
-    names = {
-        "in": "In", "not in": "NotIn", "exists": "Exists", "does not exist": "DoesNotExist",
-    }  # fmt: skip
-    return {
-        rule.key: getattr(strategies, names[rule.operator])(*_values(rule, whole)) for rule in rules
+    return {  # "does not exist" is DoesNotExist there
+        rule.key: getattr(strategies, rule.operator.title().replace(" ", ""))(*_values(rule, whole))
+        for rule in rules
     }
 
 
@@ -174,6 +204,9 @@ class Groups:
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         self._holds: dict[bytes, GroupHold] = {}
+        # What this process has asked for in each.
+        self._work: dict[bytes, weakref.WeakSet[Hold]] = {}
+        self._ended: weakref.WeakSet[Hold] = weakref.WeakSet()
 
     def create(self, spec: GroupSpec) -> None:
         """Ask Ray for it, and let everybody know its number."""
@@ -200,18 +233,46 @@ class Groups:
         id_ = bytes(id_)
         hold = self._holds.get(id_)
         if hold is None and (pickled := kept.get("group", id_)) is not None:
-            hold = self._holds[id_] = _hold(pickle.loads(pickled))
+            entry: KeptGroup = pickle.loads(pickled)
+            group = theirs.module("util.placement_group").PlacementGroup(
+                theirs.ray().PlacementGroupID(entry.theirs)
+            )
+            hold = self._holds[id_] = GroupHold(group, _ready(entry.spec))
         return hold
 
     def known(self, id_: bytes) -> GroupHold | None:
         """The same, if this process has heard of it."""
         return self._holds.get(bytes(id_))
 
+    def error(self, place: Place | None, who: str, kind: type[E]) -> E | None:
+        """Of what is asked for in a group that is removed; Ray lets it wait for ever."""
+        if place is None or ((hold := self.find(place[0])) and not _is_removed(hold.group)):
+            return None
+        return kind(f"{who} was not begun: its placement group was removed")
+
+    def took(self, place: Place | None, work: Iterable[Hold | None]) -> None:
+        """Tasks or an actor of this process are in a group from now on."""
+        if place is not None:
+            self._work.setdefault(bytes(place[0]), weakref.WeakSet()).update(filter(None, work))
+
+    def ended(self, work: Hold | None) -> bool:
+        """Whether it was in a group that this process has removed."""
+        return work in self._ended
+
     def remove(self, id_: bytes) -> None:
         """Give its resources back."""
-        hold = self.find(id_)
-        if hold is not None:
-            theirs.module("util.placement_group").remove_placement_group(hold.group)
+        hold, ray = self.find(id_), theirs.ray()
+        if hold is None:
+            return
+        # Ray itself ends what runs, but tries again for ever what may be tried again.
+        for work in self._work.pop(bytes(id_), ()):
+            self._ended.add(work)
+            if isinstance(work, ActorHold):
+                ray.kill(work.handle)
+            else:
+                task = work.generator if isinstance(work, StreamHold) else work.waitable()
+                ray.cancel(task, force=True, recursive=False)
+        theirs.module("util.placement_group").remove_placement_group(hold.group)
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each, with Ray's names."""
@@ -221,12 +282,6 @@ class Groups:
             _row(entry, states.get(entry.theirs.hex(), {}))
             for entry in map(pickle.loads, entries.values())
         ]
-
-
-def _hold(entry: KeptGroup) -> GroupHold:
-    module = theirs.module("util.placement_group")
-    id_ = theirs.ray().PlacementGroupID(entry.theirs)
-    return GroupHold(module.PlacementGroup(id_), _ready(entry.spec))
 
 
 def _label_selectors(spec: GroupSpec) -> dict[str, Any]:
@@ -242,14 +297,23 @@ def _ready(spec: GroupSpec) -> Any:
     handle = spec.handle
 
     def ask(group: Any) -> Any:
+        if _is_removed(group):
+            error = TaskPlacementGroupRemoved(f"placement group {spec.id.hex()} was removed")
+            return theirs.ray().put((ERROR, pickle.dumps(error), (), (), ()))
+
         def give() -> Any:
-            return (0, handle, (), (), ())
+            return (VALUE, handle, (), (), ())
 
         strategy = theirs.module("util.scheduling_strategies").PlacementGroupSchedulingStrategy
         options = {"num_cpus": 0, "scheduling_strategy": strategy(group, -1, False)}
         return theirs.ray().remote(give).options(**options).remote()
 
     return ask
+
+
+def _is_removed(group: Any) -> bool:
+    state = theirs.module("util.placement_group").placement_group_table(group)
+    return bool(state.get("state") == "REMOVED")
 
 
 def _row(entry: KeptGroup, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,10 +85,12 @@ def function(home: Home, code: Code, *, stream: bool) -> Callable[..., Any]:
     """A user's function as Ray is to run it; Ray sends it once to each worker."""
 
     def run(call: Any, *needs: Any) -> Any:
-        return run_task(home, code, call, needs)
+        with task_begun(home, code, call, needs) as (engine, call, begin):
+            return _results(engine, begin(), call)
 
     def run_stream(call: Any, *needs: Any) -> Iterator[Any]:
-        yield from run_generator(home, code, call, needs)
+        with task_begun(home, code, call, needs) as (engine, _, begin):
+            yield from _items(engine, begin())
 
     made = run_stream if stream else run
     made.__name__ = code.name.rpartition(".")[2]
@@ -110,30 +112,22 @@ def enter(home: Home) -> Any:
     return session.current_engine()
 
 
-def run_task(home: Home, code: Code, call: Any, needs: Sequence[Any]) -> Any:
-    """Run a task."""
+# The engine, the call, and what runs the user's function.
+Begun = tuple[Any, Call, Callable[[], Any]]
+
+
+@contextlib.contextmanager
+def task_begun(home: Home, code: Code, call: Any, needs: Sequence[Any]) -> Iterator[Begun]:
+    """The surroundings of a task."""
     engine, call = enter(home), Call(*call)
-    with _as(_task(code, call)):
-        args, kwargs = _arguments(engine, call, needs)
-        with _failing(call):
-            outcome = _loaded(code)(*args, **kwargs)
-            return _results(engine, outcome, call)
-
-
-def run_generator(home: Home, code: Code, call: Any, needs: Sequence[Any]) -> Iterator[Packed]:
-    """Run a task that yields."""
-    engine, call = enter(home), Call(*call)
-    with _as(_task(code, call)):
-        args, kwargs = _arguments(engine, call, needs)
-        with _failing(call):
-            yield from _items(engine, _loaded(code)(*args, **kwargs))
-
-
-def _task(code: Code, call: Call) -> Running:
-    return Running(
+    running = Running(
         call.task, call.name, None, "", _gpus(), call.resources, False, call.place,
         qualified(_loaded(code)),
     )  # fmt: skip
+    with _as(running):
+        args, kwargs = _arguments(engine, call, needs)
+        with _failing(call):
+            yield engine, call, lambda: _loaded(code)(*args, **kwargs)
 
 
 def _gpus() -> tuple[int | str, ...]:
@@ -215,11 +209,11 @@ class _Instance:
             raise
 
     @contextlib.contextmanager
-    def _called(
-        self, method: str, call: Call, needs: Sequence[Any]
-    ) -> Iterator[tuple[Any, Call, Callable[[], Any]]]:
-        """The surroundings of a call: the engine, the call, and what runs the user's method."""
-        engine = enter(self.home)
+    def _called(self, method: str, call: Any, needs: Sequence[Any]) -> Iterator[Begun]:
+        """The surroundings of a call."""
+        engine, call = enter(self.home), Call(*call)
+        if call.name == method:
+            call = call._replace(name=f"{HERE[0].class_name}.{method}")
         with _as(self._running(call, method)):
             args, kwargs = _arguments(engine, call, needs)
             try:
@@ -251,12 +245,12 @@ class Host(_Instance):
 
     def call(self, method: str, call: Any, *needs: Any) -> Any:
         """Call a method."""
-        with self._called(method, Call(*call), needs) as (engine, call, run):
+        with self._called(method, call, needs) as (engine, call, run):
             return _results(engine, run(), call)
 
     def stream(self, method: str, call: Any, *needs: Any) -> Iterator[Packed]:
         """Call a method that yields."""
-        with self._called(method, Call(*call), needs) as (engine, _, run):
+        with self._called(method, call, needs) as (engine, _, run):
             yield from _items(engine, run())
 
 
@@ -265,7 +259,7 @@ class AsyncHost(_Instance):
 
     async def call(self, method: str, call: Any, *needs: Any) -> Any:
         """Call a method."""
-        with self._called(method, Call(*call), needs) as (engine, call, run):
+        with self._called(method, call, needs) as (engine, call, run):
             outcome = run()
             if isinstance(outcome, Awaitable):
                 outcome = await outcome
@@ -273,7 +267,7 @@ class AsyncHost(_Instance):
 
     async def stream(self, method: str, call: Any, *needs: Any) -> AsyncIterator[Packed]:
         """Call a method that yields."""
-        with self._called(method, Call(*call), needs) as (engine, _, run):
+        with self._called(method, call, needs) as (engine, _, run):
             outcome = run()
             if inspect.isasyncgen(outcome):
                 async for item in outcome:

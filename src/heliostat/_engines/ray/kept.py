@@ -1,8 +1,4 @@
-"""Small things that all processes of a session can look up: a table in the head node of the cluster.
-
-Each has a kind ("actor", "group", "died", "value") and a number. Who puts something there takes it
-away when its session ends.
-"""
+"""Small things that all processes of a session can look up, by kind and number, in the head node."""
 
 from __future__ import annotations
 

@@ -7,34 +7,37 @@ from typing import Any
 from heliostat._core.tally import Change, Totals
 from heliostat._engines.ray import theirs
 from heliostat._engines.ray.groups import short
+from heliostat.exceptions import RaySystemError
 
 OURS = "_heliostat_"  # how names of actors begin that are not the user's
 _TOTALS = f"{OURS}totals"
 _MOST = 10_000
 
 _INSTEAD = {
-    "logs": "`ray logs` shows them",
-    "events": "`ray list cluster-events` shows them",
-    "runtime_envs": "`ray list runtime-envs` shows them",
-    "memory": "`ray memory` shows it",
-}
+    "logs": "logs", "events": "list cluster-events", "runtime_envs": "list runtime-envs",
+    "memory": "memory",
+}  # fmt: skip
 
 
 def rows(kind: str) -> list[dict[str, Any]]:
-    """Rows of one kind, with Ray's names.
-
-    Raises:
-        NotImplementedError: For what Ray's own commands show.
-    """
+    """Rows of one kind, with Ray's names."""
     if kind == "metrics":
         found: list[dict[str, Any]] = theirs.ray().get(_totals().rows.remote())
         return found
     if kind in _INSTEAD:
         raise NotImplementedError(
-            f"no {kind} of a Ray cluster are collected here: {_INSTEAD[kind]}"
+            f"no {kind} of a Ray cluster are collected here: use `ray {_INSTEAD[kind]}`"
         )
     lists = theirs.module("util.state")
-    listed = getattr(lists, f"list_{kind}")(limit=_MOST, detail=True)
+    # Without an address Ray looks for one on this machine, where other clusters may run.
+    here = theirs.ray().get_runtime_context().gcs_address
+    try:
+        listed = getattr(lists, f"list_{kind}")(here, limit=_MOST, detail=True)
+    except OSError as error:
+        raise RaySystemError(
+            f"{kind} are listed by the cluster's dashboard, which does not answer ({error}); "
+            "`ray start --head --include-dashboard=true` starts one"
+        ) from None
     return [_row(dict(vars(entry))) for entry in listed]
 
 
@@ -44,23 +47,9 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-class _Totals:
-    """The actor that adds up what the processes of a session count."""
-
-    def __init__(self) -> None:
-        self._totals = Totals()
-
-    def add(self, process: int, changes: tuple[Change, ...]) -> None:
-        """Take over what a process has recorded."""
-        self._totals.add(process, changes)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row for each series."""
-        return self._totals.rows()
-
-
 def _totals() -> Any:
-    actor = theirs.ray().remote(_Totals)
+    # It adds up what the processes of the session count.
+    actor = theirs.ray().remote(Totals)
     return actor.options(name=_TOTALS, get_if_exists=True, num_cpus=0).remote()
 
 

@@ -18,11 +18,7 @@ _RANGE = "ray>=2.60,<3"
 
 @functools.cache
 def ray() -> Any:
-    """Ray's own module.
-
-    Raises:
-        ImportError: It is not installed, or of another version; says what to install.
-    """
+    """Ray's own module; an ImportError says what to install."""
     _alias.share()
     if "ray" not in sys.modules and importlib.util.find_spec("ray") is None:
         raise ImportError(
@@ -36,9 +32,6 @@ def ray() -> Any:
 
 def check_version(version: str) -> None:
     """Refuse a Ray that this engine was not written for.
-
-    Raises:
-        ImportError: Names the version that is there, and what to install.
 
     Example:
         >>> check_version("2.60.1")

@@ -17,6 +17,7 @@ from heliostat._core.codec import Encoded
 from heliostat._core.ids import nth
 from heliostat._core.outcomes import raisable
 from heliostat._core.refs import ObjectRef
+from heliostat.exceptions import RayError
 
 VALUE, ERROR = 0, 1
 
@@ -55,20 +56,40 @@ class ValueHold(Hold):
         return self.ref
 
 
-class ActorHold(Hold):
-    """An actor; it is ready when its constructor is done."""
+class GoneHold(ValueHold):
+    """What cannot be had any more, a value or an actor; the reference is to the error that says why."""
 
-    __slots__ = ("_ready", "handle")
+    __slots__ = ("error",)
 
-    def __init__(self, handle: Any) -> None:
-        self.handle = handle
+    def __init__(self, ref: Any, error: RayError) -> None:
+        super().__init__(ref)
+        self.error = error
+
+
+class LateHold(Hold):
+    """What is ready when a reference is that Ray is asked for once, when somebody wants to know."""
+
+    __slots__ = ("_ask", "_ready")
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
         self._ready: Any = None
 
     def waitable(self) -> Any:
-        """A call that is answered when the constructor is done."""
+        """The reference."""
         if self._ready is None:
-            self._ready = self.handle.__ray_ready__.remote()
+            self._ready = self._ask()
         return self._ready
+
+
+class ActorHold(LateHold):
+    """An actor; it is ready when its constructor is done and a call is answered."""
+
+    __slots__ = ("handle",)
+
+    def __init__(self, handle: Any) -> None:
+        super().__init__(lambda: handle.__ray_ready__.remote())
+        self.handle = handle
 
     def carried(self) -> Any:
         """The handle."""
@@ -89,21 +110,14 @@ class StreamHold(Hold):
         return self.generator.completed()
 
 
-class GroupHold(Hold):
-    """A placement group; `ready` asks Ray for a reference that is there when its resources are."""
+class GroupHold(LateHold):
+    """A placement group; it is ready when a task in it has run."""
 
-    __slots__ = ("_ask", "_ready", "group")
+    __slots__ = ("group",)
 
     def __init__(self, group: Any, ask: Callable[[Any], Any]) -> None:
+        super().__init__(lambda: ask(group))
         self.group = group
-        self._ask = ask
-        self._ready: Any = None
-
-    def waitable(self) -> Any:
-        """A task in the group, which waits for its resources."""
-        if self._ready is None:
-            self._ready = self._ask(self.group)
-        return self._ready
 
     def carried(self) -> Any:
         """Groups are found by their number."""
@@ -111,11 +125,7 @@ class GroupHold(Hold):
 
 
 class Holds:
-    """Ours to Ray's, as this process knows them.
-
-    Args:
-        is_handle: Whether something of Ray's is an actor's handle.
-    """
+    """Ours to Ray's, as this process knows them; `is_handle` knows an actor's handle of Ray's."""
 
     def __init__(self, is_handle: Callable[[Any], bool]) -> None:
         self._known: weakref.WeakValueDictionary[bytes, Hold] = weakref.WeakValueDictionary()
