@@ -67,8 +67,7 @@ from heliostat.data.stats_summary import (
 )
 from heliostat.data.summary import DatasetSummary
 
-# Older names of Ray's for the same.
-DatasetContext, DatasetIterator = DataContext, DataIterator
+DatasetContext, DatasetIterator = DataContext, DataIterator  # older names of Ray's
 
 __all__ = [
     "ActorPoolStrategy",

@@ -22,8 +22,8 @@ from heliostat.data._expr import (
     Download,
     Expr,
     Literal,
+    MonotonicallyIncreasingIdExpr,
     Random,
-    RowNumber,
     Udf,
     Unnest,
     Uuid,
@@ -92,7 +92,7 @@ class _Evaluation:
                 return _download(self._array(uri), filesystem)
             case Uuid():
                 return pa.array((str(uuid.uuid4()) for _ in range(self._rows)), pa.string())
-            case RowNumber():
+            case MonotonicallyIncreasingIdExpr():
                 return pa.array(np.arange(self._first, self._first + self._rows))
             case Random(seed):
                 return pa.array(_uniform(seed, self._first, self._rows))
@@ -456,7 +456,8 @@ def is_positional(expr: Expr) -> bool:
         True for `monotonically_increasing_id` and `random` with a seed.
     """
     return any(
-        isinstance(one, RowNumber) or (isinstance(one, Random) and one.seed is not None)
+        isinstance(one, MonotonicallyIncreasingIdExpr)
+        or (isinstance(one, Random) and one.seed is not None)
         for one in walk(expr)
     )
 

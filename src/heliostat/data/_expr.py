@@ -474,7 +474,7 @@ class Download(Expr):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RowNumber(Expr):
+class MonotonicallyIncreasingIdExpr(Expr):
     """The number of the row, from 0."""
 
     def __repr__(self) -> str:

@@ -17,8 +17,8 @@ from heliostat.data._expr import (
     Download,
     Expr,
     Literal,
+    MonotonicallyIncreasingIdExpr,
     Random,
-    RowNumber,
     Star,
     Udf,
     Unnest,
@@ -34,10 +34,8 @@ __all__ = [
     "pyarrow_udf", "random", "star", "udf", "unnest", "uuid", "when",
 ]  # fmt: skip
 
-# What expressions are, by Ray's names: for `isinstance`.
 AliasExpr, ColumnExpr, LiteralExpr, StarExpr, UnnestExpr = Alias, Column, Literal, Star, Unnest
-DownloadExpr, RandomExpr, UDFExpr, UUIDExpr = Download, Random, Udf, Uuid
-MonotonicallyIncreasingIdExpr = RowNumber
+DownloadExpr, RandomExpr, UDFExpr, UUIDExpr = Download, Random, Udf, Uuid  # Ray's names
 
 
 def col(name: str) -> Expr:
@@ -123,7 +121,7 @@ def monotonically_increasing_id() -> Expr:
         >>> ds.with_column("n", monotonically_increasing_id()).take_all()
         [{'item': 'a', 'n': 0}, {'item': 'b', 'n': 1}]
     """
-    return RowNumber()
+    return MonotonicallyIncreasingIdExpr()
 
 
 def random(*, seed: int | None = None) -> Expr:

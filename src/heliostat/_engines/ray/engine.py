@@ -195,8 +195,7 @@ class RayEngine:
         return groups.where(options.scheduling, place, group, self._machines())
 
     def _environment(self, options: TaskOptions | ActorOptions) -> dict[str, Any]:
-        env = options.runtime_env
-        if not env:
+        if not (env := options.runtime_env):
             return {}
         key = repr(sorted(env.items(), key=str))
         if key not in self._environments:
