@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,13 @@ def _add(cluster: Any, shape: dict[str, Any]) -> None:
         if "timed out during startup" not in str(error) or cluster.head_node is not None:
             raise
         cluster.add_node(**shape)  # a busy machine: Ray waits for half a minute only
+
+
+def dashboard() -> dict[str, Any]:
+    """Options of a head node with a dashboard, on a port that is free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return {"include_dashboard": True, "dashboard_port": probe.getsockname()[1]}
 
 
 def environment(cluster: Any, **more: str) -> dict[str, str]:

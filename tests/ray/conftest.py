@@ -1,11 +1,15 @@
 """A cluster starts and ends processes when it likes, and Ray keeps descriptors: only its end counts."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from heliostat.testing import leaks
 from heliostat.testing.clock import until
+from tests.ray import cluster
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -19,3 +23,13 @@ def nothing_outlives_the_module() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_outlives_the_test() -> None:
     """Not looked at: see above."""
+
+
+@pytest.fixture
+def without_heliostat(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A node whose workers cannot import us, not even if they are given us or until they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "hidden"), prepend=os.pathsep)
+        patch.setenv("HELIOSTAT_HIDDEN", request.param)
+        with cluster.nodes({}) as nodes:
+            yield nodes

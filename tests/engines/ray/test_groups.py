@@ -62,7 +62,7 @@ def test_a_label_is_wanted_of_a_node_that_is_large_enough() -> None:
         (group(3, 4), "more than the cluster has: CPU: 7"),
         (group(5), "in bundle 0 more than any of the 2 nodes"),
         (group(2, 2, strategy="STRICT_SPREAD"), ""),
-        (group(1, 1, 1, strategy="STRICT_SPREAD"), "a node for each of its 3 bundles"),
+        (group(1, 1, 1, strategy="STRICT_SPREAD"), "a machine for each of its 3 bundles"),
         (group(2, 2, strategy="STRICT_PACK"), ""),
         (group(3, 3, strategy="STRICT_PACK"), "more than one node has"),
         (group(1, rules=(Rule("zone", "in", ("c",)),)), "zone = c"),

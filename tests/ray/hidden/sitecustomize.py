@@ -1,5 +1,9 @@
-"""Processes born with this folder on their path cannot import Heliostat, wherever it is installed."""
+"""Processes born with this folder on their path cannot import Heliostat, wherever it is installed.
 
+With HELIOSTAT_HIDDEN=installed they can, once a session has brought its own along.
+"""
+
+import os
 import sys
 
 
@@ -8,7 +12,8 @@ class Hidden:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name == "heliostat":
+        brought = any("py_modules_files" in entry for entry in sys.path)
+        if name == "heliostat" and not (brought and os.environ["HELIOSTAT_HIDDEN"] == "installed"):
             raise ModuleNotFoundError("No module named 'heliostat'", name=name)
 
 

@@ -48,17 +48,18 @@ def join(options: InitOptions) -> Joined:
     leave = functools.partial(_leave, ray)
     try:
         _begin(ray, address, arguments)
-        if _lacking(ray):
+        if _lacking(ray, {}):
             home = home._replace(modules=_SHIPPED)
-            ray.shutdown()
-            env = environment.shipping(arguments.get("runtime_env") or {}, home.modules)
-            _begin(ray, address, {**arguments, "runtime_env": env})
-            if lacks := _lacking(ray):
+            brought = environment.of_a_task(environment.shipping({}, _SHIPPED), ())
+            if lacks := _lacking(ray, brought):
                 raise RuntimeEnvSetupError(
                     f"the workers of the Ray cluster at {address} cannot run Heliostat {__version__}: "
                     f"{lacks}. Install it on every node, or into the image they run: "
                     f"pip install heliostat=={__version__}"
                 )
+            ray.shutdown()
+            env = environment.shipping(arguments.get("runtime_env") or {}, _SHIPPED)
+            _begin(ray, address, {**arguments, "runtime_env": env})
     except BaseException:
         leave()
         raise
@@ -150,8 +151,8 @@ def _begin(ray: Any, address: Address, arguments: dict[str, Any]) -> None:
         ) from None
 
 
-def _lacking(ray: Any) -> str:
-    """Why a worker cannot run us, in words; empty if it can."""
+def _lacking(ray: Any, env: dict[str, Any]) -> str:
+    """Why a worker in that environment cannot run us, in words; empty if it can."""
 
     def look() -> tuple[str, str]:
         try:
@@ -161,7 +162,7 @@ def _lacking(ray: Any) -> str:
         return heliostat.__version__, ""
 
     look.__module__ = "__main__"  # it travels by value, since workers may lack us
-    remote = ray.remote(look).options(num_cpus=0, name="heliostat: look for heliostat")
+    remote = ray.remote(num_cpus=0, name="heliostat: look for heliostat", runtime_env=env)(look)
     try:
         version, error = ray.get(remote.remote(), timeout=_PATIENCE_S)
     except ray.exceptions.GetTimeoutError:
@@ -170,9 +171,7 @@ def _lacking(ray: Any) -> str:
             "and whether its nodes have memory and CPUs left"
         ) from None
     except ray.exceptions.RuntimeEnvSetupError as failed:
-        raise RuntimeEnvSetupError(
-            f"the session's runtime_env could not be made: {failed}"
-        ) from None
+        raise RuntimeEnvSetupError(f"the runtime_env could not be made: {failed}") from None
     if error:
         return f"they lack it ({error})"
     return "" if version == __version__ else f"they have version {version} of it"

@@ -90,13 +90,13 @@ def lacking_for(nodes: Sequence[Node], spec: GroupSpec) -> str:
     if not fits:
         return f"a node with the label {' and '.join(map(str, spec.rules))}, and none has it"
     if spec.strategy == "STRICT_SPREAD" and len(spec.bundles) > len(fits):
-        return f"a node for each of its {len(spec.bundles)} bundles, and there are {len(fits)}"
-    if spec.strategy == "STRICT_PACK":
-        whys = [missing_for(node.total, spec.bundles) for node in fits]
-        return f"more than one node has: {whys[0]}" if all(whys) else ""
+        return f"a machine for each of its {len(spec.bundles)} bundles, and there are {len(fits)}"
     for index, shape in enumerate(spec.bundles):
         if all(missing(node.total, shape) for node in fits):
             return f"in bundle {index} {lacking(fits, shape, None)}"
+    if spec.strategy == "STRICT_PACK" or len(fits) == 1:
+        whys = [missing_for(node.total, spec.bundles) for node in fits]
+        return f"more than one node has: {whys[0]}" if all(whys) else ""
     lacks = missing(in_all(fits), together(spec.bundles))
     return f"more than the cluster has: {lacks}" if lacks else ""
 
@@ -331,7 +331,7 @@ def _row(entry: KeptGroup, state: Mapping[str, Any]) -> dict[str, Any]:
         "bundles_to_node_id": nodes,
         "node_id": next(iter(nodes.values()), None),
         "is_detached": spec.detached,
-        "reason": str(state.get("stats", {}).get("scheduling_state", "")),
+        "reason": "waits for resources" if state.get("state", "PENDING") == "PENDING" else "",
         "ray_namespace": entry.namespace,
     }
 

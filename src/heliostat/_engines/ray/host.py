@@ -12,7 +12,7 @@ import importlib
 import inspect
 import pickle
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from heliostat import _alias
@@ -177,8 +177,9 @@ def _results(engine: Any, outcome: Any, call: Call) -> Any:
 
 
 def _items(engine: Any, outcome: Any) -> Iterator[Packed]:
-    for item in outcome:
-        yield engine.holds.pack(item)
+    if not isinstance(outcome, Iterable):
+        raise TypeError(f'num_returns="streaming" is for a generator, and this gave {outcome!r}')
+    yield from map(engine.holds.pack, outcome)
 
 
 def actor_class(home: Home, code: Code, *, asynchronous: bool) -> type:
@@ -273,5 +274,5 @@ class AsyncHost(_Instance):
                 async for item in outcome:
                     yield engine.holds.pack(item)
                 return
-            for item in outcome:
-                yield engine.holds.pack(item)
+            for packed in _items(engine, outcome):
+                yield packed

@@ -12,6 +12,7 @@ from heliostat.exceptions import RaySystemError
 OURS = "_heliostat_"  # how names of actors begin that are not the user's
 _TOTALS = f"{OURS}totals"
 _MOST = 10_000
+_AS_FAR = {"raise_on_missing_output": False}  # a node that has just gone does not answer
 
 _INSTEAD = {
     "logs": "logs", "events": "list cluster-events", "runtime_envs": "list runtime-envs",
@@ -32,7 +33,7 @@ def rows(kind: str) -> list[dict[str, Any]]:
     # Without an address Ray looks for one on this machine, where other clusters may run.
     here = theirs.ray().get_runtime_context().gcs_address
     try:
-        listed = getattr(lists, f"list_{kind}")(here, limit=_MOST, detail=True)
+        listed = getattr(lists, f"list_{kind}")(here, limit=_MOST, detail=True, **_AS_FAR)
     except OSError as error:
         raise RaySystemError(
             f"{kind} are listed by the cluster's dashboard, which does not answer ({error}); "
