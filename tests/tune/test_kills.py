@@ -16,9 +16,10 @@ from heliostat.tune._snapshot import newest_log, read_log
 ENGINE = None
 
 PROGRAM = """
-    import random, sys
+    import random, sys, tempfile
+    from pathlib import Path
     import heliostat
-    from heliostat import tune
+    from heliostat import train, tune
     from heliostat.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 
     engine, kind, directory = sys.argv[1:]
@@ -37,6 +38,22 @@ PROGRAM = """
         def load_checkpoint(self, checkpoint):
             self.x = checkpoint["x"]
 
+    def walk(config):
+        last = train.get_checkpoint()
+        x = 0.0 if last is None else float(Path(last.path, "x").read_text())
+        while True:
+            x += config["speed"]
+            with tempfile.TemporaryDirectory() as saved:
+                Path(saved, "x").write_text(repr(x))
+                metrics = {"gone": x, "speed": config["speed"]}
+                train.report(metrics, checkpoint=train.Checkpoint(saved))
+
+    space = {"speed": tune.uniform(0, 1)}
+    keep = tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=2)
+    if kind == "trainer":
+        Walk = train.DataParallelTrainer(walk)
+        space = {"train_loop_config": space}
+        keep = tune.CheckpointConfig(num_to_keep=2)
     heliostat.init(engine=engine, num_cpus=2)
     if tune.Tuner.can_restore(directory + "/study"):
         tuner = tune.Tuner.restore(directory + "/study", Walk)
@@ -44,20 +61,20 @@ PROGRAM = """
         random.seed(5)
         tuner = tune.Tuner(
             Walk,
-            param_space={"speed": tune.uniform(0, 1)},
+            param_space=space,
             tune_config=tune.TuneConfig(
                 metric="gone",
                 mode="max",
                 num_samples=12 if kind == "asha" else 4,
                 search_alg=tune.search.BasicVariantGenerator(random_state=3),
-                max_concurrent_trials=1 if kind != "in step" else 2,
+                max_concurrent_trials=2 if kind in ("in step", "trainer") else 1,
                 scheduler=ASHAScheduler(max_t=9, reduction_factor=3)
                 if kind == "asha"
                 else PopulationBasedTraining(
                     time_attr="training_iteration",
                     perturbation_interval=3,
-                    hyperparam_mutations={"speed": tune.uniform(0, 1)},
-                    synch=kind == "in step",
+                    hyperparam_mutations=space,
+                    synch=kind in ("in step", "trainer"),
                 ),
             ),
             run_config=tune.RunConfig(
@@ -65,7 +82,7 @@ PROGRAM = """
                 storage_path=directory,
                 verbose=0,
                 stop={"training_iteration": 12},
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=2),
+                checkpoint_config=keep,
             ),
         )
     tuner.fit()
@@ -116,7 +133,7 @@ def run_with_kills(engine, kind, directory, kills, rng):
     return outcome(directory)
 
 
-@pytest.mark.parametrize("kind", ["asha", "pbt", "in step"])
+@pytest.mark.parametrize("kind", ["asha", "pbt", "in step", "trainer"])
 def test_a_study_that_was_killed_is_what_it_would_have_been(kind, tmp_path):
     whole = tmp_path / "whole"
     assert begin("inline", kind, whole).wait(120) == 0
@@ -132,7 +149,7 @@ def test_a_study_that_was_killed_is_what_it_would_have_been(kind, tmp_path):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("kind", ["asha", "pbt", "in step"])
+@pytest.mark.parametrize("kind", ["asha", "pbt", "in step", "trainer"])
 def test_a_study_that_was_killed_at_thirty_points_is_what_it_would_have_been(kind, tmp_path):
     whole = tmp_path / "whole"
     assert begin("local", kind, whole).wait(120) == 0

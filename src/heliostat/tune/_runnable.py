@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Number
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import heliostat
@@ -179,28 +178,23 @@ class TrainerRunnable:
 
     def run(self, session: "Session") -> None:
         """Fit a copy of the trainer that has the trial's config."""
-        path, beyond = session.order.path, session.order.beyond
-        name, given = self._run_of(session)
+        path, beyond, attempt = session.order.path, session.order.beyond, session.order.attempt
+        last = session.get_checkpoint()  # its own, or a donor's
         inside = replace(
             self.run_config,
-            name=name,
+            # Another run each time: it goes on from what the study knows, and from nothing newer.
+            name="train" if attempt == 1 else f"train-{attempt}",
             storage_path=path if beyond is None else beyond.path(path),
             storage_filesystem=None if beyond is None else beyond.filesystem,
+            # The study says what goes: others may be about to go on from it.
+            checkpoint_config=replace(self.run_config.checkpoint_config, num_to_keep=None),
             callbacks=[*(self.run_config.callbacks or ()), _Forward(session)],
             verbose=0,
             stop=None,
             log_to_file=None,
         )
+        given = {} if last is None else {"resume_from_checkpoint": last}
         self.trainer.replace(**session.order.config, **given, run_config=inside).fit()
-
-    def _run_of(self, session: "Session") -> tuple[str, dict[str, Any]]:
-        """The run that an attempt is: the one before, if it goes on from a checkpoint of that."""
-        order = session.order
-        if order.checkpoint is not None and Path(order.checkpoint).is_relative_to(order.path):
-            return Path(order.checkpoint).relative_to(order.path).parts[0], {}
-        name = "train" if order.attempt == 1 else f"train-{order.attempt}"
-        donated = session.get_checkpoint()
-        return name, {} if donated is None else {"resume_from_checkpoint": donated}
 
     def close(self) -> None:
         """Nothing was kept."""

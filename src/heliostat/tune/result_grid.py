@@ -350,7 +350,7 @@ class ResultGrid:
 
 def to_result(trial: Trial) -> Result:
     """A trial as users see it."""
-    # A trainer keeps and deletes its own: those that are gone are not kept.
+    # What somebody has removed is not kept.
     kept = [
         (checkpoint, metrics)
         for path, metrics in trial.checkpoints

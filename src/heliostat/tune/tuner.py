@@ -371,7 +371,7 @@ class Tuner:
         self, name: str, directory: Path, capacity: Mapping[str, float], searcher: Searcher
     ) -> Study:
         config, run = self._given.tune_config, self._given.run_config
-        keep = run.checkpoint_config
+        keep = getattr(self._runnable, "run_config", run).checkpoint_config  # a trainer's own
         samples = config.num_samples
         return Study(
             name=name,
@@ -393,8 +393,7 @@ class Tuner:
             chdir=config.changes_directory,
             log_files=log_files(run.log_to_file),
             environment=run.worker_runtime_env,
-            # A trainer keeps its own.
-            keep=None if hasattr(self._runnable, "trainer") else keep.num_to_keep,
+            keep=keep.num_to_keep,
             keep_by=keep.checkpoint_score_attribute,
             keep_mode=keep.checkpoint_score_order,
         )
