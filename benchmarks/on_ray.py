@@ -194,16 +194,15 @@ def a_round(
     folder: str,
     places: tuple[str, str],
     asked: argparse.Namespace,
-) -> dict[str, tuple[float, object]]:
-    """Everything once with one of the two packages."""
-    found = measured(python, DATA, package, address, *places)
-    found |= measured(python, TUNE, package, address, folder, str(asked.trials))
+) -> Iterator[tuple[str, float, object]]:
+    """Everything once with one of the two packages: a name, a figure and an answer each."""
+    for name, (took, answer) in measured(python, DATA, package, address, *places).items():
+        yield name, took, answer
+    found = measured(python, TUNE, package, address, folder, str(asked.trials))
     took, done = found["trials"]
-    assert done == asked.trials, f"{package}: {done} of {asked.trials} trials"
-    found["trials"] = asked.trials / took, done
+    yield "trials", asked.trials / took, done
     for count, rate in served(python, package, address, asked.seconds).items():
-        found[f"{count} connections"] = rate, None
-    return found
+        yield f"{count} connections", rate, None
 
 
 def main() -> int:
@@ -227,9 +226,9 @@ def main() -> int:
         for number in range(asked.rounds):
             for package, kept in values.items():
                 print(f"round {number + 1} of {asked.rounds}: {package}", flush=True)
-                for name, (value, answer) in a_round(
-                    python, package, address, folder, places, asked
-                ).items():
+                given = a_round(python, package, address, folder, places, asked)
+                for name, value, answer in given:
+                    print(f"  {name}: {value:,.4g}", flush=True)
                     kept[name].append(value)
                     answers[name].add(json.dumps(answer))
     ours, theirs = values["heliostat"], values["ray"]

@@ -179,7 +179,7 @@ def _results(engine: Any, outcome: Any, call: Call) -> Any:
 def _items(engine: Any, outcome: Any) -> Iterator[Packed]:
     if not isinstance(outcome, Iterable):
         raise TypeError(f'num_returns="streaming" is for a generator, and this gave {outcome!r}')
-    yield from map(engine.holds.pack, outcome)
+    yield from (engine.holds.pack(item) for item in outcome)  # Ray uses `send`
 
 
 def actor_class(home: Home, code: Code, *, asynchronous: bool) -> type:
