@@ -23,33 +23,7 @@ from typing import TYPE_CHECKING, Any
 from heliostat._core.ids import fresh
 from heliostat._core.options import NODE_ID, InitOptions
 from heliostat._engines.local import failures
-from heliostat._engines.local.messages import (
-    DRIVER,
-    Answer,
-    Answered,
-    Asked,
-    Connect,
-    Defined,
-    Described,
-    Discard,
-    Doomed,
-    Dropped,
-    Finished,
-    Foreseen,
-    Kill,
-    Nudge,
-    Prepare,
-    Put,
-    ReadIn,
-    Resolve,
-    Send,
-    Spawn,
-    Stopped,
-    Tick,
-    Truncate,
-    WorkerLost,
-    WriteOut,
-)
+from heliostat._engines.local import messages as m
 from heliostat._engines.local.objects import storage
 from heliostat._engines.local.objects.storage import Storage
 from heliostat._engines.local.objects.store import Store, create_segment
@@ -80,7 +54,7 @@ if TYPE_CHECKING:
 class Hub:
     """The driver's port to its workers; its zygote is started and first workers are asked for."""
 
-    proc = DRIVER
+    proc = m.DRIVER
     shield = contextlib.nullcontext()
 
     def __init__(self, options: InitOptions, total: dict[str, int], capacity: int) -> None:
@@ -134,8 +108,8 @@ class Hub:
         self._watch(self._window.fileno(), self._window.answer)
         self._handlers = self._table()
         self._looks: dict[type, Callable[[Any], Any]] = {
-            Finished: self._finished, Asked: self._asked,
-            Defined: self._defined, Described: self._described, Foreseen: self._foreseen,
+            m.Finished: self._finished, m.Asked: self._asked,
+            m.Defined: self._defined, m.Described: self._described, m.Foreseen: self._foreseen,
         }  # fmt: skip
         LIVE.add(self)
         if options.runtime_env is None:
@@ -148,18 +122,18 @@ class Hub:
     def _table(self) -> dict[type, Callable[[Any], None]]:
         """What is done about each command."""
         return {
-            Send: self._outbox.send,
-            Resolve: self._awaited.resolve,
-            Spawn: self._spawn,
-            Prepare: lambda command: self._pool.prepare(command.env),
-            Discard: lambda command: self._pool.discard(command.env),
-            Connect: self._outbox.join,
-            WriteOut: self._storage.move,
-            ReadIn: self._storage.move,
-            Truncate: self._storage.move,
-            Kill: lambda command: self._pool.kill(command.proc, signal.SIGKILL),
-            Nudge: self._outbox.nudge,
-            Answer: self._answer,
+            m.Send: self._outbox.send,
+            m.Resolve: self._awaited.resolve,
+            m.Spawn: self._spawn,
+            m.Prepare: lambda command: self._pool.prepare(command.env),
+            m.Discard: lambda command: self._pool.discard(command.env),
+            m.Connect: self._outbox.join,
+            m.WriteOut: self._storage.move,
+            m.ReadIn: self._storage.move,
+            m.Truncate: self._storage.move,
+            m.Kill: lambda command: self._pool.kill(command.proc, signal.SIGKILL),
+            m.Nudge: self._outbox.nudge,
+            m.Answer: self._answer,
         }
 
     # The port, as the driver's engine uses it
@@ -241,7 +215,7 @@ class Hub:
         stopped = tuple(proc for proc in procs if oom.is_stopped(self._pool.pids.get(proc)))
         if stopped or self._stopped:
             with self._guard:
-                self._handle(Stopped(stopped))
+                self._handle(m.Stopped(stopped))
                 self._outbox.flush(lazily=False)
         self._stopped = stopped
 
@@ -252,7 +226,7 @@ class Hub:
 
     def _doom(self, victim: oom.Victim) -> None:
         error = failures.out_of_memory(victim.reason, self.records().largest())
-        self._handle(Doomed(victim.proc, f"it ran out of memory: {victim.reason}", error))
+        self._handle(m.Doomed(victim.proc, f"it ran out of memory: {victim.reason}", error))
 
     def _look(self, wish: str) -> Any:
         if wish != REPORT:
@@ -284,9 +258,9 @@ class Hub:
         with self._guard:
             if self._scheduler.known(id_):
                 self._plain.unfold((id_,))
-                self._scheduler.owned.lend(DRIVER, id_)
+                self._scheduler.owned.lend(m.DRIVER, id_)
             else:  # a reference that was pickled in a session that has ended
-                self._handle(Put(DRIVER, id_, failures.lost(id_)))
+                self._handle(m.Put(m.DRIVER, id_, failures.lost(id_)))
 
     def drop(self, id_: bytes) -> None:
         """One reference less. Safe in finalisers: it takes no lock."""
@@ -312,24 +286,24 @@ class Hub:
         for command in self._scheduler.handle(event, time.monotonic()):
             handlers[type(command)](command)
 
-    def _finished(self, event: Finished) -> Finished:
+    def _finished(self, event: m.Finished) -> m.Finished:
         conn = self._conns.get(event.proc)
         if conn is not None:
             conn.open -= 1
         return event
 
-    def _defined(self, event: Defined) -> None:
+    def _defined(self, event: m.Defined) -> None:
         self._outbox.codes[event.key] = event.blob
 
-    def _described(self, event: Described) -> Described:
+    def _described(self, event: m.Described) -> m.Described:
         self._pool.describe(event)
         return event
 
-    def _foreseen(self, event: Foreseen) -> Foreseen:
+    def _foreseen(self, event: m.Foreseen) -> m.Foreseen:
         self._pool.preload(event.modules)
         return event
 
-    def _asked(self, event: Asked) -> Any:
+    def _asked(self, event: m.Asked) -> Any:
         if event.question in _QUESTIONS:
             self._own_answer(event)
             return None
@@ -343,7 +317,7 @@ class Hub:
     def _drain(self) -> None:
         """Count what the driver's finalisers have dropped."""
         self._count_dropped()
-        commands = self._scheduler.handle(Dropped(DRIVER, ()), time.monotonic())
+        commands = self._scheduler.handle(m.Dropped(m.DRIVER, ()), time.monotonic())
         if self._views.gone:
             commands += self._scheduler.handle(self._views.count(), time.monotonic())
         if commands:
@@ -367,7 +341,7 @@ class Hub:
 
     # Commands
 
-    def _spawn(self, command: Spawn) -> None:
+    def _spawn(self, command: m.Spawn) -> None:
         try:
             ends = self._pool.fork(*command)
         except OSError as error:
@@ -396,19 +370,19 @@ class Hub:
                 self._outbox.flush(lazily=False)
             return not self._closed
 
-    def _answer(self, command: Answer) -> None:
-        if command.proc == DRIVER:
+    def _answer(self, command: m.Answer) -> None:
+        if command.proc == m.DRIVER:
             self._asking.answered(command)
             return
         error = None if command.error is None else pickle.dumps(command.error)
-        self._outbox.send(Send(command.proc, Answered(command.request, command.payload, error)))
+        self._outbox.send(m.Send(command.proc, m.Answered(command.request, command.payload, error)))
 
-    def _own_answer(self, event: Asked) -> None:  # the scheduler answers the other questions
+    def _own_answer(self, event: m.Asked) -> None:  # the scheduler answers the other questions
         if event.question == "records":
             payload: Any = self._rows(*event.payload)
         else:
             payload = tuple(self._scheduler.resources.free.items())
-        self._answer(Answer(event.proc, event.request, payload, None))
+        self._answer(m.Answer(event.proc, event.request, payload, None))
 
     # Input and output
 
@@ -441,7 +415,7 @@ class Hub:
                     reader()
             if due is not None and due <= time.monotonic():
                 waiting = self._scheduler.storage.memory.waiting
-                self._handle(Tick(self._storage.growth() if waiting else None))
+                self._handle(m.Tick(self._storage.growth() if waiting else None))
                 while self._pool.unborn and self._pool.unborn[0][0] <= time.monotonic():
                     self._handle(self._pool.unborn.popleft()[1])
             if self._dropped or self._views.gone:
@@ -472,7 +446,7 @@ class Hub:
             self._handle(message)
         self._close_conn(conn)
         del self._conns[proc]
-        self._handle(WorkerLost(proc, reason))
+        self._handle(m.WorkerLost(proc, reason))
 
     def _close_conn(self, conn: Conn) -> None:
         self._unwatch(conn.sock.fileno())

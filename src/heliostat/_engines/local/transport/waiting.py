@@ -99,6 +99,8 @@ class Lead:
         self._short = False  # the last wait was
         self._taken = threading.Lock()
         self._followers: deque[Waiter] = deque()
+        # To call when the thread that reads has done so: then it may ask, and wait.
+        self.due: deque[Callable[[], object]] = deque()
         self.used = False  # somebody led since it was last set to False
 
     def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
@@ -106,6 +108,7 @@ class Lead:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         if waiter.missing > 0 and self._taken.acquire(blocking=False):
             self._lead(waiter, deadline)
+            self._call_back()
         while waiter.missing > 0:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
@@ -115,6 +118,7 @@ class Lead:
             if self._taken.acquire(blocking=False):
                 self._forget(waiter)
                 self._lead(waiter, deadline)
+                self._call_back()
             else:
                 try:
                     if waiter.missing > 0:  # it may have come before it was ready to sleep
@@ -129,7 +133,7 @@ class Lead:
     def _lead(self, waiter: Waiter, deadline: float | None) -> None:
         now = time.monotonic
         try:
-            while waiter.missing > 0:
+            while waiter.missing > 0 and not self.due:
                 start = now()
                 left = None if deadline is None else deadline - start
                 if left is not None and left <= 0:
@@ -162,6 +166,7 @@ class Lead:
         finally:
             self._taken.release()
             self.hand_over()
+            self._call_back()
 
     def try_read(self, timeout_s: float | None) -> bool:
         """Read once as the leader, unless there is one already."""
@@ -174,7 +179,16 @@ class Lead:
         finally:
             self._taken.release()
             self.hand_over()
+        self._call_back()
         return True
+
+    def _call_back(self) -> None:
+        while self.due:
+            try:
+                callback = self.due.popleft()
+            except IndexError:  # another thread has taken the last
+                return
+            callback()
 
     def hand_over(self) -> None:
         """Let a follower take the lead, if nobody has it."""

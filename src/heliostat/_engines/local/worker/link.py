@@ -108,7 +108,7 @@ class Link:
         self._long_waiter: Waiter | None = None  # the main thread's, when it waits for long
         self._circle = ""  # why that can never end
         self._mail, self._called_back = Waiter(), Waiter()  # the second: of all callbacks
-        self._reading = self._reading_for_callbacks = False
+        self._reading = self._reading_for_callbacks = 0  # the thread that does; whether one has to
         self._sock, handover = sockets
         self._parser, self._buffer = wire.Parser(), wire.Buffer()
         self._hub_is_ready = [(self._sock.fileno(), select.EPOLLIN)]
@@ -331,7 +331,7 @@ class Link:
             if self._called_back.missing <= 0:
                 self._called_back.wake()
             elif not self._reading_for_callbacks:
-                self._reading_for_callbacks = True
+                self._reading_for_callbacks = 1
                 threading.Thread(target=self._attend, name="heliostat-link", daemon=True).start()
 
     def _attend(self) -> None:
@@ -339,7 +339,7 @@ class Link:
             self._lead.wait(self._called_back, None)
             with self.lock:
                 if self._called_back.missing <= 0:
-                    self._reading_for_callbacks = False
+                    self._reading_for_callbacks = 0
                     return
 
     # Streams made here
@@ -415,7 +415,7 @@ class Link:
                 ready = self.poll.poll(timeout_s)
                 if not ready:
                     return
-        self._reading = True
+        self._reading = threading.get_ident()
         try:
             for fd, events in ready:
                 if fd == self._sock.fileno():
@@ -423,7 +423,7 @@ class Link:
                 else:
                     self.direct.read(fd, events)
         finally:
-            self._reading = False
+            self._reading = 0
         if self.out or self.direct.queued:
             self.flush()
         if self.cancelled:
@@ -493,7 +493,10 @@ class Link:
             waiter.missing -= 1
             if waiter.missing <= 0:
                 if waiter.callback is not None:
-                    waiter.callback()
+                    if self._reading == threading.get_ident():
+                        self._lead.due.append(waiter.callback)
+                    else:
+                        waiter.callback()
                     self.keep_reading(-1)
                 else:
                     waiter.wake()
