@@ -60,6 +60,8 @@ sampler = DistributedSampler(data(), 2, rank, shuffle=True)
 learnt = learn(model, DataLoader(data(), 8, sampler=sampler), sampler, 3)
 if rank == 0:
     pickle.dump([p.numpy() for p in learnt], open({out!r}, "wb"))
+distributed.barrier()  # who ended while the other still talks to it would be aborted
+distributed.destroy_process_group()
 """
 
 
