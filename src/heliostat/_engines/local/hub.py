@@ -44,6 +44,7 @@ from heliostat._engines.local.transport.guard import Guard
 from heliostat._engines.local.transport.waiting import Awaited, Lead, Waiter
 from heliostat.exceptions import RaySystemError
 
+SIGNAL_S = 1.0  # for so long a signal may stay unseen
 _QUESTIONS = ("free", "records")
 
 if TYPE_CHECKING:
@@ -403,7 +404,8 @@ class Hub:
             if due is not None:
                 wait_s = max(0.0, due - time.monotonic())
                 timeout_s = wait_s if timeout_s is None else min(wait_s, timeout_s)
-            ready = self._poll.poll(timeout_s)
+            # A signal that comes just before the poll is seen when that ends.
+            ready = self._poll.poll(SIGNAL_S if timeout_s is None else min(timeout_s, SIGNAL_S))
         if self._closed:
             return
         guard = self._guard

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from heliostat._engines.local.transport.guard import Guard
+from heliostat._engines.local.transport.waiting import Lead, Waiter
 
 SIGNALS = 100
 
@@ -102,3 +103,25 @@ def test_callbacks_are_called_when_nobody_is_inside(guard: Guard) -> None:
         guard.callbacks.append(lambda: seen.append(guard.enter()))
     assert seen == [True]
     guard.leave()
+
+
+@pytest.mark.usefixtures("untraced")
+def test_an_interrupted_leader_gives_the_lead_back(guard: Guard) -> None:
+    lead, missing = Lead(lambda timeout_s, ready: None, lambda: None), Waiter(1)
+    ready, ended = threading.Event(), threading.Event()
+    thread = threading.Thread(target=interrupt, args=(ready, ended))
+    thread.start()
+    raised, deadline = 0, time.monotonic() + 60
+    ready.set()
+    while raised < SIGNALS and time.monotonic() < deadline:
+        try:
+            while time.monotonic() < deadline:
+                lead.wait(missing, 0)
+                lead.try_read(0)
+        except KeyboardInterrupt:
+            raised += 1
+            assert not lead.taken()
+            ready.set()
+    thread.join(10)
+    assert raised == SIGNALS
+    assert ended.is_set()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from heliostat._engines.local.transport.waiting import TAKES_THE_LEAD
+
 
 class Guard:
     """The lock of the tables.
@@ -77,7 +79,8 @@ class Guard:
         if self._lock._is_owned():  # type: ignore[attr-defined]  # by this thread, the main one
             self._interrupted = True
             return None
-        if _in_finaliser(frame):  # Python ignores what is raised there: try again soon
+        # Python ignores what finalisers raise, and a lead that is about to be given back must be.
+        if _in_finaliser(frame) or (frame is not None and frame.f_code in TAKES_THE_LEAD):
             again = threading.Timer(0.001, os.kill, (os.getpid(), signal.SIGINT))
             again.daemon = True
             again.start()

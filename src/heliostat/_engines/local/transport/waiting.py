@@ -211,6 +211,12 @@ class Lead:
             return
 
 
+# Whoever is just in one of these, and in nothing that they call, may have the lead without a `finally`.
+TAKES_THE_LEAD = frozenset(
+    one.__code__ for one in (Lead.wait, Lead._lead, Lead.linger, Lead.try_read, Lead.hand_over)
+)
+
+
 class Awaited:
     """The part of the driver's port that looks for values.
 
