@@ -97,7 +97,7 @@ class Guard:
 
 def _in_finaliser(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code.co_name == "__del__":
+        if frame.f_code.co_name in ("__del__", "_on_interrupt"):  # or where the last one is put off
             return True
         frame = frame.f_back
     return False
