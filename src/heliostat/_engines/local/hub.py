@@ -300,9 +300,8 @@ class Hub:
         self._pool.describe(event)
         return event
 
-    def _foreseen(self, event: m.Foreseen) -> m.Foreseen:
-        self._pool.preload(event.modules)
-        return event
+    def _foreseen(self, event: m.Foreseen) -> m.Foreseen | None:
+        return event if self._pool.preload(event.modules) else None
 
     def _asked(self, event: m.Asked) -> Any:
         if event.question in _QUESTIONS:

@@ -230,7 +230,7 @@ def test_ddp_over_gloo_runs_in_forked_workers_that_share_torch(tmp_path: Path) -
     assert "not shared" not in err
 
 
-@pytest.mark.parametrize(("asked", "found"), [("1", "True False"), ("numpy", "False False")])
+@pytest.mark.parametrize(("asked", "found"), [("1", "True False 3"), ("numpy", "False False 2")])
 def test_an_actor_is_born_with_what_was_foreseen_though_older_workers_are_idle(
     tmp_path: Path, asked: str, found: str
 ) -> None:
@@ -238,7 +238,7 @@ def test_an_actor_is_born_with_what_was_foreseen_though_older_workers_are_idle(
     out, _ = run(
         f"""
         sys.path.insert(0, {str(site)!r})
-        from heliostat.runtime_context import preload
+        from heliostat.runtime_context import preload, records
         preload("installed")  # without a session nothing happens
         {LOOK.replace(chr(10), chr(10) + " " * 8)}
         ray.init(num_cpus=2)
@@ -251,7 +251,9 @@ def test_an_actor_is_born_with_what_was_foreseen_though_older_workers_are_idle(
                 preload("more")  # a worker starts no other
                 return name in sys.modules
 
-        print(ray.get(Looks.remote().there.remote("installed")), "installed" in sys.modules)
+        looks = Looks.remote()
+        there = ray.get(looks.there.remote("installed"))
+        print(there, "installed" in sys.modules, len(records("workers")))
         print(ray.get(look.remote("installed")))
         """,
         HELIOSTAT_PRELOAD=asked,

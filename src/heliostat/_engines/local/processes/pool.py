@@ -144,9 +144,11 @@ class Pool:
             self._environments = Environments(self, self._reports.announce)
         self._environments.describe(event)
 
-    def preload(self, modules: Sequence[str]) -> None:
-        """Have workers to come find these imported, beside what the driver has imported."""
-        self._main.preload(self._preloads.allowed(modules))
+    def preload(self, modules: Sequence[str]) -> bool:
+        """Have workers to come find these imported, too; False if they may not be."""
+        modules = self._preloads.allowed(modules)
+        self._main.preload(modules)
+        return bool(modules)
 
     def prepare(self, environment: bytes) -> None:
         """Make an environment, on another thread."""

@@ -108,7 +108,7 @@ class Link:
         self._long_waiter: Waiter | None = None  # the main thread's, when it waits for long
         self._circle = ""  # why that can never end
         self._mail, self._called_back = Waiter(), Waiter()  # the second: of all callbacks
-        self._reading = self._reading_for_callbacks = 0  # the thread that does; whether one has to
+        self._reading, self._reading_for_callbacks = 0, False  # the thread that does; if one has to
         self._sock, handover = sockets
         self._parser, self._buffer = wire.Parser(), wire.Buffer()
         self._hub_is_ready = [(self._sock.fileno(), select.EPOLLIN)]
@@ -331,7 +331,7 @@ class Link:
             if self._called_back.missing <= 0:
                 self._called_back.wake()
             elif not self._reading_for_callbacks:
-                self._reading_for_callbacks = 1
+                self._reading_for_callbacks = True
                 threading.Thread(target=self._attend, name="heliostat-link", daemon=True).start()
 
     def _attend(self) -> None:
@@ -339,7 +339,7 @@ class Link:
             self._lead.wait(self._called_back, None)
             with self.lock:
                 if self._called_back.missing <= 0:
-                    self._reading_for_callbacks = 0
+                    self._reading_for_callbacks = False
                     return
 
     # Streams made here
