@@ -5,23 +5,21 @@ they are for.
 """
 
 import contextlib
-import ctypes
 import errno
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 
+from heliostat import _malloc
 from heliostat.exceptions import OutOfDiskError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-_LIBC: Any = ctypes.CDLL(None)
-_M_MMAP_THRESHOLD = -3
 # What is larger is mapped by itself, and goes back to the system as soon as it is let go.
 _MAPPED_BYTES = 256 << 10
 
@@ -48,8 +46,7 @@ def thrift() -> Iterator[None]:
         if _Thrift.count == 0:
             _Thrift.pool = pa.default_memory_pool()
             pa.set_memory_pool(pa.system_memory_pool())
-            if hasattr(_LIBC, "mallopt"):
-                _LIBC.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+            _malloc.map_above(_MAPPED_BYTES)
         _Thrift.count += 1
     try:
         yield
@@ -65,8 +62,7 @@ def give_back_memory() -> None:
     # Arrow takes from its own allocator for itself, also while we take from the system's.
     for pool in (_ARROWS_OWN, pa.default_memory_pool()):
         pool.release_unused()
-    if hasattr(_LIBC, "malloc_trim"):
-        _LIBC.malloc_trim(0)
+    _malloc.trim()
 
 
 def give_back_in_thrift() -> None:

@@ -5,12 +5,10 @@ A rank runs one loop for long, where other workers run whatever comes. It knows 
 
 from __future__ import annotations
 
-import ctypes
 import os
 
-# Of glibc's mallopt(3).
-TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
-MMAP_THRESHOLD_BYTES = 32 << 20  # the most that glibc takes
+from heliostat import _malloc
+
 KEPT_BYTES = 512 << 20
 
 
@@ -43,12 +41,4 @@ def _keep_freed_memory() -> None:
     By default glibc returns large blocks to the kernel, which clears them page by page when the
     next step asks for them again: a sixth of the CPU time of a small CNN.
     """
-    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        return  # somebody has chosen already
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # another C library
-        return
-    # The loop has a thread of its own, whose arena would be unmapped as soon as it is empty.
-    mallopt(ARENA_MAX, 1)
-    mallopt(MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
-    mallopt(TRIM_THRESHOLD, KEPT_BYTES)
+    _malloc.keep_in_one_heap(KEPT_BYTES)

@@ -21,9 +21,12 @@ from heliostat import _faults
 from heliostat._core.codec import Buffer, Encoded
 from heliostat._engines.local.objects import bulk_copy
 from heliostat._engines.local.scheduling.arena import ALIGN
+from heliostat._malloc import LARGEST_THRESHOLD
 from heliostat.exceptions import ObjectStoreFullError
 
 _LINE = 64  # buffers start on cache lines
+# Parts of this size are worth keeping the memory for, in which the next is made.
+_MUCH = range(LARGEST_THRESHOLD, 512 << 20)
 
 
 def spans(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -82,6 +85,7 @@ class Store:
         self.capacity = capacity
         self._map = mmap.mmap(fd, capacity)
         self._view = memoryview(self._map)
+        self.wrote_much = False  # since somebody last looked
 
     def write(self, offset: int, encoded: Encoded, *, fresh: bool) -> tuple[int, ...]:
         """Write a value at `offset`; the sizes of its parts.
@@ -92,6 +96,8 @@ class Store:
         parts: list[Buffer] = [encoded.data, *encoded.buffers]
         sizes = tuple(len(part) for part in parts)
         for part, (start, end) in zip(parts, spans(sizes), strict=True):
+            if end - start in _MUCH:
+                self.wrote_much = True
             if fresh:
                 self.write_fresh(offset + start, part)
             else:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from heliostat import _malloc
 from heliostat._engines.local import failures
 from heliostat._engines.local.messages import (
     MAIL,
@@ -56,6 +57,7 @@ from heliostat.exceptions import DeadlockError, GetTimeoutError, RaySystemError
 _COALESCE = 64  # messages in a row that may be sent together
 LENDS_S = 0.001  # a wait for direct calls that is shorter than this lends no CPUs
 REPORT_S = 0.05  # after this without work, the hub is told which direct calls have ended
+KEPT_BYTES = 1 << 30  # of what tasks with large results free, until then
 LONG_S = 1.0  # after this the hub is told what the main thread waits for
 
 
@@ -380,8 +382,14 @@ class Link:
         self._mail.missing = 1
         if self.inbox:
             return
-        if self.direct.rows and not self._lead.wait(self._mail, REPORT_S):
+        large = self.store.wrote_much
+        if large:
+            _malloc.keep_large(KEPT_BYTES)
+        if (large or self.direct.rows) and not self._lead.wait(self._mail, REPORT_S):
             self.direct.report()
+            if large:
+                self.store.wrote_much = False
+                _malloc.give_back()
         self._lead.wait(self._mail, None)
 
     def _unbegun(self) -> tuple[bytes, ...]:
