@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, ca
 
 from heliostat._core.ids import ActorID
 from heliostat._core.options import ActorOptions, MethodOptions, actor_options, method_options
-from heliostat._core.parameters import is_async_function, is_generator, parameters_of
 from heliostat._core.refs import ObjectRef, shape
 from heliostat._core.session import current_engine
-from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code, Method
+from heliostat._core.specs import (
+    ActorInfo,
+    ActorSpec,
+    CallSpec,
+    Code,
+    Method,
+    is_async_function,
+    is_generator,
+    parameters_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator

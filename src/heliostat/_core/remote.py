@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from heliostat._core.actors import ActorClass
 from heliostat._core.options import TaskOptions, actor_options, task_options
-from heliostat._core.parameters import is_coroutine, is_generator, parameters_of
 from heliostat._core.refs import ObjectRef, shape
 from heliostat._core.session import current_engine
-from heliostat._core.specs import Code, TaskSpec
+from heliostat._core.specs import Code, TaskSpec, is_coroutine, is_generator, parameters_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

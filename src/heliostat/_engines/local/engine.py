@@ -15,8 +15,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from heliostat._core import codec
-from heliostat._core.arguments import pack
-from heliostat._core.codec import Encoded
+from heliostat._core.codec import Encoded, pack
 from heliostat._core.engine import ClusterState, Running, qualified
 from heliostat._core.ids import ActorID, ObjectID, fresh, nth
 from heliostat._core.options import (

@@ -16,6 +16,7 @@ import select
 import signal
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,6 @@ from heliostat._engines.local.output import notices
 from heliostat._engines.local.output.logs import Label, Output
 from heliostat._engines.local.output.window import REPORT, Window
 from heliostat._engines.local.processes import oom
-from heliostat._engines.local.processes.forks import LIVE
 from heliostat._engines.local.processes.launch import Exit
 from heliostat._engines.local.processes.pool import Pool, Reports
 from heliostat._engines.local.scheduling.scheduler import Scheduler
@@ -40,8 +40,7 @@ from heliostat._engines.local.scheduling.worker_scheduler import Usage
 from heliostat._engines.local.transport.asking import Asking
 from heliostat._engines.local.transport.attendant import Attendant
 from heliostat._engines.local.transport.conn import Conn, Outbox
-from heliostat._engines.local.transport.guard import Guard
-from heliostat._engines.local.transport.waiting import Awaited, Lead, Waiter
+from heliostat._engines.local.transport.waiting import Awaited, Guard, Lead, Waiter
 from heliostat.exceptions import RaySystemError
 
 SIGNAL_S = 1.0  # for so long a signal may stay unseen
@@ -50,6 +49,8 @@ _QUESTIONS = ("free", "records")
 if TYPE_CHECKING:
     from heliostat._engines.local.output.records import Records
     from heliostat._parts import Part
+
+_LIVE: weakref.WeakSet[Hub] = weakref.WeakSet()  # of this process
 
 
 class Hub:
@@ -112,7 +113,7 @@ class Hub:
             m.Finished: self._finished, m.Asked: self._asked,
             m.Defined: self._defined, m.Described: self._described, m.Foreseen: self._foreseen,
         }  # fmt: skip
-        LIVE.add(self)
+        _LIVE.add(self)
         if options.runtime_env is None:
             self._perform(self._scheduler.prestart())
         self._kernel = oom.Kernel()
@@ -514,7 +515,16 @@ class Hub:
             self._poll.close()
             self._window.close()
             os.close(self._wake)
-            LIVE.discard(self)
+            _LIVE.discard(self)
             self.store.close()
         self._guard.close()
         self._output.end()
+
+
+def _abandon_all() -> None:
+    """In a child that the driver forked: it lets go of its parent's sessions."""
+    for hub in list(_LIVE):
+        hub.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

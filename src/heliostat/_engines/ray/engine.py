@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from heliostat._core import codec
 from heliostat._core.actors import is_async
-from heliostat._core.arguments import pack
+from heliostat._core.codec import pack
 from heliostat._core.engine import ClusterState, Running
 from heliostat._core.ids import ActorID, JobID, ObjectID, fresh, nth
 from heliostat._core.options import (

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from heliostat import _alias
 from heliostat._core import session
 from heliostat._core.actors import ActorExit, find_method
-from heliostat._core.arguments import Slot, fill
+from heliostat._core.codec import Slot, fill
 from heliostat._core.engine import Running, qualified
 from heliostat._core.options import Items, Place, Resources
 from heliostat._core.outcomes import spread

@@ -8,8 +8,7 @@ import pytest
 
 from heliostat._engines.local.messages import DRIVER, Answer, Asked, Withdrawn
 from heliostat._engines.local.transport.asking import Asking
-from heliostat._engines.local.transport.guard import Guard
-from heliostat._engines.local.transport.waiting import Lead, Waiter
+from heliostat._engines.local.transport.waiting import Guard, Lead, Waiter
 from heliostat.exceptions import GetTimeoutError, ObjectStoreFullError, RaySystemError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from heliostat._engines.local.messages import DRIVER, Unviewed, Value
 from heliostat._engines.local.scheduling.scheduler import Scheduler
-from heliostat._engines.local.transport.guard import Guard
+from heliostat._engines.local.transport.waiting import Guard
 from heliostat.exceptions import GetTimeoutError
 
 

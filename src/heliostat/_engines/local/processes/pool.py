@@ -85,6 +85,7 @@ class Pool:
         self._environ = {**environ, "HELIOSTAT_WORKER": "1"}
         self._reports = reports
         self._preloads = Preloads()
+        self._modules: Sequence[str] = ()  # as many were imported here when one was last forked
         self.pids: dict[int, int] = {}
         self.all_pids: dict[int, int] = {}  # of workers that have ended, too
         # Workers that could not be started, and when to say so.
@@ -163,7 +164,9 @@ class Pool:
         """
         zygote = self._zygotes[proc] = self._zygote(environment)
         if not environment:
-            return zygote.fork(proc, self._preloads.wanted(), {})
+            if len(sys.modules) != self._preloads.seen:
+                self._modules = self._preloads.wanted()
+            return zygote.fork(proc, self._modules, {})
         assert self._environments is not None
         return zygote.fork(proc, (), self._environments.birth(environment))
 

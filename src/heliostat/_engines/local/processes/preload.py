@@ -65,32 +65,30 @@ class Preloads:
         asked = os.environ.get(_VARIABLE, "1")
         self._only = None if asked in ("", "1") else {name.strip() for name in asked.split(",")}
         self._banned: set[str] = set()
-        self._seen = 0
-        self._wanted: list[str] = []
+        self.seen = 0
 
     def wanted(self) -> list[str]:
         """Names of modules, in the order in which the driver has imported them."""
-        if len(sys.modules) != self._seen:
-            self._seen = len(sys.modules)
-            self._wanted = [
-                name
-                for name, module in list(sys.modules.items())
-                if self._is_wanted(name) and (_is_ours(name) or _is_installed(name, module))
-            ]
-            self._wanted += [
-                part
-                for driver, part in WORKERS.items()
-                if driver in sys.modules and part not in self._banned
-                if self._is_wanted(driver.rpartition(".")[0])
-            ]
-            self._wanted += [
-                late
-                for name, more in LATE.items()
-                for late in more
-                if name in sys.modules and late.partition(".")[0] in self._wanted
-                if late not in self._banned
-            ]
-        return self._wanted
+        self.seen = len(sys.modules)
+        wanted = [
+            name
+            for name, module in list(sys.modules.items())
+            if self._is_wanted(name) and (_is_ours(name) or _is_installed(name, module))
+        ]
+        wanted += [
+            part
+            for driver, part in WORKERS.items()
+            if driver in sys.modules and part not in self._banned
+            if self._is_wanted(driver.rpartition(".")[0])
+        ]
+        wanted += [
+            late
+            for name, more in LATE.items()
+            for late in more
+            if name in sys.modules and late.partition(".")[0] in wanted
+            if late not in self._banned
+        ]
+        return wanted
 
     def allowed(self, names: Sequence[str]) -> Sequence[str]:
         """These and what they import late, unless one may not be: others may import it."""
@@ -114,7 +112,7 @@ class Preloads:
         """Leave these out from now on; whether that is news."""
         new = set(names) - self._banned
         self._banned |= new
-        self._seen = 0
+        self.seen = 0
         return bool(new)
 
 

@@ -113,7 +113,7 @@ class ActorScheduler:
         env = actor.created.env
         if env and not scheduler.environments.usable(env):
             return False
-        if maker.holds and scheduler.storage.absent(maker):
+        if scheduler.absent(maker):
             return True
         taken = scheduler.take(maker)
         if taken is None:
@@ -190,7 +190,7 @@ class ActorScheduler:
         if worker is None or worker.killed:
             return  # its end is on the way, and then it restarts or is dead
         while actor.state == "alive" and actor.queue and actor.queue[0].state == "ready":
-            if actor.queue[0].holds and scheduler.storage.absent(actor.queue[0]):
+            if scheduler.absent(actor.queue[0]):
                 return
             task = actor.queue.popleft()
             failed = scheduler.failed_need(task) if task.holds else None

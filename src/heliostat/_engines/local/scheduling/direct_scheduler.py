@@ -55,6 +55,7 @@ class DirectScheduler:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
         self.lines: defaultdict[int, dict[int, int]] = defaultdict(dict)  # callee: caller: line
+        self.is_used = False  # nobody has dialled: there are no lines, and nothing to know of them
         self.switching: set[bytes] = set()  # actors with callers that are switching
         self._numbers = itertools.count(1)
         # Results of calls that their callers have not exposed yet, by caller and task.
@@ -74,6 +75,7 @@ class DirectScheduler:
     # Lines
 
     def _dialled(self, event: Dialled) -> None:
+        self.is_used = True
         actor = self.scheduler.actors.actors.get(event.actor)
         if actor is not None:  # else it is dead, and every call will say so
             actor.dialled.add(event.proc)
@@ -148,7 +150,7 @@ class DirectScheduler:
 
     def _admit(self, proc: int, callee: int, called: Called) -> Task:
         """A direct call becomes known: it runs, as far as anybody here can tell."""
-        scheduler = self.scheduler
+        scheduler, self.is_used = self.scheduler, True
         actor = scheduler.actors.actors.get(called.actor)
         name = title(actor.created.name if actor else "unknown", called.method)
         task = Task(called, name, called.num_returns)
@@ -192,7 +194,7 @@ class DirectScheduler:
         if task is not None and task.direct:
             self._conclude(task, event)
         elif event.proc != event.caller and event.caller in scheduler.workers:
-            self._early[event.caller][event.task] = event
+            self._early[event.caller][event.task], self.is_used = event, True
             for value in event.values:
                 scheduler.owned.hold(value[3])
                 if value[0] == STORED:

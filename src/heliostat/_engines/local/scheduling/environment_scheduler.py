@@ -150,7 +150,7 @@ class EnvironmentScheduler:
 
     def worker_lost(self, worker: WorkerState) -> None:
         """Perhaps it was the last of its environment."""
-        if worker.env and all(w.env != worker.env for w in self.scheduler.workers.values()):
+        if all(w.env != worker.env for w in self.scheduler.workers.values()):
             self.known[worker.env].unused = self.scheduler.now
 
     def surplus(self) -> WorkerState | None:

@@ -158,7 +158,7 @@ class Memory:
         self._moving: dict[bytes, Held] = {}  # leaving or coming, by the id that the move has
         self._lent = lent
         # offset -> by whom, the number of the question, whether fresh
-        self._writing: dict[int, tuple[int, int, bool]] = {}
+        self.writing: dict[int, tuple[int, int, bool]] = {}
         self._growth: int | None = None  # memory of the machine that may be used in addition
         self._leaving = self._coming = 0  # bytes that are on their way
         self._ticket = 0
@@ -190,7 +190,7 @@ class Memory:
     def _grant(self, request: Request) -> Extent | None:
         extent = self._allocate(request.size)
         if extent is not None:
-            self._writing[extent.offset] = request.proc, request.number, extent.fresh
+            self.writing[extent.offset] = request.proc, request.number, extent.fresh
         return extent
 
     def _allocate(self, size: int) -> Extent | None:
@@ -202,32 +202,32 @@ class Memory:
 
     def unreserve(self, offset: int) -> None:
         """The process could not write after all."""
-        *_, fresh = self._writing.pop(offset)
+        *_, fresh = self.writing.pop(offset)
         self.arena.free(offset, written=not fresh)
 
     def writes(self, proc: int, offset: int) -> bool:
         """Whether a process was given this range, and has not said which object it is."""
-        return offset in self._writing and self._writing[offset][0] == proc
+        return offset in self.writing and self.writing[offset][0] == proc
 
     def take_back(self, proc: int, number: int) -> None:
         """Who asked this does not want it any more: neither to wait for room, nor what it got."""
         self.withdraw(lambda r: r.task is None and (r.proc, r.number) == (proc, number))
-        for offset, (by, asked, _) in list(self._writing.items()):
+        for offset, (by, asked, _) in list(self.writing.items()):
             if (by, asked) == (proc, number):
                 self.unreserve(offset)
 
     def entrust(self, offset: int) -> None:
         """What was written stays if its writer dies: somebody will say which object it is."""
-        self._writing[offset] = DRIVER, 0, False
+        self.writing[offset] = DRIVER, 0, False
 
     def discard(self, offset: int) -> None:
         """What was written came too late to be anybody's."""
-        del self._writing[offset]
+        del self.writing[offset]
         self.arena.free(offset)
 
     def forget(self, proc: int) -> None:
         """The process is gone, with what it had begun to write and what it waited for."""
-        for offset, (by, *_) in list(self._writing.items()):
+        for offset, (by, *_) in list(self.writing.items()):
             if by == proc:
                 self.unreserve(offset)
         self.waiting = [r for r in self.waiting if r.proc != proc or r.task is not None]
@@ -236,7 +236,7 @@ class Memory:
 
     def add(self, id_: bytes, offset: int) -> None:
         """A value was written; from now on it is this object."""
-        del self._writing[offset]
+        del self.writing[offset]
         self.objects[id_] = Held(id_, offset, self.arena.size_of(offset))
 
     def free(self, id_: bytes) -> None:
@@ -451,7 +451,7 @@ class Memory:
         if self._leaving or self._coming:
             return True
         stuck = {request.proc for request in self.waiting if request.task is None}
-        if any(by == DRIVER or by not in stuck for by, *_ in self._writing.values()):
+        if any(by == DRIVER or by not in stuck for by, *_ in self.writing.values()):
             return True
         procs = {proc for held in self.objects.values() for proc in held.readers}
         return any(busy(proc) for proc in procs - stuck)
@@ -540,7 +540,7 @@ class Memory:
         self.disk.check()
         every = [*self.objects.values(), *(h for h in self._moving.values() if h.freed)]
         inside = [h for h in every if h.state != "away"]
-        ranges = sorted([*(h.offset for h in inside), *self._writing])
+        ranges = sorted([*(h.offset for h in inside), *self.writing])
         assert len(set(ranges)) == len(ranges), "two objects in one place"
         assert self.arena.used == sum(map(self.arena.size_of, ranges))
         slots = {h.slot for h in every if h.slot >= 0}

@@ -131,9 +131,7 @@ class MemoryScheduler:
     # Tasks
 
     def absent(self, task: Task) -> bool:
-        """Whether arguments of a task are on disk, or lost since it was ready; if so, it waits."""
-        if not self.some_absent():
-            return False
+        """`Scheduler.absent` of a task, where some are."""
         scheduler, objects = self.scheduler, self.memory.objects
         needs = dict.fromkeys(task.needed())
         lost = [id_ for id_ in needs if scheduler.owned.objects[id_].value is None]

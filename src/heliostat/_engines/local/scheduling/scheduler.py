@@ -22,7 +22,6 @@ from heliostat._engines.local.scheduling.actor_scheduler import ActorScheduler
 from heliostat._engines.local.scheduling.actors import FREQUENT, PlainCalls
 from heliostat._engines.local.scheduling.cancellation import Cancellation
 from heliostat._engines.local.scheduling.direct_scheduler import DirectScheduler
-from heliostat._engines.local.scheduling.durations import Durations
 from heliostat._engines.local.scheduling.environment_scheduler import EnvironmentScheduler
 from heliostat._engines.local.scheduling.group_scheduler import GroupScheduler
 from heliostat._engines.local.scheduling.groups import Take
@@ -30,7 +29,7 @@ from heliostat._engines.local.scheduling.lineage import Lineage
 from heliostat._engines.local.scheduling.memory_scheduler import MemoryScheduler
 from heliostat._engines.local.scheduling.ownership import Ownership
 from heliostat._engines.local.scheduling.streams import StreamScheduler
-from heliostat._engines.local.scheduling.tasks import Lane, Task, WorkerState, run_message
+from heliostat._engines.local.scheduling.tasks import Lane, Pace, Task, WorkerState, run_message
 from heliostat._engines.local.scheduling.worker_scheduler import SLOW_S, WorkerScheduler
 from heliostat.exceptions import PendingCallsLimitExceeded
 
@@ -52,7 +51,7 @@ class Scheduler:
         self.idle: list[WorkerState] = []
         self.ready: dict[Lane, deque[Task]] = {}
         self.waiting: dict[bytes, list[Task]] = {}  # object -> tasks that need it
-        self.durations = Durations()
+        self.durations = Pace()
         # id, name, actor, parent, sent, process, seconds, end, failure; for `records`
         self.ended: deque[tuple[Any, ...]] = deque(maxlen=KEPT)
         self.kept = max(1, total.get("CPU", 0) // UNIT)  # idle workers that never leave
@@ -496,6 +495,11 @@ class Scheduler:
             self.enqueue(task, first=first)
             self.dispatch()
 
+    def absent(self, task: Task) -> bool:
+        """Whether arguments of a task are on disk, or lost since it was ready; if so, it waits."""
+        some = task.holds and (self._memory.away or self.lineage.again)
+        return bool(some) and self.storage.absent(task)
+
     def give_up(self, task: Task, error: Value) -> None:
         """A task that waits for its arguments never gets them."""
         if task.actor is None:
@@ -514,11 +518,9 @@ class Scheduler:
     def _deliver(self, proc: int, id_: bytes, value: Value) -> None:
         if proc == DRIVER or proc not in self.workers:
             return
-        self.owned.lend(proc, id_)
-        if value[0] == STORED:
-            self._memory.sent(proc, id_)
-        for ref in value[3]:
-            self.owned.lend(proc, ref)
+        if value[0] != STORED:
+            self.owned.lend(proc, id_)
+        self._lend(proc, id_, value)
         self.out.append(m.Send(proc, m.Deliver(id_, value)))
 
     def _put(self, event: m.Put) -> None:
@@ -575,16 +577,13 @@ class Scheduler:
 
     def deadline(self) -> float | None:
         """When `Tick` is due, if at all."""
-        due: float | None = None
-        for worker in self.workers.values():
-            if len(worker.tasks) > 1 and (due is None or worker.heard + SLOW_S < due):
-                due = worker.heard + SLOW_S
+        due = [one.heard + SLOW_S for one in self.workers.values() if len(one.tasks) > 1]
         if len(self.idle) > self.kept or self.environments.known or self.staff.short:
-            idle_until = min(self.staff.idle_until(), self.environments.deadline())
-            if idle_until < float("inf"):
-                due = idle_until if due is None else min(due, idle_until)
-        look = self._memory.deadline() if self._memory.waiting else None
-        return due if look is None else look if due is None else min(due, look)
+            due += self.staff.idle_until(), self.environments.deadline()
+        if self._memory.waiting and (look := self._memory.deadline()) is not None:
+            due.append(look)
+        first = min(due, default=float("inf"))
+        return first if first < float("inf") else None
 
     def check(self) -> None:
         """Assert the invariants of all tables."""

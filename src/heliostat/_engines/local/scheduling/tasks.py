@@ -1,4 +1,6 @@
-"""Task: one piece of work and the states it goes through. A task is in exactly one state.
+"""Task: one piece of work, the states it goes through, and how long its like have taken.
+
+A task is in exactly one state:
 
 waiting    some argument is not there yet
 ready      may run as soon as there is a worker (or its actor can take it)
@@ -163,3 +165,38 @@ class WorkerState:
         self.killed = ""
         self.stopped: float | None = None  # since when it was seen to be stopped, with work to do
         self.doom: Value | None = None  # the error of what it runs, if it was ended for a reason
+
+
+AHEAD_S = 0.005  # how much work, by past durations, a worker is sent ahead
+AHEAD_MOST = 128
+_NEWS = 0.2  # the weight of the latest duration
+
+
+class Pace:
+    """The smoothed duration of each function.
+
+    Example:
+        >>> pace = Pace()
+        >>> pace.room(b"f", 0)
+        False
+        >>> pace.learn(b"f", 0.001)
+        >>> pace.room(b"f", 4), pace.room(b"f", 5)
+        (True, False)
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[bytes, float] = {}
+
+    def learn(self, key: bytes, seconds: float) -> None:
+        """A call of the function took that long."""
+        known = self._seconds.get(key)
+        self._seconds[key] = seconds if known is None else known + _NEWS * (seconds - known)
+
+    def forget(self, key: bytes) -> None:
+        """It is not as short as it was: learn anew."""
+        self._seconds.pop(key, None)
+
+    def room(self, key: bytes, ahead: int) -> bool:
+        """Whether a worker with so many tasks may be sent one more of this function."""
+        seconds = self._seconds.get(key)
+        return seconds is not None and ahead < AHEAD_MOST and ahead * seconds < AHEAD_S

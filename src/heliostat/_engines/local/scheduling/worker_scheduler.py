@@ -194,23 +194,30 @@ class WorkerScheduler:
             worker.killed = reason
             self._note_loss(worker)
         tasks, worker.tasks = worker.tasks, deque()
-        scheduler.environments.worker_lost(worker)
+        if worker.env:
+            scheduler.environments.worker_lost(worker)
         if worker.actor is None:
             scheduler.set_free(worker)
         for position, task in enumerate(tasks):
             task.worker = None
             error = worker.doom or failures.crashed(task.name, worker.killed)
             self._attempt_lost(task, error, begun=position == 0)
-        scheduler.direct.process_lost(proc)
+        if scheduler.direct.is_used:
+            scheduler.direct.process_lost(proc)
         if worker.actor is not None:
             scheduler.actors.worker_lost(worker)
-        scheduler.owned.forget(proc)
-        if self.totals.gauges:
-            self.totals.forget(proc)
-        scheduler.storage.memory.forget(proc)
+        self._forget(proc)
         scheduler.sweep()
         self._end_orphans(proc)
         scheduler.dispatch()
+
+    def _forget(self, proc: int) -> None:
+        self.scheduler.owned.forget(proc)
+        if self.totals.gauges:
+            self.totals.forget(proc)
+        memory = self.scheduler.storage.memory
+        if memory.writing or memory.waiting:
+            memory.forget(proc)
 
     def _note_loss(self, worker: WorkerState) -> None:
         """Remember that it died, or had to be ended, if it had something to do."""

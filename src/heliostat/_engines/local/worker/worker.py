@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from heliostat import _faults
 from heliostat._core import session
 from heliostat._core.actors import ActorExit, find_method, is_async
-from heliostat._core.arguments import fill
+from heliostat._core.codec import fill
 from heliostat._core.engine import Running, qualified
 from heliostat._core.options import UNIT, InitOptions
 from heliostat._core.outcomes import retries, spread, task_error
