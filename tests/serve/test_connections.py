@@ -85,6 +85,35 @@ def test_an_idle_connection_is_closed_after_its_time(pair):
     run(work())
 
 
+def test_one_that_never_sends_the_rest_of_what_was_answered_is_closed_too(pair):
+    server, client = pair
+
+    async def work() -> None:
+        lost = asyncio.Event()
+        await Connections(app, 0.05).adopt(server, lost.set)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
+        await lost.wait()
+
+    run(work())
+
+
+def test_a_connection_in_use_outlives_its_idle_time(pair):
+    server, client = pair
+
+    async def work() -> None:
+        lost = asyncio.Event()
+        await Connections(app, 0.2).adopt(server, lost.set)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while loop.time() < began + 0.5:
+            await ask(client)
+        assert not lost.is_set()
+        await lost.wait()
+
+    run(work())
+
+
 def test_draining_gives_connections_away_and_closes_those_that_nobody_takes(pair):
     server, client = pair
 

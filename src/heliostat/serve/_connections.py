@@ -20,16 +20,20 @@ import socket
 import ssl
 import struct
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from urllib.parse import unquote
 
+import httptools
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from heliostat._boot import boot_id
+from heliostat.serve._exchange import Exchange
 
 _HEAD_BYTES = 65536  # request line and headers
 _HEAD_S = 20.0  # how long they may take
@@ -41,15 +45,21 @@ GIVEN, ASK = b"c", b"?"  # what the acceptor says: here is one, and give one bac
 
 
 class _Connection(HttpToolsProtocol):
-    """uvicorn's protocol, which also tells when it is idle and when it is over."""
+    """uvicorn's protocol, which also tells when it is idle and when it is over.
+
+    Requests are Exchanges here, and one timer looks after many pauses between them.
+    """
 
     owner: Connections
+    cycle: Exchange  # type: ignore[assignment]  # which has what uvicorn uses of its own
     reading = False
-    request: asyncio.Task[None] | None = None  # of the request that is being answered
     head_since: float | None = None  # when a request began whose headers are not whole yet
-    _head_bytes = 0
-
     heard_at = 0.0
+    _head_bytes = 0
+    _running: Exchange | None = None  # the last whose answer was begun
+    _request: asyncio.Task[None] | None = None  # which answers it
+    _idle_at = 0.0
+    _alarm: asyncio.TimerHandle | None = None  # looks whether it has been idle for too long
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self.loop.time()
@@ -61,7 +71,34 @@ class _Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.head_since, self._head_bytes = None, 0
-        super().on_headers_complete()
+        scope: Scope = self.scope  # type: ignore[assignment]  # a TypedDict of uvicorn's
+        version = self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        if version != "1.1":
+            scope["http_version"] = version
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return
+        url = httptools.parse_url(self.url)
+        raw_path: bytes = url.path
+        path = raw_path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = url.query or b""
+        before = self.cycle
+        exchange = self.cycle = Exchange(
+            scope,
+            self.transport,
+            self.flow,
+            self.owner.default_head,
+            version != "1.0" and self.parser.should_keep_alive(),
+            self.expect_100_continue,
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._answer(exchange)
+        else:  # it has to wait for those before it
+            self.flow.pause_reading()
+            self._in_line.append(exchange)
 
     def is_slow(self, now: float) -> bool:
         """Whether the client has begun a request and takes too long to say the rest."""
@@ -82,21 +119,23 @@ class _Connection(HttpToolsProtocol):
     def belong(self, owner: Connections) -> None:
         """To these, whose app answers."""
         self.owner = owner
-        self.app = self._answer
+        self._in_line: deque[Exchange] = deque()  # come, while one before them is answered
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        task = self.request = asyncio.current_task()
-        try:
-            await self.owner.app(scope, receive, send)
-        except asyncio.CancelledError:
-            if not self.cycle.disconnected:
-                raise
-        finally:
-            if self.request is task:  # else the next has begun, and this did what was left to do
-                self.request = None
+    def _answer(self, exchange: Exchange) -> None:
+        self._keep_request()
+        self._running = exchange
+        self._request = self.loop.create_task(exchange.run(self.owner.app))
+
+    def _keep_request(self) -> None:
+        """One that is answered may go on with its own affairs, and loops hold tasks only weakly."""
+        task = self._request
+        if task is not None and not task.done():
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
+        self._forget_alarm()
         socket_ = self.transport.get_protocol()
         if isinstance(socket_, _WebSocket):
             socket_.owner = self.owner
@@ -110,18 +149,51 @@ class _Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.reading = False
-        if self.is_idle:  # the answer was quicker than the body
-            self.owner.idle(self)
+        if self.cycle is not None and self.cycle.response_complete:  # before all of it was here
+            self._rest()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self.owner.idle(self)
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self._in_line:
+            self._answer(self._in_line.popleft())
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        self._idle_at = self.loop.time()
+        if self._alarm is None:
+            self._alarm = self.loop.call_later(self.timeout_keep_alive, self._look)
+        if self.owner.wants_back:
+            self.owner.idle(self)
+
+    def _look(self) -> None:
+        """Close it if nothing has come for long enough; else look again when that may be so."""
+        self._alarm = None
+        if self.head_since is not None or not self.cycle.response_complete:
+            return  # `is_slow` knows of the one, and the next answer sets the next alarm
+        rest = max(self._idle_at, self.heard_at) + self.timeout_keep_alive - self.loop.time()
+        if rest > 0:
+            self._alarm = self.loop.call_later(rest, self._look)
+        else:
+            self.transport.close()
+
+    def _forget_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._forget_alarm()
+        self._keep_request()
+        running = self._running
         # What an application does after its answer is its own affair.
-        if self.request is not None and not self.cycle.response_complete:
-            self.request.cancel()
+        if running is not None and self._request is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
+            self._request.cancel()
         self.owner.lost(self)
 
     @property
@@ -130,7 +202,7 @@ class _Connection(HttpToolsProtocol):
         if self.transport.get_protocol() is not self:
             return False  # it has become a WebSocket
         answered = self.cycle is None or self.cycle.response_complete
-        return answered and not self.reading and not self.pipeline
+        return answered and not self.reading and not self._in_line
 
     def descriptor(self) -> int:
         """The socket's number."""
@@ -179,6 +251,7 @@ class Connections:
         self._state = ServerState()
         self._clock: asyncio.TimerHandle | None = None
         self._on_lost: dict[asyncio.Protocol, Callable[[], None]] = {}
+        self.default_head = b""
         self._give_back: Callable[[int], bool] | None = None
         self._draining = False
         self._owed: float = 0  # connections to give back as they become idle
@@ -210,6 +283,11 @@ class Connections:
             owed: How many; all, unless given.
         """
         self._give_back, self._owed = give_back, owed
+
+    @property
+    def wants_back(self) -> bool:
+        """Whether connections that are idle shall go away."""
+        return self._owed > 0
 
     def owe(self, number: int) -> None:
         """Give so many more away, and begin with those that are idle now."""
@@ -284,7 +362,8 @@ class Connections:
         """Keep the Date header right, as long as there are connections."""
         now = time.time()
         date = (b"date", formatdate(now, usegmt=True).encode())
-        self._state.default_headers = [date, *self._config.encoded_headers]
+        self._state.default_headers = [date]
+        self.default_head = b"date: %b\r\n" % date[1]
         self._clock = None
         self._refuse_slow()
         if self._on_lost:

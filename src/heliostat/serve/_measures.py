@@ -22,9 +22,12 @@ Words = tuple[str, str]  # the name of a metric, and what it is
 
 
 class _Answers:
-    """The answers that have one set of tags; errors may call the same differently."""
+    """The answers that have one set of tags; errors may call the same differently.
 
-    __slots__ = ("_errors", "_failed", "_latency_ms", "_requests", "_times")
+    What threads do here at the same time is one call of a list or a set each, which is whole.
+    """
+
+    __slots__ = ("_errors", "_failed", "_latency_ms", "_requests", "_took_s")
 
     def __init__(
         self,
@@ -38,60 +41,65 @@ class _Answers:
         self._requests = Series("counter", *requests, (), of)
         self._errors = Series("counter", *errors, (), of_error)
         self._latency_ms = Series("histogram", *latency_ms, _MS, of)
-        self._times = [0.0] * (len(_MS) + 2)  # the buckets, what is above them, the sum
-        self._failed = 0
+        self._took_s: list[float] = []
+        self._failed: list[float] = []  # the ends of those that did
 
-    def count(self, began: float, *, failed: bool) -> None:
+    def count(self, began: float, failed: bool) -> None:
         """One more, which began at that time of `time.monotonic`."""
         now = time.monotonic()
-        ms = (now - began) * 1000
-        with _lock:
-            times = self._times
-            times[bisect_left(_MS, ms)] += 1
-            times[-1] += ms
-            self._failed += failed
-            _untold.add(self)
-        _teller.look(now)
+        self._took_s.append(now - began)
+        if failed:
+            self._failed.append(now)
+        _untold.add(self)
+        if now >= _teller.due or not _teller.is_set:
+            _teller.look(now)
 
     def tell(self) -> None:
-        """Hand over what was counted."""
-        with _lock:
-            times, self._times = self._times, [0.0] * len(self._times)
-            failed, self._failed = self._failed, 0
-        self._requests.add(sum(times[:-1]))
+        """Hand over what was counted; one at a time."""
+        took_s, failed = _taken(self._took_s), _taken(self._failed)
+        times = [0.0] * (len(_MS) + 2)  # the buckets, what is above them, the sum
+        for seconds in took_s:
+            times[bisect_left(_MS, seconds * 1000)] += 1
+        times[-1] = sum(took_s) * 1000
+        self._requests.add(len(took_s))
         self._latency_ms.merge(times)
         if failed:
-            self._errors.add(failed)
+            self._errors.add(len(failed))
+
+
+def _taken(values: list[float]) -> list[float]:
+    """What is in the list now, which may grow meanwhile."""
+    taken = values[:]
+    del values[: len(taken)]
+    return taken
 
 
 class _Teller:
     """Sees to it that what was counted is told, at once or with what comes in the next moment."""
 
     def __init__(self) -> None:
-        self._next = 0.0  # not before that, if somebody will
-        self._is_set = False
+        self.due = 0.0  # not before that, if somebody will
+        self.is_set = False
 
     def look(self, now: float) -> None:
         """Something was counted."""
-        if now >= self._next:
+        if now >= self.due:
             self.tell()
-        elif not self._is_set:
+        elif not self.is_set:
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 self.tell()  # nobody would call back
             else:
-                self._is_set = True
-                loop.call_later(self._next - now, self.tell)
+                self.is_set = True
+                loop.call_later(self.due - now, self.tell)
 
     def tell(self) -> None:
         """Tell all there is."""
-        self._next, self._is_set = time.monotonic() + _TELL_S, False
+        self.due, self.is_set = time.monotonic() + _TELL_S, False
         with _lock:
-            untold = list(_untold)
-            _untold.clear()
-        for answers in untold:
-            answers.tell()
+            while _untold:
+                _untold.pop().tell()
 
 
 _lock = threading.Lock()
@@ -130,7 +138,7 @@ def replica_answered(
         began: When it began, by `time.monotonic`.
         failed: Whether it raised.
     """
-    _of_deployment(names, route).count(began, failed=failed)
+    _of_deployment(names, route).count(began, failed)
 
 
 @functools.cache
@@ -149,7 +157,7 @@ def http_answered(route: str, method: str, application: str, status: int, began:
     """An HTTP request is over, whatever came of it."""
     # What clients invent is no tag: there could be any number of them.
     known = method if method in _METHODS else "OTHER"
-    _of_http(route, known, application, status).count(began, failed=status >= 400)
+    _of_http(route, known, application, status).count(began, status >= 400)
 
 
 @functools.cache
@@ -166,7 +174,7 @@ def _of_grpc(application: str, method: str, status: str) -> _Answers:
 
 def grpc_answered(application: str, method: str, status: str, began: float) -> None:
     """A gRPC request is over, whatever came of it."""
-    _of_grpc(application, method, status).count(began, failed=status != "OK")
+    _of_grpc(application, method, status).count(began, status != "OK")
 
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))

@@ -23,6 +23,7 @@ from heliostat.serve._call import Call
 from heliostat.serve._connections import Connections, Intake, whereabouts
 from heliostat.serve._dispatch import dispatch_to
 from heliostat.serve._event_loop import new_event_loop
+from heliostat.serve._exchange import Exchange
 from heliostat.serve._grpc_calls import GRPC
 from heliostat.serve._http import HttpRequest, body_first, run_app
 from heliostat.serve._measures import replica_answered, tell_now
@@ -304,7 +305,9 @@ class Replica:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The user's code as an ASGI app."""
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+        has_body = scope["type"] == "http" and scope["method"] not in ("GET", "HEAD")
+        # Of a short one an exchange has mostly all by now.
+        if has_body and not (isinstance(receive, Exchange) and not receive.more_body):
             receive = await body_first(receive)
         limit = self._config.max_queued_requests
         if 0 <= limit <= self._slots.load - self._slots.most:

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from heliostat.serve._exchange import Exchange
 from heliostat.serve._http import Received, plain_response, write_response
 from heliostat.serve._iteration import in_thread
 from heliostat.serve._lifespan import Lifespan
@@ -274,7 +275,7 @@ async def _make(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 def _request(scope: Scope, receive: Receive) -> Request:
     """The request; it has its body if that is here, and need not ask for it."""
     request = Request(scope, receive)
-    body = receive.take() if isinstance(receive, Received) else None
+    body = receive.take() if isinstance(receive, (Exchange, Received)) else None
     if body is not None:
         request._body = body
     return request
