@@ -36,6 +36,7 @@ class Attendant:
         self._send_kept = send_kept
         self._kept = False
         self._calm = threading.Event()
+        lead.on_left = self._calm.set
         self._ended = False
         self._thread = threading.Thread(target=self._attend, name="heliostat-hub", daemon=True)
 
@@ -86,15 +87,14 @@ class Attendant:
                 # Others read; stay out of their way, for they are faster without us.
                 self._lead.used = False
                 self._lead.hand_over()
-                self._calm.wait(pause_s)
-                pause_s = min(_CALM_MOST_S, pause_s * 2)
-                continue
-            pause_s = CALM_S
-            self.asleep = not self._urgent()
-            read = self._lead.try_read(None if self.asleep else 0.0)
-            self.asleep = False
-            if not read:
-                self._calm.wait(CALM_S)
+            else:
+                self.asleep = not self._urgent()
+                read = self._lead.try_read(None if self.asleep else 0.0)
+                self.asleep = False
+                if read:
+                    pause_s = CALM_S
+                    continue
+            pause_s = CALM_S if self._calm.wait(pause_s) else min(_CALM_MOST_S, pause_s * 2)
 
     def end(self) -> None:
         """Stop, and wait until it has stopped."""

@@ -77,6 +77,7 @@ class Some(Waiter):
 
 SPIN_S = 200e-6  # a wait that will be shorter than this is spent looking, not sleeping
 SHORT_S = 400e-6  # a sleep that was shorter, waking up included, had better been spent so
+LONG_LEAD_S = 0.01  # who looks after the sockets else has long given up by then
 _SPINS = len(os.sched_getaffinity(0)) > 1
 
 
@@ -103,6 +104,7 @@ class Lead:
         # To call when the thread that reads has done so: then it may ask, and wait.
         self.due: deque[Callable[[], object]] = deque()
         self.used = False  # somebody led since it was last set to False
+        self.on_left: Callable[[], object] = lambda: None  # called when a long lead has ended
 
     def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
         """Wait until nothing is missing; False if the time is over first."""
@@ -133,6 +135,7 @@ class Lead:
 
     def _lead(self, waiter: Waiter, deadline: float | None) -> None:
         now = time.monotonic
+        begun = now()
         try:
             while waiter.missing > 0 and not self.due:
                 start = now()
@@ -148,6 +151,8 @@ class Lead:
             self._taken.release()
             if self._followers:
                 self.hand_over()
+            elif now() - begun > LONG_LEAD_S:
+                self.on_left()
 
     def _look_out(self, until: float) -> Any:
         arrived, now, give_way = self._arrived, time.monotonic, os.sched_yield
