@@ -15,6 +15,7 @@ from heliostat._core.options import (
     task_options,
     to_units,
 )
+from heliostat._core.remote import remote
 
 
 def test_without_options_a_task_asks_for_one_cpu_and_three_retries() -> None:
@@ -171,3 +172,15 @@ def test_options_are_frozen_and_can_be_keys() -> None:
     assert hash(task_options({})) == hash(task_options({"num_cpus": 1}))
     with pytest.raises(AttributeError):
         task_options({}).name = "x"  # type: ignore[misc]
+
+
+def test_options_that_are_equal_but_of_other_types_are_each_parsed() -> None:
+    def nothing() -> None: ...
+
+    assert remote(num_cpus=1)(nothing)._options == remote(num_cpus=1.0)(nothing)._options
+    with pytest.raises(TypeError, match="num_cpus"):
+        remote(num_cpus=True)(nothing)
+    plain = remote(nothing)
+    assert plain.options(name="a")._options.name == "a"
+    assert plain.options(name="b", max_retries=0)._options.max_retries == 0
+    assert plain.options(max_retries=0).options(name="c")._options.max_retries == 0

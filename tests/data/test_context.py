@@ -120,6 +120,7 @@ def test_progress_may_be_of_the_last_stage_only(options, monkeypatch):
 
     from heliostat.util import progress
 
+    monkeypatch.setenv("HELIOSTAT_PROGRESS", "1")  # so that it is not known to be silent
     shown = []
 
     @contextmanager

@@ -1,6 +1,7 @@
 """DataIterator."""
 
 import pickle
+import threading
 
 import pytest
 
@@ -49,3 +50,14 @@ def test_without_running_ahead_nothing_is_made_before_it_is_asked_for():
     next(batches)
     assert calls
     batches.close()
+
+
+@pytest.mark.parametrize(("shuffles", "threads"), [(False, 0), (True, 1)])
+def test_what_comes_from_workers_as_it_is_needs_no_thread_to_run_ahead(shuffles, threads):
+    ds = ray.data.range(100)
+    made = (ds.random_shuffle(seed=1) if shuffles else ds).map_batches(lambda batch: batch)
+    batches = made.iter_batches(batch_size=10)
+    next(batches)
+    names = [one.name for one in threading.enumerate()]
+    assert names.count("heliostat-data-prefetch") <= threads
+    assert sum(len(batch["id"]) for batch in batches) == 90

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from heliostat.data._plan import Compute, Filter, Limit, MapBatches, MapRows, Select, Tasks, Udf
-from heliostat.data._stage import build_functions, run_stage
+from heliostat.data._stage import JOINED_BYTES, build_functions, joined, run_stage, run_steps
 from heliostat.data.block import Position
 from heliostat.data.datasource.parquet import open_parquet
 from heliostat.data.datasource.range import RangeTask
@@ -79,3 +79,19 @@ def test_a_column_that_stands_in_two_places_is_copied_before_it_is_written_to(tm
     twice = Compute((("b", col("a")),))
     made = pa.concat_tables(bundle.table() for bundle in run(twice, step, parts=(part,)))
     assert made.to_pydict()["b"] == list(range(6))
+
+
+def test_small_blocks_of_one_schema_go_on_as_one():
+    def parts(batch):
+        yield {"a": batch["a"][:2]}
+        yield {"a": batch["a"][2:4]}
+        yield {"a": np.array(["x"])}
+        yield {"a": batch["a"][4:4]}
+        yield {"a": np.zeros(JOINED_BYTES // 8)}
+        yield {"a": batch["a"][4:] * 1.0}
+
+    step = MapBatches(Udf(parts), Tasks(), None, "numpy", False)
+    blocks = run_steps([step], build_functions([step]), iter([TABLE]))
+    made = list(joined(blocks))
+    assert [one.num_rows for one in made] == [4, 1, 0, JOINED_BYTES // 8, 2]
+    assert made[0].to_pydict() == {"a": [0, 1, 2, 3]}

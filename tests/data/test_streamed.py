@@ -125,3 +125,27 @@ def test_batches_of_few_texts_are_those_of_rows_that_are_there(tmp_path):
                 assert one.equals(other)
     assert read.schema().base_schema == whole.schema
     assert next(read.iter_batches(batch_size=None, batch_format="pyarrow")).schema == whole.schema
+
+
+@pytest.mark.parametrize("groups", [3, 100])
+def test_rows_of_files_that_a_filter_keeps_are_counted_without_a_query(tmp_path, groups):
+    values = [1.0, float("nan"), None, 25.0, float("inf"), 20.0, 30.0]
+    for number in range(3):
+        table = pa.table({"v": values, "n": range(7), "t": ["x", "y"] * 3 + ["z"]})
+        pq.write_table(table, tmp_path / f"{number}.parquet", row_group_size=groups)
+    ds = ray.data.read_parquet(str(tmp_path))
+    there = ray.data.from_arrow(ds.to_arrow())
+    v, n = ray.data.expressions.col("v"), ray.data.expressions.col("n")
+    for kept in (v > 20, v <= 20, ~(v > 20), n == 3, v.is_null(), v > n, (v > 2) | (n < 1)):
+        assert ds.filter(expr=kept).count() == there.filter(expr=kept).count() > 0, kept
+    assert ds.limit(9).filter(expr=v > 20).count() == 3
+    assert ds.filter(expr=v > 1e9).count() == 3
+    assert ds.filter(expr=v < -1.0).count() == 0
+
+
+def test_a_file_that_changed_since_is_named_when_its_rows_are_counted(tmp_path):
+    pq.write_table(pa.table({"v": [1.0]}), tmp_path / "a.parquet")
+    ds = ray.data.read_parquet(str(tmp_path)).filter(expr=ray.data.expressions.col("v") > 0)
+    (tmp_path / "a.parquet").write_bytes(b"not any more")
+    with pytest.raises(ValueError, match=r"a\.parquet"):
+        ds.count()

@@ -336,19 +336,3 @@ def nodes() -> list[dict[str, Any]]:
             "Labels": dict(state.labels),
         }
     ]
-
-
-def cluster_resources() -> dict[str, float]:
-    """What the cluster has, by resource name.
-
-    Example:
-        >>> import heliostat as ray
-        >>> ray.cluster_resources()["CPU"] >= 1
-        True
-    """
-    return dict(current_engine().describe().total)
-
-
-def available_resources() -> dict[str, float]:
-    """What of it is free now, by resource name; what is used up is left out."""
-    return {name: left for name, left in current_engine().free().items() if left > 0}

@@ -100,7 +100,7 @@ class RemoteFunction(Generic[P, R]):
             )
         other = RemoteFunction.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._settle(task_options(options, self._options))
+        other._settle(_parsed(options, self._options))
         return other
 
     def bind(self, *args: Any, **kwargs: Any) -> FunctionNode:
@@ -190,4 +190,20 @@ def _make(target: Any, options: dict[str, Any]) -> Any:
     defaults = TaskOptions()
     if is_generator(target):
         defaults = task_options({"num_returns": "streaming"})
-    return RemoteFunction(target, task_options(options, defaults))
+    return RemoteFunction(target, _parsed(options, defaults))
+
+
+_DEFAULTS = TaskOptions()
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+
+
+def _parsed(options: dict[str, Any], base: TaskOptions) -> TaskOptions:
+    """What `task_options` makes of them; of plain values once, for they are mostly the same again."""
+    if base == _DEFAULTS and _PLAIN.issuperset(map(type, options.values())):
+        return _kept(**options)
+    return task_options(options, base)
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _kept(**options: Any) -> TaskOptions:
+    return task_options(options)

@@ -1,4 +1,4 @@
-"""init, shutdown, is_initialized: the one current engine of this process.
+"""init, shutdown, is_initialized: the one current engine of this process, and what it has.
 
 An engine is chosen by name and loaded by import string, so nothing here imports one.
 Worker processes call `attach` with the engine they were born with.
@@ -227,6 +227,22 @@ def current_engine() -> Engine:
         return _engine
     with _lock:
         return _engine or _start(_default_options())
+
+
+def cluster_resources() -> dict[str, float]:
+    """What the cluster has, by resource name.
+
+    Example:
+        >>> import heliostat as ray
+        >>> ray.cluster_resources()["CPU"] >= 1
+        True
+    """
+    return dict(current_engine().describe().total)
+
+
+def available_resources() -> dict[str, float]:
+    """What of it is free now, by resource name; what is used up is left out."""
+    return {name: left for name, left in current_engine().free().items() if left > 0}
 
 
 def attach(engine: Engine) -> None:

@@ -142,30 +142,26 @@ class _Ahead:
 
     def __init__(self, items: Iterator[Any], ahead: int) -> None:
         self._items = items
-        self.ready: queue.Queue[Any] = queue.Queue(maxsize=ahead)
-        self.stop = threading.Event()
+        # Two queues in C: one with a bound is written in Python, and takes longer than small batches.
+        self.ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.room: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        for _ in range(ahead):
+            self.room.put(True)
 
     def run(self) -> None:
         try:
             for item in self._items:
-                self._offer(item)
-                if self.stop.is_set():
-                    break
-            self._offer(_END)
+                self.ready.put(item)
+                del item
+                if not self.room.get():
+                    return
+            self.ready.put(_END)
         except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
-            self._offer(_Raised(error))
+            self.ready.put(_Raised(error))
         finally:
             close = getattr(self._items, "close", None)
             if close is not None:
                 close()
-
-    def _offer(self, item: Any) -> None:
-        while not self.stop.is_set():
-            try:
-                self.ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return
 
 
 def prefetch(items: Iterator[T], ahead: int) -> Generator[T]:
@@ -187,8 +183,9 @@ def prefetch(items: Iterator[T], ahead: int) -> Generator[T]:
         while (item := front.ready.get()) is not _END:
             if isinstance(item, _Raised):
                 raise item.error
+            front.room.put(True)
             yield item
     finally:
-        front.stop.set()
+        front.room.put(False)
         # It may be waiting for a worker; then it cleans up when that is done.
         thread.join(timeout=1.0)

@@ -32,11 +32,7 @@ class Deal:
         self._rest: list[Bundle] = []
 
     def put(self, bundle: Bundle) -> None:
-        """Deal a block, with what was left over of those before.
-
-        Args:
-            bundle: The block.
-        """
+        """Deal a block, with what was left over of those before."""
         parts = len(self._waiting)
         rows = sum(one.rows for one in self._rest) + bundle.rows
         each = rows // parts
@@ -59,25 +55,11 @@ class Deal:
                 self._waiting[part].extend(bundles)
 
     def take(self, part: int) -> Bundle | None:
-        """The next piece for a consumer, if one was dealt.
-
-        Args:
-            part: Which consumer.
-
-        Returns:
-            The piece, or None.
-        """
+        """The next piece for a consumer, if one was dealt."""
         return self._waiting[part].popleft() if self._waiting[part] else None
 
     def leave(self, part: int) -> bool:
-        """A consumer takes no more.
-
-        Args:
-            part: Which.
-
-        Returns:
-            Whether it was the last.
-        """
+        """A consumer takes no more."""
         self._open.discard(part)
         self._waiting[part].clear()
         return not self._open

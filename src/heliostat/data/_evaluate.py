@@ -435,14 +435,7 @@ def _require_boolean(predicate: Expr, kind: pa.DataType) -> None:
 
 
 def needs_worker(expr: Expr) -> bool:
-    """Whether it holds a user's function, or waits for the network.
-
-    Args:
-        expr: The expression.
-
-    Returns:
-        True if it had better run in a worker.
-    """
+    """Whether it holds a user's function, or waits for the network."""
     return any(isinstance(one, Udf | Download) for one in walk(expr))
 
 
@@ -463,14 +456,7 @@ def is_positional(expr: Expr) -> bool:
 
 
 def build_udfs(exprs: Iterable[Expr]) -> dict[Udf, Callable[..., Any]]:
-    """Make the objects of users' classes.
-
-    Args:
-        exprs: Where to look.
-
-    Returns:
-        What to call, for each use.
-    """
+    """Make the objects of users' classes."""
     built: dict[Udf, Callable[..., Any]] = {}
     for expr in exprs:
         for one in walk(expr):

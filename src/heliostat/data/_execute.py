@@ -6,6 +6,7 @@ started go on meanwhile. It chooses nothing.
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import time
@@ -185,11 +186,16 @@ class Execution:
             budget, error = self._memory_bytes, self._failure
             return executions.row(pipeline.stages, budget, error, self._finished, over)
 
+        ledger, number = executions.LEDGER, next(progress.KEYS)
+        ledger.running[number] = row, time.time(), time.monotonic()
         try:
             saving = thrift() if self._thrifty else contextlib.nullcontext()
-            with executions.LEDGER.entry(row), saving, self._progress() as show:
+            with saving, self._progress() as show:
                 yield from self._loop(pipeline, show)
         finally:
+            if ledger.kept_everywhere:
+                ledger.keep(number)
+            del ledger.running[number]
             self._clean_up()
             # What ran below native parts comes first, as it did.
             below = [stage for one in self._executions if one.stats for stage in one.stats.stages]
@@ -475,7 +481,9 @@ class Execution:
     @contextlib.contextmanager
     def _progress(self) -> Generator[Callable[[Pipeline], None]]:
         """One line a stage, for those that run something; or for the last alone."""
-        if not self._context.enable_progress_bars:
+        # Where nothing is ever shown, nobody is told.
+        silent = os.environ.get("HELIOSTAT_PROGRESS") == "0"
+        if silent or not self._context.enable_progress_bars:
             yield lambda _: None
             return
         every = self._options.verbose_progress and self._context.enable_operator_progress_bars
@@ -511,8 +519,12 @@ def _budget(context: DataContext) -> int:
     if share is not None:
         store = heliostat.cluster_resources().get("object_store_memory", 0)
         return context.execution_options.budget(int(store * share))
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return context.execution_options.budget(int(total * MEMORY_SHARE))
+    return context.execution_options.budget(int(_machine_bytes() * MEMORY_SHARE))
+
+
+@functools.cache
+def _machine_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def pack(items: Sequence[Item], *, share: bool) -> tuple[list[Part | Position], list[Any]]:

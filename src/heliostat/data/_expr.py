@@ -500,14 +500,7 @@ class Uuid(Expr):
 
 
 def walk(expr: Expr) -> Iterator[Expr]:
-    """The expression and everything in it.
-
-    Args:
-        expr: Where to begin.
-
-    Yields:
-        Expressions, the outermost first.
-    """
+    """The expression and everything in it."""
     yield expr
     match expr:
         case Call(_, arguments):
@@ -539,12 +532,5 @@ def columns_of(expr: Expr) -> set[str]:
 
 
 def as_expr(value: Any) -> Expr:
-    """The value, or a literal of it.
-
-    Args:
-        value: An expression or anything else.
-
-    Returns:
-        An expression.
-    """
+    """The value, or a literal of it."""
     return value if isinstance(value, Expr) else Literal(value)

@@ -98,12 +98,7 @@ class Failures:
         self.count = 0
 
     def add(self, row: Mapping[str, Any], error: BaseException) -> None:
-        """Take a row; raises the error where the user said nothing else.
-
-        Args:
-            row: The function's input.
-            error: What it raised.
-        """
+        """Take a row; raises the error where the user said nothing else."""
         if self.action == "raise":
             raise error
         self.count += 1

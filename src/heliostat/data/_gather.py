@@ -17,15 +17,7 @@ GROUP_BLOCKS = 16
 
 
 def rearranged(blocks: list[pa.Table], step: GatheringStep) -> Iterator[pa.Table]:
-    """All blocks, as the step has them.
-
-    Args:
-        blocks: In order.
-        step: What to do.
-
-    Yields:
-        Blocks.
-    """
+    """All blocks, as the step has them."""
     full = [block for block in blocks if block.num_rows]
     if not full:
         yield from blocks[:1]

@@ -6,11 +6,7 @@ from typing import Any
 
 
 class InTurn:
-    """Calls the function for one thread at a time.
-
-    Args:
-        fn: The function, or an instance of the user's class.
-    """
+    """Calls the function for one thread at a time."""
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self._fn = fn

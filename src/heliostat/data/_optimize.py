@@ -140,14 +140,7 @@ class Stage:
 
 
 def optimize(plan: Plan) -> Plan:
-    """Rewrite a plan into one that gives the same rows for less work.
-
-    Args:
-        plan: What was asked for.
-
-    Returns:
-        What to run.
-    """
+    """Rewrite a plan into one that gives the same rows for less work."""
     return _groups_sorted_apart(_rewritten(plan))
 
 

@@ -479,14 +479,7 @@ def with_encoded_texts(plan: Plan) -> Plan | None:
 
 
 def settled(plan: Plan) -> Plan:
-    """The plan with a seed drawn wherever it asks for another one each time.
-
-    Args:
-        plan: Any.
-
-    Returns:
-        The same object, if it asks nowhere.
-    """
+    """The plan with a seed drawn wherever it asks for another one each time."""
     match plan:
         case Apply(below, step):
             inner, fixed = settled(below), _settled_step(step)

@@ -158,11 +158,7 @@ class Runs:
         self._file.close()
 
     def add(self, table: pa.Table) -> None:
-        """Write a run.
-
-        Args:
-            table: Rows in order, which come after those of the runs before where keys are equal.
-        """
+        """Write a run."""
         if not any(one.schema.equals(table.schema) for one in self._examples):
             # A row by itself: a slice would keep the whole run.
             self._examples.append(take_rows(table, FIRST_ROW))

@@ -138,14 +138,7 @@ class SpillFile:
         return extent
 
     def read(self, extent: Extent) -> pa.Table:
-        """A block that was put there.
-
-        Args:
-            extent: Where it lies.
-
-        Returns:
-            The block.
-        """
+        """A block that was put there."""
         content = pa.allocate_buffer(extent.size)
         view = memoryview(content)
         done = 0

@@ -64,6 +64,9 @@ from heliostat.data.datasource.source import Part, reads_anew
 # Rows are turned into a block at this many; a function's output may be far larger than its input.
 ROWS_A_BLOCK = 1 << 16
 
+# What a function makes goes on in blocks of at most so much, if it makes smaller ones.
+JOINED_BYTES = 8 << 20
+
 _OURS = os.path.dirname(__file__)
 
 Functions: TypeAlias = Mapping[int, Callable[..., Any]]
@@ -139,7 +142,7 @@ def run_stage(
     empty: pa.Table | None = None
     try:
         with thrift() if thrifty else contextlib.nullcontext():
-            for block in blocks:
+            for block in joined(blocks) if share else blocks:
                 if block.num_rows:
                     bundles.append(_shared(block) if share else Bundle.of(block))
                 elif empty is None or not len(empty.schema):
@@ -188,6 +191,21 @@ def _users_part(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
         trace = trace.tb_next
     return trace
+
+
+def joined(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Small blocks of one schema that follow each other as one: each way to the store has its price."""
+    held: list[pa.Table] = []
+    held_bytes = 0
+    for block in blocks:
+        fits = held_bytes + block.nbytes <= JOINED_BYTES
+        if held and not (fits and block.schema.equals(held[0].schema)):
+            yield pa.concat_tables(held)
+            held, held_bytes = [], 0
+        held.append(block)
+        held_bytes += block.nbytes
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _shared(block: pa.Table) -> Bundle:

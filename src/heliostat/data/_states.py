@@ -110,14 +110,7 @@ class StageState:
 
 
 def halves(items: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...]] | None:
-    """The input of a task in two; None if it is a single row, or not rows that are there.
-
-    Args:
-        items: The input.
-
-    Returns:
-        Both halves, in order.
-    """
+    """The input of a task in two; None if it is a single row, or not rows that are there."""
     bundles = [item for item in items if isinstance(item, Bundle)]
     rows = sum(item.rows for item in bundles)
     if len(bundles) < len(items) or rows < 2:

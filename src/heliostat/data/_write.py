@@ -107,15 +107,7 @@ def _way(sink: Datasink[Any], options: WriteOptions) -> Any:
 
 
 def parts(bundles: Iterable[Bundle], options: WriteOptions) -> Iterator[list[Bundle]]:
-    """Blocks as parts of the sizes that were asked for; a block each, if nothing was.
-
-    Args:
-        bundles: In order.
-        options: What was asked for.
-
-    Yields:
-        The blocks of a part.
-    """
+    """Blocks as parts of the sizes that were asked for; a block each, if nothing was."""
     rows_each = options.min_rows or options.max_rows
     together: list[Bundle] = []
     rows = size = 0

@@ -11,7 +11,19 @@ import pyarrow as pa
 
 from heliostat.data._batching import prefetch
 from heliostat.data._pass import Cut, Pass, cut_tables, sliced
-from heliostat.data._plan import Apply, Blocks, Drop, Plan, Read, Rename, Select, with_encoded_texts
+from heliostat.data._plan import (
+    GATHERING,
+    REORDERING,
+    UDF_STEPS,
+    Apply,
+    Blocks,
+    Drop,
+    Plan,
+    Read,
+    Rename,
+    Select,
+    with_encoded_texts,
+)
 from heliostat.data.block import Bundle
 from heliostat.data.context import DataContext
 from heliostat.data.datasource.source import reads_anew
@@ -55,6 +67,15 @@ class DataIterator(Frameworks):
         return isinstance(self._dataset._plan, Blocks)
 
     @property
+    def _is_of_workers(self) -> bool:
+        """Whether users' functions make its rows of what is read or there, and nothing is done after."""
+        plan = self._dataset._plan
+        made = isinstance(plan, Apply) and isinstance(plan.step, UDF_STEPS)
+        while isinstance(plan, Apply) and not isinstance(plan.step, (*GATHERING, *REORDERING)):
+            plan = plan.input
+        return made and isinstance(plan, Read | Blocks)
+
+    @property
     def _is_read_anew(self) -> bool:
         """Whether its rows are read from files for this pass alone, and only chosen from."""
         plan = self._dataset._plan
@@ -83,8 +104,10 @@ class DataIterator(Frameworks):
         plan = with_encoded_texts(self._dataset._plan) if encoded else None
         blocks = (bundle.table() for bundle in self._bundles(plan))
         made: Iterator[Any] = map(convert, cut_tables(blocks, this_pass, slab))
-        # Rows that are there already need nobody to run ahead.
-        if prefetch_batches and not self._is_there:
+        # Rows that are there already, or come as they are from workers that run ahead themselves,
+        # need nobody else to.
+        ahead = self._is_there or (encoded and self._is_of_workers)
+        if prefetch_batches and not ahead:
             made = prefetch(made, -(-prefetch_batches // slab))
         source = made
         if slab > 1:

@@ -1,7 +1,7 @@
 """The verbs that give one value of all rows: sums, means, different values. They run the plan."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,9 +11,6 @@ from heliostat.data.aggregate import AggregateFn, AggregateFnV2, Max, Mean, Min,
 from heliostat.data.block import Row, require_columns
 from heliostat.data.grouped_data import GroupedData, On
 from heliostat.data.summary import DatasetSummary, aggregates_for
-
-if TYPE_CHECKING:
-    pass
 
 
 class Reductions(Planned):

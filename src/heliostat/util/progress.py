@@ -58,7 +58,7 @@ class Line:
     """One piece of work that is being shown. Made by `line`."""
 
     def __init__(self, name: str, unit: str, total: float | None) -> None:
-        self._key = next(_keys)
+        self._key = next(KEYS)
         self._name = name
         self._unit = unit
         self._started = 0.0
@@ -101,12 +101,15 @@ class Line:
 
 
 Row = dict[str, Any]
+# What makes the row of one that runs, and when it began by the clock of the wall and by the other.
+Entry = tuple[Callable[[bool], Row], float, float]
 
 
 class Ledger:
     """Rows about pieces of work that run, and about the last that have ended.
 
-    How one was at its end is kept between `keep_ended(True)` and `keep_ended(False)` only.
+    How one was at its end is kept between `keep_ended(True)` and `keep_ended(False)` only. Who is in
+    a hurry puts an entry into `running` under one of KEYS, and takes it out, as `entry` does.
 
     Args:
         kept: How many of those that have ended.
@@ -122,8 +125,7 @@ class Ledger:
     kept_everywhere = False
 
     def __init__(self, kept: int) -> None:
-        self._lock = threading.Lock()
-        self._open: dict[int, Callable[[], Row]] = {}
+        self.running: dict[int, Entry] = {}
         self._ended: deque[Row] = deque(maxlen=kept)
 
     @contextmanager
@@ -134,27 +136,28 @@ class Ledger:
             row: Makes its row, and is told whether it is over; called by other threads, too. When
                 it began and how long it has taken is added.
         """
-        number, started_at, began = next(_keys), time.time(), time.monotonic()
-
-        def now(over: bool = False) -> Row:
-            return {**row(over), "started_at": started_at, "seconds": time.monotonic() - began}
-
-        with self._lock:
-            self._open[number] = now
+        number = next(KEYS)
+        self.running[number] = row, time.time(), time.monotonic()
         try:
             yield
         finally:
-            last = now(True) if Ledger.kept_everywhere else None
-            with self._lock:
-                del self._open[number]
-                if last is not None:
-                    self._ended.append(last)
+            if Ledger.kept_everywhere:
+                self.keep(number)
+            del self.running[number]
+
+    def keep(self, number: int) -> None:
+        """How one is at its end, which is now."""
+        self._ended.append(_row(self.running[number], True))
 
     def rows(self) -> list[Row]:
         """Those that have ended, then those that run, the oldest first."""
-        with self._lock:
-            ended, running = list(self._ended), list(self._open.values())
-        return [*ended, *(row() for row in running)]
+        ended, running = list(self._ended), list(self.running.values())
+        return [*ended, *(_row(one, False) for one in running)]
+
+
+def _row(entry: Entry, over: bool) -> Row:
+    made, started_at, began = entry
+    return {**made(over), "started_at": started_at, "seconds": time.monotonic() - began}
 
 
 def keep_ended(wanted: bool) -> None:
@@ -390,7 +393,7 @@ def _after_fork() -> None:
     _painter = Painter()
 
 
-_keys = itertools.count()
+KEYS = itertools.count()
 _painter = Painter()
 atexit.register(lambda: _painter.shut())
 os.register_at_fork(after_in_child=_after_fork)

@@ -298,7 +298,7 @@ class LocalEngine:
 
     def _define(self, code: Code) -> None:
         blob = codec.encode_code(code.value, code.name)
-        self._port.post(m.Defined(self._port.proc, code.key, blob))
+        self._port.post(m.Defined.of((self._port.proc, code.key, blob)))
         self._defined.add(code.key)
 
     def _check(self, shape: Resources, who: str, error: type[Exception]) -> None:

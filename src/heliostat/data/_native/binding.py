@@ -94,10 +94,6 @@ def limit_memory(duck: Any, mebibytes: int) -> None:
 
     Not set again if it is what it was: that gives away what the last query has in its hands, and
     costs a short one a fifth of its time.
-
-    Args:
-        duck: A cursor.
-        mebibytes: What the engine may hold.
     """
     wanted = (os.getpid(), mebibytes)
     if _Set.limit != wanted:
@@ -158,15 +154,7 @@ def _ask(sql: str, tables: tuple[tuple[str, pa.Schema], ...], name: str) -> pa.S
 
 
 def refused(error: Exception, name: str) -> Exception:
-    """DuckDB's error as one of ours, or the error itself if it is of something else.
-
-    Args:
-        error: What was raised.
-        name: Of the query.
-
-    Returns:
-        An exception to raise.
-    """
+    """DuckDB's error as one of ours, or the error itself if it is of something else."""
     said = str(error)
     if said.startswith("Out of Memory"):
         remedy = "raise DataContext.memory_budget_bytes, or free memory"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,7 +18,7 @@ from heliostat.data._native.binding import bind, cursor, limit_memory, refused
 from heliostat.data._native.expression import sql_of
 from heliostat.data._native.join import Join
 from heliostat.data._native.nothing import NothingKnownError, of_nothing
-from heliostat.data._native.queries import Aggregate, Text
+from heliostat.data._native.queries import Aggregate, CountWhere, Text
 from heliostat.data._native.relation import Relation, clash, quote, quoted
 from heliostat.data._native.scan import scan_of
 from heliostat.data._native.temp_files import removed_if_killed
@@ -57,14 +58,7 @@ Run = Callable[[Plan], "tuple[Iterator[Bundle], pa.Schema | None]"]
 
 
 def is_sql(plan: Plan) -> bool:
-    """Whether the whole plan, down to a query or to files, can be said in SQL.
-
-    Args:
-        plan: An optimised plan.
-
-    Returns:
-        True if so.
-    """
+    """Whether the whole plan, down to a query or to files, can be said in SQL."""
     match plan:
         case Relate():
             return True
@@ -155,16 +149,27 @@ class Segment:
             for name, source in self.inputs.items():
                 duck.register(name, source)
             try:
-                for batch in duck.sql(relation.sql).to_arrow_reader(ROWS_A_BLOCK):
-                    empty = empty and not batch.num_rows
-                    if batch.num_rows:
-                        yield from_storage(batch, relation.schema)
+                for block in self._given(duck, relation):
+                    empty = False
+                    yield block
             except Exception as error:
                 if self.errors:
                     raise self.errors[0] from None
                 raise refused(error, _name(self.plan)) from error
         if empty:
             yield no_rows(relation.schema)
+
+    def _given(self, duck: Any, relation: Relation) -> Iterator[pa.Table]:
+        schema = relation.schema
+        if _gives_a_number(self.plan, schema):
+            # A relation is bound twice, which is a tenth of the time of a short query.
+            (row,) = duck.execute(relation.sql).fetchall()
+            values = zip(row, schema.types, strict=True)
+            yield pa.table([pa.array([one], kind) for one, kind in values], schema=schema)
+            return
+        for batch in duck.sql(relation.sql).to_arrow_reader(ROWS_A_BLOCK):
+            if batch.num_rows:
+                yield from_storage(batch, schema)
 
     def _may_need_disk(self) -> bool:
         """Whether it takes in a good part of what it may hold, as far as one can tell."""
@@ -256,6 +261,14 @@ def _hashed(plan: Plan) -> set[str]:
                 if {"join", "group"} & {word.lower() for word in words}:
                     names |= words
     return names
+
+
+def _gives_a_number(plan: Plan, schema: pa.Schema) -> bool:
+    """Whether it is one row of what Python has exactly."""
+    match plan:
+        case Relate(_, Aggregate(()) | CountWhere()):
+            return all(one in (pa.int64(), pa.float64(), pa.string()) for one in schema.types)
+    return False
 
 
 def _bytes_scanned(plan: Plan) -> int:

@@ -190,23 +190,6 @@ def _doubtful(call: Call, kinds: list[pa.DataType]) -> list[int]:
     ]
 
 
-def above_number(expr: Expr, schema: pa.Schema) -> tuple[str, str] | None:
-    """What says that a column of floats is above a number, if NaN is above all numbers.
-
-    Args:
-        expr: That can be said in SQL.
-        schema: Of the relation it is computed over.
-
-    Returns:
-        SQL and the column, or None if it says anything else.
-    """
-    match expr:
-        case Call("greater" | "greater_equal" as function, (Column(name), Literal(number))):
-            if pa.types.is_floating(schema.field(name).type):
-                return f"{quote(name)} {COMPARISONS[function]} {_literal(number)}", quote(name)
-    return None
-
-
 def _with_nan(call: Call, plain: str, doubtful: str) -> str:
     """As Arrow compares: NaN is unequal to all numbers, above none and below none.
 

@@ -15,14 +15,7 @@ _REMOVE_UNLESS_TOLD = 'read -r _ || rm -rf -- "$0"'
 
 
 def folder_of(pid: int) -> str:
-    """Where the queries of a process put what does not fit into memory.
-
-    Args:
-        pid: Of the process.
-
-    Returns:
-        A path; DuckDB makes the directory when it needs it.
-    """
+    """Where the queries of a process put what does not fit into memory."""
     return os.path.join(tempfile.gettempdir(), f"heliostat-{os.getuid()}-{pid}-duckdb")
 
 

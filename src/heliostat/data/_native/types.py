@@ -39,14 +39,7 @@ def storage_type(kind: pa.DataType) -> pa.DataType:
 
 
 def to_storage(table: pa.Table) -> pa.Table:
-    """A block as DuckDB takes it.
-
-    Args:
-        table: The block.
-
-    Returns:
-        The same rows.
-    """
+    """A block as DuckDB takes it."""
     for number, one in enumerate(table.schema):
         kind = storage_type(one.type)
         if kind != one.type:
@@ -64,27 +57,12 @@ def _stored(column: Any, kind: pa.DataType) -> Any:
 
 
 def storage_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema of `to_storage`.
-
-    Args:
-        schema: Of the block.
-
-    Returns:
-        A schema.
-    """
+    """The schema of `to_storage`."""
     return pa.schema([pa.field(one.name, storage_type(one.type)) for one in schema])
 
 
 def from_storage(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    """What DuckDB gave, with the names and types that were promised.
-
-    Args:
-        batch: From DuckDB.
-        schema: What was promised.
-
-    Returns:
-        A block.
-    """
+    """What DuckDB gave, with the names and types that were promised."""
     arrays = [
         _restored(column, one.type) for column, one in zip(batch.columns, schema, strict=True)
     ]

@@ -115,7 +115,7 @@ class Conn(Channel):
             key, self.name = message[1:3]
             if key not in self._codes:
                 self._codes.add(key)
-                self.out.append(Defined(DRIVER, key, codes[key]))
+                self.out.append(Defined.of((DRIVER, key, codes[key])))
         elif kind is Call:
             self.open += 1
         self.out.append(message)
