@@ -1,5 +1,6 @@
 """What is on disk: an append-only log with one writer that a kill cannot spoil, and trials' files."""
 
+import csv
 import json
 import math
 import os
@@ -126,6 +127,39 @@ def test_results_are_lines_and_a_cut_one_does_not_count(tmp_path):
     assert snap.read_results(str(tmp_path)) == [{"loss": 0.5, "curve": [0, 1]}]
     assert snap.read_results(str(tmp_path / "none")) == []
     assert json.loads((tmp_path / "params.json").read_text())["lr"] == 0.5
+
+
+def test_an_attempt_goes_on_in_the_columns_of_the_one_before(tmp_path):
+    for result in ({"a": 1, "b": {"c": 2}, "config": {"x": 1}}, {"b": {"c": 3}, "d": 4}):
+        files = snap.TrialFiles(str(tmp_path))
+        files.begin({})
+        files.append(result)
+        files.write()
+    with (tmp_path / "progress.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["a", "b/c"], ["1", "2"], ["", "3"]]
+
+
+def test_text_that_is_none_can_be_written(tmp_path):
+    files = snap.TrialFiles(str(tmp_path))
+    files.begin({})
+    files.append({"a": "\udcff", "b": None, 3: np.float64(0.5)})
+    files.write()
+    assert (tmp_path / "progress.csv").read_text().splitlines() == ["a,b,3", "\\udcff,,0.5"]
+
+
+@pytest.mark.parametrize("cut", [1, 3, 9])
+def test_a_row_that_a_kill_cut_off_costs_that_row_only(tmp_path, cut):
+    for loss in (0.25, 0.5):
+        files = snap.TrialFiles(str(tmp_path))
+        files.begin({})
+        files.append({"loss": loss, "text": "with, comma"})
+        files.append({"loss": 2 * loss, "text": "another, one"})
+        files.write()
+        if loss == 0.25:
+            size = (tmp_path / "progress.csv").stat().st_size
+            os.truncate(tmp_path / "progress.csv", size - cut)
+    with (tmp_path / "progress.csv").open(newline="") as file:
+        assert [row["loss"] for row in csv.DictReader(file)] == ["0.25", "0.5", "1.0"]
 
 
 @pytest.mark.parametrize("cut", [2, 5, 11])

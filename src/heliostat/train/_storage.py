@@ -162,7 +162,7 @@ class RunDirectory:
             run = cls(path)
             run._log_fd = os.open(path / LOG, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             _lock(run._log_fd, path)
-            _cut_torn_line(run._log_fd)
+            cut_torn_line(run._log_fd)
         run.sweep()
         return run
 
@@ -405,7 +405,7 @@ def _lock(log_fd: int, path: Path) -> None:
         ) from None
 
 
-def _cut_torn_line(log_fd: int) -> None:
+def cut_torn_line(log_fd: int) -> None:
     """Drop what a crash in the middle of a line has left, or the next line would be lost too."""
     size = os.fstat(log_fd).st_size
     while size and os.pread(log_fd, 1, size - 1) != b"\n":

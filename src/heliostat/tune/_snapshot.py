@@ -2,11 +2,13 @@
 
 The log is JSON lines; a line that was cut off by a kill is the last one and is ignored. It grows by a
 constant for each thing that happens, however many trials there are. A trial's own files (`params.json`,
-`result.json`, checkpoints) are written by the process that runs it. Nothing here knows why.
+`result.json`, `progress.csv`, checkpoints) are written by the process that runs it. Nothing here knows why.
 """
 
 import base64
+import csv
 import fcntl
+import io
 import json
 import math
 import os
@@ -20,9 +22,11 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
 from heliostat.train import Checkpoint
-from heliostat.train._written import RESULTS, reports_in
+from heliostat.train._storage import cut_torn_line
+from heliostat.train._written import PROGRESS, RESULTS, reports_in
 from heliostat.tune._beyond import Beyond
 from heliostat.tune._messages import Policy
+from heliostat.tune._metrics import flatten
 
 LOG_PREFIX = "experiment-"
 TUNER_FILE = "tuner.pkl"
@@ -104,29 +108,54 @@ class TrialFiles:
         self._path = path
         self._beyond = beyond
         self._lines: list[str] = []
+        self._rows = io.StringIO()
+        self._table = csv.writer(self._rows)
+        self._columns: list[str] = []  # those of the trial's first report
 
     def begin(self, config: dict[str, Any]) -> None:
         """Make the directory and write the configuration."""
         os.makedirs(self._path, exist_ok=True)
         self._add("params.json", readable(config), os.O_TRUNC)
-        if not _ends_with_newline(os.path.join(self._path, RESULTS)):
-            self._add(RESULTS, "\n", os.O_APPEND)  # the attempt before was killed within a line
+        try:
+            for name in (RESULTS, PROGRESS):
+                self._mend(os.path.join(self._path, name))
+            with open(os.path.join(self._path, PROGRESS), newline="", encoding="utf-8") as file:
+                self._columns = next(csv.reader(file), [])
+        except FileNotFoundError:
+            pass  # no attempt before has reported
+
+    def _mend(self, path: str) -> None:
+        """Drop what is left of a line within which the attempt before was killed."""
+        file = os.open(path, os.O_RDWR)
+        try:
+            cut_torn_line(file)
+        finally:
+            os.close(file)
 
     def append(self, result: Mapping[str, Any]) -> None:
-        """Add a line to `result.json`, with the next `write`."""
+        """Add a line to `result.json` and a row to `progress.csv`, with the next `write`."""
         self._lines.append(readable(result) + "\n")
+        row = flatten({key: value for key, value in result.items() if key != "config"})
+        if not self._columns:
+            self._columns = list(row)
+            self._table.writerow(self._columns)
+        self._table.writerow([row.get(name) for name in self._columns])
 
     def write(self) -> None:
         """Put what was appended where it outlives this process."""
         if self._lines:
             lines, self._lines = self._lines, []
             self._add(RESULTS, "".join(lines), os.O_APPEND)
+            rows = self._rows.getvalue()
+            self._rows.seek(0)
+            self._rows.truncate()
+            self._add(PROGRESS, rows, os.O_APPEND)
 
     def _add(self, name: str, text: str, how: int) -> None:
         # No file objects: most trials write one line, and there may be a hundred thousand.
         file = os.open(os.path.join(self._path, name), os.O_WRONLY | os.O_CREAT | how, 0o666)
         try:
-            data = text.encode()
+            data = text.encode(errors="backslashreplace")  # half a surrogate pair is no text
             while data:
                 data = data[os.write(file, data) :]
         finally:
