@@ -1,9 +1,9 @@
-"""What people see: the line, the last table, and failures without a flood."""
+"""What people see: the line, tables and what is in them, and failures without a flood."""
 
 import pytest
 
 from heliostat import tune
-from heliostat.tune._display import MOST_TRACEBACKS, Display
+from heliostat.tune._display import MOST_ROWS, MOST_TRACEBACKS, Display, summary
 from heliostat.tune._trial import Trial
 from heliostat.tune.progress_reporter import ProgressReporter
 
@@ -92,3 +92,30 @@ def test_a_reporter_reports_in_place_of_the_line_and_the_last_table(capsys):
     said = capsys.readouterr()
     assert said.out == "2 trials, done=False\n1 trials, done=True\nResults: /x\n"
     assert "ValueError: bad" in said.err
+
+
+def test_the_best_trial_is_on_top_and_failed_ones_below():
+    trials = [make(1, loss=3.0), make(2, "ERROR"), make(3, loss=1.25), make(4, loss=float("nan"))]
+    text = summary(trials, SPACE, "loss", "min").splitlines()
+    assert text[0] == "4 trials: 3 terminated, 1 failed"
+    assert text[1].split() == ["trial", "status", "params/depth", "iter", "time", "(s)", "loss"]
+    assert [row.split()[0] for row in text[3:]] == ["f_t_3", "f_t_1", "f_t_4", "f_t_2"]
+    assert text[3].split() == ["f_t_3", "TERMINATED", "3", "2", "0.5", "1.25"]
+
+
+def test_a_long_table_shows_its_best_rows():
+    trials = [make(n, loss=float(-n)) for n in range(100)]
+    text = summary(trials, SPACE, "loss", "min")
+    assert f"the best {MOST_ROWS}:" in text
+    assert "f_t_99 " in text
+    assert "f_t_0 " not in text
+
+
+def test_without_a_metric_the_order_stays_and_numbers_are_shown():
+    text = summary([make(1, b=2, note="x"), make(2, b=1)], {}, None, "max")
+    assert text.splitlines()[1].split() == ["trial", "status", "iter", "time", "(s)", "b"]
+    assert text.index("f_t_1") < text.index("f_t_2")
+
+
+def test_a_study_without_trials_has_a_table_too():
+    assert summary([], SPACE, "loss", "min").startswith("0 trials")

@@ -232,7 +232,8 @@ class Run:
                 if kept.status == "PENDING_VALIDATION" and kept.validation is not None:
                     commands += self._validations.add(kept.name, kept.validation, now)
             return commands
-        commands = self._after_validating(self._validations.tick(now), now)
+        late = self._validations.tick(now) if self._validations.deadline is not None else []
+        commands = self._after_validating(late, now)
         for timer in [name for name, at in self._timers.items() if at <= now]:
             del self._timers[timer]
             if timer == "blame":
@@ -327,7 +328,7 @@ class Run:
         """Tell those that asked, if what they wait for is there, or they waited long enough."""
         told: list[Command] = []
         for rank, (validated, deadline) in list(self._questions.items()):
-            pending = self._unpublished or (validated and self._validations.names)
+            pending = self._unpublished or (validated and self._validations.queue)
             if not pending or (deadline is not None and now >= deadline):
                 del self._questions[rank]
                 self._move_rank(rank, "working")
@@ -460,7 +461,7 @@ class Run:
                     for k in self.kept
                 ]
         commands = [*commands, *self._drop_surplus(), *self._answer(now)]
-        if self.phase == "validating" and not self._validations.names:
+        if self.phase == "validating" and not self._validations.queue:
             self._move("finished")
             commands.append(Finish(None))
         return commands
@@ -524,7 +525,7 @@ class Run:
         self.error = error
         self._timers.clear()
         if error is None:
-            done = not self._validations.names
+            done = not self._validations.queue
             self._move("finished" if done else "validating")
             return [StopGroup(self.attempt, orderly=True), *([Finish(None)] if done else [])]
         self._move("finished")

@@ -28,7 +28,7 @@ from typing import Any, Protocol
 from heliostat._boot import boot_id
 from heliostat.train._run_messages import Kept, Validation
 from heliostat.train._sender import Sender
-from heliostat.train.checkpoint import Checkpoint, local_path, locate
+from heliostat.train.checkpoint import Checkpoint, locate
 from heliostat.train.config import writing_to
 from heliostat.train.shared_directory import check_shared
 
@@ -114,10 +114,12 @@ def open_run(
         OSError: If it cannot be made or written to; the path is named.
         ValueError: If it is on this machine alone, and `nodes` are several machines.
     """
-    root, remote = locate("storage_path", storage_path or "~/ray_results", filesystem)
+    root, remote = os.fspath(storage_path or "~/ray_results"), None
+    if filesystem is not None or "://" in root:
+        root, remote = locate("storage_path", root, filesystem)
     if remote is None:
         if len(nodes) > 1:  # one machine shares with nobody
-            check_shared("storage_path", root, nodes)
+            check_shared("storage_path", os.path.abspath(os.path.expanduser(root)), nodes)
         return RunDirectory.open(root, name, prefix)
     from heliostat.train._remote import RemoteDirectory  # noqa: PLC0415 - pyarrow is slow to load
 
@@ -147,15 +149,15 @@ class RunDirectory:
 
     @classmethod
     def open(
-        cls, storage_path: str | os.PathLike[str] | None, name: str | None, prefix: str
+        cls, storage_path: str | os.PathLike[str], name: str | None, prefix: str
     ) -> RunDirectory:
         """Make the directory, or find the one of an earlier run of this name.
 
         Raises:
             OSError: If it cannot be made or written to; the path is named.
         """
-        root = local_path("storage_path", storage_path or "~/ray_results")
-        with writing_to(storage_path or root):
+        root = Path(os.path.abspath(os.path.expanduser(storage_path)))
+        with writing_to(storage_path):
             root.mkdir(parents=True, exist_ok=True)
             path = _unused_directory(root, prefix) if name is None else root / name
             path.mkdir(exist_ok=True)

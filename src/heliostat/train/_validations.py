@@ -6,6 +6,7 @@ It does not know what validating is, nor ranks.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from heliostat.train._run_messages import (
@@ -26,27 +27,32 @@ class Wanted(NamedTuple):
     validation: Validation
 
 
+@dataclass
 class Validations:
-    """A queue of checkpoints of which the first is being validated."""
+    """A queue of checkpoints of which the first is being validated.
 
-    def __init__(self) -> None:
-        self._queue: deque[Wanted] = deque()
-        self._running = False
-        self.deadline: float | None = None  # of the running one
+    Attributes:
+        queue: Those that are not validated yet.
+        deadline: When the running one takes too long; a `tick` is due then.
+    """
+
+    queue: deque[Wanted] = field(default_factory=deque)
+    deadline: float | None = None
+    _running: bool = False
 
     @property
     def names(self) -> set[str]:
         """Those that are not validated yet, and must stay on disk."""
-        return {wanted.name for wanted in self._queue}
+        return {wanted.name for wanted in self.queue}
 
     def add(self, name: str, validation: Validation, now: float) -> list[Command]:
         """Validate this one, too."""
-        self._queue.append(Wanted(name, validation))
+        self.queue.append(Wanted(name, validation))
         return self._next(now)
 
     def ended(self, event: Validated, now: float) -> list[Command]:
         """The running one is over; news of another is late, and dropped."""
-        if not self._running or self._queue[0].name != event.name:
+        if not self._running or self.queue[0].name != event.name:
             return []
         status: Status = "VALIDATED" if event.error is None else "VALIDATION_FAILED"
         return self._over(Record(event.name, event.metrics, status), now)
@@ -55,26 +61,26 @@ class Validations:
         """Cancel the running one if it takes too long."""
         if self.deadline is None or now < self.deadline:
             return []
-        name = self._queue[0].name
+        name = self.queue[0].name
         timed_out = Record(name, {}, "VALIDATION_TIMEOUT")
         return [CancelValidation(name), *self._over(timed_out, now)]
 
     def stop(self) -> list[Command]:
         """Validate no more; what is not validated stays so, for a run that goes on from here."""
-        commands: list[Command] = [CancelValidation(self._queue[0].name)] if self._running else []
-        self._queue.clear()
+        commands: list[Command] = [CancelValidation(self.queue[0].name)] if self._running else []
+        self.queue.clear()
         self._running, self.deadline = False, None
         return commands
 
     def _over(self, record: Record, now: float) -> list[Command]:
-        self._queue.popleft()
+        self.queue.popleft()
         self._running, self.deadline = False, None
         return [record, *self._next(now)]
 
     def _next(self, now: float) -> list[Command]:
-        if self._running or not self._queue:
+        if self._running or not self.queue:
             return []
         self._running = True
-        name, (fn_kwargs, timeout_s) = self._queue[0]
+        name, (fn_kwargs, timeout_s) = self.queue[0]
         self.deadline = None if timeout_s is None else now + timeout_s
         return [Validate(name, fn_kwargs)]

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from heliostat.tune._display import parameter_columns
 from heliostat.tune._experiment import Experiment
 from heliostat.tune._metrics import look_up, user_metrics
-from heliostat.tune._table import parameter_columns
 from heliostat.tune._trial import ERROR, Trial
 from heliostat.util.progress import Ledger
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from heliostat.tune._display import align, infer_metrics, parameter_columns, rows, show
 from heliostat.tune._metrics import look_up, rank
-from heliostat.tune._table import align, infer_metrics, parameter_columns, rows, show
 from heliostat.tune._trial import ERROR, Trial
 from heliostat.util._html import block, table
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heliostat.train import Result
+from heliostat.tune._display import summary_rows
 from heliostat.tune._metrics import flatten, look_up, rank, user_metrics
 from heliostat.tune._snapshot import read_results
-from heliostat.tune._table import summary_rows
 from heliostat.tune._trial import ERROR, TERMINATED, Trial
 from heliostat.tune.search.searcher import check_mode
 from heliostat.util._html import block, table
