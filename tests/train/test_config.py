@@ -1,10 +1,11 @@
 import pytest
 
+from heliostat import tune
 from heliostat.train import (
     CheckpointConfig,
     DataConfig,
+    DataParallelTrainer,
     FailureConfig,
-    LoggingConfig,
     RunConfig,
     ScalingConfig,
     SyncConfig,
@@ -72,7 +73,6 @@ def test_a_scaling_config_that_cannot_be_is_refused(options, error, says):
         (lambda: RunConfig(storage_path=3), TypeError, "3"),
         (lambda: RunConfig(failure_config=3), TypeError, "FailureConfig"),
         (lambda: RunConfig(logging_config=3), TypeError, "logging_config"),
-        (lambda: LoggingConfig("loud"), ValueError, "one of .*WARNING.* got 'loud'"),
         (lambda: RunConfig(storage_filesystem=object()), TypeError, "pyarrow"),
         (lambda: DataConfig(datasets_to_split="train"), TypeError, "'train'"),
         (lambda: DataConfig(datasets_to_split=[5]), TypeError, "list of names"),
@@ -138,3 +138,20 @@ def test_a_dataset_runs_with_its_own_options_and_others_as_before():
         assert not DataConfig.default_ingest_options().preserve_order
     with DataConfig(execution_options=mine).running("valid"):
         assert DataConfig.default_ingest_options().preserve_order
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"num_workers": tune.grid_search([1, 2])},
+        {"num_workers": tune.choice([1, 2])},
+        {"resources_per_worker": {"CPU": tune.uniform(0.5, 1)}},
+    ],
+    ids=str,
+)
+def test_what_tune_is_to_choose_is_checked_when_it_has_chosen(asked):
+    scaling = ScalingConfig(use_gpu=False, **asked)
+    assert scaling.is_open
+    with pytest.raises(ValueError, match=r"needs numbers, got ScalingConfig\(.*param_space"):
+        DataParallelTrainer(print, scaling_config=scaling)
+    assert not ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}).is_open

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,9 @@ def test_a_trainable_class_and_a_trainer_save_there(store, tmp_path):
     assert first.checkpoint.filesystem is store
 
     def loop(config):
-        Path("model").write_text("m")
-        train.report({"loss": config["x"]}, checkpoint=train.Checkpoint(os.getcwd()))
+        with tempfile.TemporaryDirectory() as saved:
+            Path(saved, "model").write_text("m")
+            train.report({"loss": config["x"]}, checkpoint=train.Checkpoint(saved))
 
     trainer = train.DataParallelTrainer(
         loop, scaling_config=train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1})
@@ -193,6 +195,30 @@ def test_a_store_that_fails_for_a_time_gets_all_in_the_end(store, tmp_path, capl
     mirror.update()
     mirror.close()
     assert (there / log.name).read_text() == "one\n"
+
+
+LEFT = """
+import os, signal, sys
+from pyarrow import fs
+from heliostat.tune._mirror import Mirror
+mirror = Mirror("runs/study", fs.SubTreeFileSystem(sys.argv[1], fs.LocalFileSystem()))
+print(mirror.here, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_driver_left_here_goes_when_another_begins(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    alive = Mirror("runs/alive", store)
+    program = [sys.executable, "-c", LEFT, str(tmp_path / "store")]
+    left = Path(subprocess.run(program, capture_output=True, text=True, check=False).stdout.strip())
+    assert left.is_relative_to(tmp_path)
+    assert left.is_dir()
+    another = Mirror("runs/another", store)
+    assert not left.parent.exists()
+    assert alive.here.is_dir()
+    assert another.here.is_dir()
 
 
 # In a process of its own: the client of Arrow keeps threads and descriptors for as long as it lives.

@@ -68,6 +68,11 @@ def test_the_number_of_a_trainers_ranks_may_be_tuned():
     assert (request.bundles[0], request.required_resources) == ({}, {"CPU": 2})
 
 
+def test_resources_that_are_to_be_chosen_are_refused():
+    with pytest.raises(ValueError, match=r"needs numbers, got ScalingConfig\(.*lambda config"):
+        tune.with_resources(trial, train.ScalingConfig(num_workers=tune.choice([1, 2])))
+
+
 @pytest.mark.parametrize(
     "place", [{"accelerator_type": "A100"}, {"label_selector": {"zone": "eu"}}]
 )

@@ -366,6 +366,30 @@ def test_a_trainers_arguments_are_tuned_and_its_reports_are_the_trials(run_study
     assert Path(best.checkpoint.path).is_relative_to(best.path)
 
 
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        lambda workers: train.ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 0.5}),
+        lambda workers: {"num_workers": workers},
+    ],
+    ids=["config", "dict"],
+)
+def test_how_many_ranks_a_trainer_has_may_be_tuned(run_study, scaling):
+    trainer = train.DataParallelTrainer(
+        lambda: train.report({"ranks": train.get_context().get_world_size()}),
+        scaling_config=train.ScalingConfig(resources_per_worker={"CPU": 0.25}),
+    )
+    grid = run_study(trainer, {"scaling_config": scaling(tune.grid_search([1, 2]))})
+    assert [result.metrics["ranks"] for result in grid] == [1, 2]
+    assert [result.config["scaling_config"]["num_workers"] for result in grid] == [1, 2]
+
+
+def test_how_many_ranks_are_asked_for_is_checked_when_it_is_known(run_study):
+    space = {"scaling_config": train.ScalingConfig(num_workers=tune.grid_search(["two"]))}
+    with pytest.raises(TypeError, match="num_workers must be a whole number, got 'two'"):
+        run_study(train.DataParallelTrainer(print), space)
+
+
 def test_a_failed_trainer_goes_on_from_its_own_checkpoint(run_study, tmp_path):
     def loop():
         checkpoint = train.get_checkpoint()

@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # for those who check types; `_HOMES` has the same for those 
         CheckpointConfig,
         DataConfig,
         FailureConfig,
-        LoggingConfig,
         RunConfig,
         ScalingConfig,
     )
@@ -35,6 +34,7 @@ if TYPE_CHECKING:  # for those who check types; `_HOMES` has the same for those 
         TrainingFailedError,
         WorkerGroupError,
     )
+    from heliostat.train.logging_config import LoggingConfig
     from heliostat.train.preemption import PreemptionInfo, get_preemption_info
     from heliostat.train.report_config import CheckpointConsistencyMode, CheckpointUploadMode
     from heliostat.train.reported_checkpoint import ReportedCheckpoint, ReportedCheckpointStatus
@@ -102,7 +102,7 @@ _HOMES = {
     "DataConfig": "train.config",
     "DataParallelTrainer": "train.data_parallel_trainer",
     "FailureConfig": "train.config",
-    "LoggingConfig": "train.config",
+    "LoggingConfig": "train.logging_config",
     "NCCLHangError": "train.error",
     "PreemptionError": "train.error",
     "PreemptionInfo": "train.preemption",

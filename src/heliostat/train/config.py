@@ -6,7 +6,6 @@ Options of Ray that Heliostat cannot honour yet are refused by name, never ignor
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from heliostat.train._names import check_name
+from heliostat.train.logging_config import LoggingConfig
 from heliostat.train.sync_config import SyncConfig
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ __all__ = [
     "CheckpointConfig",
     "DataConfig",
     "FailureConfig",
-    "LoggingConfig",
     "RunConfig",
     "ScalingConfig",
 ]
@@ -77,6 +76,8 @@ class ScalingConfig:
     elastic_resize_monitor_interval_s: float = 60.0
 
     def __post_init__(self) -> None:
+        if self.is_open:
+            return
         self._check_workers()
         _check_bool("use_gpu", self.use_gpu)
         self._check_resources()
@@ -157,6 +158,11 @@ class ScalingConfig:
         if labels:
             asked["label_selector"] = dict(labels if isinstance(labels, Mapping) else labels[rank])
         return asked
+
+    @property
+    def is_open(self) -> bool:
+        """Whether Tune is to choose some of it; what it has chosen is checked then."""
+        return any(map(_is_open, vars(self).values()))
 
     @property
     def worker_resources(self) -> dict[str, float]:
@@ -301,31 +307,6 @@ class CheckpointConfig:
             _check_whole("checkpoint_frequency", self.checkpoint_frequency, least=0)
         if self.checkpoint_at_end is not None:
             _check_bool("checkpoint_at_end", self.checkpoint_at_end)
-
-
-@dataclass(frozen=True)
-class LoggingConfig:
-    """How much Train says of itself, in the process that calls `fit` and in the ranks.
-
-    Args:
-        log_level: A level of Python's `logging`, for the logger `heliostat.train`.
-
-    Raises:
-        ValueError: For a level that is none.
-
-    Example:
-        >>> LoggingConfig("warning").log_level
-        'WARNING'
-    """
-
-    log_level: str = "INFO"
-
-    def __post_init__(self) -> None:
-        levels = logging.getLevelNamesMapping()
-        level: object = self.log_level
-        if not isinstance(level, str) or level.upper() not in levels:
-            raise ValueError(f"log_level must be one of {', '.join(levels)}, got {level!r}")
-        object.__setattr__(self, "log_level", level.upper())
 
 
 @dataclass(frozen=True)
@@ -591,6 +572,13 @@ def _check_filesystem(given: Any) -> None:
 def _check_bool(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def _is_open(value: object) -> bool:
+    """Whether it stands for several in a search space, of which Train knows no more."""
+    if isinstance(value, Mapping):
+        return value.keys() == {"grid_search"} or any(map(_is_open, value.values()))
+    return hasattr(value, "is_valid") and hasattr(value, "sample")
 
 
 def _refuse(name: str, value: object, remedy: str) -> None:

@@ -98,6 +98,11 @@ class DataParallelTrainer:
         self.scaling_config = (
             _typed("scaling_config", scaling_config, ScalingConfig) or ScalingConfig()
         )
+        if self.scaling_config.is_open:
+            raise ValueError(
+                f"a trainer needs numbers, got {self.scaling_config}; what Tune is to choose goes "
+                "into Tuner(trainer, param_space={'scaling_config': ScalingConfig(...)})"
+            )
         self.run_config = _typed("run_config", run_config, RunConfig) or RunConfig()
         self.datasets = dict(_typed("datasets", datasets, Mapping) or {})
         self.dataset_config = _typed("dataset_config", dataset_config, DataConfig) or DataConfig()

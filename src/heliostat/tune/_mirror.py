@@ -6,6 +6,8 @@ grown is written anew. Nobody locks a directory there: two studies at once need 
 """
 
 import contextlib
+import fcntl
+import glob
 import logging
 import os
 import posixpath
@@ -30,6 +32,7 @@ from heliostat.tune._snapshot import LOG_PREFIX, TUNER_FILE
 _REST = 2.0
 _AGAIN_S = 2.0
 _AT_ONCE = 8
+_PREFIX, _LOCK = "heliostat_study_", "in-use"
 # A study's files are in its directory and in those of its trials; below that are checkpoints.
 _DEPTH = 2
 
@@ -49,9 +52,12 @@ class Mirror:
 
     def __init__(self, there: str, filesystem: Any) -> None:
         check_reachable(there, filesystem)
-        here = os.path.join(tempfile.mkdtemp(prefix="heliostat_study_"), posixpath.basename(there))
+        _sweep()
+        parent = tempfile.mkdtemp(prefix=_PREFIX)
+        here = os.path.join(parent, posixpath.basename(there))
         self.beyond = Beyond(here, there, filesystem)
-        self._remove = weakref.finalize(self, shutil.rmtree, os.path.dirname(here), True)
+        self._lock = _lock(parent)
+        self._remove = weakref.finalize(self, _let_go, parent, self._lock)
         self._sent: dict[str, tuple[int, int]] = {}
         self._changed = threading.Condition()
         self._wanted = self._over = self._warned = False
@@ -122,7 +128,9 @@ class Mirror:
         try:
             self._send()
         except OSError as error:
-            self._remove.detach()
+            if self._remove.detach() is not None:
+                (self.here.parent / _LOCK).unlink()
+                os.close(self._lock)
             _log.error(
                 "the end of the study cannot be written to %s (%s); it is in %s",
                 self.beyond.there, error, self.beyond.here,
@@ -209,6 +217,32 @@ class Mirror:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for _ in pool.map(work, items):
                 pass
+
+
+def _lock(parent: str) -> int:
+    """Show that a directory has somebody, for as long as this process lives."""
+    new, lock = os.path.join(parent, f"{_LOCK}.new"), os.path.join(parent, _LOCK)
+    held = os.open(new, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    os.rename(new, lock)  # whoever sees it sees it locked
+    return held
+
+
+def _let_go(parent: str, held: int) -> None:
+    shutil.rmtree(parent, ignore_errors=True)
+    os.close(held)
+
+
+def _sweep() -> None:
+    """Remove what processes that were killed have left: nobody holds its lock any more."""
+    for lock in glob.glob(os.path.join(tempfile.gettempdir(), f"{_PREFIX}*", _LOCK)):
+        with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+            found = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(os.path.dirname(lock), ignore_errors=True)
+            finally:
+                os.close(found)
 
 
 def exists(there: str, filesystem: Any) -> bool:

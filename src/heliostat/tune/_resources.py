@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from heliostat.train import ScalingConfig
 from heliostat.tune.error import TuneError
 
 Resources = Mapping[str, float]
@@ -71,7 +72,12 @@ def as_request(resources: Any) -> PlacementGroupFactory:
     """Resources in any form users may give them, as bundles."""
     if isinstance(resources, PlacementGroupFactory):
         return resources
-    if hasattr(resources, "total_resources"):  # a ScalingConfig: the trial's own, then its workers'
+    if isinstance(resources, ScalingConfig):  # the trial's own, then its workers'
+        if resources.is_open:
+            raise ValueError(
+                f"with_resources() needs numbers, got {resources}; a function of the config may say "
+                "what each trial needs: lambda config: {'cpu': config['cpus']}"
+            )
         for name in ("accelerator_type", "label_selector"):
             if value := getattr(resources, name):
                 raise ValueError(

@@ -169,8 +169,15 @@ class TrainerRunnable:
 
     def request(self, config: dict[str, Any]) -> PlacementGroupFactory:
         """What all ranks need together; the trial's own process needs nothing."""
-        trainer = self.trainer.replace(**config) if "scaling_config" in config else self.trainer
+        trainer = self._with(config) if "scaling_config" in config else self.trainer
         return PlacementGroupFactory([{}, trainer.scaling_config.total_resources])
+
+    def _with(self, config: dict[str, Any], **more: Any) -> Any:
+        """The trainer with a trial's config; how it scales may be a dict of what is other than its own."""
+        scaling = config.get("scaling_config")
+        if isinstance(scaling, Mapping):
+            more["scaling_config"] = replace(self.trainer.scaling_config, **scaling)
+        return self.trainer.replace(**{**config, **more})
 
     def common_request(self, space: Mapping[str, Any]) -> PlacementGroupFactory | None:
         """What its ranks need, unless their number is tuned."""
@@ -194,7 +201,7 @@ class TrainerRunnable:
             log_to_file=None,
         )
         given = {} if last is None else {"resume_from_checkpoint": last}
-        self.trainer.replace(**session.order.config, **given, run_config=inside).fit()
+        self._with(session.order.config, **given, run_config=inside).fit()
 
     def close(self) -> None:
         """Nothing was kept."""

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
 import heliostat
-from heliostat.train import RunConfig
+from heliostat.train import RunConfig, ScalingConfig
 from heliostat.train._names import check_name
 from heliostat.train.config import log_files, writing_to
 from heliostat.train.shared_directory import check_shared
@@ -124,7 +124,7 @@ class Tuner:
         as_stopper(run.stop)
         config = tune_config or TuneConfig()
         self._runnable: Runnable = as_runnable(trainable, run, reuse=bool(config.reuse_actors))
-        self._given = _Given(_space.copy_containers(param_space or {}), config, run)
+        self._given = _Given(_space.copy_containers(_opened(param_space or {})), config, run)
         self._resumed: _restore.Resumed | None = None
         self._results: ResultGrid | None = None
         self._dirnames: set[str] = set()  # those that the user has given
@@ -487,6 +487,14 @@ class Tuner:
             for trial in experiment.get_trials():
                 if trial.error is not None:
                     raise trial.error
+
+
+def _opened(space: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A space in which a trainer's ScalingConfig that is to be chosen is a dict of its parts."""
+    scaling = space.get("scaling_config")
+    if not isinstance(scaling, ScalingConfig) or not scaling.is_open:
+        return space
+    return {**space, "scaling_config": dict(vars(scaling))}
 
 
 def _give_states(callbacks: list[Callback], path: Path) -> None:
