@@ -40,7 +40,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         # Its only writer: a second one is told so at once.
-        self._file = open(path, "ab", 1 << 20)  # noqa: SIM115 - open as long as the study runs
+        self._file = open(path, "a+b", 1 << 20)  # noqa: SIM115 - open as long as the study runs
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -48,8 +48,7 @@ class Log:
             raise RuntimeError(
                 f"another process is running the study of {path}; wait for it or end it"
             ) from None
-        if not _ends_with_newline(path):
-            self._file.write(b"\n")  # the writer before us was killed within a line
+        cut_torn_line(self._file.fileno())  # the writer before us was killed within it
 
     def append(self, kind: str, **fields: Any) -> None:
         """Add a record."""
@@ -78,7 +77,7 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 yield json.loads(line)
             except json.JSONDecodeError:
-                continue  # cut off by a kill; the next writer ended the line
+                continue  # cut off by a kill, and ended by a later writer
 
 
 def newest_log(directory: Path) -> Path | None:
@@ -118,19 +117,12 @@ class TrialFiles:
         self._add("params.json", readable(config), os.O_TRUNC)
         try:
             for name in (RESULTS, PROGRESS):
-                self._mend(os.path.join(self._path, name))
+                with open(os.path.join(self._path, name), "r+b") as begun:
+                    cut_torn_line(begun.fileno())  # what a kill in it has left
             with open(os.path.join(self._path, PROGRESS), newline="", encoding="utf-8") as file:
                 self._columns = next(csv.reader(file), [])
         except FileNotFoundError:
             pass  # no attempt before has reported
-
-    def _mend(self, path: str) -> None:
-        """Drop what is left of a line within which the attempt before was killed."""
-        file = os.open(path, os.O_RDWR)
-        try:
-            cut_torn_line(file)
-        finally:
-            os.close(file)
 
     def append(self, result: Mapping[str, Any]) -> None:
         """Add a line to `result.json` and a row to `progress.csv`, with the next `write`."""
@@ -242,16 +234,3 @@ def _is_plain(value: Any) -> bool:
     if kind is list:
         return all(map(_is_plain, value))
     return value is None or kind in (str, int, bool)
-
-
-def _ends_with_newline(path: str | Path) -> bool:
-    """Whether lines can be added to a file: also to one that is empty or not there."""
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return True
-    try:
-        size = os.fstat(file).st_size
-        return size == 0 or os.pread(file, 1, size - 1) == b"\n"
-    finally:
-        os.close(file)

@@ -33,18 +33,11 @@ _QUERY = "index,uuid,memory.used,memory.total"
 _STEPS = 3
 # What is another in every process and at every time.
 _VOLATILE = frozenset(
-    [
-        "date",
-        "pid",
-        "timestamp",
-        "hostname",
-        "node_ip",
-        "time_this_iter_s",
-        "time_total_s",
-        "time_since_restore",
-        "iterations_since_restore",
-    ]
-)
+    (
+        "date", "pid", "timestamp", "hostname", "node_ip", "time_this_iter_s", "time_total_s",
+        "time_since_restore", "iterations_since_restore",
+    )
+)  # fmt: skip
 
 
 class _Gpu(NamedTuple):
