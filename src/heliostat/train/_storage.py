@@ -409,10 +409,11 @@ def _lock(log_fd: int, path: Path) -> None:
 
 def cut_torn_line(log_fd: int) -> None:
     """Drop what a crash in the middle of a line has left, or the next line would be lost too."""
-    size = os.fstat(log_fd).st_size
+    size = there = os.fstat(log_fd).st_size
     while size and os.pread(log_fd, 1, size - 1) != b"\n":
         size -= 1
-    os.ftruncate(log_fd, size)
+    if size < there:
+        os.ftruncate(log_fd, size)
 
 
 def _unused_directory(root: Path, prefix: str) -> Path:
