@@ -506,6 +506,8 @@ def test_many_applications_run_at_a_time(client: httpx.Client):
         serve.run_many([targets[0], targets[0]])
     with pytest.raises(ValueError, match="no applications"):
         serve.run_many([])
+    with pytest.raises(TypeError, match=r"takes serve\.RunTarget.*got Application"):
+        serve.run_many([targets[0].target])
 
 
 def test_requests_beyond_the_queue_are_refused_with_a_time_to_come_back(

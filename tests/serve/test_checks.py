@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from heliostat.serve._checks import positive, whole
+from heliostat.serve._checks import not_negative, positive, whole
 
 
 def test_whole_numbers():
@@ -25,3 +25,12 @@ def test_positive_numbers():
     for bad in (0, -1, math.nan):
         with pytest.raises(ValueError, match="t must be > 0"):
             positive("t", bad)
+
+
+def test_numbers_that_may_be_nothing():
+    not_negative("t", 0)
+    with pytest.raises(TypeError, match="t must be a number, got '1'"):
+        not_negative("t", "1")  # type: ignore[arg-type]
+    for bad in (-1, math.nan):
+        with pytest.raises(ValueError, match="t must be >= 0"):
+            not_negative("t", bad)

@@ -60,6 +60,12 @@ def test_an_update_goes_so_many_replicas_at_a_time(
     [
         ({"rolling_update_percentage": 0}, ValueError, "above 0 and at most 1; got 0"),
         ({"rolling_update_percentage": 20}, ValueError, "above 0 and at most 1; got 20"),
+        ({"rolling_update_percentage": "20"}, TypeError, "a number, got '20'"),
+        ({"num_replicas": "many"}, TypeError, "an int or 'auto', got 'many'"),
+        ({"graceful_shutdown_timeout_s": "20"}, TypeError, "a number, got '20'"),
+        ({"graceful_shutdown_timeout_s": -1}, ValueError, ">= 0, got -1"),
+        ({"ray_actor_options": {"num_gpus": -1}}, ValueError, "num_gpus of ray_actor_options.*-1"),
+        ({"ray_actor_options": {"num_cpus": "1"}}, TypeError, "num_cpus of ray_actor_options.*'1'"),
         ({"max_surge_percent": 101}, ValueError, r"0\.\.100, got 101"),
         ({"max_surge_percent": 0.5}, TypeError, "must be an int"),
         ({"max_replicas_per_node": 0}, ValueError, ">= 1"),

@@ -67,9 +67,16 @@ def test_arguments_are_checked_against_the_constructor_when_they_are_bound():
         answer.bind(1)
 
 
+class Answerer:
+    def __call__(self) -> str:
+        return "yes"
+
+
 def test_a_deployment_is_not_called_but_its_class_can_be():
     with pytest.raises(RuntimeError, match=r"Model\.bind"):
         Model("w")
     assert answer.func_or_class(None) == "yes"
     with pytest.raises(TypeError, match="is a deployment already"):
         serve.deployment(Model)
+    with pytest.raises(TypeError, match=r"takes a class or function, got .*arguments of \.bind"):
+        serve.deployment(Answerer())

@@ -97,10 +97,30 @@ def test_handles_keep_private_names_and_equality():
         one.options(request_serialization="msgpack")
     with pytest.raises(TypeError, match="session_id must be a string"):
         one.options(session_id=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="method_name must be a string, got 3"):
+        one.options(method_name=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="stream must be True or False, got 'yes'"):
+        one.options(stream="yes")  # type: ignore[arg-type]
     same = one.options(_prefer_local_routing=True, response_serialization="pickle")
     assert same == one
     with pytest.raises(TypeError, match="must be a string"):
         one.options(multiplexed_model_id=3)  # type: ignore[arg-type]
+
+
+def test_a_call_without_remote_says_how_it_is_made():
+    one = DeploymentHandle("d", "a")
+    with pytest.raises(TypeError, match=r"use handle\.remote\(\.\.\.\).*deployment 'd'"):
+        one(1)
+    with pytest.raises(TypeError, match=r"use handle\.predict\.remote"):
+        one.predict(1)
+
+
+def test_one_answer_is_not_iterated():
+    response = handle(Dispatch("a", "d")).remote()
+    with pytest.raises(TypeError, match=r"one answer; .*options\(stream=True\)"):
+        list(response)
+    with pytest.raises(TypeError, match="one answer"):
+        aiter(response)
 
 
 def test_a_handle_in_a_pickle_keeps_its_options():

@@ -25,9 +25,18 @@ def config(**options: object) -> DeploymentConfig:
             {"num_cpus": 0, "resources": {"lamp": 1}},
             r"lamp: 1.*'resources': \{'lamp': \.\.\.\}.*init\(resources=\.\.\.\)",
         ),
+        ({"num_cpus": 0, "num_gpus": 0.1}, r"GPU: 0\.1.* room\. Deploy fewer replicas, or give"),
         ({"num_cpus": 2}, "^$"),
     ],
 )
 def test_a_replica_that_finds_no_room_hears_which_arguments_help(options: dict, says: str):
     with ray.init(engine="inline", num_cpus=2):
         assert re.search(says, lacking(config(**options)))
+
+
+def test_an_update_that_needs_the_room_of_the_old_version_warns_of_nothing(port, capfd):
+    whole = serve.deployment(ray_actor_options={"num_cpus": 4})(lambda: "x")
+    serve.run(whole.options(version="1").bind(), name="whole")
+    serve.run(whole.options(version="2").bind(), name="whole")
+    serve.delete("whole")
+    assert "waits for room" not in "".join(capfd.readouterr())

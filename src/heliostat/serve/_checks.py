@@ -16,6 +16,17 @@ def whole(name: str, value: object, least: int) -> None:
         raise ValueError(f"{name} must be >= {least}, got {value}")
 
 
+def number(name: str, value: object) -> float:
+    """The value, if it is a number.
+
+    Raises:
+        TypeError: For another type.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return value
+
+
 def positive(name: str, value: float) -> None:
     """Raise unless it is a number above 0.
 
@@ -23,7 +34,16 @@ def positive(name: str, value: float) -> None:
         TypeError: For another type.
         ValueError: For 0 or less, or NaN.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not value > 0:
+    if not number(name, value) > 0:
         raise ValueError(f"{name} must be > 0, got {value}")
+
+
+def not_negative(name: str, value: float) -> None:
+    """Raise unless it is a number of at least 0.
+
+    Raises:
+        TypeError: For another type.
+        ValueError: For less than 0, or NaN.
+    """
+    if not number(name, value) >= 0:
+        raise ValueError(f"{name} must be >= 0, got {value}")

@@ -234,7 +234,8 @@ class _Ids:
     def _renew(self) -> None:
         digits = os.urandom(12).hex()
         self._rest = f"-{digits[:4]}-{digits[4:8]}-{digits[8:12]}-{digits[12:]}"
-        self._numbers = iter(range(_BILLIONS))
+        first = int.from_bytes(os.urandom(4), "big")
+        self._numbers = iter(range(first, first + _BILLIONS))
 
     def new(self) -> str:
         """An id that no other request has."""

@@ -30,6 +30,7 @@ from heliostat.util.placement_group import placement_group, remove_placement_gro
 logger = logging.getLogger("heliostat.serve")
 
 _ROOM_PATIENCE_S = 0.5
+_TIMES_UNTIL_TOLD = 4  # that it found no room
 _FAILED_CHECKS_ALLOWED = 3
 
 
@@ -191,14 +192,16 @@ class ReplicaActors:
     async def _place(self, name: str, config: DeploymentConfig, actor: Any) -> None:
         """Wait for the replica's process; say so when there is no room for it."""
         placed = asyncio.ensure_future(answer_of(actor.placed.remote()))
-        is_told = False
+        times_short = 0
         while not placed.done():
             await asyncio.wait([placed], timeout=_ROOM_PATIENCE_S)
             missing = "" if placed.done() else lacking(config)
-            if missing:
-                self._feed(Starved(name, missing))
-            if missing and not is_told:
-                is_told = True
+            if not missing:
+                continue
+            self._feed(Starved(name, missing))
+            times_short += 1
+            # In an update it waits for one that ends: no news, as long as that is soon.
+            if times_short == _TIMES_UNTIL_TOLD:
                 logger.warning("replica %s waits for room: %s.", name, missing)
         self.pids[name] = await placed
 

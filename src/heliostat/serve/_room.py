@@ -59,14 +59,18 @@ def lacking(config: DeploymentConfig) -> str:
     what = ", ".join(
         f"it asks for {r}: {n}, and {free.get(r, 0)} is free" for r, n in short.items()
     )
-    less = ", ".join(_option(resource) for resource in short)
+    less = ", ".join(_option(resource) for resource, amount in short.items() if amount > _LITTLE)
+    fewer = (
+        f"with less (ray_actor_options={{{less}}}) or fewer replicas" if less else "fewer replicas"
+    )
     more = ", ".join(f"{_ARGUMENTS.get(resource, 'resources')}=..." for resource in short)
     return (
-        f"{what}; it starts as soon as there is room. Deploy it with less "
-        f"(ray_actor_options={{{less}}}) or fewer replicas, or give more to heliostat.init({more})"
+        f"{what}; it starts as soon as there is room. Deploy {fewer}, or give more to "
+        f"heliostat.init({more})"
     )
 
 
+_LITTLE = 0.1  # of a device; nobody is told to take less than that
 _ARGUMENTS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
 
 
@@ -74,4 +78,4 @@ def _option(resource: str) -> str:
     name = _ARGUMENTS.get(resource)
     if name is None:
         return f"'resources': {{{resource!r}: ...}}"
-    return f"{name!r}: ..." if name == "memory" else f"{name!r}: 0.1"
+    return f"{name!r}: ..." if name == "memory" else f"{name!r}: {_LITTLE}"

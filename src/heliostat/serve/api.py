@@ -174,6 +174,8 @@ def run_many(
     if not targets:
         raise ValueError("run_many got no applications")
     for target in targets:
+        if not isinstance(target, RunTarget):
+            raise TypeError(f"run_many takes serve.RunTarget(app, name=...), got {target!r}")
         target.check()
     for what in ("name", "route_prefix"):
         values = [v for target in targets if (v := getattr(target, what)) is not None]

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from heliostat.serve._by_path import found_at
-from heliostat.serve._checks import positive, whole
+from heliostat.serve._checks import not_negative, number, positive, whole
 from heliostat.serve.autoscaling import (
     AggregationFunction,
     AutoscalingConfig,
@@ -244,7 +244,7 @@ class DeploymentConfig:
 
     def __post_init__(self) -> None:
         self._check_placement()
-        if not 0 < self.rolling_update_percentage <= 1:
+        if not 0 < number("rolling_update_percentage", self.rolling_update_percentage) <= 1:
             raise ValueError(
                 "rolling_update_percentage is a fraction, above 0 and at most 1; got "
                 f"{self.rolling_update_percentage!r}"
@@ -258,10 +258,7 @@ class DeploymentConfig:
         whole("max_queued_requests", self.max_queued_requests, -1)
         whole("max_constructor_retry_count", self.max_constructor_retry_count, 1)
         positive("graceful_shutdown_wait_loop_s", self.graceful_shutdown_wait_loop_s)
-        if self.graceful_shutdown_timeout_s < 0:
-            raise ValueError(
-                f"graceful_shutdown_timeout_s must be >= 0, got {self.graceful_shutdown_timeout_s}"
-            )
+        not_negative("graceful_shutdown_timeout_s", self.graceful_shutdown_timeout_s)
         positive("health_check_period_s", self.health_check_period_s)
         positive("health_check_timeout_s", self.health_check_timeout_s)
 
@@ -329,20 +326,22 @@ class DeploymentConfig:
 
     def _parse_numbers(self, changes: dict[str, Any]) -> None:
         """How many replicas: a number, or bounds; the one given last replaces the other."""
-        number, scaling = changes.pop("num_replicas", None), changes.get("autoscaling_config")
+        count, scaling = changes.pop("num_replicas", None), changes.get("autoscaling_config")
+        if isinstance(count, str) and count != "auto":
+            raise TypeError(f"num_replicas must be an int or 'auto', got {count!r}")
         if scaling is not None:
-            if number not in (None, "auto"):
+            if count not in (None, "auto"):
                 raise ValueError(
-                    f"num_replicas={number!r} and autoscaling_config exclude each other; leave "
+                    f"num_replicas={count!r} and autoscaling_config exclude each other; leave "
                     'num_replicas out, or say num_replicas="auto"'
                 )
-            if number == "auto" and isinstance(scaling, Mapping):
+            if count == "auto" and isinstance(scaling, Mapping):
                 scaling = {"max_replicas": _AUTO_MOST, **scaling}
             changes["autoscaling_config"] = AutoscalingConfig.parse(scaling)
-        elif number == "auto":
+        elif count == "auto":
             changes["autoscaling_config"] = AutoscalingConfig(max_replicas=_AUTO_MOST)
-        elif number is not None:
-            changes["num_replicas"], changes["autoscaling_config"] = number, None
+        elif count is not None:
+            changes["num_replicas"], changes["autoscaling_config"] = count, None
 
     @property
     def first_replicas(self) -> int:
@@ -409,7 +408,7 @@ _ACTOR_OPTIONS = ("num_cpus", "num_gpus", "memory", "resources", "accelerator_ty
 
 
 def _actor_options(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Checked names only: Core checks the values when the replica is made."""
+    """Names and numbers are checked; what else there is, Core checks when a replica is made."""
     if value is None:
         return _NO_OPTIONS
     if not isinstance(value, Mapping):
@@ -419,4 +418,7 @@ def _actor_options(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
             raise ValueError(
                 f"ray_actor_options has no {name!r}; it takes {', '.join(_ACTOR_OPTIONS)}"
             )
+    for name in ("num_cpus", "num_gpus", "memory"):
+        if value.get(name) is not None:
+            not_negative(f"{name} of ray_actor_options", value[name])
     return dict(value)

@@ -197,8 +197,11 @@ def deployment(
     def decorate(func_or_class: Callable[..., Any]) -> Deployment:
         if isinstance(func_or_class, Deployment):
             raise TypeError(f"{func_or_class!r} is a deployment already; use .options(...)")
-        if not callable(func_or_class):
-            raise TypeError(f"@serve.deployment takes a class or function, got {func_or_class!r}")
+        if not callable(func_or_class) or not hasattr(func_or_class, "__name__"):
+            raise TypeError(
+                f"@serve.deployment takes a class or function, got {func_or_class!r}; each replica "
+                "makes an object of its own, with the arguments of .bind()"
+            )
         return Deployment(func_or_class, _name(name or func_or_class.__name__), config)
 
     return decorate if _func_or_class is None else decorate(_func_or_class)

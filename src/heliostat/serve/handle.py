@@ -120,6 +120,15 @@ class DeploymentResponse(_Response):
         # A generator, which keeps the response: `await handle.remote()` has no other reference.
         return (yield from self._dispatch.answer_async(self._call).__await__())
 
+    def __iter__(self) -> NoReturn:
+        """Always raises: there is one answer."""
+        raise TypeError(
+            "a DeploymentResponse is one answer; for the items of a generator, as they come, call "
+            "it with handle.options(stream=True)"
+        )
+
+    __aiter__ = __iter__
+
 
 class DeploymentResponseGenerator(_Response):
     """The answers of a generator, as they come: `handle.options(stream=True)`.
@@ -448,10 +457,14 @@ class DeploymentHandle:
             raise TypeError(f"session_id must be a string, got {session_id!r}")
         if multiplexed_model_id is not None and not isinstance(multiplexed_model_id, str):
             raise TypeError(f"multiplexed_model_id must be a string, got {multiplexed_model_id!r}")
+        if method_name is not None and not isinstance(method_name, str):
+            raise TypeError(f"method_name must be a string, got {method_name!r}")
+        if stream is not None and not isinstance(stream, bool):
+            raise TypeError(f"stream must be True or False, got {stream!r}")
         changed = DeploymentHandle(
             self.deployment_name, self.app_name, method_name or self._method, self._dispatch
         )
-        changed._stream = self._stream if stream is None else bool(stream)
+        changed._stream = self._stream if stream is None else stream
         changed._model_id = self._model_id if multiplexed_model_id is None else multiplexed_model_id
         changed._session_id = self._session_id if session_id is None else session_id
         return changed
@@ -462,6 +475,14 @@ class DeploymentHandle:
         method = self.options(method_name=name)
         self.__dict__[name] = method  # found without this function the next time
         return method
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Always raises: calls go to replicas, by `remote`."""
+        what = f"handle.{self._method}" if self._method != "__call__" else "handle"
+        raise TypeError(
+            f"a handle is not called directly; use {what}.remote(...), whose answer comes by "
+            f"await or .result() (deployment {self.deployment_name!r})"
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DeploymentHandle) and self._names() == other._names()
