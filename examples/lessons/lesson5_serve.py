@@ -117,7 +117,7 @@ class FastAPIIngress:
         self.preprocessor = preprocessor
         self.model = model
 
-    @app.post("/predict")
+    @app.post("/predict", responses={400: {"description": "The body is no text."}})
     async def predict(self, image: Pictures) -> dict[str, list[int]]:
         """A batch of raw images."""
         batch = self.preprocessor.run.remote({"image": image})

@@ -165,6 +165,7 @@ def test_build_writes_a_file_that_run_takes(tmp_path):
     [
         (("run", "no_such:app"), "there is no module 'no_such'"),
         (("run", "missing.yaml"), "missing.yaml: No such file"),
+        (("run", "list.yaml"), "list.yaml must be a mapping with 'applications' in it, got ['a']"),
         (("run", "words:app", "oops"), "KEY=VALUE, got 'oops'"),
         (("run", "words:app", "a=1"), "takes no args"),
         (("run", "words"), "must be 'module:name'"),
@@ -174,6 +175,7 @@ def test_build_writes_a_file_that_run_takes(tmp_path):
 )
 def test_what_cannot_be_done_is_told_in_a_line(tmp_path, args, words):
     write(tmp_path, "x")
+    (tmp_path / "list.yaml").write_text("- a\n")
     rest = ("--rest-port", free_port(), "--http-port", free_port()) if args[0] == "run" else ()
     done = heliostat("serve", *args, *rest, cwd=tmp_path, XDG_RUNTIME_DIR=str(tmp_path))
     assert done.returncode == 2

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -48,6 +50,27 @@ def client(port: int) -> Iterator[httpx.Client]:
         yield one
     for name in serve.status().applications:
         serve.delete(name)
+
+
+@pytest.fixture
+def lesson_url(client: httpx.Client, port: int, tmp_path: Path) -> str:
+    """Where the FastAPI lesson answers, with its page at /docs."""
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    path = Path(__file__).parents[2] / "examples" / "lessons" / "lesson5_serve.py"
+    spec = importlib.util.spec_from_file_location("lesson5_in_tests", path)
+    assert spec is not None
+    assert spec.loader is not None
+    lesson = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lesson)
+    model = str(tmp_path / "model.pt")
+    lesson.train(model)
+    parts = {
+        "preprocessor": lesson.OnlinePreprocessor.bind(),
+        "model": lesson.OnlineClassifier.bind(model),
+    }
+    serve.run(lesson.FastAPIIngress.bind(**parts), name="lesson")
+    return f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

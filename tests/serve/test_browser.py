@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
-from heliostat import serve
 from tests.browser import page, program
 
-LESSON = Path(__file__).parents[2] / "examples" / "lessons" / "lesson5_serve.py"
 FILL = """
 (() => {
   const area = document.querySelector("textarea.body-param__text");
@@ -29,24 +25,12 @@ ANSWER = """
 
 @pytest.mark.soak
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
-def test_a_prediction_from_the_page_at_docs(client, port, tmp_path):
-    pytest.importorskip("torch")
+@pytest.mark.skipif(program() is None, reason="needs Chromium")
+def test_a_prediction_from_the_page_at_docs(lesson_url, tmp_path):
     pytest.importorskip("fastapi_offline")
     datasets = pytest.importorskip("sklearn.datasets")
-    if program() is None:
-        pytest.skip("needs Chromium")
-    spec = importlib.util.spec_from_file_location("lesson5_in_browser", LESSON)
-    lesson = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(lesson)
-    model = str(tmp_path / "model.pt")
-    lesson.train(model)
-    parts = {
-        "preprocessor": lesson.OnlinePreprocessor.bind(),
-        "model": lesson.OnlineClassifier.bind(model),
-    }
-    serve.run(lesson.FastAPIIngress.bind(**parts), name="lesson")
     images = datasets.load_digits().images[:3].reshape(3, 1, 8, 8).tolist()
-    with page(f"http://127.0.0.1:{port}/docs", tmp_path / "chromium") as shown:
+    with page(f"{lesson_url}/docs", tmp_path / "chromium") as shown:
         shown.click(".opblock-post .opblock-summary-control")
         shown.click(".try-out__btn")
         shown.until('!!document.querySelector("textarea.body-param__text")')

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from heliostat.serve._rest import Deployments, application, new_token, token_file
+from heliostat.serve._rest import Deployments, application, new_token, served, token_file
+from heliostat.serve.exceptions import PortTakenError
+from tests.serve.conftest import free_port
 
 PATH = "/api/serve/applications/"
 
@@ -50,6 +52,22 @@ def test_a_wrong_config_is_400_and_says_why(client: TestClient, body: bytes, wor
     answer = client.put(PATH, content=body)
     assert answer.status_code == 400
     assert words in answer.json()["error"]
+
+
+def test_a_taken_port_is_named_and_the_token_of_who_has_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    port = free_port()
+    with served(Deployments(), port, lambda: None):
+        token = token_file(port).read_text()
+        with (
+            pytest.raises(PortTakenError, match=rf"port {port} .*taken by .*another .*--rest-port"),
+            served(Deployments(), port, lambda: None),
+        ):
+            pass
+        assert token_file(port).read_text() == token
+    assert not token_file(port).exists()
 
 
 def test_without_serve_there_is_nothing_and_delete_ends_it(client: TestClient, ended: list[int]):

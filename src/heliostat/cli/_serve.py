@@ -266,11 +266,14 @@ def _read(file: Path) -> Any:
     import yaml  # noqa: PLC0415 - only this file's commands need it
 
     try:
-        return yaml.safe_load(file.read_text())
+        found = yaml.safe_load(file.read_text())
     except OSError as error:
         raise ServeUsage(f"{file}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise ServeUsage(f"{file} is no YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise ServeUsage(f"{file} must be a mapping with 'applications' in it, got {found!r}")
+    return found
 
 
 def _ask(address: str, method: str, body: Any = None) -> Any:

@@ -38,8 +38,10 @@ _TOO_LATE = (
 )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket.
+def listen(
+    host: str, port: int, another: str = "serve.start(http_options={'port': ...})"
+) -> socket.socket:
+    """A listening TCP socket; `another` says how a user chooses another port.
 
     Raises:
         PortTakenError: When the port is taken.
@@ -58,7 +60,7 @@ def listen(host: str, port: int) -> socket.socket:
             raise PortTakenError(
                 error.errno,
                 f"port {port} on {host} is taken by {holder_of(port)}; stop it, or choose "
-                "another port with serve.start(http_options={'port': ...})",
+                f"another port with {another}",
             ) from None
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
     return listener

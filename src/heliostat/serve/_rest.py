@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from heliostat.serve import api
+from heliostat.serve._acceptor import listen
 from heliostat.serve._checks import whole
 from heliostat.serve._import import load
 from heliostat.serve.autoscaling import AutoscalingPolicy
@@ -223,12 +224,11 @@ def served(deployments: Deployments, port: int, end: Callable[[], None]) -> Iter
     """Serve the interface in a thread meanwhile.
 
     Raises:
-        OSError: When the port is taken.
+        PortTakenError: When the port is taken.
     """
+    sock = listen("127.0.0.1", port, "--rest-port")  # before the token: it may be another's
     app = application(deployments, new_token(port), end)
-    config = uvicorn.Config(app, "127.0.0.1", port, log_level="error", lifespan="off")
-    sock = config.bind_socket()
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(
         target=server.run, args=([sock],), name="heliostat-serve-rest", daemon=True
     )
