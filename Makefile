@@ -89,6 +89,7 @@ soak: $(VENV)/.dev  ## long histories, chaos and kills, at full size (an hour or
 
 docs: $(VENV)/.dev  ## the site, from docstrings and guides, and the next changelog
 	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python -m tools.reference
 	$(BIN)/towncrier build --draft --version next
 
 bench: $(VENV)/.dev  ## benchmarks against their baselines, as ratios

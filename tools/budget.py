@@ -16,6 +16,8 @@ from statistics import median
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path("src/heliostat")
+# What stands beside a package rather than in it, and has a budget of its own.
+ALONE = frozenset({"_engines/ray", "data/connectors", "data/extensions", "util/tpu"})
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class Module:
 
     @property
     def package(self) -> str:
-        """The first folder, or `rest` for files at the top; the engine on Ray is one of its own."""
-        if self.path.parts[:2] == ("_engines", "ray"):
-            return "_engines/ray"
+        """The first folder, or `rest` for files at the top; some folders in it have a budget alone."""
+        if "/".join(self.path.parts[:2]) in ALONE:
+            return "/".join(self.path.parts[:2])
         return self.path.parts[0] if len(self.path.parts) > 1 else "rest"
 
 
@@ -154,12 +156,12 @@ def untested_complaints(lacking: list[Path], root: Path, elsewhere: Mapping[str,
 
 def table(found: list[Module], limits: Limits) -> str:
     """Packages with their size beside their budget."""
-    rows = [f"{'package':<12}{'files':>6}{'lines':>8}{'budget':>8}{'file':>6}{'function':>10}"]
+    rows = [f"{'package':<16}{'files':>6}{'lines':>8}{'budget':>8}{'file':>6}{'function':>10}"]
     for package in sorted({m.package for m in found}):
         group = [m for m in found if m.package == package]
         statements = [f.statements for m in group for f in m.functions] or [0]
         rows.append(
-            f"{package:<12}{len(group):>6}{sum(m.lines for m in group):>8}"
+            f"{package:<16}{len(group):>6}{sum(m.lines for m in group):>8}"
             f"{limits.package_lines.get(package, '-'):>8}"
             f"{median(m.lines for m in group):>6.0f}{median(statements):>10.0f}"
         )

@@ -1,7 +1,8 @@
 """Small programs under Ray and under Heliostat come to the same, but for what reasons.toml lists.
 
-Needs an interpreter that has Ray: HELIOSTAT_RAY_PYTHON, or this one. Each file of programs runs in
-one process per library, with one session.
+Needs an interpreter that has Ray: HELIOSTAT_RAY_PYTHON, or this one; with what the programs use of
+others' (pip install "ray[default,data,tune,serve]" joblib polars torch). Each file of programs runs
+in one process per library, with one session.
 """
 
 import importlib.util

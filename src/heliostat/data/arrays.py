@@ -414,9 +414,10 @@ def to_numpy(column: Any, writable: bool, owned: bool = False) -> Any:
 
 
 def _is_whole(column: Any) -> bool:
-    """Whether a column of several chunks is of numbers, and none is missing."""
+    """Whether a column's chunks are arrays of one type: numbers of which none is missing, or objects."""
     kind = column.type
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    number = number or isinstance(kind, pa.ExtensionType)
     return number and column.num_chunks > 1 and not column.null_count
 
 

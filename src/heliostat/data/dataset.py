@@ -100,6 +100,17 @@ class Dataset(
         self._uuid = uuid.uuid4().hex
         self._runs = 0
 
+    @property
+    def context(self) -> DataContext:
+        """What runs it is set up by: this process's DataContext.
+
+        Example:
+            >>> import heliostat as ray
+            >>> ray.data.range(3).context is ray.data.DataContext.get_current()
+            True
+        """
+        return DataContext.get_current()
+
     # -- what the two mixins stand on
 
     def _derive(self, plan: Plan) -> "Dataset":

@@ -88,6 +88,16 @@ class Deployment:
         """The code's version; replicas of the same version are kept by `serve.run`."""
         return self.config.version
 
+    @property
+    def init_args(self) -> tuple[Any, ...]:
+        """None: `bind` gives its constructor's arguments to the Application that it makes."""
+        return ()
+
+    @property
+    def init_kwargs(self) -> dict[str, Any]:
+        """None: `bind` gives its constructor's arguments to the Application that it makes."""
+        return {}
+
     def bind(self, *args: Any, **kwargs: Any) -> Application:
         """This deployment with its constructor's arguments, ready for `serve.run`.
 

@@ -62,7 +62,7 @@ _HOMES = {
 _MODULES = (
     "accelerators", "actor_pool", "client_connect", "collective", "completion", "dask", "joblib",
     "metrics", "multiprocessing", "once", "progress", "queue", "rpdb", "scheduling_strategies",
-    "serializability", "serialization", "state",
+    "serializability", "serialization", "state", "tpu",
 )  # fmt: skip
 
 

@@ -1,5 +1,8 @@
 """Names of accelerators for `accelerator_type=`, as Ray's `ray.util.accelerators`."""
 
+import importlib
+from typing import Any
+
 NVIDIA_TESLA_V100 = "V100"
 NVIDIA_TESLA_P100 = "P100"
 NVIDIA_TESLA_T4 = "T4"
@@ -62,3 +65,9 @@ APPLE_M3 = "M3"
 APPLE_M3_PRO = "M3-Pro"
 APPLE_M3_MAX = "M3-Max"
 APPLE_SILICON = "Apple-Silicon"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "tpu":  # Ray's other name for it
+        return importlib.import_module("heliostat.util.tpu")
+    raise AttributeError(f"heliostat.util.accelerators has no {name!r}")

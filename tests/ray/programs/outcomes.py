@@ -92,6 +92,8 @@ def main(*parts, begin=lambda ray: None, end=lambda ray: None, num_cpus=4, dashb
         # A worker per CPU at once would be most of what a short run costs.
         options["_system_config"] = {"prestart_worker_first_driver": False}
     ray.init(**options)
+    if dashboard and name == "ray":  # its state API asks for a choice when there are other sessions
+        os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     begin(ray)
     signal.signal(signal.SIGALRM, give_up)
     for each in wanted or PROGRAMS:

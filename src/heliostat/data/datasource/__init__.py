@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from heliostat.data._commit import SaveMode
+    from heliostat.data.connectors.samples import DummyOutputDatasink, RandomIntRowDatasource
+    from heliostat.data.connectors.types import Connection, WriteReturnType
     from heliostat.data.datasource.custom import Datasource, Reader, ReadTask
     from heliostat.data.datasource.datasink import (
         BlockBasedFileDatasink,
@@ -28,29 +30,18 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "BaseFileMetadataProvider",
-    "BlockBasedFileDatasink",
-    "Datasink",
-    "Datasource",
-    "DefaultFileMetadataProvider",
-    "FileBasedDatasource",
-    "FileMetadataProvider",
-    "FileShuffleConfig",
-    "FilenameProvider",
-    "PartitionStyle",
-    "Partitioning",
-    "PathPartitionFilter",
-    "PathPartitionParser",
-    "ReadTask",
-    "Reader",
-    "RowBasedFileDatasink",
-    "SaveMode",
-    "WriteResult",
-]
+    "BaseFileMetadataProvider", "BlockBasedFileDatasink", "Connection", "Datasink",
+    "Datasource", "DefaultFileMetadataProvider", "DummyOutputDatasink", "FileBasedDatasource",
+    "FileMetadataProvider", "FileShuffleConfig", "FilenameProvider", "PartitionStyle",
+    "Partitioning", "PathPartitionFilter", "PathPartitionParser", "RandomIntRowDatasource",
+    "ReadTask", "Reader", "RowBasedFileDatasink", "SaveMode", "WriteResult", "WriteReturnType",
+]  # fmt: skip
 
 # Public names, and the files they are in; loaded on first touch, since those import this package.
 _HOMES = {
     "_commit": ("SaveMode",),
+    "connectors.samples": ("DummyOutputDatasink", "RandomIntRowDatasource"),
+    "connectors.types": ("Connection", "WriteReturnType"),
     "datasource.custom": ("Datasource", "ReadTask", "Reader"),
     "datasource.datasink": (
         "BlockBasedFileDatasink",

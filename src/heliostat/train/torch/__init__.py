@@ -25,6 +25,7 @@ from heliostat.train.torch._prepare import (
     prepare_data_loader,
     prepare_model,
 )
+from heliostat.train.torch._removed import accelerate, backward, prepare_optimizer
 from heliostat.train.torch._trainer import TorchTrainer
 
 del preload, torch
@@ -33,9 +34,12 @@ __all__ = [
     "TorchCheckpoint",
     "TorchConfig",
     "TorchTrainer",
+    "accelerate",
+    "backward",
     "enable_reproducibility",
     "get_device",
     "get_devices",
     "prepare_data_loader",
     "prepare_model",
+    "prepare_optimizer",
 ]

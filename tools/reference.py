@@ -1,0 +1,51 @@
+"""Whether every public name is in the API reference of the site that mkdocs has built.
+
+`python -m tools.reference [SITE]` reads the site's inventory and exits 1 when a name of Ray's that is
+here is not in it: under its own path, under that of the object that it names, or in the text of a page
+of docs/api. It knows nothing of how the pages are made.
+"""
+
+import sys
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from heliostat.cli._parity import find
+from tools.names import HERE, gaps, read_names
+
+PAGES = HERE.parent / "docs" / "api"
+
+
+def inventory(content: bytes) -> set[str]:
+    """The names in a site's objects.inv: four lines of text, and then compressed ones."""
+    lines = zlib.decompress(content.split(b"\n", 4)[4]).decode().splitlines()
+    return {line.split(" ", 1)[0] for line in lines}
+
+
+def missing(paths: Iterable[str], known: set[str], text: str, package: str) -> list[str]:
+    """Those of Ray's paths, as ours, that the reference does not have."""
+    found = []
+    for path in paths:
+        ours = f"{package}.{path.split('.', 1)[1]}"
+        thing = find(path, package)
+        home = f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"
+        said = f"`{ours}`" in text or f"`{ours.rsplit('.', 1)[1]}`" in text
+        if not {ours, home} & known and not said:
+            found.append(ours)
+    return found
+
+
+def main() -> int:
+    """Print what is missing; 1 when there is any."""
+    site = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
+    names = read_names(HERE / "ray_names.txt")
+    paths = [name.path for name in names if name.path not in gaps(name, "heliostat")]
+    text = "\n".join(page.read_text() for page in sorted(PAGES.glob("*.md")))
+    absent = missing(paths, inventory((site / "objects.inv").read_bytes()), text, "heliostat")
+    for name in absent:
+        print(f"{name}: not in the API reference; add `::: its module` to a page of docs/api")
+    return int(bool(absent))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
