@@ -80,3 +80,9 @@ def test_a_deployment_is_not_called_but_its_class_can_be():
         serve.deployment(Model)
     with pytest.raises(TypeError, match=r"takes a class or function, got .*arguments of \.bind"):
         serve.deployment(Answerer())
+
+
+def test_a_deployment_has_no_arguments_of_its_own_its_application_has():
+    bound = Model.bind("w", size=2)
+    assert (Model.init_args, Model.init_kwargs) == ((), {})
+    assert (bound.args, bound.kwargs) == (("w",), {"size": 2})
