@@ -76,7 +76,7 @@ def lesson_url(client: httpx.Client, port: int, tmp_path: Path) -> str:
 @pytest.fixture
 def loggers_as_before() -> Iterator[None]:
     """For replicas in this process: theirs write otherwise afterwards."""
-    loggers = [logging.getLogger(name) for name in _logs.LOGGERS]
+    loggers = [logging.getLogger(name) for name in (*_logs.LOGGERS, _logs._access.name)]
     before = [(each.handlers[:], each.level, each.propagate, each.disabled) for each in loggers]
     yield
     for each, (handlers, level, propagate, disabled) in zip(loggers, before, strict=True):

@@ -125,6 +125,20 @@ def test_connections_are_spread_by_how_many_are_open():
     run(test)
 
 
+def test_connections_that_come_one_after_the_other_take_turns():
+    async def test(rig: Rig, client: httpx.AsyncClient) -> None:
+        for name in ("r1", "r2", "r3"):
+            rig.replica(name)
+        texts = []
+        for _ in range(6):
+            async with httpx.AsyncClient(base_url=rig.url) as one:
+                texts.append((await one.get("/a")).text)
+            await until(lambda: not any(d.open_count for d in rig.acceptor._doors.values()))
+        assert sorted(texts) == ["r1 /a"] * 2 + ["r2 /a"] * 2 + ["r3 /a"] * 2
+
+    run(test)
+
+
 def test_a_draining_replica_hands_idle_connections_over_without_the_client_noticing():
     async def test(rig: Rig, client: httpx.AsyncClient) -> None:
         rig.replica("r1")

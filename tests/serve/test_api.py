@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
@@ -391,6 +391,37 @@ def test_an_ingress_with_an_app_answers_over_http(client: httpx.Client):
             assert socket.recv() == f"{word}!"
     with pytest.raises(InvalidStatus):
         connect(f"ws://{client.base_url.host}:{client.base_url.port}/nowhere")
+
+
+def test_an_ingress_with_routers_in_routers_and_mounted_apps_travels(client):
+    api, inner, outer, mounted = FastAPI(), APIRouter(), APIRouter(), FastAPI()
+
+    @mounted.get("/hello")
+    def hello() -> str:
+        return "mounted"
+
+    @inner.get("/{number}")
+    async def double(number: int, plus: int = Depends(lambda: 1)) -> int:
+        return 2 * number + plus
+
+    outer.include_router(inner, prefix="/double")
+    api.include_router(outer, prefix="/outer")
+    mounted.include_router(inner)
+
+    @serve.deployment(ray_actor_options={"num_cpus": 0.1})
+    @serve.ingress(api)
+    class Api:
+        @outer.get("/own")
+        def own(self) -> str:
+            return type(self).__name__
+
+    api.mount("/sub", mounted)
+    serve.run(Api.bind())
+    answers = [
+        client.get(path) for path in ("/outer/double/4", "/outer/own", "/sub/hello", "/sub/5")
+    ]
+    assert [answer.json() for answer in answers] == [9, "Api", "mounted", 11]
+    assert "/outer/double/{number}" in client.get("/openapi.json").json()["paths"]
 
 
 def test_what_is_to_be_done_after_an_answer_is_done_though_the_client_has_gone(

@@ -326,13 +326,16 @@ class Acceptor:
         if not self._reads_first_line and self._routes:
             route = self._routes[-1]
         app = "" if route is None else route.app_name
-        for door in sorted(self._apps.get(app, []), key=lambda door: door.open_count):
+        doors = self._apps.get(app, [])
+        for door in sorted(doors, key=lambda door: door.open_count):
             try:
                 socket.send_fds(door.channel, [GIVEN], [sock.fileno()])
             except OSError:  # dead, or it has stopped reading: the next one
                 continue
             door.open_count += 1
             door.not_taken.append(sock)
+            doors.remove(door)  # of those with as few it is the last to be chosen again
+            doors.append(door)
             return
         queue = self._queues.get(app)
         if queue is not None and queue.admits(len(self._waiting.get(app, ()))):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -106,6 +107,36 @@ def keep_own_views(target: Any) -> None:
         owner = getattr(route.endpoint, _OWNER, None)
         if owner is not None and owner not in target.__mro__:
             router.routes.remove(route)
+
+
+def let_travel(target: Any) -> None:
+    """See to it that the app of a class can be pickled: routers of FastAPI 0.165 hold locks."""
+    todo, seen = [getattr(target, _APP, None)], set()
+    while todo:
+        node = todo.pop()
+        if id(node) in seen or not hasattr(node, "__dict__"):
+            continue
+        seen.add(id(node))
+        if any(isinstance(value, _LOCKS) for value in vars(node).values()):
+            copyreg.pickle(type(node), _reduce_to_new_locks)
+        todo += [getattr(node, name, None) for name in ("router", "original_router", "app")]
+        todo += getattr(node, "routes", None) or ()
+
+
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+
+
+def _reduce_to_new_locks(node: Any) -> Any:
+    names = tuple(name for name, value in vars(node).items() if isinstance(value, _LOCKS))
+    state = {name: value for name, value in vars(node).items() if name not in names}
+    return _with_locks, (type(node), names), state
+
+
+def _with_locks(kind: Any, names: tuple[str, ...]) -> Any:
+    """An object without a state, but with its locks, which nobody holds."""
+    node = kind.__new__(kind)
+    vars(node).update((name, threading.RLock()) for name in names)
+    return node
 
 
 class _Bare:

@@ -27,6 +27,7 @@ from heliostat.serve._local import LocalApplication
 from heliostat.serve._room import check_room
 from heliostat.serve._specs import ActorSpec, ApplicationSpec, DeploymentSpec
 from heliostat.serve._unpicklable import explained, named
+from heliostat.serve._views import let_travel
 from heliostat.serve.autoscaling import AutoscalingPolicy
 from heliostat.serve.context import get_replica_context
 from heliostat.serve.deployment import Application
@@ -489,6 +490,7 @@ def _spec(node: Node, logging_config: LoggingConfig | None) -> DeploymentSpec:
     if config.logging_config is None:
         config = replace(config, logging_config=logging_config)
     full_version = uuid.uuid4().hex if version is None else f"{version} {config.code_options()}"
+    let_travel(node.target)
     try:
         payload = ray.put((node.target, node.args, node.kwargs))
     except SerializationError as error:
