@@ -85,7 +85,7 @@ test: $(VENV)/.dev  ## everything that runs here, with coverage (about 20 min on
 
 soak: $(VENV)/.dev  ## long histories, chaos and kills, at full size (an hour or more)
 	$(COMPILE)
-	$(PYTEST) -m soak -o timeout=3000
+	$(PYTEST) -m soak -o timeout=3000 -o faulthandler_timeout=2900
 
 docs: $(VENV)/.dev  ## the site, from docstrings and guides, and the next changelog
 	$(BIN)/mkdocs build --strict --quiet
