@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -62,6 +63,18 @@ class Log:
         """How long a value is."""
         return len(value)
 
+    def deaf_soon(self) -> int:
+        """Read nothing more from its lines, and stop, when it has answered; its process."""
+
+        def stop() -> None:
+            time.sleep(0.2)
+            for line in list(direct().lines.values()):
+                line.sock.shutdown(socket.SHUT_RD)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+        threading.Thread(target=stop).start()
+        return os.getpid()
+
 
 @ray.remote
 class Caller:
@@ -97,6 +110,24 @@ class Caller:
                 except RayActorError:
                     bad.append(number)
         return good, bad
+
+    def write_to_the_deaf(self, count: int) -> list[str]:
+        """Write numbers by a line that takes nothing any more, and kill who does not read it."""
+        pid = ray.get(self.log.deaf_soon.remote())
+        (line,) = direct().lines.values()
+        until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        refs = [self.log.write.remote(number) for number in range(count)]
+        until(lambda: line.broken)
+        refs += [self.log.write.remote(number) for number in range(count, 2 * count)]
+        time.sleep(0.2)
+        os.kill(pid, signal.SIGKILL)
+        ended = []
+        for ref in refs:
+            try:
+                ended.append(str(ray.get(ref)))
+            except RayActorError:
+                ended.append("lost")
+        return ended
 
     def send(self, start: int, count: int) -> None:
         """Write numbers, and wait for nothing."""
@@ -251,6 +282,15 @@ def test_a_first_call_by_the_line_of_a_dead_callee_is_made_again(tmp_path: Path)
     log = Log.options(max_restarts=1, max_task_retries=1).remote(str(tmp_path / "log"))
     assert ray.get(Late.remote().write.remote(log), timeout=20) == 7
     assert written(tmp_path / "log") == {7: 1}
+
+
+def test_calls_by_a_line_that_takes_nothing_any_more_are_made_again(tmp_path: Path) -> None:
+    log = Log.options(max_restarts=1).remote(str(tmp_path / "log"))
+    caller = Caller.remote(log)
+    ended = ray.get(caller.write_to_the_deaf.remote(10), timeout=30)
+    unsent = ended[ended.index("10") :]
+    assert unsent == [str(number) for number in range(10, 20)]
+    assert set(written(tmp_path / "log")) == {int(one) for one in ended if one != "lost"}
 
 
 def kill_soon(pid: int, generator: random.Random) -> None:

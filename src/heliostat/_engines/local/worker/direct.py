@@ -469,7 +469,7 @@ class Direct:
                 self._link.poll.modify(line.sock, select.EPOLLIN | select.EPOLLOUT)
             elif line.stuck and not full:
                 self._link.poll.modify(line.sock, select.EPOLLIN)
-                if line.out:
+                if line.out and not line.broken:  # else it stays, and is known to be unsent
                     self._send_again(line)
             self._stick(line, stuck=full or line.broken)
 
