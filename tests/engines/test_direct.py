@@ -313,6 +313,7 @@ def kill_the_callee(tmp_path: Path, rounds: int, seed: int) -> None:
     generator = random.Random(seed)
     log = Log.options(max_restarts=-1).remote(str(tmp_path / "log"))
     caller = Caller.remote(log)
+    ray.get(caller.pid.remote(), timeout=20)
     good: list[int] = []
     bad: list[int] = []
     for number in range(rounds):
