@@ -26,6 +26,8 @@ console.error = (...words) => heard.push(words.join(" "));
 PROBLEMS = "heard.filter((text) => !text.includes('ResizeObserver'))"
 ENDED = "[...document.querySelectorAll('button')].find((b) => b.innerText === 'Ended')"
 ROWS = "document.querySelector('.table-scroll')"
+CUT = """[...document.querySelectorAll('td .pill')].filter((pill) =>
+  pill.getBoundingClientRect().right > pill.closest('td').getBoundingClientRect().right).length"""
 PLACE = "document.querySelector('.side [aria-current]').getBoundingClientRect()"
 FOCUSED = "document.activeElement"
 
@@ -79,6 +81,7 @@ def open_every_page(one: Page) -> None:
         assert "could not be drawn" not in one.run("document.body.innerText"), name
         wide = one.run("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{name} is {wide} px too wide"
+        assert one.run(CUT) == 0, f"{name} has states that are cut off"
     turn_to(one, "tasks")
     one.until(f"{ENDED} !== undefined")
     one.run(f"{ENDED}.click()")
@@ -105,6 +108,15 @@ def test_every_page_of_a_running_program_opens_and_names_are_inert(
     open_every_page(browser)
     say_what_ran(browser)
     assert browser.run(PROBLEMS) == []
+
+
+def test_what_waits_is_said_in_words_and_the_choice_of_states_says_all_at_first(
+    run: dashboard.Dashboard, browser: Page
+) -> None:
+    show(browser, run.url)
+    turn_to(browser, "tasks")
+    browser.until("document.querySelector('main').innerText.includes('waits for a worker')")
+    assert browser.run("document.querySelector('select').selectedOptions[0]?.innerText") == "all"
 
 
 def test_colours_and_titles_of_terminals_are_left_out_of_logs(

@@ -93,7 +93,7 @@ function setProp(element, name, value, before) {
     for (const [key, one] of Object.entries(value || {})) {
       if (!before || before[key] !== one) element.style.setProperty(key, one);
     }
-  } else if (name === "value" && "value" in element) {
+  } else if (name === "value" && "value" in element && element.tagName !== "OPTION") {
     if (element.value !== value && document.activeElement !== element) element.value = value;
   } else if (value === undefined || value === null || value === false) {
     element.removeAttribute(name);

@@ -23,9 +23,11 @@ const TONES = {
   DEAD: "idle", REMOVED: "idle", STOPPED: "idle", ENDED: "idle", done: "good", lost: "bad", working: "busy", LIVE: "good",
 };
 
+const WORDS = { PENDING_NODE_ASSIGNMENT: "waits for a worker", PENDING_ARGS_AVAIL: "waits for arguments" };
+
 export function pill(state) {
   const text = String(state);
-  const words = text.includes("_") ? text.toLowerCase().replaceAll("_", " ") : text.toLowerCase();
+  const words = WORDS[text] || text.toLowerCase().replaceAll("_", " ");
   return h("span", { class: `pill ${TONES[text] || "wait"}` }, words);
 }
 

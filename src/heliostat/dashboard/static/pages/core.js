@@ -19,7 +19,7 @@ const TASKS = {
       { key: "required_resources", title: "asks for", width: "9rem", sort: false, show: (row) => amounts(row.required_resources) },
       { key: "task_id", title: "id", width: "8rem", sort: false, show: (row) => short(row.task_id) },
     ],
-    states: [["", "all"], ["RUNNING", "running"], ["PENDING_NODE_ASSIGNMENT", "waiting for a worker"], ["PENDING_ARGS_AVAIL", "waiting for arguments"]],
+    states: [["", "all"], ["RUNNING", "running"], ["PENDING_NODE_ASSIGNMENT", "waits for a worker"], ["PENDING_ARGS_AVAIL", "waits for arguments"]],
     none: () => empty("Nothing runs and nothing waits", "Tasks that have ended are under the next tab.", "@ray.remote\ndef work(): ...\n\nray.get(work.remote())"),
   },
   ended_tasks: {
