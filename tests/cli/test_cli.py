@@ -1,5 +1,7 @@
 """The command line itself."""
 
+import pytest
+
 from heliostat import __version__
 from heliostat.cli import main
 from tests.cli.command import heliostat
@@ -24,6 +26,16 @@ def test_no_command_is_an_error():
     done = heliostat()
     assert done.returncode == 2
     assert "COMMAND" in done.stderr
+
+
+def test_an_option_that_a_command_has_not_is_told_with_those_it_has(capsys):
+    for words in (["top", "-n", "1"], ["job", "list", "-n", "1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"usage: heliostat {words[0]} ")
+        assert "unrecognized arguments: -n" in told
 
 
 def test_main_returns_its_code(capsys):

@@ -20,7 +20,7 @@ def verbs(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()):
             yield from verbs(below, (*path, name))
 
 
-VERBS = dict(verbs(_parser()))
+VERBS = dict(verbs(_parser()[0]))
 # What the issue of the command line asks for, and what was added.
 ASKED = {
     ("run",), ("demo",), ("status",), ("list",), ("get",), ("summary",), ("why",), ("logs",),

@@ -126,6 +126,18 @@ def test_get_finds_by_the_beginning_of_an_id(driver):
     assert "say more" in said("get", "tasks", actor["actor_id"][:4], "--pid", driver)[2]
 
 
+def test_get_finds_what_has_a_name_by_it(driver):
+    (named,) = asked("get", "actors", "the model", pid=driver)
+    assert named["class_name"] == "Model"
+    code, _, err = said("get", "tasks", "forever", "--pid", driver)
+    assert (code, "'forever' is the name of 3 tasks" in err) == (1, True)
+
+
+def test_why_takes_its_process_as_the_others_do(driver):
+    assert said("why", driver)[1].startswith(f"process {driver},")
+    assert said("why", "--pid", driver)[1].startswith(f"process {driver},")
+
+
 def test_summary_counts(driver):
     assert asked("summary", "tasks", pid=driver)["total_tasks"] == 6
     assert asked("summary", "actors", pid=driver)["total_actors"] == 1

@@ -14,14 +14,14 @@
 - `_doctor.py`: whether the machine has what is needed
 - `_check.py`: what of Ray a script uses that is not here, by the lists that `_parity.py` reads
 
-Every command is a function of its options that gives the exit code. argparse, because
-`heliostat --version` shall answer at once: click alone takes 40 ms to import.
+Every command is a function of its options that gives the exit code. argparse, not click: decision 013.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from heliostat._version import __version__
 from heliostat.cli import (
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         >>> main(["run", "no-such-file.py"])
         2
     """
-    options = _parser().parse_args(argv)
+    options = _parse(argv)
     try:
         code: int = options.carry_out(options)
         sys.stdout.flush()
@@ -84,7 +84,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments. What a command does not know is told with what it takes, not with all commands."""
+    parser, commands = _parser()
+    options, unknown = parser.parse_known_args(argv)
+    if unknown:
+        commands.choices[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
+def _parser() -> tuple[argparse.ArgumentParser, Any]:
     parser = argparse.ArgumentParser(
         prog="heliostat", description="Ray's AI libraries on a fast embedded engine."
     )
@@ -92,4 +101,4 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.add_parser(commands)
-    return parser
+    return parser, commands

@@ -59,7 +59,7 @@ def add_parser(commands: Any) -> None:
     rows.set_defaults(carry_out=list_rows)
     one = commands.add_parser("get", help="one of them, with all its fields")
     one.add_argument("kind", type=_kind, metavar="KIND", help=", ".join(_with_names()))
-    one.add_argument("id", metavar="ID", help="as `list` shows it, or its beginning")
+    one.add_argument("id", metavar="ID", help="as `list` shows it, or its beginning; or a name")
     one.set_defaults(carry_out=get)
     counts = commands.add_parser("summary", help="how many there are in which state")
     counts.add_argument("kind", type=_kind, metavar="KIND", help=", ".join(_SUMMARIES))
@@ -129,15 +129,16 @@ def get(options: argparse.Namespace) -> int:
     found = [row for row in rows if row[kind.id_field].startswith(options.id.lower())]
     if kind.wish == "workers" and not found:  # people know processes by their numbers
         found = [row for row in rows if str(row["pid"]) == options.id]
+    said = "begins the ids of"
+    if not found:
+        found, said = [row for row in rows if row.get("name") == options.id], "is the name of"
     if not found:
         raise CommandError(
             f"there is no {options.kind.removesuffix('s')} {options.id!r}; "
             f"`heliostat list {options.kind}` shows those there are"
         )
     if len({row[kind.id_field] for row in found}) > 1:
-        raise CommandError(
-            f"{options.id!r} begins the names of {len(found)} {options.kind}; say more"
-        )
+        raise CommandError(f"{options.id!r} {said} {len(found)} {options.kind}; say more of the id")
     if options.json:
         write_json(found)
         return 0

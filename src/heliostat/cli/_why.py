@@ -23,6 +23,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "pid", nargs="?", type=int, metavar="PID", help="only of this driver process"
     )
+    parser.add_argument(
+        "--pid",
+        type=int,
+        dest="pid",
+        default=argparse.SUPPRESS,
+        help="the same, as for other commands",
+    )
     parser.add_argument("--json", action="store_true", help="everything, for programs")
     parser.set_defaults(carry_out=why)
 
