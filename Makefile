@@ -19,7 +19,7 @@ TWO     = -n 2 --dist loadfile
 # bytecode (PYTHONDONTWRITEBYTECODE may be set) it would compile a hundred modules anew.
 COMPILE = @$(BIN)/python -m compileall -q src
 
-.PHONY: help setup fix check lint types layers sizes fast test soak test-lowest test-newest docs bench demo ci constraints clean
+.PHONY: help setup fix check lint types layers sizes fast test soak test-lowest test-newest test-ray docs bench demo ci constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -124,6 +124,17 @@ $(VENV)/.tests-newest: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --upgrade pip
 	$(INSTALL) --upgrade --upgrade-strategy eager --editable '.[demo,http,grpc,avro,delta,lance,iceberg,audio,video]' --group test
+	@touch $@
+
+test-ray:  ## programs under Ray and under Heliostat, and the engine on Ray, in an environment that has both
+	$(MAKE) VENV=.venv-ray .venv-ray/.tests-ray
+	.venv-ray/bin/python -m compileall -q src
+	.venv-ray/bin/python -m pytest -m 'ray and not soak and not gpu' tests/ray
+
+$(VENV)/.tests-ray: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade pip
+	$(INSTALL) --editable '.[demo,ray]' 'ray[default,data,train,tune,serve]' joblib polars torch --group test
 	@touch $@
 
 constraints:  ## write constraints.txt anew from a fresh environment with the newest of everything
