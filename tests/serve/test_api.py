@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -422,6 +423,31 @@ def test_an_ingress_with_routers_in_routers_and_mounted_apps_travels(client):
     ]
     assert [answer.json() for answer in answers] == [9, "Api", "mounted", 11]
     assert "/outer/double/{number}" in client.get("/openapi.json").json()["paths"]
+
+
+def test_a_view_that_raises_is_logged_once_and_leaves_the_connection_to_the_next(client, capfd):
+    app = FastAPI()
+
+    @serve.deployment(ray_actor_options={"num_cpus": 0.1})
+    @serve.ingress(app)
+    class Api:
+        @app.get("/boom")
+        def boom(self) -> None:
+            raise KeyError("once")
+
+        @app.get("/ok")
+        def ok(self) -> str:
+            return "ok"
+
+    serve.run(Api.bind())
+    for _ in range(20):
+        assert client.get("/boom").status_code == 500
+        assert client.get("/ok").json() == "ok"
+    time_is_up = time.monotonic() + 20
+    said = ""
+    while said.count("KeyError: 'once'") < 20 and time.monotonic() < time_is_up:
+        said += capfd.readouterr().err
+    assert said.count("KeyError: 'once'") == 20
 
 
 def test_what_is_to_be_done_after_an_answer_is_done_though_the_client_has_gone(

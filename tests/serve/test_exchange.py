@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from heliostat.serve._connections import Connections, _Connection
+from heliostat.serve._exchange import BrokenOffError
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
 BODY = {"type": "http.response.body", "body": b"ok"}
@@ -202,6 +203,32 @@ def test_a_header_that_would_be_two_is_never_written(app: Any, caplog: Any):
     assert ours.closed
 
 
+async def failing_afterwards(scope: Any, receive: Any, send: Any) -> None:
+    await echo(scope, receive, send)
+    raise ValueError("too late to matter")
+
+
+async def broken_off(scope: Any, receive: Any, send: Any) -> None:
+    await send(START)
+    raise BrokenOffError
+
+
+async def answer_of(app: Any, request: bytes) -> Wire:
+    return await answered(lambda: ours_of(app), request)
+
+
+def test_an_error_after_a_whole_answer_costs_no_connection(caplog: Any):
+    wire = asyncio.run(answer_of(failing_afterwards, REQUESTS["pipelined"]))
+    assert wire.written.count(b"HTTP/1.1 200 OK") == 3
+    assert "too late to matter" in caplog.text
+
+
+def test_what_is_logged_already_is_not_logged_again(caplog: Any):
+    wire = asyncio.run(answer_of(broken_off, REQUESTS["get"]))
+    assert wire.closed
+    assert not caplog.records
+
+
 def test_several_who_wait_hear_that_the_client_is_gone():
     heard = []
 
@@ -216,7 +243,7 @@ def test_several_who_wait_hear_that_the_client_is_gone():
         finally:
             heard.extend([(await first)["type"], (await second)["type"]])
 
-    asyncio.run(answered(lambda: ours_of(app), REQUESTS["post"]))
+    asyncio.run(answer_of(app, REQUESTS["post"]))
     assert heard == ["http.disconnect"] * 2
 
 
@@ -229,6 +256,6 @@ def test_a_body_that_is_taken_is_not_received_again():
         await PlainTextResponse("x")(scope, receive, send)
         taken.append((await receive())["type"])
 
-    asyncio.run(answered(lambda: ours_of(app), REQUESTS["get"] + REQUESTS["post"]))
+    asyncio.run(answer_of(app, REQUESTS["get"] + REQUESTS["post"]))
     # Each in one piece, as far as it had come; what takes a piece more is waited for.
     assert taken == [b"", None, "http.disconnect", b"hello", None, "http.disconnect"]

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.requests import Request
 
 from heliostat import serve
@@ -48,6 +49,22 @@ def test_what_the_ingress_raises_is_raised_in_the_test_or_is_a_500():
     with serve.test_client(app, raise_server_exceptions=False) as client:
         assert client.get("/?x=-1").status_code == 500
         assert client.get("/?x=1").status_code == 200
+
+
+def test_what_a_view_raises_is_raised_in_the_test_or_is_a_500():
+    api = FastAPI()
+
+    @serve.deployment
+    @serve.ingress(api)
+    class Api:
+        @api.get("/boom")
+        def boom(self) -> None:
+            raise ValueError("boom")
+
+    with serve.test_client(Api.bind()) as client, pytest.raises(ValueError, match="boom"):
+        client.get("/boom")
+    with serve.test_client(Api.bind(), raise_server_exceptions=False) as client:
+        assert client.get("/boom").status_code == 500
 
 
 def test_a_constructor_that_raises_is_the_tests_error():

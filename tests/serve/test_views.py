@@ -92,6 +92,22 @@ def test_routers_dependencies_middleware_and_lifespan_are_the_users_own():
     assert seen == ["up"]
 
 
+def test_a_router_may_be_included_below_the_class_that_has_its_views():
+    app, router = FastAPI(), APIRouter(prefix="/inner")
+
+    class Api:
+        @router.get("/own")
+        def own(self, number: int) -> str:
+            return f"{type(self).__name__} {number}"
+
+    target = serve.ingress(app)(Api)
+    app.include_router(router)
+    client = serve.test_client(serve.deployment(target).bind())
+    assert client.get("/inner/own?number=3").json() == "Api 3"
+    shown = client.get("/openapi.json").json()["paths"]["/inner/own"]["get"]
+    assert [parameter["name"] for parameter in shown["parameters"]] == ["number"]
+
+
 def test_inherited_views_belong_to_the_class_that_inherits():
     app = FastAPI()
 

@@ -29,6 +29,10 @@ _SOUND = frozenset(  # names that need no look, and ask nothing of us
 _NO_BODY = (204, 304)
 
 
+class BrokenOffError(Exception):
+    """An answer failed when it had begun, or after its end; what failed is in the log already."""
+
+
 def _status_line(status: int) -> bytes:
     try:
         phrase = HTTPStatus(status).phrase
@@ -131,6 +135,8 @@ class Exchange:
         """Have the app answer. What it leaves open ends the connection, or is an answer of 500."""
         try:
             await app(self.scope, self, self.send)
+        except BrokenOffError:
+            await self._give_up()
         except asyncio.CancelledError as error:
             if not self.disconnected:
                 logger.error("A request was cancelled by the server", exc_info=error)
@@ -144,7 +150,12 @@ class Exchange:
                 await self._give_up()
 
     async def _give_up(self) -> None:
-        """Nobody will say more: an answer that has begun is broken off."""
+        """Nobody will say more: an answer that has begun is broken off.
+
+        One that is whole stays, and so does its connection, on which the next request may be.
+        """
+        if self.response_complete:
+            return
         if self.response_started:
             self._transport.close()
             return

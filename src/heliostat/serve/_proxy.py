@@ -23,6 +23,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from heliostat.exceptions import RayActorError
 from heliostat.serve import _logs
+from heliostat.serve._exchange import BrokenOffError
 from heliostat.serve._http import (
     HttpRequest,
     HttpResponse,
@@ -138,8 +139,8 @@ class Proxy:
         except Exception as error:
             answer = _problem_of(error, request_id, scope)
             if status:
-                # Half an answer is out: break the connection, so that nobody takes it for whole.
-                raise
+                # If half an answer is out the connection breaks: nobody shall take it for whole.
+                raise BrokenOffError from error
             await write_response(answer, send_tagged)
         finally:
             # 499, as nginx has it, for a client that went away before there was an answer.

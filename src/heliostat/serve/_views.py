@@ -97,6 +97,7 @@ def app_of(servable: Any) -> ASGIApp | None:
         return getattr(servable, _BUILD)()  # type: ignore[no-any-return]
     if inspect.isfunction(app):
         return _built(app, servable)
+    _adopt_views(app, kind)  # those of routers that were included below the class
     return app  # type: ignore[no-any-return]
 
 
@@ -215,11 +216,11 @@ def _adopt_views(app: Any, kind: type) -> None:
     }
     prefixes = tuple(f"{base.__qualname__}." for base in kind.__mro__ if base is not object)
     for _, route in _views(app):
-        owner = getattr(route.endpoint, _OWNER, kind)
+        owner = getattr(route.endpoint, _OWNER, None)
         view = getattr(route.endpoint, _VIEW, route.endpoint)
         name = getattr(view, "__qualname__", "")
-        if owner not in kind.__mro__:
-            continue  # of another class, which may have the same name
+        if owner is kind or (owner is not None and owner not in kind.__mro__):
+            continue  # known already; or of another class, which may have the same name
         # By name too: two views may have the name of one method, and the class keeps the last.
         if id(view) in functions or name.startswith(prefixes):
             _make_anew(route, view, kind)
