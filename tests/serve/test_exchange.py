@@ -223,6 +223,19 @@ def test_an_error_after_a_whole_answer_costs_no_connection(caplog: Any):
     assert "too late to matter" in caplog.text
 
 
+@pytest.mark.parametrize("name", [b"x-request-id", b"X-Request-ID"])
+def test_a_tag_stands_in_place_of_the_apps_own_header(name: bytes):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        receive.tag(b"x-request-id", b"ours")
+        await send({**START, "headers": [(b"content-length", b"2"), (name, b"theirs")]})
+        await send(BODY)
+        assert receive.status == 200
+
+    written = asyncio.run(answer_of(app, REQUESTS["get"])).written
+    assert written.count(b"x-request-id: ours\r\n") == 1
+    assert b"theirs" not in written
+
+
 def test_what_is_logged_already_is_not_logged_again(caplog: Any):
     wire = asyncio.run(answer_of(broken_off, REQUESTS["get"]))
     assert wire.closed

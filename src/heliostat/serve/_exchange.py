@@ -92,6 +92,7 @@ class Exchange:
         "_is_head",
         "_left",
         "_on_response",
+        "_tag_name",
         "_transport",
         "_wants_continue",
         "body",
@@ -102,6 +103,7 @@ class Exchange:
         "response_complete",
         "response_started",
         "scope",
+        "status",
     )
 
     def __init__(
@@ -128,8 +130,15 @@ class Exchange:
         self.more_body = True
         self.response_started = False
         self.response_complete = False
+        self.status = 0  # of the answer, when that has begun
+        self._tag_name = b""
         self._chunked: bool | None = None
         self._left = 0  # bytes of the body that content-length promises
+
+    def tag(self, name: bytes, value: bytes) -> None:
+        """Give the answer a header, and no other of this name."""
+        self._tag_name = name
+        self._default_head += b"%b: %b\r\n" % (name, value)
 
     async def run(self, app: ASGIApp) -> None:
         """Have the app answer. What it leaves open ends the connection, or is an answer of 500."""
@@ -217,9 +226,13 @@ class Exchange:
     def _begin(self, status: int, headers: Iterable[Header]) -> None:
         self.response_started = True
         self._wants_continue = False
+        self.status = status
         lines = [_STATUS_LINES[status], self._default_head]
         says_close = False
+        tag_name = self._tag_name
         for name, value in headers:
+            if name == tag_name:
+                continue
             if _bad_in_value(value):
                 raise RuntimeError(
                     f"header {name!r} has a value with control characters: {value!r}"
@@ -229,6 +242,8 @@ class Exchange:
                     self._left, self._chunked = int(value), False
             elif name not in _SOUND:
                 name = _sound(name)
+                if name == tag_name:
+                    continue
                 says_close = self._heed(name, value) or says_close
             lines += (name, b": ", value, b"\r\n")
         if not self.keep_alive and not says_close:

@@ -23,7 +23,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from heliostat.exceptions import RayActorError
 from heliostat.serve import _logs
-from heliostat.serve._exchange import BrokenOffError
+from heliostat.serve._exchange import BrokenOffError, Exchange
 from heliostat.serve._http import (
     HttpRequest,
     HttpResponse,
@@ -76,6 +76,26 @@ def match(routes: Iterable[Route], path: str) -> Route | None:
     return None
 
 
+class _Answer:
+    """What an Exchange does by itself, for answers on other ways: a tag, and which status it is."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+
+    def tag(self, name: bytes, value: bytes) -> None:
+        """Give it a header, and no other of this name."""
+        self._tag = (name, value)
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """One message of the answer."""
+        if message["type"] == "http.response.start":
+            self.status, headers = message["status"], message.get("headers") or ()
+            others = [header for header in headers if header[0] != self._tag[0]]
+            message = {**message, "headers": [*others, self._tag]}
+        return self._send(message)
+
+
 class Proxy:
     """Longest prefix, then the application here or a forward.
 
@@ -109,42 +129,33 @@ class Proxy:
             await self._answer_socket(scope, receive, send)
             return
         request_id, model_id = _ids(scope)
-        tag = (_ID_HEADER, request_id.encode())
-        status, began, path = 0, time.monotonic(), scope["path"]
+        began, path = time.monotonic(), scope["path"]
         route = match(self.routes, path)
-
-        def send_tagged(message: Message) -> Awaitable[None]:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = message.get("headers") or ()
-                if _ID_HEADER in dict(headers):
-                    headers = [header for header in headers if header[0] != _ID_HEADER]
-                message = {**message, "headers": [*headers, tag]}
-            return send(message)
-
+        answer = receive if isinstance(receive, Exchange) else _Answer(send)
+        answer.tag(_ID_HEADER, request_id.encode())
+        send = answer.send
         try:
             if route is None:
-                await write_response(self._own_page(path, request_id), send_tagged)
+                await write_response(self._own_page(path, request_id), send)
             else:
                 context = self._enter(scope, route, request_id, model_id)
                 app = self._local.get(route.app_name)
                 with self._serving(context):
                     if app is not None and self._timeout_s is None:
-                        await app(scope, receive, send_tagged)
+                        await app(scope, receive, send)
                     else:
-                        await self._answer(scope, receive, send_tagged, route, context)
+                        await self._answer(scope, receive, send, route, context)
         except (ClientDisconnect, ConnectionError):
             logger.debug("request %s: the client went away", request_id)
         except Exception as error:
-            answer = _problem_of(error, request_id, scope)
-            if status:
+            problem_page = _problem_of(error, request_id, scope)
+            if answer.status:
                 # If half an answer is out the connection breaks: nobody shall take it for whole.
                 raise BrokenOffError from error
-            await write_response(answer, send_tagged)
+            await write_response(problem_page, send)
         finally:
             # 499, as nginx has it, for a client that went away before there was an answer.
-            _over(scope, route or _NO_ROUTE, request_id, status or 499, began)
+            _over(scope, route or _NO_ROUTE, request_id, answer.status or 499, began)
 
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, route: Route, context: RequestContext
