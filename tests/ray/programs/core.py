@@ -523,8 +523,12 @@ def an_actor_that_dies(ray):
 def a_killed_actor(ray):
     counter = ray.remote(Counter).remote()
     ray.get(counter.add.remote())
-    ray.kill(counter)
-    return raised(lambda: ray.get(counter.add.remote()))
+    ray.kill(counter)  # Ray's way: the actor may answer, or be out of reach, for a while
+    outcome = raised(lambda: ray.get(counter.add.remote()))
+    while outcome.get("raises") != ["ActorDiedError"]:
+        time.sleep(0.1)
+        outcome = raised(lambda: ray.get(counter.add.remote()))
+    return outcome
 
 
 @program
@@ -601,14 +605,15 @@ def max_concurrency_is_checked(ray):
 @program
 def too_many_pending_calls(ray):
     class Slow:
-        def nap(self):
-            time.sleep(1)
+        def nap(self, seconds):
+            time.sleep(seconds)
 
     slow = ray.remote(Slow).options(max_pending_calls=1).remote()
-    ray.get(slow.nap.remote())
-    held = slow.nap.remote()
-    outcome = raised(lambda: slow.nap.remote())
-    ray.get(held)
+    ray.get(slow.nap.remote(0))
+    held = slow.nap.remote(1000)  # not over, however slowly this goes on
+    outcome = raised(lambda: slow.nap.remote(0))
+    ray.kill(slow)
+    del held
     return outcome
 
 
