@@ -11,7 +11,7 @@ from typing import Any
 from heliostat import actor, exceptions
 from heliostat._core.actors import ActorClass, ActorHandle, method
 from heliostat._core.api import cancel, get, get_actor, kill, put, wait
-from heliostat._core.context import get_gpu_ids, get_runtime_context, nodes, timeline
+from heliostat._core.context import get_gpu_ids, get_runtime_context, timeline
 from heliostat._core.ids import ActorID, NodeID, ObjectID, TaskID
 from heliostat._core.refs import ObjectRef, ObjectRefGenerator
 from heliostat._core.remote import RemoteFunction, remote
@@ -21,6 +21,7 @@ from heliostat._core.session import (
     cluster_resources,
     init,
     is_initialized,
+    nodes,
     shutdown,
 )
 from heliostat._version import __version__

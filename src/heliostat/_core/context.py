@@ -320,19 +320,3 @@ def trace(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for row in rows
         if row["end_time_ms"] is not None
     ]
-
-
-def nodes() -> list[dict[str, Any]]:
-    """The machines of the cluster: this one, or those of the Ray cluster."""
-    state = current_engine().describe()
-    return list(state.nodes) or [
-        {
-            "NodeID": state.node_id,
-            "Alive": True,
-            "NodeManagerAddress": "127.0.0.1",
-            "NodeManagerHostname": os.uname().nodename,
-            "NodeName": "127.0.0.1",
-            "Resources": dict(state.total),
-            "Labels": dict(state.labels),
-        }
-    ]

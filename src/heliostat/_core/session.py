@@ -229,6 +229,22 @@ def current_engine() -> Engine:
         return _engine or _start(_default_options())
 
 
+def nodes() -> list[dict[str, Any]]:
+    """The machines of the cluster: this one, or those of the Ray cluster."""
+    state = current_engine().describe()
+    return list(state.nodes) or [
+        {
+            "NodeID": state.node_id,
+            "Alive": True,
+            "NodeManagerAddress": "127.0.0.1",
+            "NodeManagerHostname": os.uname().nodename,
+            "NodeName": "127.0.0.1",
+            "Resources": dict(state.total),
+            "Labels": dict(state.labels),
+        }
+    ]
+
+
 def cluster_resources() -> dict[str, float]:
     """What the cluster has, by resource name.
 

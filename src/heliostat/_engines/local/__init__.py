@@ -12,5 +12,5 @@ The journey of a task::
 
     decide   scheduler, actor_scheduler, direct_scheduler, actors, tasks, ownership, resources, arena
     do       hub, pool, zygote, worker, actor_loop, actor_threads, link, direct, store, logs, waiting
-    words    messages, wire, failures, machine
+    words    messages, conn, failures, machine
 """

@@ -33,8 +33,7 @@ from heliostat._engines.local.output import notices
 from heliostat._engines.local.output.logs import Label, Output
 from heliostat._engines.local.output.window import REPORT, Window
 from heliostat._engines.local.processes import oom
-from heliostat._engines.local.processes.launch import Exit
-from heliostat._engines.local.processes.pool import Pool, Reports
+from heliostat._engines.local.processes.pool import Exit, Pool, Reports
 from heliostat._engines.local.scheduling.scheduler import Scheduler
 from heliostat._engines.local.scheduling.worker_scheduler import Usage
 from heliostat._engines.local.transport.asking import Asking

@@ -20,8 +20,7 @@ from heliostat._engines.local import failures
 from heliostat._engines.local.messages import Described, Prepared, Value
 from heliostat._engines.local.processes import snapshots
 from heliostat._engines.local.processes.cache_dir import SessionDirectory
-from heliostat._engines.local.processes.launch import Launch, ZygoteProcess
-from heliostat._engines.local.processes.pool import Pool
+from heliostat._engines.local.processes.pool import Launch, Pool, ZygoteProcess
 from heliostat._engines.local.processes.venvs import Cancelled, Installer
 from heliostat._engines.local.worker.birth import Birth
 from heliostat.exceptions import RuntimeEnvSetupError

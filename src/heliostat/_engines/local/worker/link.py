@@ -46,8 +46,8 @@ from heliostat._engines.local.messages import (
 )
 from heliostat._engines.local.objects.store import Store
 from heliostat._engines.local.scheduling.streams import Allowance, most_bytes, window
-from heliostat._engines.local.transport import wire
 from heliostat._engines.local.transport.attendant import Keeper
+from heliostat._engines.local.transport.conn import Buffer, Parser, encode
 from heliostat._engines.local.transport.waiting import Lead, Some, Waiter
 from heliostat._engines.local.worker.direct import Direct
 from heliostat._engines.local.worker.holdings import Holdings
@@ -112,7 +112,7 @@ class Link:
         self._mail, self._called_back = Waiter(), Waiter()  # the second: of all callbacks
         self._reading, self._reading_for_callbacks = 0, False  # the thread that does; if one has to
         self._sock, handover = sockets
-        self._parser, self._buffer = wire.Parser(), wire.Buffer()
+        self._parser, self._buffer = Parser(), Buffer()
         self._hub_is_ready = [(self._sock.fileno(), select.EPOLLIN)]
         self.poll = select.epoll()
         self.poll.register(self._sock, select.EPOLLIN)
@@ -190,7 +190,7 @@ class Link:
                     messages = []
                     while self.out:
                         messages.append(self.out.popleft())
-                    self._sock.sendall(wire.encode(messages))
+                    self._sock.sendall(encode(messages))
                 for line in lines:  # what they refer to is in the hub now
                     direct.send(line)
             except (BrokenPipeError, ConnectionResetError):
