@@ -40,7 +40,7 @@ def join(options: InitOptions) -> Joined:
     if address.kind != "local":
         _leave_sizes_to(options)
     ray = theirs.ray()
-    home = Home(__version__, _alias.installed(), options.logging, ())
+    home = Home(_alias.installed(), options.logging, ())
     if ray.is_initialized():  # by the program itself: it is not ours to end
         return Joined(home, str(address), stay)
     _expect_ray(address)

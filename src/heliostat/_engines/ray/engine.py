@@ -531,7 +531,7 @@ class RayEngine:
             return
         self._pinned[bytes(id_)] = hold
         if isinstance(hold, ValueHold):
-            kept.put("value", id_, theirs.module("cloudpickle").dumps(hold.ref))
+            kept.put("value", id_, theirs.module("cloudpickle").dumps(hold.waitable()))
 
     # What runs, and what there is
 

@@ -226,7 +226,7 @@ class Groups:
         )
         entry = KeptGroup(spec, group.id.binary(), self._namespace)
         kept.put("group", spec.id, pickle.dumps(entry), forever=spec.detached)
-        self._holds[spec.id] = GroupHold(group, _ready(spec))
+        self._holds[spec.id] = GroupHold(group, lambda: _ready(group, spec))
 
     def find(self, id_: bytes) -> GroupHold | None:
         """What is behind the number of a group, if it is one."""
@@ -237,7 +237,7 @@ class Groups:
             group = theirs.module("util.placement_group").PlacementGroup(
                 theirs.ray().PlacementGroupID(entry.theirs)
             )
-            hold = self._holds[id_] = GroupHold(group, _ready(entry.spec))
+            hold = self._holds[id_] = GroupHold(group, lambda: _ready(group, entry.spec))
         return hold
 
     def known(self, id_: bytes) -> GroupHold | None:
@@ -292,23 +292,19 @@ def _label_selectors(spec: GroupSpec) -> dict[str, Any]:
     return {"bundle_label_selector": [selector] * len(spec.bundles)}
 
 
-def _ready(spec: GroupSpec) -> Any:
-    """What asks for a reference that is there when the group has its resources: a task in it."""
+def _ready(group: Any, spec: GroupSpec) -> Any:
+    """A reference that is there when the group has its resources: to a task in it."""
+    if _is_removed(group):
+        error = TaskPlacementGroupRemoved(f"placement group {spec.id.hex()} was removed")
+        return theirs.ray().put((ERROR, pickle.dumps(error), (), (), ()))
     handle = spec.handle
 
-    def ask(group: Any) -> Any:
-        if _is_removed(group):
-            error = TaskPlacementGroupRemoved(f"placement group {spec.id.hex()} was removed")
-            return theirs.ray().put((ERROR, pickle.dumps(error), (), (), ()))
+    def give() -> Any:
+        return (VALUE, handle, (), (), ())
 
-        def give() -> Any:
-            return (VALUE, handle, (), (), ())
-
-        strategy = theirs.module("util.scheduling_strategies").PlacementGroupSchedulingStrategy
-        options = {"num_cpus": 0, "scheduling_strategy": strategy(group, -1, False)}
-        return theirs.ray().remote(give).options(**options).remote()
-
-    return ask
+    strategy = theirs.module("util.scheduling_strategies").PlacementGroupSchedulingStrategy
+    options = {"num_cpus": 0, "scheduling_strategy": strategy(group, -1, False)}
+    return theirs.ray().remote(give).options(**options).remote()
 
 
 def _is_removed(group: Any) -> bool:

@@ -12,6 +12,7 @@ import importlib
 import inspect
 import pickle
 import warnings
+from asyncio import CancelledError
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from heliostat._core.outcomes import spread
 from heliostat._core.specs import About
 from heliostat._core.tally import PENDING
 from heliostat._engines.ray import kept, theirs
-from heliostat._engines.ray.failures import failed, passed_on
+from heliostat._engines.ray.failures import Failed, failed, passed_on
 from heliostat._engines.ray.values import Packed
 
 NOTHING = Running(None, "", None, "", (), (), False)
@@ -35,7 +36,6 @@ RUNNING: contextvars.ContextVar[Running] = contextvars.ContextVar("running", def
 class Home(NamedTuple):
     """What the workers of a session know of it."""
 
-    version: str
     aliased: bool  # `import ray` is Heliostat
     logging: tuple[Any, ...]
     modules: tuple[str, ...]  # packages that bring Heliostat, for environments of their own
@@ -70,6 +70,7 @@ class Actor(NamedTuple):
     about: About
     resources: Resources
     place: Place | None
+    restarted: bool = False
 
 
 # Whom this process is, if an actor; set once.
@@ -85,11 +86,11 @@ def function(home: Home, code: Code, *, stream: bool) -> Callable[..., Any]:
     """A user's function as Ray is to run it; Ray sends it once to each worker."""
 
     def run(call: Any, *needs: Any) -> Any:
-        with task_begun(home, code, call, needs) as (engine, call, begin):
+        with _begun(home, code, call, needs) as (engine, call, begin):
             return _results(engine, begin(), call)
 
     def run_stream(call: Any, *needs: Any) -> Iterator[Any]:
-        with task_begun(home, code, call, needs) as (engine, _, begin):
+        with _begun(home, code, call, needs) as (engine, _, begin):
             yield from _items(engine, begin())
 
     made = run_stream if stream else run
@@ -117,48 +118,51 @@ Begun = tuple[Any, Call, Callable[[], Any]]
 
 
 @contextlib.contextmanager
-def task_begun(home: Home, code: Code, call: Any, needs: Sequence[Any]) -> Iterator[Begun]:
-    """The surroundings of a task."""
+def _begun(
+    home: Home,
+    code: Code,
+    call: Any,
+    needs: Sequence[Any],
+    method: str = "",
+    find: Callable[[], Any] | None = None,
+) -> Iterator[Begun]:
+    """The surroundings of a call: who runs, with which arguments; its errors travel as ours.
+
+    A call of an actor has the name of the method, and what finds that; else the code is called.
+    """
     engine, call = enter(home), Call(*call)
-    running = Running(
-        call.task, call.name, None, "", _gpus(), call.resources, False, call.place,
-        qualified(_loaded(code)),
-    )  # fmt: skip
-    with _as(running):
-        args, kwargs = _arguments(engine, call, needs)
-        with _failing(call):
-            yield engine, call, lambda: _loaded(code)(*args, **kwargs)
-
-
-def _gpus() -> tuple[int | str, ...]:
-    return tuple(theirs.ray().get_gpu_ids())
-
-
-@contextlib.contextmanager
-def _as(running: Running) -> Iterator[None]:
-    """Be that task, and hand over what it has counted."""
-    token = RUNNING.set(running)
+    if call.name == method:
+        call = call._replace(name=f"{HERE[0].class_name}.{method}")
+    token = RUNNING.set(_running(call, _loaded(code), method))
     try:
-        yield
+        args, kwargs = _arguments(engine, call, needs)
+        yield engine, call, lambda: (find() if find else _loaded(code))(*args, **kwargs)
+    except ActorExit:
+        theirs.module("actor").exit_actor()
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, CancelledError, Failed):
+        raise  # of a cancelled coroutine Ray says what it means
+    except BaseException as error:  # noqa: BLE001 - a user's error may be any
+        raise failed(call.name, error, call.again) from None
     finally:
         # A generator may be closed by another thread's context.
         with contextlib.suppress(ValueError):
             RUNNING.reset(token)
         if PENDING.touched:
-            session.current_engine().tally(PENDING.take())
+            engine.tally(PENDING.take())
 
 
-@contextlib.contextmanager
-def _failing(call: Call) -> Iterator[None]:
-    """Have the user's errors travel as ours."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, ActorExit, GeneratorExit):
-        raise
-    except BaseException as error:
-        if type(error).__name__ == "CancelledError":  # of asyncio: Ray knows what to say
-            raise
-        raise failed(call.name, error, call.again) from None
+def _running(call: Call, user: Any, method: str) -> Running:
+    context = theirs.ray().get_runtime_context()
+    gpus, name = tuple(theirs.ray().get_gpu_ids()), qualified(user)
+    if not method:
+        return Running(
+            call.task, call.name, None, "", gpus, call.resources, False, call.place, name
+        )  # fmt: skip
+    (actor,) = HERE
+    return Running(
+        call.task, call.name, bytes.fromhex(context.get_actor_id()), actor.name, gpus,
+        actor.resources, actor.restarted, actor.place, f"{name}.{method}",
+    )  # fmt: skip
 
 
 def _arguments(engine: Any, call: Call, needs: Sequence[Any]) -> tuple[Any, Any]:
@@ -197,48 +201,22 @@ class _Instance:
     code: Code
 
     def __init__(self, actor: Any, call: Any, *needs: Any) -> None:
-        engine, call = enter(self.home), Call(*call)
-        HERE[:] = [Actor(*actor)]
-        self._again = _restarted()
+        context = theirs.ray().get_runtime_context()
+        with warnings.catch_warnings():  # one of Ray's own, about itself
+            warnings.simplefilter("ignore")
+            again = bool(context.was_current_actor_reconstructed)
+        HERE[:] = [Actor(*actor)._replace(restarted=again)]
         try:
-            with _as(self._running(call, "__init__")):
-                args, kwargs = _arguments(engine, call, needs)
-                with _failing(call):
-                    self.instance = _loaded(self.code)(*args, **kwargs)
+            with _begun(self.home, self.code, call, needs, "__init__") as (_, _, make):
+                self.instance = make()
         except Exception as error:
-            kept.put("died", _me(), getattr(error, "pickled", b""))
+            me = bytes.fromhex(context.get_actor_id())
+            kept.put("died", me, getattr(error, "pickled", b""))
             raise
 
-    @contextlib.contextmanager
-    def _called(self, method: str, call: Any, needs: Sequence[Any]) -> Iterator[Begun]:
-        """The surroundings of a call."""
-        engine, call = enter(self.home), Call(*call)
-        if call.name == method:
-            call = call._replace(name=f"{HERE[0].class_name}.{method}")
-        with _as(self._running(call, method)):
-            args, kwargs = _arguments(engine, call, needs)
-            try:
-                with _failing(call):
-                    yield engine, call, lambda: find_method(self.instance, method)(*args, **kwargs)
-            except ActorExit:
-                theirs.module("actor").exit_actor()
-
-    def _running(self, call: Call, method: str) -> Running:
-        (actor,) = HERE
-        return Running(
-            call.task, call.name, _me(), actor.name, _gpus(), actor.resources, self._again,
-            actor.place, f"{qualified(_loaded(self.code))}.{method}",
-        )  # fmt: skip
-
-
-def _me() -> bytes:
-    return bytes.fromhex(theirs.ray().get_runtime_context().get_actor_id())
-
-
-def _restarted() -> bool:
-    with warnings.catch_warnings():  # one of Ray's own, about itself
-        warnings.simplefilter("ignore")
-        return bool(theirs.ray().get_runtime_context().was_current_actor_reconstructed)
+    def _begun(self, method: str, call: Any, needs: Sequence[Any]) -> Any:
+        find = functools.partial(find_method, self.instance, method)
+        return _begun(self.home, self.code, call, needs, method, find)
 
 
 class Host(_Instance):
@@ -246,12 +224,12 @@ class Host(_Instance):
 
     def call(self, method: str, call: Any, *needs: Any) -> Any:
         """Call a method."""
-        with self._called(method, call, needs) as (engine, call, run):
+        with self._begun(method, call, needs) as (engine, call, run):
             return _results(engine, run(), call)
 
     def stream(self, method: str, call: Any, *needs: Any) -> Iterator[Packed]:
         """Call a method that yields."""
-        with self._called(method, call, needs) as (engine, _, run):
+        with self._begun(method, call, needs) as (engine, _, run):
             yield from _items(engine, run())
 
 
@@ -260,7 +238,7 @@ class AsyncHost(_Instance):
 
     async def call(self, method: str, call: Any, *needs: Any) -> Any:
         """Call a method."""
-        with self._called(method, call, needs) as (engine, call, run):
+        with self._begun(method, call, needs) as (engine, call, run):
             outcome = run()
             if isinstance(outcome, Awaitable):
                 outcome = await outcome
@@ -268,7 +246,7 @@ class AsyncHost(_Instance):
 
     async def stream(self, method: str, call: Any, *needs: Any) -> AsyncIterator[Packed]:
         """Call a method that yields."""
-        with self._called(method, call, needs) as (engine, _, run):
+        with self._begun(method, call, needs) as (engine, _, run):
             outcome = run()
             if inspect.isasyncgen(outcome):
                 async for item in outcome:

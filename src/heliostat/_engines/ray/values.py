@@ -27,16 +27,27 @@ Packed = tuple[int, Any, tuple[Any, ...], tuple[bytes, ...], tuple[Any, ...]]
 
 
 class Hold:
-    """What Ray has behind an identifier; our references hold it, and it holds Ray's."""
+    """What Ray has behind an identifier; our references hold it, and it holds Ray's.
 
-    __slots__ = ("__weakref__",)
+    Args:
+        ready: Ray's reference that is ready when this is.
+        ask: What makes that reference, once, when somebody wants to know; instead of it.
+    """
+
+    __slots__ = ("__weakref__", "_ask", "_ready")
+
+    def __init__(self, ready: Any = None, ask: Callable[[], Any] | None = None) -> None:
+        self._ready = ready
+        self._ask = ask
 
     def __call__(self, id_: bytes) -> None:
         """A reference is gone: nothing to do, since it held this."""
 
     def waitable(self) -> Any:
         """What `ray.wait` and `ray.get` take."""
-        raise NotImplementedError
+        if self._ready is None and self._ask is not None:
+            self._ready = self._ask()
+        return self._ready
 
     def carried(self) -> Any:
         """What travels inside values."""
@@ -46,14 +57,7 @@ class Hold:
 class ValueHold(Hold):
     """A value."""
 
-    __slots__ = ("ref",)
-
-    def __init__(self, ref: Any) -> None:
-        self.ref = ref
-
-    def waitable(self) -> Any:
-        """The reference."""
-        return self.ref
+    __slots__ = ()
 
 
 class GoneHold(ValueHold):
@@ -66,29 +70,13 @@ class GoneHold(ValueHold):
         self.error = error
 
 
-class LateHold(Hold):
-    """What is ready when a reference is that Ray is asked for once, when somebody wants to know."""
-
-    __slots__ = ("_ask", "_ready")
-
-    def __init__(self, ask: Callable[[], Any]) -> None:
-        self._ask = ask
-        self._ready: Any = None
-
-    def waitable(self) -> Any:
-        """The reference."""
-        if self._ready is None:
-            self._ready = self._ask()
-        return self._ready
-
-
-class ActorHold(LateHold):
+class ActorHold(Hold):
     """An actor; it is ready when its constructor is done and a call is answered."""
 
     __slots__ = ("handle",)
 
     def __init__(self, handle: Any) -> None:
-        super().__init__(lambda: handle.__ray_ready__.remote())
+        super().__init__(ask=lambda: handle.__ray_ready__.remote())
         self.handle = handle
 
     def carried(self) -> Any:
@@ -97,30 +85,27 @@ class ActorHold(LateHold):
 
 
 class StreamHold(Hold):
-    """A stream, in the process that asked for it. Its items are taken in order."""
+    """A stream, in the process that asked for it; ready at its end. Its items are taken in order."""
 
     __slots__ = ("generator", "position")
 
     def __init__(self, generator: Any) -> None:
+        super().__init__(ask=lambda: generator.completed())
         self.generator = generator
         self.position = 0
 
-    def waitable(self) -> Any:
-        """The end of the task."""
-        return self.generator.completed()
 
-
-class GroupHold(LateHold):
-    """A placement group; it is ready when a task in it has run."""
+class GroupHold(Hold):
+    """A placement group, which others find by its number; it is ready when a task in it has run."""
 
     __slots__ = ("group",)
 
-    def __init__(self, group: Any, ask: Callable[[Any], Any]) -> None:
-        super().__init__(lambda: ask(group))
+    def __init__(self, group: Any, ask: Callable[[], Any]) -> None:
+        super().__init__(ask=ask)
         self.group = group
 
     def carried(self) -> Any:
-        """Groups are found by their number."""
+        """Nothing."""
         return None
 
 
