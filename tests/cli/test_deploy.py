@@ -15,6 +15,8 @@ def program(tmp_path, monkeypatch):
     (tmp_path / "My_Train.py").write_text("print('trained')")
     (tmp_path / "app.yaml").write_text("applications: []")
     (tmp_path / "a; ls.py").write_text("")
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "main.py").write_text("raise AssertionError('this is run elsewhere')")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -55,6 +57,11 @@ def test_an_application_listens_for_others_in_a_container_and_for_this_machine_e
     assert f"WorkingDirectory={program}" in unit
 
 
+@pytest.mark.parametrize("app", ["main:app", "pages.main:app", "heliostat.serve:app"])
+def test_the_module_of_an_application_is_here_or_installed(program, app, capsys):
+    assert said(capsys, app, "--target", "docker")[0] == 0
+
+
 def test_files_that_are_there_are_kept_unless_forced(program, capsys):
     assert said(capsys, "My_Train.py", "--target", "docker")[0] == 0
     (program / "deploy" / "Dockerfile").write_text("mine")
@@ -93,6 +100,11 @@ def test_files_that_are_there_are_kept_unless_forced(program, capsys):
         (["My_Train.py", "--target", "systemd", "--storage", "/mnt/a\nb"], "no control characters"),
         (["My_Train.py", "--target", "kuberay", "--nodes", "3", "--max-nodes", "2"], "less than"),
         (["My_Train.py", "--target", "kuberay", "--storage", "/mnt"], "PersistentVolumeClaim"),
+        (["My_Train.py", "--target", "kuberay", "--nodes", "0"], "at least 1"),
+        (["My_Train.py", "--target", "docker", "--nodes", "3"], "--nodes has no meaning"),
+        (["My_Train.py", "--target", "compose", "--secret", "keys"], "--secret has no meaning"),
+        (["My_Train.py", "--target", "systemd", "--image", "me/it"], "--image has no meaning"),
+        (["nowhere:app", "--target", "kuberay"], "there is no module 'nowhere'"),
         (["My_Train.py", "--target", "compose", "--storage", "runs"], "absolute path"),
     ],
 )

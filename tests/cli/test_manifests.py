@@ -114,6 +114,21 @@ def test_an_application_is_a_cluster_and_a_pod_that_owns_the_port():
     assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
 
 
+def test_programs_know_how_far_the_cluster_may_grow():
+    def told(request):
+        (head,) = manifests(request)[1]["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
+        return {"name": "HELIOSTAT_MAX_NODES", "value": "5"} in head["env"]
+
+    assert told(SERVICE)
+    assert not told(replace(SERVICE, max_nodes=2))
+
+
+def test_people_who_read_a_manifest_find_everything_where_it_is():
+    text = files("kuberay", SERVICE)["digits.yaml"]
+    assert "&id" not in text
+    assert text.count("path: /-/healthz") == 3
+
+
 def test_only_workers_have_gpus_and_all_have_limits():
     cluster = manifests(SERVICE)[1]["spec"]
     (worker,) = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"]
@@ -252,6 +267,12 @@ def test_systemd_finds_the_folder_the_variable_and_the_share_that_were_meant():
     assert 'Environment=PYTHONUNBUFFERED=1 "STORAGE=/mnt/50%% of $it"\n' in text
     assert "CPUQuota=1234568%\n" in text
     assert "CPUQuota=1%\n" in files("systemd", replace(JOB, cpus=1e-5))["digits.service"]
+
+
+def test_a_service_sees_as_many_gpus_as_it_was_given():
+    several = files("systemd", replace(JOB, gpus=2))["digits.service"]
+    assert "STORAGE=/var/lib/digits CUDA_VISIBLE_DEVICES=0,1\n" in several
+    assert "CUDA" not in files("systemd", replace(JOB, gpus=0))["digits.service"]
 
 
 def test_next_steps_name_what_was_written():

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from heliostat.cli import _serve, main
+from heliostat.testing.clock import until
 from tests.cli.command import heliostat
 
 CODE = """
@@ -48,7 +49,7 @@ def write(folder, word, name="words"):
 
 
 @contextlib.contextmanager
-def running(folder, *args):
+def running(folder, *args, begun="Serve runs"):
     """`heliostat serve ...` until the end of the block; its HTTP and REST ports."""
     http, rest = free_port(), free_port()
     command = [sys.executable, "-m", "heliostat.cli", "serve", *args]
@@ -59,7 +60,7 @@ def running(folder, *args):
     )
     try:
         for line in process.stderr:
-            if "Serve runs" in line:
+            if begun in line:
                 break
         yield http, rest, process
     finally:
@@ -82,6 +83,28 @@ def test_sigterm_ends_it_as_ctrl_c_does(tmp_path):
         assert get(http) == "hi"
         process.terminate()
         assert process.wait(timeout=60) == 0
+
+
+def test_it_is_healthy_when_its_application_runs_and_no_sooner(tmp_path):
+    write(tmp_path, "hi")
+    waits = "import os, sys, time\n        print('begins', file=sys.stderr, flush=True)\n"
+    waits += "        while not os.path.exists('go'): time.sleep(0.01)\n        self.word = word"
+    (tmp_path / "words.py").write_text(
+        (tmp_path / "words.py").read_text().replace(" self.word = word", f"\n        {waits}")
+    )
+    with running(tmp_path, "run", "words:app", begun="begins") as (http, *_):
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            get(http, "/-/healthz")
+        (tmp_path / "go").touch()
+        until(lambda: is_healthy(http), "it is healthy", 30)
+        assert get(http) == get(http, "/x") == "hi"
+        assert get(http, "/-/healthz") == "success"
+
+
+def is_healthy(port):
+    with contextlib.suppress(urllib.error.HTTPError):
+        return get(port, "/-/healthz") == "success"
+    return False
 
 
 def test_files_that_change_are_deployed_again_and_wrong_ones_are_not(tmp_path):

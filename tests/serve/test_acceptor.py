@@ -111,6 +111,17 @@ def test_what_no_replica_takes_is_answered_at_the_port_and_looked_at_anew_after_
     run(test)
 
 
+def test_serves_own_pages_are_answered_at_the_port_though_an_application_has_all_paths():
+    async def test(rig: Rig, client: httpx.AsyncClient) -> None:
+        rig.replica("r1")
+        addresses = {name: intake.address for name, intake in rig.intakes.items()}
+        rig.acceptor.update([Route("/", "a", "A")], {"a": addresses})
+        assert (await client.get("/-/healthz")).text == "own /-/healthz"
+        assert (await client.get("/x")).text == "r1 /x"
+
+    run(test)
+
+
 def test_connections_are_spread_by_how_many_are_open():
     async def test(rig: Rig, client: httpx.AsyncClient) -> None:
         rig.replica("r1")

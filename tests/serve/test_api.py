@@ -168,6 +168,17 @@ def test_what_can_never_fit_is_refused_at_once(client: httpx.Client, scaler: ser
         serve.run(scaler.options(ray_actor_options={"num_gpus": 1}).bind(1))
 
 
+def test_health_is_told_by_serve_itself_where_an_application_has_all_paths(client: httpx.Client):
+    @serve.deployment
+    def everything(request: Request) -> Any:
+        return f"the application at {request.url.path}"
+
+    serve.run(everything.bind())
+    assert client.get("/-/healthz").text == "success"
+    assert client.get("/x").text == "the application at /x"
+    assert client.get("/-/healthz").text == "success"  # by the replica, on the same connection
+
+
 def test_applications_live_beside_each_other_by_prefix(
     client: httpx.Client, scaler: serve.Deployment
 ):

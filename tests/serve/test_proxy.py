@@ -101,6 +101,27 @@ def test_health_and_routes_are_answered_without_a_deployment():
     assert ask(proxy(_echo), "/-/routes").json() == {"/a": "a", "/elsewhere": "c"}
 
 
+def test_serves_own_pages_are_not_the_applications_also_where_that_has_all_paths():
+    app = proxy(_echo)
+    app.set_routes([Route("/", "a", "A")])
+    assert ask(app, "/-/healthz").text == "success"
+    assert ask(app, "/-/routes").json() == {"/": "a"}
+    assert ask(app, "/-/other", json=1).json() == 1
+
+
+def test_a_proxy_is_not_healthy_before_an_application_runs():
+    begun = Proxy(_nowhere, HTTPOptions(), {}, is_ready=False)
+    begun.set_routes(ROUTES)
+    for path in ("/-/healthz", "/-/routes"):
+        answer = ask(begun, path)
+        assert answer.status_code == 503
+        assert "no application runs yet" in answer.text
+    begun.is_ready = True
+    begun.set_routes([])
+    assert ask(begun, "/-/healthz").status_code == 200
+    assert ask(begun, "/-/routes").json() == {}
+
+
 def test_a_dead_deployment_and_a_full_queue_are_503():
     async def full(request: Request) -> Any:
         raise BackPressureError("full")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import os
 import pwd
 import re
@@ -21,6 +22,7 @@ from heliostat.cli._manifests import PORT, Request, Target, files, memory_of, ne
 from heliostat.cli._tables import write_json
 
 _RAY = "2.60.0"  # where none is installed here
+_NODES = 2
 _LONGEST_NAME = 40  # KubeRay adds its own words to it
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _FILE = re.compile(r"[\w./@+=][\w./@+=-]*")  # one word for every shell and manifest
@@ -51,9 +53,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--cpus", type=_positive, default=2.0, help="of each machine (2)")
     parser.add_argument("--memory", type=_memory, default="4Gi", help="of each machine (4Gi)")
     parser.add_argument("--gpus", type=_count, default=0, help="of each machine (0)")
-    parser.add_argument("--nodes", type=_count, default=2, help="workers of a Ray cluster (2)")
+    parser.add_argument("--nodes", type=_some, help="KubeRay: workers of the cluster (2)")
     parser.add_argument(
-        "--max-nodes", type=_count, default=None, help="how many its autoscaler may have"
+        "--max-nodes", type=_some, help="KubeRay: as many as its autoscaler may add"
     )
     parser.add_argument(
         "--storage",
@@ -80,6 +82,12 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"a whole number of 0 or more is needed, got {text!r}")
     return int(text)
+
+
+def _some(text: str) -> int:
+    if not (number := _count(text)):
+        raise argparse.ArgumentTypeError("at least 1 is needed: nothing runs on a cluster's head")
+    return number
 
 
 def _memory(text: str) -> int:
@@ -130,8 +138,10 @@ def _request(options: argparse.Namespace, out: Path) -> Request:
             f"{name!r} is no name for all targets: use --name with at most {_LONGEST_NAME} lower-"
             "case letters, digits and '-', beginning with a letter"
         )
-    if options.max_nodes is not None and options.max_nodes < options.nodes:
-        raise UsageError(f"--max-nodes {options.max_nodes} is less than --nodes {options.nodes}")
+    nodes = options.nodes or _NODES
+    if (options.max_nodes or nodes) < nodes:
+        raise UsageError(f"--max-nodes {options.max_nodes} is less than --nodes {nodes}")
+    _check_target(options)
     _check_words(options, folder)
     _check_storage(options)
     return Request(
@@ -141,8 +151,8 @@ def _request(options: argparse.Namespace, out: Path) -> Request:
         cpus=options.cpus,
         memory=options.memory,
         gpus=options.gpus,
-        nodes=options.nodes,
-        max_nodes=options.nodes if options.max_nodes is None else options.max_nodes,
+        nodes=nodes,
+        max_nodes=options.max_nodes or nodes,
         storage=options.storage,
         secret=options.secret,
         image=options.image or f"{name}:latest",
@@ -180,9 +190,33 @@ def _command(app: str, *, listens: bool) -> tuple[tuple[str, ...], str]:
             f"{app!r} is neither a script (train.py), nor a Serve config file (app.yaml), nor an "
             "application in a module (main:app)"
         )
+    if not file:
+        _check_module(app.partition(":")[0].partition(".")[0])
     host = ("--http-host", "0.0.0.0") if listens else ()
     stem = path.stem if file else app.partition(":")[0].rpartition(".")[2]
     return ("serve", "run", app, *host, "--http-port", str(PORT)), stem
+
+
+def _check_module(name: str) -> None:
+    """The application's module is here, or installed; what is in it is not looked at."""
+    if not Path(f"{name}.py").is_file() and not Path(name).is_dir():
+        try:
+            found = importlib.util.find_spec(name) is not None
+        except ValueError:  # a module without a spec: __main__
+            found = False
+        if not found:
+            raise UsageError(
+                f"there is no module {name!r} in {Path.cwd()}, and none of that name is installed"
+            )
+
+
+def _check_target(options: argparse.Namespace) -> None:
+    """What is asked for must be something that the target has."""
+    absent = {"systemd": ("image", "nodes", "max_nodes", "secret"), "kuberay": ()}
+    for name in absent.get(options.target, ("nodes", "max_nodes", "secret")):
+        if getattr(options, name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} has no meaning for --target {options.target}; leave it out")
 
 
 def _check_words(options: argparse.Namespace, folder: Path) -> None:

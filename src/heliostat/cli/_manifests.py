@@ -225,6 +225,8 @@ def _unit(request: Request) -> str:
     where = request.storage or f"/var/lib/{request.name}"
     command = " ".join(map(_quoted, (request.python, "-m", "heliostat.cli", *request.command)))
     storage = _quoted(f"STORAGE={where}", variables=False)
+    visible = ",".join(map(str, range(request.gpus)))
+    gpus = f" CUDA_VISIBLE_DEVICES={visible}" if request.gpus else ""
     waits = (
         "import sys, time; from urllib.request import urlopen\n"
         "for _ in range(120):\n"
@@ -243,7 +245,7 @@ def _unit(request: Request) -> str:
         "Type=exec\n"
         f"User={request.user}\n"
         f"WorkingDirectory={request.folder.replace('%', '%%')}\n"
-        f"Environment=PYTHONUNBUFFERED=1 {storage}\n"
+        f"Environment=PYTHONUNBUFFERED=1 {storage}{gpus}\n"
         f"{'' if request.storage else f'StateDirectory={request.name}' + chr(10)}"
         f"ExecStart={command}\n"
         f"{ready if request.serves else ''}"
@@ -345,6 +347,8 @@ def _pod(
         claim = {"claimName": _volume(request)}
         volumes.append({"name": "storage", "persistentVolumeClaim": claim})
     environment = {**_environment(request), "HELIOSTAT_ADDRESS": "auto"}
+    if request.max_nodes > request.nodes:
+        environment["HELIOSTAT_MAX_NODES"] = str(request.max_nodes)
     content: dict[str, Any] = {
         "name": container,
         "image": request.image,
@@ -368,18 +372,23 @@ def _leaving(command: str) -> dict[str, Any]:
     return {"lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", command]}}}}
 
 
+def _probe(period_s: int, failures: int) -> dict[str, Any]:
+    get = {"path": _HEALTH, "port": PORT}
+    often = {"periodSeconds": period_s, "failureThreshold": failures}
+    return {"httpGet": get, "timeoutSeconds": 3, **often}
+
+
 def _driver(request: Request) -> dict[str, Any]:
     """The pod that owns the port: a node of the cluster without CPUs of its own."""
     head = f"{request.name}-head-svc:6379"
     joins = f"ray start --address={head} --num-cpus=0 --num-gpus=0"
     runs = f"exec {shlex.join(('heliostat', *request.command))}"
-    asked = {"httpGet": {"path": _HEALTH, "port": PORT}, "timeoutSeconds": 3}
     more = {
         "command": ["/bin/sh", "-c", f"until {joins}; do sleep 2; done; {runs}"],
         "ports": [{"name": "http", "containerPort": PORT}],
-        "startupProbe": {**asked, "periodSeconds": 5, "failureThreshold": 120},
-        "readinessProbe": {**asked, "periodSeconds": 5, "failureThreshold": 2},
-        "livenessProbe": {**asked, "periodSeconds": 10, "failureThreshold": 6},
+        "startupProbe": _probe(period_s=5, failures=120),
+        "readinessProbe": _probe(period_s=5, failures=2),
+        "livenessProbe": _probe(period_s=10, failures=6),
         **_leaving(f"sleep {_LEAVE_S}"),
     }
     labels = _selected(request)

@@ -128,7 +128,7 @@ class Controller:
         if self._news is None:
             _logs.install(self._logging_config, {"component_name": "controller"})
             self._news = asyncio.Event()
-            self._proxy = Proxy(forward, self._http)
+            self._proxy = Proxy(forward, self._http, is_ready=False)
             if self._tracing is not None:
                 from heliostat.serve._tracing import install  # noqa: PLC0415 - with OpenTelemetry only
 
@@ -522,6 +522,10 @@ class Controller:
     def _update_acceptor(self) -> None:
         if self._acceptor is None:
             return
+        if not self._proxy.is_ready:  # once it is, it stays so: who sees it ill ends it
+            overviews = [self._overview(name) for name in self._apps]
+            running = [one and one.status == ApplicationStatus.RUNNING for one in overviews]
+            self._proxy.is_ready = bool(running) and all(running)
         doors: dict[str, dict[str, str]] = {}
         queues: dict[str, Queue] = {}
         for deployment in self._deployments.values():

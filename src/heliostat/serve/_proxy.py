@@ -41,6 +41,8 @@ logger = logging.getLogger("heliostat.serve")
 
 _ID_HEADER = b"x-request-id"
 _MODEL_HEADER = b"serve_multiplexed_model_id"
+_HEALTH, _ROUTES = "/-/healthz", "/-/routes"
+_OWN_PAGES = frozenset((_HEALTH, _ROUTES))
 _ID_FORM = re.compile(rb"[\x21-\x7e]{1,200}")
 
 
@@ -61,7 +63,8 @@ def by_length(routes: Iterable[Route]) -> list[Route]:
 
 
 def match(routes: Iterable[Route], path: str) -> Route | None:
-    """The first route whose prefix is the path, or ends where a segment of it ends.
+    """The first route whose prefix is the path, or ends where a segment of it ends; Serve's own
+    pages are nobody's, also where an application has all of "/".
 
     Example:
         >>> match([Route("/a", "a", "A")], "/a/b").app_name
@@ -69,6 +72,8 @@ def match(routes: Iterable[Route], path: str) -> Route | None:
         >>> match([Route("/a", "a", "A")], "/ab") is None
         True
     """
+    if path in _OWN_PAGES:
+        return None
     for route in routes:
         prefix = route.prefix
         if prefix == "/" or path == prefix or path.startswith(prefix + "/"):
@@ -103,12 +108,19 @@ class Proxy:
         forward: Sends a whole request to a deployment in another process.
         options: The server's options.
         local: The applications that this process can run itself, by name.
+        is_ready: Whether an application runs; until then whoever watches Serve is told to wait.
     """
 
     def __init__(
-        self, forward: Forward, options: HTTPOptions, local: Mapping[str, ASGIApp] | None = None
+        self,
+        forward: Forward,
+        options: HTTPOptions,
+        local: Mapping[str, ASGIApp] | None = None,
+        *,
+        is_ready: bool = True,
     ) -> None:
         self.routes: list[Route] = []
+        self.is_ready = is_ready
         self._forward = forward
         self._options = options
         self._timeout_s = options.request_timeout_s
@@ -192,9 +204,11 @@ class Proxy:
         return RequestContext(route.prefix, request_id, route.app_name, model_id, trace)
 
     def _own_page(self, path: str, request_id: str) -> HttpResponse:
-        if path == "/-/healthz":
+        if path in _OWN_PAGES and not self.is_ready:
+            return problem(503, "no application runs yet", request_id)
+        if path == _HEALTH:
             return HttpResponse(200, [(b"content-type", b"text/plain")], b"success")
-        if path == "/-/routes":
+        if path == _ROUTES:
             table = {route.prefix: route.app_name for route in self.routes}
             return HttpResponse(200, [(b"content-type", b"application/json")], to_json(table))
         known = ", ".join(route.prefix for route in self.routes) or "none"

@@ -17,6 +17,7 @@ from heliostat._engines.ray.groups import (
     lacking_for,
     of_an_actor,
     returns,
+    with_those_to_come,
 )
 from heliostat._engines.ray.values import Hold
 
@@ -71,6 +72,17 @@ def test_a_label_is_wanted_of_a_node_that_is_large_enough() -> None:
 def test_a_group_must_fit_onto_the_nodes_as_its_strategy_says(spec: GroupSpec, words: str) -> None:
     said = lacking_for(NODES, spec)
     assert said == "" if not words else words in said
+
+
+def test_a_group_may_ask_for_nodes_that_an_autoscaler_adds() -> None:
+    driver = node(3, 0)
+    assert lacking_for(with_those_to_come((*NODES, driver), 3), group(2, 4, 4)) == ""
+    assert "CPU: 11 (there is 10)" in lacking_for(with_those_to_come(NODES, 3), group(4, 4, 3))
+    spread = group(4, 4, 2, strategy="STRICT_SPREAD")
+    assert "each of its 3 bundles" in lacking_for(NODES, spread)
+    assert lacking_for(with_those_to_come(NODES, 3), spread) == ""
+    assert with_those_to_come(NODES, 0) == NODES
+    assert with_those_to_come((driver,), 5) == (driver,)
 
 
 def test_all_nodes_together_are_the_cluster() -> None:

@@ -190,9 +190,8 @@ class RayEngine:
     def _where(self, options: TaskOptions | ActorOptions, place: Place | None) -> dict[str, Any]:
         if options.scheduling is None and place is None:
             return {}
-        hold = None if place is None else self._groups.find(place[0])
-        group = None if hold is None else hold.group
-        return groups.where(options.scheduling, place, group, self._machines())
+        hold = self._groups.find(place[0]) if place else None
+        return groups.where(options.scheduling, place, hold and hold.group, self._machines())
 
     def _environment(self, options: TaskOptions | ActorOptions) -> dict[str, Any]:
         if not (env := options.runtime_env):
@@ -338,8 +337,8 @@ class RayEngine:
     def create_group(self, spec: GroupSpec) -> None:
         """Set resources aside some time."""
         if groups.lacking_for(self._machines(), spec):
-            lacks = groups.lacking_for(self._machines(anew=True), spec)
-            if lacks:
+            may_be = groups.with_those_to_come(self._machines(anew=True), groups.most_nodes())
+            if lacks := groups.lacking_for(may_be, spec):
                 raise ValueError(f"the placement group asks for {lacks}")
         self._groups.create(spec)
 
@@ -558,7 +557,8 @@ class RayEngine:
     def describe(self) -> ClusterState:
         """What there is."""
         nodes = self._machines()
-        total = {name: units / UNIT for name, units in groups.in_all(nodes).items()}
+        may_be = groups.in_all(groups.with_those_to_come(nodes, groups.most_nodes()))
+        total = {name: units / UNIT for name, units in may_be.items()}
         labels: Mapping[str, str] = next((n.labels for n in nodes if n.id == self._node), {})
         rows = tuple(node.row for node in nodes)
         return ClusterState(

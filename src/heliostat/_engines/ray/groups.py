@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,6 +83,18 @@ def lacking(nodes: Sequence[Node], shape: Resources, scheduling: Scheduling | No
         )
     whys = [misfit(scheduling, node.id, node.labels) for node in roomy]
     return whys[0] if all(whys) else ""
+
+
+def most_nodes() -> int:
+    """How many machines an autoscaler may have; Ray itself does not tell."""
+    return int(os.environ.get("HELIOSTAT_MAX_NODES", "0"))
+
+
+def with_those_to_come(nodes: Sequence[Node], most: int) -> Sequence[Node]:
+    """The machines, and those that an autoscaler adds up to so many: each like the largest."""
+    working = [node for node in nodes if node.total.get("CPU")]
+    largest = max(working, key=lambda node: node.total["CPU"], default=None)
+    return nodes if largest is None else (*nodes, *[largest] * (most - len(working)))
 
 
 def lacking_for(nodes: Sequence[Node], spec: GroupSpec) -> str:
