@@ -110,7 +110,10 @@ EXCUSES: dict[str, tuple[str, ...]] = {
         "test_an_actor_found_by_name_lives_on_when_its_first_handle_is_gone",
     ),
     ALONE: ("test_a_reference_is_made_again_of_its_identifier",),
-    IN_NO_ORDER: ("test_gpus_are_called_what_the_drivers_environment_calls_them",),
+    IN_NO_ORDER: (
+        "test_gpus_are_called_what_the_drivers_environment_calls_them",
+        "test_visible_gpus_are_the_tasks_own_and_come_back_after_it",
+    ),
     ANY_WORKER: ("test_workers_of_one_environment_are_used_again_and_never_by_another",),
     NAMED_BY_ADDRESS: ("test_the_machine_has_memory_and_names",),
 }

@@ -4,13 +4,14 @@ It runs where one interpreter has both Ray and what our tests need.
 """
 
 import contextlib
+import os
 from typing import Any, ClassVar
 
 import pytest
 
 import heliostat as ray
 from heliostat.testing._placement import PlacementTests
-from heliostat.testing._session import STANDARD, SharedSession
+from heliostat.testing._session import STANDARD, SharedSession, without_session
 from heliostat.testing.clock import until
 from heliostat.testing.suite import EngineTests
 from heliostat.util import state
@@ -80,7 +81,22 @@ class TestRay(EngineTests):
         named = Named.remote()
         assert str(ray.get(named.name.remote(), timeout=20)).endswith("Named.name")
         assert ray.get(named.name.options(name="mine").remote(), timeout=20) == "mine"
-        until(lambda: "mine" in [row.name for row in state.list_tasks()], "it is listed", 20)
+        until(lambda: "mine" in [row.name for row in state.list_tasks()], "it is listed", 60)
+
+    @without_session
+    def test_visible_gpus_are_the_tasks_own_in_some_order_and_come_back_after_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+        ray.init(engine=self.engine, num_cpus=1, num_gpus=2)
+
+        @ray.remote(max_calls=0)
+        def visible() -> list[str]:
+            return os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+
+        assert ray.get(visible.options(num_gpus=1).remote()) in (["4"], ["6"])
+        assert ray.get(visible.remote()) == ["4", "6"]
+        assert sorted(ray.get(visible.options(num_gpus=2).remote())) == ["4", "6"]
 
 
 class TestOneNode(SharedSession):

@@ -18,15 +18,16 @@ from typing import Any
 import heliostat as ray
 from heliostat.serve import _describe as describe
 from heliostat.serve import _logs
-from heliostat.serve._acceptor import Acceptor, Queue, listen
+from heliostat.serve._acceptor import Acceptor, Queue
 from heliostat.serve._call import Table
-from heliostat.serve._connections import Connections, this_process
+from heliostat.serve._connections import this_process
 from heliostat.serve._deployment_actors import DeploymentActors
 from heliostat.serve._describe import Decision
 from heliostat.serve._grpc import GrpcServer
+from heliostat.serve._node_proxy import NodeProxies, acceptor_of, proxy_of, url_of
 from heliostat.serve._overview import overview_of
-from heliostat.serve._proxy import Proxy, Route
-from heliostat.serve._replica import Load, forward
+from heliostat.serve._proxy import Route
+from heliostat.serve._replica import Load
 from heliostat.serve._replica_actors import ReplicaActors
 from heliostat.serve._scaling import ApplicationPolicy, Scaling
 from heliostat.serve._specs import ApplicationSpec, DeploymentSpec
@@ -108,6 +109,7 @@ class Controller:
         self._deployments: dict[tuple[str, str], _Deployment] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._acceptor: Acceptor | None = None
+        self._elsewhere: NodeProxies | None = None  # on the other machines, if there are any
         self._end_tracing: Callable[[], None] | None = None
         self._news: asyncio.Event | None = None  # made in the loop, by `start`
         self._numbers = itertools.count(1)  # no two replicas or tables have the same
@@ -128,16 +130,13 @@ class Controller:
         if self._news is None:
             _logs.install(self._logging_config, {"component_name": "controller"})
             self._news = asyncio.Event()
-            self._proxy = Proxy(forward, self._http, is_ready=False)
-            if self._tracing is not None:
-                from heliostat.serve._tracing import install  # noqa: PLC0415 - with OpenTelemetry only
-
-                tracing = install(self._tracing)
-                self._proxy.trace(tracing.named("proxy_http_request", {}))
-                self._end_tracing = tracing.close
+            self._proxy, self._end_tracing = proxy_of(self._http, self._tracing)
             if not self._http.is_disabled:
                 self._acceptor = self._listen(self._http)
                 await self._listen_for_grpc()
+                if NodeProxies.are_wanted(self._http):
+                    self._elsewhere = NodeProxies(self._http, self._logging_config, self._tracing)
+                    self._keeping = self._spawn(self._elsewhere.keep())
         return self._http, self._grpc, self._logging_config, self._tracing, self._options
 
     async def _listen_for_grpc(self) -> None:
@@ -148,26 +147,14 @@ class Controller:
 
     def _listen(self, http: HTTPOptions) -> Acceptor:
         try:
-            listener = listen(http.host or "", http.port)
+            return acceptor_of(self._proxy, http, self._on_connections_waiting)
         except OSError:
             self._news = None  # not started: it may be tried again
             raise
-        own = Connections(self._proxy, http.keep_alive_timeout_s, http.tls())
-        return Acceptor(
-            listener,
-            own,
-            http.keep_alive_timeout_s,
-            self._on_connections_waiting,
-            reads_first_line=http.ssl_certfile is None,
-        )
 
     async def url(self) -> str:
         """Where Serve listens; empty when nobody does."""
-        if self._acceptor is None:
-            return ""
-        host, port = self._acceptor.address
-        scheme = "http" if self._http.ssl_certfile is None else "https"
-        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        return "" if self._acceptor is None else url_of(self._acceptor, self._http)
 
     async def deploy(self, spec: ApplicationSpec) -> None:
         """Want this application from now on.
@@ -257,8 +244,9 @@ class Controller:
     async def status(self) -> ServeStatus:
         """What `serve.status()` shows."""
         overviews = {name: self._overview(name) for name in self._apps}
+        others = {} if self._elsewhere is None else self._elsewhere.statuses
         return ServeStatus(
-            proxies={"127.0.0.1": ProxyStatus.HEALTHY},
+            proxies={"127.0.0.1": ProxyStatus.HEALTHY, **others},
             applications={name: one for name, one in overviews.items() if one is not None},
             target_capacity=self._capacity(),
         )
@@ -280,7 +268,9 @@ class Controller:
             }
         tasks = len(asyncio.all_tasks())
         health = describe.health(self._began, tasks)
-        return {"applications": apps, "health": health, "url": await self.url()}
+        urls = [url for url in (await self.url(),) if url]
+        urls += [] if self._elsewhere is None else self._elsewhere.urls.values()
+        return {"applications": apps, "health": health, "urls": urls}
 
     def _capacity(self) -> float | None:
         """What part of their replicas all applications have; they were given it together."""
@@ -312,6 +302,10 @@ class Controller:
         if self._acceptor is not None:
             self._acceptor.close()
             self._acceptor = None
+        if self._elsewhere is not None:
+            self._keeping.cancel()
+            await self._elsewhere.stop()
+            self._elsewhere = None
         if self._grpc_server is not None:
             await self._grpc_server.stop.remote()
             ray.kill(self._grpc_server)
@@ -539,7 +533,10 @@ class Controller:
             doors.setdefault(deployment.app, {}).update(
                 {name: addresses[name] for name in deployment.table.replicas if name in addresses}
             )
-        self._acceptor.update(self._routes(), doors, queues)
+        routes = self._routes()
+        self._acceptor.update(routes, doors, queues)
+        if self._elsewhere is not None:
+            self._elsewhere.tell(routes, is_ready=self._proxy.is_ready)
 
     def _routes(self) -> list[Route]:
         return [

@@ -129,14 +129,17 @@ class Deployments:
 
 def _target_groups(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Where a load balancer would send what comes for each route."""
-    if not found["url"]:
+    places = [urlsplit(url) for url in found["urls"]]
+    if not places:
         return
-    url = urlsplit(found["url"])
-    target = {"ip": url.hostname, "port": url.port, "instance_id": "", "name": "proxy"}
+    targets = [
+        {"ip": place.hostname, "port": place.port, "instance_id": "", "name": "proxy"}
+        for place in places
+    ]
     for name, app in found["applications"].items():
         if app["route_prefix"] is not None:
             yield {
-                "targets": [target],
+                "targets": targets,
                 "route_prefix": app["route_prefix"],
                 "protocol": "HTTP",
                 "app_name": name,

@@ -324,7 +324,7 @@ def describe() -> dict[str, Any]:
     try:
         controller = find_controller()
     except RayServeException:
-        return {"applications": {}, "health": {}, "url": ""}
+        return {"applications": {}, "health": {}, "urls": []}
     told: dict[str, Any] = ray.get(controller.describe.remote())
     return told
 

@@ -121,9 +121,11 @@ class DeploymentStatusTrigger(StrEnum):
 
 
 class ProxyStatus(StrEnum):
-    """How the process that owns the port is."""
+    """How a process that owns the port of a machine is."""
 
+    STARTING = "STARTING"
     HEALTHY = "HEALTHY"
+    UNHEALTHY = "UNHEALTHY"
 
 
 class ReplicaState(StrEnum):
