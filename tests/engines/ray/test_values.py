@@ -1,6 +1,7 @@
 """Values as Ray carries them: our bytes, with its references beside ours."""
 
 import gc
+import pickle
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,17 @@ def test_a_value_comes_back_and_its_buffers_are_not_copied() -> None:
     back = holds().unpack(packed)
     assert back["text"] == "t"
     assert np.shares_memory(back["array"], array)
+
+
+def test_a_value_that_was_sent_may_be_sent_on_with_and_without_buffers_beside_it() -> None:
+    array, views = np.arange(1000), list[Any]()
+    packed = holds().pack(array)
+    sent = pickle.dumps(packed, protocol=5, buffer_callback=views.append)
+    assert len(views) == 1
+    arrived = pickle.loads(sent, buffers=[view.raw() for view in views])
+    on = pickle.loads(pickle.dumps(arrived, protocol=5))
+    assert (holds().unpack(on) == array).all()
+    assert np.shares_memory(holds().unpack(arrived), array)
 
 
 def test_an_error_is_raised_as_its_cause() -> None:

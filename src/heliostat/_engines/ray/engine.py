@@ -80,7 +80,9 @@ class RayEngine:
             home, self._address, self._leave = connect.join(options)
         self._home = home
         self._ray = theirs.ray()
-        handles = theirs.module("actor").ActorHandle
+        client, common = theirs.module("util.client"), theirs.module("util.client.common")
+        self._is_client = client.ray.is_connected()
+        handles = theirs.module("actor").ActorHandle, common.ClientActorHandle
         self.holds = Holds(lambda thing: isinstance(thing, handles))
         self._functions: weakref.WeakKeyDictionary[Code, Any] = weakref.WeakKeyDictionary()
         self._pinned: dict[bytes, Hold] = {}
@@ -96,20 +98,14 @@ class RayEngine:
         self._groups = groups.Groups(self._namespace)
         self._taking = threading.Lock()
 
-    @classmethod
-    def in_worker(cls, home: Home) -> RayEngine:
-        """The session as one of Ray's workers sees it."""
-        return cls(InitOptions(engine="ray"), home)
-
     # Work
 
     def submit(self, spec: TaskSpec) -> list[ObjectRef[Any]]:
         """Run a task some time."""
         code, options = spec.code, spec.options
-        who = f"task {code.name}"
-        place = self._place(options, who, TaskUnschedulableError)
+        place = self._place(options, who := f"task {code.name}", TaskUnschedulableError)
         if gone := self._groups.error(place, who, TaskPlacementGroupRemoved):
-            return [self.put_error(gone) for _ in range(_count(options.num_returns))]
+            return self._all_gone(gone, options.num_returns)
         task, stream = fresh(), isinstance(options.num_returns, str)
         name = options.name or code.name
         call, needs = self._call(task, name, spec, options, options.resources, place)
@@ -154,6 +150,11 @@ class RayEngine:
         called: str = "",
     ) -> tuple[tuple[Any, ...], list[Any]]:
         """A call as it travels, and the references whose values Ray is to bring."""
+        if self._is_client and isinstance(options.num_returns, str):
+            raise NotImplementedError(
+                f"{called or name} gives a stream, and Ray's client (ray://...) has none: run this "
+                "program in the cluster, as a job (ray job submit) or on one of its machines"
+            )
         encoded, slots, ids = pack(called or name, spec.args, spec.kwargs)
         needs = [self._hold(id_).waitable() for id_ in ids]
         call = Call(
@@ -212,8 +213,7 @@ class RayEngine:
     def create_actor(self, spec: ActorSpec) -> tuple[ActorInfo, ObjectRef[Any]]:
         """Make an actor."""
         code, options = spec.code, spec.options
-        who = f"actor {code.name}"
-        place = self._place(options, who, ActorUnschedulableError)
+        place = self._place(options, who := f"actor {code.name}", ActorUnschedulableError)
         about = spec.about()
         if gone := self._groups.error(place, who, ActorPlacementGroupRemoved):
             id_ = fresh()
@@ -266,7 +266,7 @@ class RayEngine:
         if not isinstance(hold, ActorHold):
             left = ActorDiedError("the actor belongs to a session that has ended", spec.actor.hex())
             gone = hold.error if isinstance(hold, GoneHold) else left
-            return [self.put_error(gone) for _ in range(_count(options.num_returns))]
+            return self._all_gone(gone, options.num_returns)
         stream = isinstance(options.num_returns, str)
         call, needs = self._call(
             task, options.name or spec.method, spec, options, called=spec.method
@@ -358,6 +358,9 @@ class RayEngine:
         """Keep an error."""
         return self.holds.add(fresh(), self._gone(error))
 
+    def _all_gone(self, error: RayError, count: int | str) -> list[ObjectRef[Any]]:
+        return [self.put_error(error) for _ in range(1 if isinstance(count, str) else count)]
+
     def _gone(self, error: RayError) -> GoneHold:
         return GoneHold(self._ray.put(self.holds.pack(error, ERROR)), error)
 
@@ -448,7 +451,8 @@ class RayEngine:
         if hold is None:
             callback()
             return
-        hold.waitable().future().add_done_callback(lambda _: callback())
+        call = threading.Thread(target=callback, daemon=True).start if self._is_client else callback
+        hold.waitable().future().add_done_callback(lambda _: call())
 
     # Streams
 
@@ -594,7 +598,3 @@ class RayEngine:
         self.holds.clear()
         self._pinned.clear()
         self._leave()
-
-
-def _count(num_returns: int | str) -> int:
-    return 1 if isinstance(num_returns, str) else num_returns

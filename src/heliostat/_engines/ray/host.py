@@ -21,7 +21,7 @@ from heliostat._core import session
 from heliostat._core.actors import ActorExit, find_method
 from heliostat._core.codec import Slot, fill
 from heliostat._core.engine import Running, qualified
-from heliostat._core.options import Items, Place, Resources
+from heliostat._core.options import InitOptions, Items, Place, Resources
 from heliostat._core.outcomes import spread
 from heliostat._core.specs import About
 from heliostat._core.tally import PENDING
@@ -103,7 +103,7 @@ def enter(home: Home) -> Any:
     """The session of this worker; made by the first call that it runs."""
     if not session.is_initialized():
         engine = importlib.import_module("heliostat._engines.ray.engine")
-        session.attach(engine.RayEngine.in_worker(home))
+        session.attach(engine.RayEngine(InitOptions(engine="ray"), home))
         if home.aliased:
             theirs.ray()
             _alias.divert()

@@ -22,8 +22,20 @@ from heliostat.exceptions import RayError
 VALUE, ERROR = 0, 1
 
 
+class Buffer:
+    """A large part of a value, which lies in shared memory; Ray's client server sends it on."""
+
+    __slots__ = ("view",)
+
+    def __init__(self, view: Any) -> None:
+        self.view = view
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return Buffer, (pickle.PickleBuffer(self.view),)
+
+
 # (kind, pickle, buffers, ids, what Ray has behind each of them or None)
-Packed = tuple[int, Any, tuple[Any, ...], tuple[bytes, ...], tuple[Any, ...]]
+Packed = tuple[int, Any, tuple[Buffer, ...], tuple[bytes, ...], tuple[Any, ...]]
 
 
 class Hold:
@@ -139,7 +151,7 @@ class Holds:
         """What is encoded already, as Ray carries it."""
         holds = [self._known.get(id_) for id_ in encoded.refs]
         theirs = tuple(None if hold is None else hold.carried() for hold in holds)
-        buffers = tuple(map(pickle.PickleBuffer, encoded.buffers))
+        buffers = tuple(map(Buffer, encoded.buffers))
         return kind, bytes(encoded.data), buffers, encoded.refs, theirs
 
     def unpack(self, packed: Packed) -> Any:
@@ -147,7 +159,7 @@ class Holds:
         kind, data, buffers, ids, theirs = packed
         # Ours find Ray's by number while they are made, and hold them from then on.
         holds = [self._arrived(id_, real) for id_, real in zip(ids, theirs, strict=True)]
-        value = pickle.loads(data, buffers=buffers)
+        value = pickle.loads(data, buffers=[buffer.view for buffer in buffers])
         del holds
         if kind == ERROR:
             raise raisable(value)
