@@ -181,7 +181,7 @@ class NodeProxies:
             num_cpus=0, max_concurrency=100_000, scheduling_strategy=there
         )
         try:
-            actor = make.remote(*self._options)
+            actor: Any = make.remote(*self._options)
             url = await actor.start.remote(whereabouts())
         except Exception as error:  # noqa: BLE001 - the others go on without it
             logger.warning("node %s has no proxy: %s", node, error)

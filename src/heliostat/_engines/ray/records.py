@@ -31,9 +31,17 @@ def rows(kind: str) -> list[dict[str, Any]]:
         )
     lists = theirs.module("util.state")
     # Without an address Ray looks for one on this machine, where other clusters may run.
-    here = theirs.ray().get_runtime_context().gcs_address
+    context = theirs.ray().get_runtime_context()
+    here, job = context.gcs_address, context.get_job_id()
+    # Ray lists ten thousand at most, whichever: this session's own come first.
+    parts = [[("job_id", sign, job)] for sign in ("=", "!=")] if kind == "tasks" else [None]
+    listing = getattr(lists, f"list_{kind}")
     try:
-        listed = getattr(lists, f"list_{kind}")(here, limit=_MOST, detail=True, **_AS_FAR)
+        listed = [
+            entry
+            for part in parts
+            for entry in listing(here, filters=part, limit=_MOST, detail=True, **_AS_FAR)
+        ]
     except OSError as error:
         raise RaySystemError(
             f"{kind} are listed by the cluster's dashboard, which does not answer ({error}); "
