@@ -189,8 +189,6 @@ class RayEngine:
         return scheduling.place_of(asked, shape, who, around)
 
     def _where(self, options: TaskOptions | ActorOptions, place: Place | None) -> dict[str, Any]:
-        if options.scheduling is None and place is None:
-            return {}
         hold = self._groups.find(place[0]) if place else None
         return groups.where(options.scheduling, place, hold and hold.group, self._machines())
 
@@ -516,7 +514,9 @@ class RayEngine:
     def cancel(self, ref: ObjectRef[Any], *, force: bool, recursive: bool) -> None:
         """Stop the task that makes this value."""
         hold = self._hold(ref._id)
-        target = hold.generator if isinstance(hold, StreamHold) else hold.waitable()
+        stream, target = isinstance(hold, StreamHold), getattr(hold, "generator", hold.waitable())
+        if not stream and self.wait([ref._id], count=1, timeout_s=0):
+            return  # Ray 2.60 may end the program that cancels what has just ended
         with _in_our_words():
             self._ray.cancel(target, force=force, recursive=recursive)
 
