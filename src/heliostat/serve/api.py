@@ -266,7 +266,8 @@ def start(
     """Start Serve without an application, to choose where it listens.
 
     Args:
-        proxy_location: "Disabled": nobody listens, for handles only. All else is one machine.
+        proxy_location: "Disabled": nobody listens, for handles only. "HeadOnly": on a cluster, only
+            the machine where Serve is started listens; else each one does.
         http_options: HTTPOptions, or a dict of them.
         grpc_options: `serve.config.gRPCOptions`, or a dict of them.
         logging_config: What all of Serve logs, how and where, as a

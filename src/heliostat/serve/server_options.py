@@ -45,8 +45,8 @@ class HTTPOptions:
         host: The address to listen on; loopback unless you open it yourself. None: nobody listens.
         port: The TCP port; 0 takes a free one.
         middlewares: Refused; they belong to your own app.
-        location: "HeadOnly" and "EveryNode" are the same on one machine; "Disabled": nobody
-            listens.
+        location: "EveryNode", as when left out: each machine of a cluster listens; "HeadOnly": the
+            one where Serve is started; "Disabled": nobody.
         num_cpus: Must be 0.
         root_url: Means nothing here.
         root_path: A prefix that a proxy in front of Serve has taken off the path.

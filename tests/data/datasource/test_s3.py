@@ -95,3 +95,110 @@ def test_a_store_that_fails_now_and_then_is_read_and_written():
         "NotFound",
         "True",
     ]
+
+
+# The store is another process: a stream of Arrow's that is let go waits for it, and keeps the GIL.
+ANOTHER = """
+import logging, sys, time
+import moto.moto_server.threaded_moto_server as threaded
+
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+plain = threaded.DomainDispatcherApplication
+
+
+def moody(*args, **kwargs):
+    app = plain(*args, **kwargs)
+
+    def answer(environ, start_response):
+        if open(sys.argv[1]).read() != "expired":
+            return app(environ, start_response)
+        said = b"<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>"
+        said = b"" if environ["REQUEST_METHOD"] == "HEAD" else said
+        start_response("400 Bad Request", [("Content-Length", str(len(said)))])
+        return [said]
+
+    return answer
+
+
+threaded.DomainDispatcherApplication = moody
+server = threaded.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+"""
+
+ENDS = """
+import os, sys, time
+import boto3
+import heliostat as ray
+from pyarrow import fs
+
+mood, port = sys.argv[1:]
+os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_EC2_METADATA_DISABLED="true")
+store = fs.S3FileSystem(endpoint_override=f"127.0.0.1:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True)
+store.create_dir("bucket")
+where = f"?endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1"
+os.environ["HELIOSTAT_PROGRESS"] = "0"
+ray.init(num_cpus=2, log_to_driver=False)
+ray.data.range(100).write_parquet("s3://bucket/kept" + where)
+
+
+def begun(port=port):
+    return boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
+
+
+def fail(batch):
+    if batch["id"][0] == 0:
+        return batch
+    client = begun()
+    while not client.list_multipart_uploads(Bucket="bucket").get("Uploads"):
+        time.sleep(0.01)
+    raise ValueError("mine")
+
+
+def attempt(work):
+    try:
+        work()
+    except Exception as error:
+        print(type(error).__mro__[1].__name__, "400" in str(error), "mine" in str(error))
+
+
+large = ray.data.range(6_000_000, override_num_blocks=2)
+attempt(lambda: large.map_batches(fail, batch_size=None).write_parquet("s3://bucket/none" + where))
+print(begun().list_multipart_uploads(Bucket="bucket").get("Uploads"))
+print([entry.path for entry in store.get_file_info(fs.FileSelector("bucket/none", allow_not_found=True))])
+open(mood, "w").write("expired")
+began = time.monotonic()
+attempt(lambda: ray.data.read_parquet("s3://bucket/kept" + where).count())
+attempt(lambda: large.write_parquet("s3://bucket/none" + where))
+print(time.monotonic() - began < 60)
+open(mood, "w").write("well")
+print(ray.data.read_parquet("s3://bucket/kept" + where).count())
+ray.shutdown()
+os._exit(0)
+"""
+
+
+def test_a_write_that_fails_leaves_no_upload_open_and_an_expired_token_is_told(tmp_path):
+    pytest.importorskip("boto3")
+    mood = tmp_path / "mood"
+    mood.touch()
+    command = [sys.executable, "-W", "ignore", "-c"]
+    with subprocess.Popen(
+        [*command, ANOTHER, mood], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as store:
+        port = store.stdout.readline().strip()
+        done = subprocess.run(
+            [*command, ENDS, mood, port], capture_output=True, text=True, timeout=150
+        )
+        store.kill()
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines() == [
+        "_Dual False True",
+        "None",
+        "[]",
+        "Exception True False",
+        "Exception True False",
+        "True",
+        "100",
+    ]
