@@ -73,6 +73,9 @@ class TestRay(EngineTests):
         cls._address = ""
 
     def test_a_call_has_its_class_in_its_name_and_is_listed_some_time(self) -> None:
+        self._enter(None)
+        self._enter(STANDARD)  # a session with few tasks: Ray lists ten thousand of each
+
         @ray.remote
         class Named:
             def name(self) -> str | None:
