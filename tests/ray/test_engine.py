@@ -77,6 +77,12 @@ class TestRay(EngineTests):
         self._enter(STANDARD)  # a session with few tasks: Ray lists ten thousand of each
 
         @ray.remote
+        def before() -> None:
+            pass
+
+        ray.get([before.remote() for _ in range(150)], timeout=60)  # more than are listed
+
+        @ray.remote
         class Named:
             def name(self) -> str | None:
                 return ray.get_runtime_context().get_task_name()

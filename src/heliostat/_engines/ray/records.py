@@ -33,7 +33,7 @@ def rows(kind: str) -> list[dict[str, Any]]:
     # Without an address Ray looks for one on this machine, where other clusters may run.
     context = theirs.ray().get_runtime_context()
     here, job = context.gcs_address, context.get_job_id()
-    # Ray lists ten thousand at most, whichever: this session's own come first.
+    # Ray lists ten thousand at most, whichever: this session's own are asked for by themselves.
     parts = [[("job_id", sign, job)] for sign in ("=", "!=")] if kind == "tasks" else [None]
     listing = getattr(lists, f"list_{kind}")
     try:
@@ -47,13 +47,18 @@ def rows(kind: str) -> list[dict[str, Any]]:
             f"{kind} are listed by the cluster's dashboard, which does not answer ({error}); "
             "`ray start --head --include-dashboard=true` starts one"
         ) from None
-    return [_row(dict(vars(entry))) for entry in listed]
+    return sorted((_row(dict(vars(entry))) for entry in listed), key=_when)  # the newest last
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     if isinstance(row.get("node_id"), str):
         row["node_id"] = short(row["node_id"])
     return row
+
+
+def _when(row: dict[str, Any]) -> float:
+    created: float | None = row.get("creation_time_ms", 0)
+    return float("inf") if created is None else created
 
 
 def _totals() -> Any:
