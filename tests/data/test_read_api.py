@@ -54,3 +54,19 @@ def test_what_reading_does_not_offer_is_said(parquet):
         ray.data.read_parquet(parquet, include_row_hash=True)
     with pytest.raises(TypeError, match="'zz'"):
         ray.data.read_parquet(parquet, zz=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "says"),
+    [
+        (lambda: ray.data.range("10"), TypeError, "whole number of rows, got '10'"),
+        (lambda: ray.data.range_tensor(1.5), TypeError, "whole number of rows, got 1.5"),
+        (lambda: ray.data.from_items(5), TypeError, "a list of values or rows, got 5"),
+        (lambda: ray.data.range(3).union([1]), TypeError, r"union: \[1\] is not a Dataset"),
+        (lambda: ray.data.range(3).mix(4), TypeError, "mix: 4 is not a Dataset"),
+        (lambda: ray.data.range(3).write_csv("x", mode="overwrit"), ValueError, "one of .*'error'"),
+    ],
+)
+def test_what_a_hurried_user_writes_is_named(wrong, kind, says):
+    with pytest.raises(kind, match=says):
+        wrong()

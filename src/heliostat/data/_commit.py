@@ -17,6 +17,7 @@ import shutil
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from pyarrow import fs
 
@@ -49,6 +50,10 @@ class SaveMode(enum.StrEnum):
     IGNORE = "ignore"
     ERROR = "error"
     UPSERT = "upsert"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(f"mode must be one of {[one.value for one in cls]}, got {value!r}")
 
 
 def taken(path: str, filesystem: fs.FileSystem) -> bool:

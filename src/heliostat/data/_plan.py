@@ -308,6 +308,18 @@ class Planned:
         raise NotImplementedError
 
 
+def plans_of(verb: str, *others: Any) -> tuple[Plan, ...]:
+    """The plans of what a verb takes beside its dataset.
+
+    Raises:
+        TypeError: if one is no Dataset.
+    """
+    for one in others:
+        if not isinstance(one, Planned):
+            raise TypeError(f"{verb}: {one!r:.80} is not a Dataset; use ray.data.from_...() first")
+    return tuple(one._plan for one in others)
+
+
 def step_name(step: Step) -> str:
     """How a step is called in plans, progress and errors."""
     kind = type(step).__name__

@@ -1,7 +1,7 @@
 """`heliostat.data.sql`: a query over datasets that are named beside it."""
 
 from heliostat.data._native.queries import Text
-from heliostat.data._plan import Relate
+from heliostat.data._plan import Relate, plans_of
 from heliostat.data.dataset import Dataset
 
 
@@ -27,12 +27,7 @@ def sql(query: str, **datasets: Dataset) -> Dataset:
         >>> ray.data.sql("SELECT name, fare FROM t JOIN z USING (zone)", t=trips, z=zones).take_all()
         [{'name': 'north', 'fare': 7}]
     """
-    for name, one in datasets.items():
-        if not isinstance(one, Dataset):
-            raise TypeError(
-                f"sql: {name}={one!r:.80} is not a Dataset; use ray.data.from_...() first"
-            )
-    plans = tuple(one._plan for one in datasets.values())
+    plans = plans_of("sql", *datasets.values())
     plan = Relate(plans, Text(query, tuple(datasets)))
     made = Dataset(plan)
     made.schema(fetch_if_missing=False)

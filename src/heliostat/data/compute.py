@@ -38,7 +38,7 @@ class TaskPoolStrategy:
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 1:
-            raise ValueError(f"size must be >= 1, got {self.size}")
+            raise ValueError(f"size must be >= 1 (concurrency says it), got {self.size}")
 
 
 class ActorPoolStrategy:

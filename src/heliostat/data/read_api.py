@@ -1,7 +1,7 @@
 """Where datasets begin: `range`, `from_*` and `read_*`."""
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -191,11 +191,17 @@ def range(  # Ray's name for it
         >>> ray.data.range(3).take_all()
         [{'id': 0}, {'id': 1}, {'id': 2}]
     """
-    if n < 0:
-        raise ValueError(f"range needs n >= 0, got {n}")
+    _check_rows("range", n)
     wanted = pieces({"override_num_blocks": override_num_blocks, "parallelism": parallelism})
     place = parse_place({"concurrency": concurrency})
     return Dataset(Read(RangeSource(n, wanted), place, wanted is not None))
+
+
+def _check_rows(verb: str, n: Any) -> None:
+    if not hasattr(n, "__index__"):
+        raise TypeError(f"{verb} needs a whole number of rows, got {n!r}")
+    if n < 0:
+        raise ValueError(f"{verb} needs n >= 0, got {n}")
 
 
 def range_tensor(
@@ -226,8 +232,7 @@ def range_tensor(
         >>> ray.data.range_tensor(2, shape=(2, 2)).take_all()[1]["data"].tolist()
         [[1, 1], [1, 1]]
     """
-    if n < 0:
-        raise ValueError(f"range_tensor needs n >= 0, got {n}")
+    _check_rows("range_tensor", n)
     if not shape or min(shape) < 1:
         raise ValueError(f"range_tensor needs a shape of dimensions >= 1, got {shape!r}")
     wanted = pieces({"override_num_blocks": override_num_blocks, "parallelism": parallelism})
@@ -255,6 +260,8 @@ def from_items(
         >>> ray.data.from_items([1, 2]).take_all()
         [{'item': 1}, {'item': 2}]
     """
+    if not isinstance(items, Iterable):
+        raise TypeError(f"from_items needs a list of values or rows, got {items!r:.80}")
     rows = [item if isinstance(item, dict) else {"item": item} for item in items]
     if not rows:
         return MaterializedDataset(Blocks((), None))

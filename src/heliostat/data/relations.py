@@ -16,7 +16,7 @@ from heliostat.data._native.queries import (
     Unpivot,
     Window,
 )
-from heliostat.data._plan import Apply, Compute, Planned, Relate, SortRows, Where
+from heliostat.data._plan import Apply, Compute, Planned, Relate, SortRows, Where, plans_of
 from heliostat.data.columns import names_of
 from heliostat.data.expressions import coalesce, col
 from heliostat.data.grouped_data import GroupedData
@@ -29,12 +29,7 @@ class Relations(Planned):
     """The part of Dataset whose verbs look at many rows at once."""
 
     def _relate(self, query: Query, *others: "Dataset") -> "Dataset":
-        for one in others:
-            if not isinstance(one, Relations):
-                raise TypeError(
-                    f"{query.name}: {one!r:.80} is not a Dataset; use ray.data.from_...() first"
-                )
-        return self._derive(Relate((self._plan, *(one._plan for one in others)), query))
+        return self._derive(Relate((self._plan, *plans_of(query.name, *others)), query))
 
     def sort(
         self,

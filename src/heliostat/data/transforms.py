@@ -17,6 +17,7 @@ from heliostat.data._plan import (
     Shuffle,
     SortRows,
     Union,
+    plans_of,
 )
 from heliostat.data.arrays import to_arrow
 from heliostat.data.block import check_batch_format
@@ -236,7 +237,7 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(1).union(ray.data.range(2)).take_all()
             [{'id': 0}, {'id': 0}, {'id': 1}]
         """
-        return self._derive(Union((self._plan, *(one._plan for one in other))))
+        return self._derive(Union((self._plan, *plans_of("union", *other))))
 
     def mix(
         self,
@@ -268,7 +269,7 @@ class Transforms(Columns, Randomness):
             raise ValueError(
                 f"mix needs a weight above 0 for each of {1 + len(other)} datasets, got {given}"
             )
-        inputs = (self._plan, *(one._plan for one in other))
+        inputs = (self._plan, *plans_of("mix", *other))
         return self._derive(Mix(inputs, given, MixStoppingCondition(stopping_condition)))
 
     def repartition(
