@@ -541,3 +541,9 @@ def test_files_that_a_query_names_twice_are_read_twice_and_streams_are_kept(tmp_
     for ds in (ray.data.read_parquet(str(tmp_path)), ray.data.range(10).map(lambda row: row)):
         made = ray.data.sql(query, t=ds)
         assert sorted(row["id"] for row in made.iter_rows()) == [8, 9]
+
+
+def test_lists_none_of_which_is_there_are_a_row_each():
+    # What a function gives knows no type of lists then.
+    ds = ray.data.range(2).map(lambda row: {"n": row["id"], "l": None})
+    assert ds.explode("l").take_all() == [{"n": 0, "l": None}, {"n": 1, "l": None}]

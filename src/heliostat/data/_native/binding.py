@@ -48,6 +48,8 @@ def database(pid: int) -> Any:
         ("threads", str(len(os.sched_getaffinity(0)))),
         # Dividing by zero gives what it gives in Arrow and numpy, not null.
         ("ieee_floating_point_ops", "true"),
+        # The bounds of a file's numbers know nothing of NaN.
+        ("parquet_can_have_nan", "true"),
         ("autoinstall_known_extensions", "false"),
         # Groups of whole numbers within a range of 2 to the power of this are places in an array.
         ("perfect_ht_threshold", "17"),

@@ -191,11 +191,7 @@ def _doubtful(call: Call, kinds: list[pa.DataType]) -> list[int]:
 
 
 def _with_nan(call: Call, plain: str, doubtful: str) -> str:
-    """As Arrow compares: NaN is unequal to all numbers, above none and below none.
-
-    For DuckDB it is above all; and in a Parquet file it has whatever the bounds of the file's numbers
-    say, because those know nothing of NaN. Of both sides of AND, bounds leave out what cannot match.
-    """
+    """As Arrow compares: NaN is above no number and below none. For DuckDB it is above all."""
     if call.function == "not_equal":
         return f"({plain} OR {is_nan(doubtful)})"
     return f"({plain} AND NOT {is_nan(doubtful)})"

@@ -258,6 +258,8 @@ class Explode:
         (below,) = inputs
         require_columns([self.column], below.names, "explode")
         kind = below.schema.field(self.column).type
+        if pa.types.is_null(kind):  # lists, none of which is there
+            return Written(below.select(), kept(below.schema))
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
             raise ValueError(f"explode needs a column of lists, but {self.column!r} is {kind}")
         column = quote(self.column)

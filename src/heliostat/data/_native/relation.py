@@ -65,12 +65,8 @@ def quoted(names: Sequence[str]) -> str:
 
 
 def is_nan(sql: str) -> str:
-    """Whether a number is NaN, as SQL.
-
-    By the bounds of a file's numbers, which know nothing of NaN, DuckDB takes a plain `isnan` for
-    false; of what is in TRY it knows no bounds.
-    """
-    return f"isnan(try({sql}))"
+    """Whether a number is NaN, as SQL. Bounds of a file do not tell: see `parquet_can_have_nan`."""
+    return f"isnan({sql})"
 
 
 def text(value: str) -> str:
