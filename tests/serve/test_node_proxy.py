@@ -11,7 +11,7 @@ import pytest
 import heliostat as ray
 from heliostat import serve
 from heliostat.serve._connections import whereabouts
-from heliostat.serve._node_proxy import NodeProxies, NodeProxy
+from heliostat.serve._node_proxy import NodeProxy, are_wanted
 from heliostat.serve._proxy import Route
 from heliostat.serve.exceptions import PortTakenError
 from heliostat.serve.server_options import HTTPOptions
@@ -58,5 +58,5 @@ def test_a_taken_port_is_told(elsewhere: Any, client: httpx.Client):
 
 
 def test_one_machine_has_one_proxy(client: httpx.Client):
-    assert not NodeProxies.are_wanted(HTTPOptions())
+    assert not are_wanted(HTTPOptions())
     assert list(serve.status().proxies) == ["127.0.0.1"]

@@ -110,7 +110,8 @@ def test_serves_own_pages_are_not_the_applications_also_where_that_has_all_paths
 
 
 def test_a_proxy_is_not_healthy_before_an_application_runs():
-    begun = Proxy(_nowhere, HTTPOptions(), {}, is_ready=False)
+    begun = Proxy(_nowhere, HTTPOptions(), {})
+    begun.is_ready = False
     begun.set_routes(ROUTES)
     for path in ("/-/healthz", "/-/routes"):
         answer = ask(begun, path)

@@ -24,7 +24,7 @@ from heliostat.serve._connections import this_process
 from heliostat.serve._deployment_actors import DeploymentActors
 from heliostat.serve._describe import Decision
 from heliostat.serve._grpc import GrpcServer
-from heliostat.serve._node_proxy import NodeProxies, acceptor_of, proxy_of, url_of
+from heliostat.serve._node_proxy import NodeProxies, acceptor_of, are_wanted, proxy_of, url_of
 from heliostat.serve._overview import overview_of
 from heliostat.serve._proxy import Route
 from heliostat.serve._replica import Load
@@ -129,12 +129,14 @@ class Controller:
             )
         if self._news is None:
             _logs.install(self._logging_config, {"component_name": "controller"})
-            self._news = asyncio.Event()
             self._proxy, self._end_tracing = proxy_of(self._http, self._tracing)
             if not self._http.is_disabled:
-                self._acceptor = self._listen(self._http)
+                waiting = self._on_connections_waiting
+                self._acceptor = acceptor_of(self._proxy, self._http, waiting)
+            self._news = asyncio.Event()  # started: what fails before may be tried again
+            if not self._http.is_disabled:
                 await self._listen_for_grpc()
-                if NodeProxies.are_wanted(self._http):
+                if are_wanted(self._http):
                     self._elsewhere = NodeProxies(self._http, self._logging_config, self._tracing)
                     self._keeping = self._spawn(self._elsewhere.keep())
         return self._http, self._grpc, self._logging_config, self._tracing, self._options
@@ -144,13 +146,6 @@ class Controller:
             make = ray.remote(GrpcServer).options(num_cpus=0, max_concurrency=100_000)
             self._grpc_server = make.remote(self._grpc, self._http.host)
             await self._grpc_server.start.remote()
-
-    def _listen(self, http: HTTPOptions) -> Acceptor:
-        try:
-            return acceptor_of(self._proxy, http, self._on_connections_waiting)
-        except OSError:
-            self._news = None  # not started: it may be tried again
-            raise
 
     async def url(self) -> str:
         """Where Serve listens; empty when nobody does."""
@@ -517,9 +512,8 @@ class Controller:
         if self._acceptor is None:
             return
         if not self._proxy.is_ready:  # once it is, it stays so: who sees it ill ends it
-            overviews = [self._overview(name) for name in self._apps]
-            running = [one and one.status == ApplicationStatus.RUNNING for one in overviews]
-            self._proxy.is_ready = bool(running) and all(running)
+            found = {one.status for name in self._apps if (one := self._overview(name))}
+            self._proxy.is_ready = found == {ApplicationStatus.RUNNING}
         doors: dict[str, dict[str, str]] = {}
         queues: dict[str, Queue] = {}
         for deployment in self._deployments.values():

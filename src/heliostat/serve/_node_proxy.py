@@ -1,8 +1,7 @@
 """NodeProxy: owns the port on another machine of a cluster, and forwards each request from there.
 
 The controller owns the port of its machine, where connections go to the replicas themselves.
-`NodeProxies` has a proxy on every other machine, and tells them the routes. Neither decides
-anything about applications.
+`NodeProxies` has a proxy on every other machine, and tells them the routes.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import heliostat as ray
@@ -33,7 +33,8 @@ def proxy_of(
     http: HTTPOptions, tracing: TracingConfig | None
 ) -> tuple[Proxy, Callable[[], None] | None]:
     """A proxy that forwards all, not ready yet; and what ends its tracing."""
-    proxy = Proxy(forward, http, is_ready=False)
+    proxy = Proxy(forward, http)
+    proxy.is_ready = False
     if tracing is None:
         return proxy, None
     from heliostat.serve._tracing import install  # noqa: PLC0415 - with OpenTelemetry only
@@ -46,11 +47,7 @@ def proxy_of(
 def acceptor_of(
     proxy: Proxy, http: HTTPOptions, on_waiting: Callable[[str, int], None] | None = None
 ) -> Acceptor:
-    """What listens for a proxy.
-
-    Raises:
-        PortTakenError: When somebody else has the port.
-    """
+    """What listens for a proxy; a PortTakenError when somebody else has the port."""
     return Acceptor(
         listen(http.host or "", http.port),
         Connections(proxy, http.keep_alive_timeout_s, http.tls()),
@@ -67,36 +64,24 @@ def url_of(acceptor: Acceptor, http: HTTPOptions) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
+@dataclass(eq=False)
 class NodeProxy:
-    """The proxy of one machine; an actor with `async` methods only.
+    """The proxy of one machine; an actor with `async` methods only."""
 
-    Args:
-        http: Where to listen.
-        logging_config: How to write logs.
-        tracing: How to trace requests.
-    """
-
-    def __init__(
-        self, http: HTTPOptions, logging_config: LoggingConfig | None, tracing: TracingConfig | None
-    ) -> None:
-        self._http = http
-        self._logging_config = logging_config
-        self._tracing = tracing
-        self._acceptor: Acceptor | None = None
-        self._end_tracing: Callable[[], None] | None = None
+    http: HTTPOptions
+    logging_config: LoggingConfig | None
+    tracing: TracingConfig | None
+    _acceptor: Acceptor | None = None
+    _end_tracing: Callable[[], None] | None = None
 
     async def start(self, owner: str) -> str:
-        """Listen; where, or nothing on the machine whose port the owner has already.
-
-        Raises:
-            PortTakenError: When somebody else has it.
-        """
-        if self._http.port and owner == whereabouts():
+        """Listen; where, or nothing on the machine whose port the owner has already."""
+        if self.http.port and owner == whereabouts():
             return ""
-        _logs.install(self._logging_config, {"component_name": "proxy"})
-        self._proxy, self._end_tracing = proxy_of(self._http, self._tracing)
-        self._acceptor = acceptor_of(self._proxy, self._http)
-        return url_of(self._acceptor, self._http)
+        _logs.install(self.logging_config, {"component_name": "proxy"})
+        self._proxy, self._end_tracing = proxy_of(self.http, self.tracing)
+        self._acceptor = acceptor_of(self._proxy, self.http)
+        return url_of(self._acceptor, self.http)
 
     async def tell(self, routes: list[Route], *, is_ready: bool) -> None:
         """The routes there are now, and whether the applications run."""
@@ -113,14 +98,13 @@ class NodeProxy:
             await asyncio.to_thread(self._end_tracing)
 
 
-class NodeProxies:
-    """The proxies of all machines but this one.
+def are_wanted(http: HTTPOptions) -> bool:
+    """Whether there are other machines, and the port shall be on them, too."""
+    return http.location in (None, ProxyLocation.EveryNode) and len(ray.nodes()) > 1
 
-    Args:
-        http: Where they listen.
-        logging_config: How they write logs.
-        tracing: How they trace requests.
-    """
+
+class NodeProxies:
+    """The proxies of all machines but this one; they listen and write as the controller does."""
 
     def __init__(
         self, http: HTTPOptions, logging_config: LoggingConfig | None, tracing: TracingConfig | None
@@ -131,12 +115,6 @@ class NodeProxies:
         self._told: tuple[list[Route], bool] = ([], False)
         self.urls: dict[str, str] = {}
         self.statuses: dict[str, ProxyStatus] = {}
-
-    @staticmethod
-    def are_wanted(http: HTTPOptions) -> bool:
-        """Whether there are other machines, and the port shall be on them, too."""
-        everywhere = http.location in (None, ProxyLocation.EveryNode)
-        return everywhere and len(ray.nodes()) > 1
 
     async def keep(self) -> None:
         """Have one on each machine, for ever."""
@@ -153,7 +131,7 @@ class NodeProxies:
         if (routes, is_ready) != self._told:
             self._told = (routes, is_ready)
             for node in self.urls:
-                self._actors[node].tell.remote(routes, is_ready=is_ready)
+                self._tell(node)
 
     async def stop(self) -> None:
         """Free their ports."""
@@ -163,34 +141,32 @@ class NodeProxies:
             self._forget(node)
 
     async def _look_after(self, node: str) -> None:
-        if node not in self.statuses:
-            await self._begin(node)
-        elif node in self._actors:
-            routes, is_ready = self._told
-            try:
-                answer = self._actors[node].tell.remote(routes, is_ready=is_ready)
-                await asyncio.wait_for(answer, _ANSWER_S)
-            except Exception as error:  # noqa: BLE001 - whatever it is, another one is begun
-                logger.warning("the proxy of node %s is gone: %s", node, error)
-                self._forget(node)
+        try:
+            if node not in self.statuses:
+                await self._begin(node)
+            elif node in self._actors:
+                await asyncio.wait_for(self._tell(node), _ANSWER_S)
+        except Exception as error:  # noqa: BLE001 - the others go on without it
+            logger.warning("node %s has no proxy: %s", node, error)
+            failed = {} if node in self.urls else {node: ProxyStatus.UNHEALTHY}
+            self._forget(node)  # and another is begun, unless this one could not begin
+            self.statuses |= failed
 
     async def _begin(self, node: str) -> None:
         self.statuses[node] = ProxyStatus.STARTING
         there = NodeAffinitySchedulingStrategy(node, soft=False)
-        make = ray.remote(NodeProxy).options(
-            num_cpus=0, max_concurrency=100_000, scheduling_strategy=there
-        )
-        try:
-            actor: Any = make.remote(*self._options)
-            url = await actor.start.remote(whereabouts())
-        except Exception as error:  # noqa: BLE001 - the others go on without it
-            logger.warning("node %s has no proxy: %s", node, error)
-            self.statuses[node] = ProxyStatus.UNHEALTHY
-            return
+        many = {"num_cpus": 0, "max_concurrency": 100_000}
+        make = ray.remote(NodeProxy).options(**many, scheduling_strategy=there)
+        actor: Any = make.remote(*self._options)
+        url = await actor.start.remote(whereabouts())
         self.statuses[node] = ProxyStatus.HEALTHY
         if url:
             self._actors[node], self.urls[node] = actor, url
-            await actor.tell.remote(self._told[0], is_ready=self._told[1])
+            await self._tell(node)
+
+    def _tell(self, node: str) -> Any:
+        routes, is_ready = self._told
+        return self._actors[node].tell.remote(routes, is_ready=is_ready)
 
     def _forget(self, node: str) -> None:
         self.statuses.pop(node, None)

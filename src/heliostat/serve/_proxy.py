@@ -41,8 +41,7 @@ logger = logging.getLogger("heliostat.serve")
 
 _ID_HEADER = b"x-request-id"
 _MODEL_HEADER = b"serve_multiplexed_model_id"
-_HEALTH, _ROUTES = "/-/healthz", "/-/routes"
-_OWN_PAGES = frozenset((_HEALTH, _ROUTES))
+_OWN_PAGES = _HEALTH, _ROUTES = "/-/healthz", "/-/routes"
 _ID_FORM = re.compile(rb"[\x21-\x7e]{1,200}")
 
 
@@ -108,19 +107,13 @@ class Proxy:
         forward: Sends a whole request to a deployment in another process.
         options: The server's options.
         local: The applications that this process can run itself, by name.
-        is_ready: Whether an application runs; until then whoever watches Serve is told to wait.
     """
 
     def __init__(
-        self,
-        forward: Forward,
-        options: HTTPOptions,
-        local: Mapping[str, ASGIApp] | None = None,
-        *,
-        is_ready: bool = True,
+        self, forward: Forward, options: HTTPOptions, local: Mapping[str, ASGIApp] | None = None
     ) -> None:
         self.routes: list[Route] = []
-        self.is_ready = is_ready
+        self.is_ready = True  # an application runs; else whoever watches Serve is told to wait
         self._forward = forward
         self._options = options
         self._timeout_s = options.request_timeout_s

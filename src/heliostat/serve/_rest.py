@@ -129,13 +129,10 @@ class Deployments:
 
 def _target_groups(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Where a load balancer would send what comes for each route."""
-    places = [urlsplit(url) for url in found["urls"]]
-    if not places:
+    about = {"instance_id": "", "name": "proxy"}
+    places = map(urlsplit, found["urls"])
+    if not (targets := [{"ip": at.hostname, "port": at.port, **about} for at in places]):
         return
-    targets = [
-        {"ip": place.hostname, "port": place.port, "instance_id": "", "name": "proxy"}
-        for place in places
-    ]
     for name, app in found["applications"].items():
         if app["route_prefix"] is not None:
             yield {
