@@ -40,6 +40,16 @@ def test_points_come_first_and_bounds_may_be_given():
     assert not searcher.set_search_properties(None, None, {})
 
 
+def test_a_search_does_not_end_because_nothing_was_learned_meanwhile():
+    searcher = begin({"x": tune.uniform(-10, 10)}, random_search_steps=2, random_state=1)
+    for n in range(2):
+        x = searcher.suggest(str(n))["x"]
+        searcher.on_trial_complete(str(n), {"loss": (x - 3) ** 2})
+    proposals = [searcher.suggest(str(n)) for n in range(2, 10)]  # none of them ends
+    assert None in proposals
+    assert "FINISHED" not in proposals
+
+
 def test_what_was_tried_is_not_tried_again_and_patience_ends_it():
     searcher = begin(points_to_evaluate=[{"n": 1}] * 9, patience=3)
     assert isinstance(searcher.suggest("0"), dict)

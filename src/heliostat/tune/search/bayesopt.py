@@ -139,6 +139,8 @@ class BayesOptSearch(Searcher):
             key = tuple(round(places[name], self._digits) for name in sorted(places))
             if key not in self._seen or not self._skip:
                 break
+            if self._asked and not self._points:
+                return None  # what is under way may change its mind
             self._repeats += 1
             if self._repeats >= self._patience:
                 return Searcher.FINISHED

@@ -18,7 +18,6 @@ class HEBOSearch(Searcher):
     Example:
         >>> HEBOSearch()
         Traceback (most recent call last):
-            ...
         NotImplementedError: HEBOSearch is not offered: HEBO has had no release since 2024; use BayesOptSearch or OptunaSearch
     """
 

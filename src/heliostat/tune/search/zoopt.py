@@ -18,7 +18,6 @@ class ZOOptSearch(Searcher):
     Example:
         >>> ZOOptSearch()
         Traceback (most recent call last):
-            ...
         NotImplementedError: ZOOptSearch is not offered: ZOOpt has had no release since 2022; use OptunaSearch or NevergradSearch
     """
 
