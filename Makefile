@@ -134,7 +134,7 @@ test-ray:  ## programs under Ray and under Heliostat, and the engine on Ray, in 
 $(VENV)/.tests-ray: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --upgrade pip
-	$(INSTALL) --editable '.[demo,ray]' 'ray[default,data,train,tune,serve]' joblib polars torch --group test
+	$(INSTALL) --editable '.[demo,ray]' 'ray[default,data,train,tune,serve]' joblib polars torch==2.13.0 --group test
 	@touch $@
 
 constraints:  ## write constraints.txt anew from a fresh environment with the newest of everything

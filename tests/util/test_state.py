@@ -2,7 +2,9 @@
 
 import json
 import os
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -214,6 +216,8 @@ def test_a_log_can_be_followed(engine):
     (pid,) = (
         {row.pid for row in state.list_workers()} if len(state.list_workers()) == 1 else (None,)
     )
+    # Results and prints come on ways of their own, and the latter may take longer.
+    until(lambda: f"{pid}.out" in str(state.list_logs()), "what it printed has been read")
     lines = state.get_log(pid=pid, follow=True, _interval=0.01)
     assert next(lines) == "one\nprinted\n"
     ray.get(say.remote(b"two\n"))
@@ -241,6 +245,9 @@ def test_this_program_and_submitted_jobs_are_listed(tmp_path, monkeypatch):
     submitted, this = state.list_jobs()
     assert (submitted.submission_id, submitted.status, this.type) == ("said", "SUCCEEDED", "DRIVER")
     assert int(this.driver_info["pid"]) == os.getpid()
+    lives_s = int(subprocess.check_output(["ps", "-o", "etimes=", "-p", str(os.getpid())]))
+    (driver,) = state.list_jobs(filters=[("type", "=", "DRIVER")], detail=True)
+    assert time.time() - driver.start_time / 1000 == pytest.approx(lives_s, abs=3)
     assert state.get_job("said").driver_exit_code == 0
     assert state.get_job("unknown") is None
     assert "".join(state.get_log(submission_id="said")) == "hello\n"

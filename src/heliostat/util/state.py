@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import heliostat as ray
@@ -124,11 +126,18 @@ def _nodes() -> list[dict[str, Any]]:
     ]
 
 
+def _began_ms() -> int:
+    """When this process began, in milliseconds since 1970, as the kernel knows it."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return int(1000 * (boot + ticks / os.sysconf("SC_CLK_TCK")))
+
+
 def _jobs() -> list[dict[str, Any]]:
     mine = ray.get_runtime_context().get_job_id()
     this = {
         "job_id": mine, "submission_id": None, "type": "DRIVER", "status": "RUNNING",
-        "entrypoint": " ".join(sys.argv), "message": None, "error_type": None, "start_time": None,
+        "entrypoint": " ".join(sys.argv), "message": None, "error_type": None, "start_time": _began_ms(),
         "end_time": None, "metadata": {}, "runtime_env": {}, "driver_exit_code": None,
         "driver_info": {"id": mine, "node_ip_address": "127.0.0.1", "pid": str(os.getpid())},
     }  # fmt: skip
