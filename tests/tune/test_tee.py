@@ -47,6 +47,7 @@ def test_files_have_the_names_that_are_given(tmp_path, how, files):
     for path in fit(tmp_path, how):
         assert {f.name for f in path.iterdir()} - {
             "params.json",
+            "progress.csv",
             "result.json",
             "error.txt",
             "error.pkl",

@@ -24,11 +24,7 @@ def add_parser(commands: Any) -> None:
         "pid", nargs="?", type=int, metavar="PID", help="only of this driver process"
     )
     parser.add_argument(
-        "--pid",
-        type=int,
-        dest="pid",
-        default=argparse.SUPPRESS,
-        help="the same, as for other commands",
+        "--pid", type=int, dest="named", metavar="PID", help="the same, as for other commands"
     )
     parser.add_argument("--json", action="store_true", help="everything, for programs")
     parser.set_defaults(carry_out=why)
@@ -36,11 +32,12 @@ def add_parser(commands: Any) -> None:
 
 def why(options: argparse.Namespace) -> int:
     """Print what the sessions do and what they wait for; the exit code."""
-    reports = list(_reports(options.pid))
+    # Two destinations: a position that is left out would overwrite what the option has said.
+    pid = options.pid if options.named is None else options.named
+    reports = list(_reports(pid))
     if options.json:
         write_json(reports)
     elif not reports:
-        pid = options.pid
         whose = "no session runs" if pid is None else f"process {pid} has no session"
         sys.stdout.write(f"{whose} (of this user, on this machine)\n")
     else:
