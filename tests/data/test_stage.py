@@ -5,8 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from heliostat.data._batching import joined
 from heliostat.data._plan import Compute, Filter, Limit, MapBatches, MapRows, Select, Tasks, Udf
-from heliostat.data._stage import JOINED_BYTES, build_functions, joined, run_stage, run_steps
+from heliostat.data._stage import JOINED_BYTES, build_functions, run_stage, run_steps
 from heliostat.data.block import Position
 from heliostat.data.datasource.parquet import open_parquet
 from heliostat.data.datasource.range import RangeTask
@@ -92,6 +93,6 @@ def test_small_blocks_of_one_schema_go_on_as_one():
 
     step = MapBatches(Udf(parts), Tasks(), None, "numpy", False)
     blocks = run_steps([step], build_functions([step]), iter([TABLE]))
-    made = list(joined(blocks))
+    made = list(joined(blocks, JOINED_BYTES))
     assert [one.num_rows for one in made] == [4, 1, 0, JOINED_BYTES // 8, 2]
     assert made[0].to_pydict() == {"a": [0, 1, 2, 3]}

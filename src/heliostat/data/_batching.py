@@ -189,3 +189,18 @@ def prefetch(items: Iterator[T], ahead: int) -> Generator[T]:
         front.room.put(False)
         # It may be waiting for a worker; then it cleans up when that is done.
         thread.join(timeout=1.0)
+
+
+def joined(blocks: Iterable[pa.Table], most_bytes: int) -> Iterator[pa.Table]:
+    """Small blocks of one schema that follow each other as one, of so many bytes at most."""
+    held: list[pa.Table] = []
+    held_bytes = 0
+    for block in blocks:
+        fits = held_bytes + block.nbytes <= most_bytes
+        if held and not (fits and block.schema.equals(held[0].schema)):
+            yield pa.concat_tables(held)
+            held, held_bytes = [], 0
+        held.append(block)
+        held_bytes += block.nbytes
+    if held:
+        yield pa.concat_tables(held)

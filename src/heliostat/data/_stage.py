@@ -16,7 +16,7 @@ import pyarrow as pa
 
 import heliostat
 from heliostat.data._awaited import Awaited
-from heliostat.data._batching import rebatch
+from heliostat.data._batching import joined, rebatch
 from heliostat.data._evaluate import computed, filtered
 from heliostat.data._expr import Expr
 from heliostat.data._failures import Failures
@@ -142,7 +142,7 @@ def run_stage(
     empty: pa.Table | None = None
     try:
         with thrift() if thrifty else contextlib.nullcontext():
-            for block in joined(blocks) if share else blocks:
+            for block in joined(blocks, JOINED_BYTES) if share else blocks:
                 if block.num_rows:
                     bundles.append(_shared(block) if share else Bundle.of(block))
                 elif empty is None or not len(empty.schema):
@@ -191,21 +191,6 @@ def _users_part(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
         trace = trace.tb_next
     return trace
-
-
-def joined(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Small blocks of one schema that follow each other as one: each way to the store has its price."""
-    held: list[pa.Table] = []
-    held_bytes = 0
-    for block in blocks:
-        fits = held_bytes + block.nbytes <= JOINED_BYTES
-        if held and not (fits and block.schema.equals(held[0].schema)):
-            yield pa.concat_tables(held)
-            held, held_bytes = [], 0
-        held.append(block)
-        held_bytes += block.nbytes
-    if held:
-        yield pa.concat_tables(held)
 
 
 def _shared(block: pa.Table) -> Bundle:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 from pyarrow import fs
 
+from heliostat.data._batching import joined
 from heliostat.data._failures import RAISE, Failures, OnError
 from heliostat.data.block import require_columns
 from heliostat.data.datasource.paths import Found
@@ -219,18 +220,8 @@ class FileTask:
 
     def read(self) -> Iterator[pa.Table]:
         """The rows; small tables together."""
-        together: list[pa.Table] = []
-        size = 0
-        for file in self.files:
-            for table in self._tables(file):
-                fits = not together or table.schema.equals(together[0].schema)
-                if together and (not fits or size >= TOGETHER_BYTES):
-                    yield pa.concat_tables(together)
-                    together, size = [], 0
-                together.append(table)
-                size += table.nbytes
-        if together:
-            yield pa.concat_tables(together)
+        tables = itertools.chain.from_iterable(map(self._tables, self.files))
+        yield from joined(tables, TOGETHER_BYTES)
 
     def _tables(self, file: File) -> Iterator[pa.Table]:
         """The rows of a file; what the user wants of one that cannot be read."""

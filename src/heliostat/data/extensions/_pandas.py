@@ -40,8 +40,30 @@ def _plain(value: Any) -> Any:
     return value.to_numpy() if isinstance(value, TensorArray | TensorArrayElement) else value
 
 
-class _Operators:
-    """Operators that numpy has for arrays, for what holds one; also as functions, as numpy calls them."""
+class _Tensor:
+    """What holds an array: numpy's operators, also as functions, as numpy calls them; and its facts."""
+
+    _tensor: Any
+
+    @property
+    def numpy_dtype(self) -> Any:
+        """Of the elements."""
+        return self._tensor.dtype
+
+    @property
+    def numpy_ndim(self) -> int:
+        """How many dimensions the array has; in a column, that of the rows with them."""
+        return int(self._tensor.ndim)
+
+    @property
+    def numpy_shape(self) -> tuple[int, ...]:
+        """The sizes of the array; in a column, that of the rows first."""
+        return tuple(self._tensor.shape)
+
+    @property
+    def numpy_size(self) -> int:
+        """How many elements the array has."""
+        return int(self._tensor.size)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if kwargs.pop("out", None) is not None or method != "__call__":
@@ -81,12 +103,12 @@ for _word in [
     "ne",
 ]:
     _method = _word.rstrip("_")
-    setattr(_Operators, f"__{_method}__", _operator(getattr(operator, _word), False))
+    setattr(_Tensor, f"__{_method}__", _operator(getattr(operator, _word), False))
     if _word not in ("lt", "le", "gt", "ge", "eq", "ne"):
-        setattr(_Operators, f"__r{_method}__", _operator(getattr(operator, _word), True))
+        setattr(_Tensor, f"__r{_method}__", _operator(getattr(operator, _word), True))
 
 
-class TensorArrayElement(_Operators):
+class TensorArrayElement(_Tensor):
     """One tensor of a column. It computes as an array does.
 
     Args:
@@ -127,28 +149,8 @@ class TensorArrayElement(_Operators):
         """The array."""
         return np.asarray(self._tensor)
 
-    @property
-    def numpy_dtype(self) -> Any:
-        """Of its elements."""
-        return self._tensor.dtype
 
-    @property
-    def numpy_ndim(self) -> int:
-        """How many dimensions it has."""
-        return int(self._tensor.ndim)
-
-    @property
-    def numpy_shape(self) -> tuple[int, ...]:
-        """Its sizes."""
-        return tuple(self._tensor.shape)
-
-    @property
-    def numpy_size(self) -> int:
-        """How many elements it has."""
-        return int(self._tensor.size)
-
-
-class TensorArray(_Operators, pd.api.extensions.ExtensionArray):
+class TensorArray(_Tensor, pd.api.extensions.ExtensionArray):
     """A column of tensors.
 
     Args:
@@ -245,26 +247,6 @@ class TensorArray(_Operators, pd.api.extensions.ExtensionArray):
         parts = self._tensor if self.is_variable_shaped else [self._tensor]
         return sum(part.nbytes for part in parts)
 
-    @property
-    def numpy_dtype(self) -> Any:
-        """Of the array."""
-        return self._tensor.dtype
-
-    @property
-    def numpy_ndim(self) -> int:
-        """How many dimensions the array has, that of the rows with them."""
-        return int(self._tensor.ndim)
-
-    @property
-    def numpy_shape(self) -> tuple[int, ...]:
-        """The sizes of the array, that of the rows first."""
-        return tuple(self._tensor.shape)
-
-    @property
-    def numpy_size(self) -> int:
-        """How many elements the array has."""
-        return int(self._tensor.size)
-
     def isna(self) -> Any:
         """Which tensors are NaN altogether."""
         return np.array([_is_missing(value) for value in self._tensor], bool)
@@ -282,8 +264,9 @@ class TensorArray(_Operators, pd.api.extensions.ExtensionArray):
         positions = np.asarray(indices, np.intp)
         if not allow_fill or not (positions < 0).any():
             return TensorArray(self._tensor.take(positions, axis=0))
-        if (positions < -1).any() or not len(self) <= 0 < (positions >= 0).sum():
-            pd.api.extensions.take(np.empty(len(self)), positions, allow_fill=True)  # refuses
+        pd.api.extensions.take(
+            np.empty(len(self)), positions, allow_fill=True
+        )  # refuses what is none
         fill = np.nan if fill_value is None else _plain(fill_value)
         taken = [
             self._tensor[at] if at >= 0 else np.full(self._tensor.shape[1:], fill)
