@@ -1,6 +1,7 @@
 """What containers allow: read from files as the kernel writes them, and felt in real groups."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import heliostat
 from heliostat import _cgroups as cgroups
 from heliostat._cgroups import Group
 from heliostat._engines.local.processes import machine, oom
@@ -168,3 +170,43 @@ def test_a_container_is_taken_for_the_machine_and_its_kernel_ends_nobody(group):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["1", str(400 * MB), "True", "1"], done.stderr
+
+
+TOO_FAST = """
+import heliostat as ray
+from heliostat.exceptions import OutOfMemoryError
+
+@ray.remote(max_retries=0)
+def greedy():
+    return len(b"x" * (1 << 30))
+
+try:
+    ray.get(greedy.remote())
+except OutOfMemoryError as error:
+    print("the kernel ended it" in str(error))
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_the_kernel_ends_in_a_container_ran_out_of_memory(group):
+    enter = f"import os; open({str(group[0])!r}, 'w').write(str(os.getpid()))"
+    done = subprocess.run(
+        [sys.executable, "-c", enter + TOO_FAST],
+        env={**os.environ, "HELIOSTAT_MEMORY_THRESHOLD": "1"},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["True"], done.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_killed_is_not_taken_for_what_the_kernel_ended_elsewhere(group):
+    @heliostat.remote(max_retries=0)
+    def killed():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with heliostat.init(num_cpus=1):
+        enter = f"import os; open({str(group[0])!r}, 'w').write(str(os.getpid()))"
+        other = subprocess.run([sys.executable, "-c", f"{enter}; b'x' * (1 << 30)"], check=False)
+        assert other.returncode == -signal.SIGKILL
+        with pytest.raises(heliostat.exceptions.WorkerCrashedError, match="SIGKILL"):
+            heliostat.get(killed.remote())

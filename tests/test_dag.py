@@ -63,6 +63,7 @@ def test_without_graphviz_the_way_out_is_named(graph, tmp_path, monkeypatch):
 
 
 def test_in_a_notebook_the_picture_is_shown(graph, dot, monkeypatch):
+    monkeypatch.delitem(sys.modules, "IPython.display", raising=False)  # of another test
     assert plot(graph) is None
     display = ModuleType("IPython.display")
     monkeypatch.setattr(display, "SVG", lambda text: ("shown", text), raising=False)

@@ -103,3 +103,22 @@ def test_kept_and_given_back_in_a_process_of_its_own():
 
 def test_what_the_user_has_set_up_stays():
     assert run(f"m.keep_large(512 << 20){LOOP}", MALLOC_TOP_PAD_="131072") > 40
+
+
+SMALL = """
+def ones():
+    for _ in range(20):
+        kept = [np.ones(1 << 20, "u1") for _ in range(3)]
+
+ones()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+ones()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_small_blocks_are_used_again_where_glibc_would_map_them_anew():
+    assert run(SMALL) > 1000
+    assert run(f"m.keep_small(8 << 20){SMALL}") < 50
+    # Who wants memory to be given back at once has chosen.
+    assert run(f"m.map_above(1 << 18); m.keep_small(8 << 20){SMALL}") > 1000

@@ -33,7 +33,6 @@ heliostat.tune.stopper ray.tune.stopper.experiment_plateau ray.tune.stopper.func
 heliostat.tune.stopper ray.tune.stopper.maximum_iteration ray.tune.stopper.noop
 heliostat.tune.stopper ray.tune.stopper.stopper ray.tune.stopper.timeout
 heliostat.tune.stopper ray.tune.stopper.trial_plateau
-heliostat.tune.utils ray.tune.utils.util
 heliostat.data.datasource ray.data.datasource.datasource ray.data.datasource.file_based_datasource
 heliostat.data.datasource ray.data.datasource.file_datasink ray.data.datasource.filename_provider
 heliostat.data.preprocessors ray.data.preprocessors.hasher ray.data.preprocessors.tokenizer

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import sys
 from typing import Any
 
 LARGEST_THRESHOLD = 32 << 20  # that glibc takes: every larger block is mapped
@@ -42,6 +43,16 @@ def keep_large(most_bytes: int) -> None:
         libc.mallopt(_TRIM_THRESHOLD, most_bytes)
 
 
+def keep_small(size_bytes: int) -> None:
+    """Have blocks of up to so many bytes used again and not mapped anew, if nobody has chosen.
+
+    glibc learns it from a block that was mapped and is freed, and then keeps twice as much.
+    """
+    if libc := _libc():
+        libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
+        libc.free(libc.malloc(ctypes.c_size_t(size_bytes)))
+
+
 def map_above(threshold: int) -> None:
     """Give back every freed block of more than `threshold` bytes, from now on."""
     if libc := _libc():
@@ -56,6 +67,14 @@ def give_back() -> None:
         libc.mallopt(_TRIM_THRESHOLD, 2 * LARGEST_THRESHOLD)
         map_above(LARGEST_THRESHOLD)
         trim()
+
+
+def give_back_idle() -> None:
+    """Give back what this thread has freed, also to Arrow, whose allocator asks the one that had it."""
+    # Another thread may be in the middle of importing it.
+    if pool := getattr(sys.modules.get("pyarrow"), "default_memory_pool", None):
+        pool().release_unused()
+    trim()
 
 
 def trim() -> None:

@@ -3,8 +3,10 @@
 import pickle
 import threading
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import given
@@ -136,6 +138,21 @@ def test_code_names_the_default_argument_that_cannot_travel() -> None:
 
 def ref(number: int) -> ObjectRef[Any]:
     return ObjectRef(number.to_bytes(16, "big"))
+
+
+def test_code_keeps_the_file_it_comes_from_whatever_cloudpickle_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reduce = cloudpickle.Pickler.dispatch_table[CodeType]
+
+    def forgets(code: CodeType) -> object:  # as cloudpickle 3.1.3 does
+        return reduce(code.replace(co_filename="<dynamic-code>"))
+
+    monkeypatch.setitem(cloudpickle.Pickler.dispatch_table, CodeType, forgets)
+    scope: dict[str, Any] = {}
+    exec(compile("def f(): return lambda: 1 / 0", "/home/me/train.py", "exec"), scope)
+    for back in (pickle.loads(encode_code(scope["f"], "f")), decode(encode(scope["f"]))):
+        assert back.__code__.co_filename == back().__code__.co_filename == "/home/me/train.py"
 
 
 def test_no_arguments_are_always_the_same_bytes() -> None:

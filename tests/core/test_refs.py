@@ -64,3 +64,8 @@ def test_results_have_the_shape_that_was_asked_for() -> None:
     assert shape(refs, 2) is refs
     assert shape([], 0) is None
     assert isinstance(shape(refs[:1], "streaming"), ray.ObjectRefGenerator)
+
+
+def test_what_is_not_written_down_of_a_reference_is_empty() -> None:
+    ref: ObjectRef[int] = ObjectRef(ONE)
+    assert (ref.tensor_transport(), ref.call_site()) == (None, "")

@@ -1,6 +1,7 @@
 """What init() accepts has its effect; what would have none is refused."""
 
 import platform
+import tempfile
 
 import pytest
 
@@ -34,3 +35,9 @@ def test_a_namespace_is_a_string() -> None:
     with pytest.raises(TypeError, match="namespace must be a string, got 5"):
         ray.init(engine="inline", namespace=5)
     assert not ray.is_initialized()
+
+
+def test_the_temporary_files_of_a_machine_are_under_one_directory() -> None:
+    ray.init(engine="inline")
+    assert ray.get_runtime_context().get_temp_dir() == tempfile.gettempdir()
+    ray.shutdown()

@@ -1,8 +1,13 @@
 """Descriptors, processes, threads and memory that run out: a clear error, and the session lives."""
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
 import pytest
 
-from tests.engines.conftest import Drive
+from tests.engines.conftest import Drive, Driver
 
 
 def test_a_driver_without_descriptors_says_so_and_goes_on_when_there_are_some(drive: Drive) -> None:
@@ -259,11 +264,34 @@ def test_ctrl_c_twice_leaves_nothing_and_the_first_leaves_a_session(
         except KeyboardInterrupt:
             sys.exit(7)
     """)
-    for word in ("ready", "again"):
-        driver.hear(word)
-        with pytest.raises(Exception, match="timed out"):
-            driver.process.wait(0.2)  # somewhere in the middle of it
-        driver.process.send_signal(2)  # SIGINT
-    code, _, err = driver.end(60)
+    presses = []
+    driver.hear("ready")
+    with pressing_ctrl_c(driver, presses):
+        driver.hear("again")
+    with pressing_ctrl_c(driver, presses):
+        code, _, err = driver.end(90)
     assert code == 7, err
+    # No more than Python says that it lost in the callback of a weak reference.
+    assert len(presses) - 2 <= err.count("Exception ignored in"), err
     driver.expect_no_family()
+
+
+@contextlib.contextmanager
+def pressing_ctrl_c(driver: Driver, presses: list[int]) -> Iterator[None]:
+    """Somewhere in the middle of what it does, and again where that changed nothing in 20 seconds."""
+    done = threading.Event()
+
+    def press() -> None:
+        wait_s = 0.2
+        while not done.wait(wait_s) and driver.process.returncode is None:
+            presses.append(driver.process.pid)
+            driver.process.send_signal(signal.SIGINT)
+            wait_s = 20
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -183,12 +183,15 @@ def test_ranks_that_wait_too_long_are_shown_where_the_others_are(run_config, tmp
             (tmp_path / "told").touch()
 
     def hang_here():
+        (tmp_path / "hangs").touch()
         while not (tmp_path / "told").exists():
             pass
 
     def loop():
         if get_context().get_world_rank() == 1:
             hang_here()
+        while not (tmp_path / "hangs").exists():  # or the other one is seen where it begins
+            time.sleep(0.01)
         report({})
 
     told, handler = [], Tell()

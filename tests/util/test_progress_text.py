@@ -88,6 +88,24 @@ def test_more_lines_than_the_terminal_has_are_counted():
     assert "stage 29" in rows[-1]
 
 
+def test_lines_below_are_shown_where_there_is_room_and_cut_to_the_width():
+    one = view(1)._replace(below=lambda: ["x" * 99, "a\x1b[2Jb"])
+    rows = visible(Live(colour=False).frame([one], [], 1.0, (40, 10))).split("\n")
+    assert [len(row) for row in rows[1:]] == [39, len(rows[2])]
+    assert "\x1b" not in rows[2]
+    assert visible(Live().frame([one], [], 1.0, (40, 3))).count("\n") == 0
+    assert "x" not in visible(Live().frame([], [one._replace(outcome="done")], 1.0, (40, 10)))
+
+
+def test_a_terminal_of_usual_width_shows_the_time_left_rather_than_a_bar():
+    long = view(
+        12, name="Tune trial_2026-11-27_14-21-36", total=24, note="2 running, best loss=1.4151"
+    )
+    text = visible(Live().frame([long._replace(unit="trials")], [], 4.0, (120, 24)))
+    assert "4.0 s left" in text
+    assert "best loss=1.4151" in text
+
+
 def test_a_terminal_without_unicode_or_colour_gets_ascii():
     text = Live(unicode=False, colour=False).frame([view(5, total=10)], [], 1.0, SIZE)
     assert text.isascii()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 from heliostat._core.actors import ActorHandle
@@ -40,6 +41,10 @@ class RuntimeContext:
     def get_session_name(self) -> str:
         """A name of this session, the same in all its processes."""
         return f"session_{current_engine().describe().job_id}"
+
+    def get_temp_dir(self) -> str:
+        """The directory under which this machine's temporary files are."""
+        return tempfile.gettempdir()
 
     def get_node_labels(self) -> dict[str, str]:
         """This machine's labels: those given to `init`, and "ray.io/node-id".
@@ -232,9 +237,9 @@ def records(kind: str, part: Part | None = None) -> list[dict[str, Any]]:
         kind: "tasks", "actors", "objects", "workers", "placement_groups", "runtime_envs",
             "events", "metrics", "memory" (one row: the budget, and what is in use of it and of the
             disk) or "logs" (the last lines that each worker has printed). Where there may be very
-            many: "counts" (of tasks by name and state), "live_tasks" and "ended_tasks".
+            many: "counts" (by name and state), "live_tasks", "ended_tasks", "ended_counts" (since first asked).
         part: Which rows of "live_tasks", "ended_tasks" or "objects" are wanted; the first hundred
-            if left out, but all objects.
+            if left out, but all objects. None of "ended_counts" (`most=0`): stop counting.
 
     Raises:
         ValueError: For another kind, or a part of one that is given as a whole.
@@ -246,14 +251,14 @@ def records(kind: str, part: Part | None = None) -> list[dict[str, Any]]:
     """
     kinds = (
         "tasks", "actors", "objects", "workers", "logs", "placement_groups", "metrics",
-        "runtime_envs", "events", "memory", "counts", "live_tasks", "ended_tasks",
+        "runtime_envs", "events", "memory", "counts", "live_tasks", "ended_tasks", "ended_counts",
     )  # fmt: skip
     if kind not in kinds:
         raise ValueError(f"there are records of {', '.join(kinds)}, not of {kind!r}")
     engine = current_engine()
     if kind == "metrics":
         engine.tally(PENDING.take())
-    if part is not None and kind not in ("live_tasks", "ended_tasks", "objects"):
+    if part is not None and kind not in ("live_tasks", "ended_tasks", "ended_counts", "objects"):
         raise ValueError(f"records of {kind!r} are given as a whole; leave part={part!r} out")
     return engine.records(kind, part)
 

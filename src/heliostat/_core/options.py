@@ -234,10 +234,7 @@ _SCHEDULING = (
 )  # fmt: skip
 
 # Options of Ray that mean nothing on one machine; accepted because they change nothing here.
-_NO_EFFECT = {
-    "enable_task_events": (True, False),
-    "_num_objects_per_yield": (1, None),
-}
+_NO_EFFECT = {"enable_task_events": (True, False), "_num_objects_per_yield": (1, None)}
 
 _LATER = {
     "enable_tensor_transport": "leave it out: tensors travel through shared memory",

@@ -108,6 +108,14 @@ class ObjectRef(Generic[T]):
         """Whether it refers to nothing."""
         return ObjectID(self._id).is_nil()
 
+    def tensor_transport(self) -> str | None:
+        """What carries its tensors besides the object store: nothing."""
+        return None
+
+    def call_site(self) -> str:
+        """Where it was made: empty, for that is not written down."""
+        return ""
+
     def task_id(self) -> TaskID:
         """The task that makes the value; for `put`, an identifier of its own."""
         return TaskID(nth(self._id, 0))

@@ -14,6 +14,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from heliostat._core.actors import ActorExit, find_method
@@ -336,10 +337,13 @@ class InlineEngine:
             return [self._actor_row(actor) for actor in self._actors.values()]
         if kind == "tasks":
             return list(self._ended)
-        if kind == "ended_tasks":
-            from heliostat._parts import ended_rows  # noqa: PLC0415 - seldom asked for
+        if kind in ("ended_tasks", "ended_counts"):
+            from heliostat._parts import counted, ended_rows  # noqa: PLC0415 - seldom asked for
 
-            return ended_rows(self._ended, part)
+            if kind == "ended_tasks":
+                return ended_rows(self._ended, part)
+            self._ended, counts = counted(self._ended, itemgetter("name", "state"), part)
+            return [{"name": name, "state": s, "count": n} for (name, s), n in counts.items()]
         if kind == "placement_groups":
             return self._groups.rows(self._node.hex(), self._namespace)
         if kind == "metrics":

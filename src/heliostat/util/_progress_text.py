@@ -7,7 +7,7 @@ This file knows no clock, thread, stream or environment; `progress.py` has those
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 # Work that ends sooner leaves no trace: ten `take()` in a row shall not fill the screen.
@@ -37,6 +37,7 @@ class View(NamedTuple):
     total: float | None
     note: str
     outcome: str = ""
+    below: Callable[[], Sequence[str]] | None = None  # lines for a terminal that has room
 
 
 class Cell(NamedTuple):
@@ -87,6 +88,8 @@ class Live:
         if len(rows) > height:
             hidden = len(rows) - height + 1
             rows = [_cut(f"  and {hidden} more", width), *rows[hidden:]]
+        below = [_cut(text, width) for v in shown if v.below is not None for text in v.below()]
+        rows += below if len(rows) + len(below) <= height else []
         self._drawn = bool(rows)
         up = f"\x1b[{len(rows) - 1}A" if len(rows) > 1 else ""
         permanent = "".join(f"{row}\x1b[K\n" for row in above)
@@ -114,14 +117,14 @@ class Live:
         ]
         if view.total:
             part = min(max(view.done / view.total, 0.0), 1.0)
-            cells += [Cell(self._bar(part), "good", 3), Cell(f"{part:4.0%}", "", 1)]
+            cells += [Cell(self._bar(part), "good", 5), Cell(f"{part:4.0%}", "", 1)]
         cells += [
             Cell(_count(view), "", 0),
-            Cell(_rate(view, now), "weak", 5),
+            Cell(_rate(view, now), "weak", 6),
             Cell(_seconds(elapsed), "weak", 2),
         ]
         if (left := _left_s(view, now)) is not None:
-            cells.append(Cell(f"{_seconds(left)} left", "weak", 6))
+            cells.append(Cell(f"{_seconds(left)} left", "weak", 3))
         cells.append(Cell(view.note, "", 4))
         return cells
 

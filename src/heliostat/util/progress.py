@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -62,6 +62,8 @@ class Line:
         self._name = name
         self._unit = unit
         self._started = 0.0
+        # Says what to show below the line in a terminal, on the painter's thread.
+        self.below: Callable[[], Sequence[str]] | None = None
         # One tuple, replaced as a whole: the painter never sees half an update.
         self._state: tuple[float, float | None, str] = (0, total, "")
 
@@ -77,7 +79,8 @@ class Line:
 
     def view(self, outcome: str = "") -> View:
         """The line at this moment."""
-        return View(self._key, self._name, self._unit, self._started, *self._state, outcome)
+        said = (*self._state, outcome, self.below)
+        return View(self._key, self._name, self._unit, self._started, *said)
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()

@@ -344,7 +344,7 @@ class LocalEngine:
     def _keep(self, value: m.Value) -> ObjectRef[Any]:
         id_ = fresh()
         try:
-            self._port.post(m.Put(self._port.proc, id_, value))
+            self._port.post(m.Put.of((self._port.proc, id_, value)))
         except BaseException:  # interrupted, before the hub heard of it or after
             if value[0] == m.STORED:
                 self._port.ask("unreserve", value[1])
@@ -476,7 +476,7 @@ class LocalEngine:
         if value is not None and value[0] == m.END:
             return None
         port.adopt(item)
-        port.post(m.Taken(port.proc, stream._id, item))
+        port.post(m.Taken.of((port.proc, stream._id, item)))
         return ObjectRef(item, port.drop)
 
     def on_item(self, stream: ObjectRef[Any], index: int, callback: Callable[[], None]) -> None:

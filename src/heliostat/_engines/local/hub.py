@@ -115,7 +115,6 @@ class Hub:
         _LIVE.add(self)
         if options.runtime_env is None:
             self._perform(self._scheduler.prestart())
-        self._kernel = oom.Kernel()
         self._watch_memory = oom.Watch(self._busy, self._end_victim, self._see_stopped)
         self._attendant.start()
         self._watch_memory.start()
@@ -195,7 +194,7 @@ class Hub:
 
         now = time.monotonic()
         pids, epoch = self._pool.all_pids, time.time() - now
-        if kind not in ("counts", "ended_tasks"):
+        if kind not in ("counts", "ended_tasks", "ended_counts"):
             self._plain.unfold_all()
         return Records(self._scheduler, pids, now, epoch, self.node_id)
 
@@ -258,7 +257,8 @@ class Hub:
         """One more reference or view in the driver."""
         with self._guard:
             if self._scheduler.known(id_):
-                self._plain.unfold((id_,))
+                if self._plain.values or self._plain.calls:
+                    self._plain.unfold((id_,))
                 self._scheduler.owned.lend(m.DRIVER, id_)
             else:  # a reference that was pickled in a session that has ended
                 self._handle(m.Put(m.DRIVER, id_, failures.lost(id_)))
@@ -436,12 +436,12 @@ class Hub:
             self._handle(message)
 
     def _worker_ended(self, report: Exit) -> None:
-        proc, reason, number = report
+        proc, reason, number, peak = report
         conn = self._conns.get(proc)
         if conn is None:
             return
         ours = not self._scheduler.staff.lives(proc)
-        if number == signal.SIGKILL and not ours and self._kernel.has_ended_one():
+        if number == signal.SIGKILL and not ours and self._watch_memory.kernel.has_ended(peak):
             self._doom(oom.Victim(proc, oom.BY_KERNEL))
         for message in conn.last_words():
             self._handle(message)

@@ -2,12 +2,15 @@
 
 import _thread
 import io
+import os
 import sys
 import threading
 
 import pytest
 
+from heliostat._engines.local.engine import RUNNING
 from heliostat._engines.local.output.printer import MOST_BYTES, Printer, Source
+from heliostat._engines.local.worker.stamps import Stamped
 from heliostat.testing.clock import until
 
 ME = ("f", 7)
@@ -53,6 +56,22 @@ def test_lines_of_both_streams_are_written_in_their_order(printer, monkeypatch):
         printer.put((out, err)[n % 2], ME, f"{n}\n".encode())
     printer.end()
     assert both.getvalue() == "".join(f"(f pid=7) {n}\n" for n in range(100))
+
+
+def test_a_worker_whose_birth_was_not_told_yet_says_its_own_number(printer, monkeypatch):
+    seen = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", seen)
+    ends = os.pipe()
+    running = RUNNING.set(RUNNING.get()._replace(task=b"t", task_name="f"))
+    with os.fdopen(ends[1], "wb"):
+        stream = Stamped(ends[1])
+        print("hello", file=stream)
+        stream.close()
+    RUNNING.reset(running)
+    with os.fdopen(ends[0], "rb") as there:
+        printer.put(Source(to_stderr=False), ("worker", None), there.read())
+    printer.end()
+    assert seen.getvalue() == f"(f pid={os.getpid()}) hello\n"
 
 
 def test_an_unfinished_line_is_shown_after_a_while_and_at_the_end(printer, monkeypatch):

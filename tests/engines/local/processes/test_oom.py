@@ -70,4 +70,4 @@ def test_the_less_is_left_the_sooner_it_looks_again():
 
 def test_the_kernel_is_asked_for_news_only():
     kernel = oom.Kernel()
-    assert not kernel.has_ended_one()
+    assert not kernel.has_ended(oom.machine_bytes()[1])

@@ -109,6 +109,40 @@ def test_a_library_that_starts_threads_is_left_to_the_workers(tmp_path: Path) ->
     assert err.count("threaded is not shared between workers") == 1
 
 
+def test_a_library_that_starts_threads_is_tried_and_told_of_once_with_all_its_parts(
+    tmp_path: Path,
+) -> None:
+    start = "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
+    # A part that is imported by the package's own file comes before it in `sys.modules`.
+    site = package(tmp_path, "threaded", f"import threading, time\nfrom . import a, b\n{start}")
+    for part in ("a", "b"):
+        (site / "threaded" / f"{part}.py").write_text("")
+    out, err = run(
+        f"""
+        sys.path.insert(0, {str(site)!r})
+        import threaded
+        {LOOK.replace(chr(10), chr(10) + " " * 8)}
+        ray.init(num_cpus=1)
+        print(ray.get(look.remote("threaded")))
+        """
+    )
+    assert out == "False"
+    assert [line.split()[1] for line in err.splitlines()] == ["threaded"]
+
+
+def test_polars_is_left_to_the_workers_without_a_word() -> None:
+    pytest.importorskip("polars")
+    out, err = run(
+        f"""
+        import polars
+        {LOOK.replace(chr(10), chr(10) + " " * 8)}
+        ray.init(num_cpus=1)
+        print(ray.get(look.remote("polars")))
+        """
+    )
+    assert (out, err) == ("False", "")
+
+
 def test_a_library_that_initialises_a_gpu_is_left_to_the_workers(tmp_path: Path) -> None:
     site = package(tmp_path, "cuda_user", "")
     out, err = run(

@@ -1,11 +1,15 @@
-"""What a worker does while it waits: it lends its CPUs, and keeps its promises to call back."""
+"""What a worker does while it waits: it lends its CPUs, keeps its promises to call back, and keeps no memory."""
 
+import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 import heliostat as ray
+from heliostat._engines.local.processes.oom import private_bytes
 from heliostat.exceptions import ObjectLostError
 
 
@@ -61,3 +65,23 @@ def test_a_reference_of_an_ended_session_fails_the_task_that_needs_it(one_cpu: N
 
 def test_a_handle_that_lives_only_for_a_call_is_enough(one_cpu: None) -> None:
     assert ray.get(Holder.remote().ask.remote(3), timeout=20) == 6
+
+
+@ray.remote
+def freed() -> tuple[int, int]:
+    import pyarrow as pa
+
+    several = [
+        pa.array(np.arange(size, size + 1_000_000)).take([*range(1_000_000)]) for size in range(20)
+    ]
+    held = private_bytes(os.getpid())
+    del several
+    return os.getpid(), held
+
+
+def test_an_idle_worker_keeps_no_memory_that_arrow_has_let_go(one_cpu: None) -> None:
+    pid, held = ray.get(freed.remote())
+    deadline = time.monotonic() + 10
+    while private_bytes(pid) > held - 100_000_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -73,7 +73,7 @@ class Log:
             if found is None and not line.startswith(BAR):
                 yield {
                     "worker_id": f"{self.proc:032x}",
-                    "pid": self.label.pid,
+                    "pid": stamp.pid if stamp else self.label.pid,
                     "stream": "err" if self.to_stderr else "out",
                     "task_id": stamp.task if stamp and not stamp.actor else None,
                     "actor_id": stamp.actor if stamp and stamp.actor else None,

@@ -179,8 +179,8 @@ class Printer:
 
     def _prefix(self, source: Source) -> str:
         name, pid = source.label
-        if source.stamp is not None and source.stamp.name:
-            name = source.stamp.name
+        if source.stamp is not None:
+            name, pid = source.stamp.name or name, source.stamp.pid
         return f"({name} pid={pid or '?'}) " if self._prefixed else ""
 
     def _note(self, source: Source) -> None:

@@ -22,7 +22,7 @@ from heliostat._core.options import THIS_NODE, UNIT
 from heliostat._engines.local import failures
 from heliostat._engines.local.messages import ERROR, OUT_OF_LINE, SPILLED, STORED, title
 from heliostat._engines.local.scheduling.waits import Why, actor_of
-from heliostat._parts import Part, since
+from heliostat._parts import Part, counted, since
 
 if TYPE_CHECKING:
     from heliostat._engines.local.scheduling.actors import Actor
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _STATES = {"waiting": "PENDING_ARGS_AVAIL", "ready": "PENDING_NODE_ASSIGNMENT"}
+_ENDS = ("FINISHED", "FAILED", "FAILED")  # by `failure`: of the code, or of the system
+_NAME_AND_END = itemgetter(1, 8)
+_WHEN = "%Y-%m-%d %H:%M:%S"
 _ACTOR_STATES = {"starting": "PENDING_CREATION", "alive": "ALIVE", "dead": "DEAD"}
 
 
@@ -63,12 +66,11 @@ class Records:
 
     def rows(self, kind: str, part: Part | None = None) -> list[Row]:
         """The rows of one kind; of those that may be very many, a part."""
-        if kind in ("live_tasks", "ended_tasks") or part is not None:
+        if kind in ("live_tasks", "ended_tasks", "ended_counts") or part is not None:
             parts = {
-                "live_tasks": self._live_part,
-                "ended_tasks": self._ended_part,
-                "objects": self._objects_part,
-            }
+                "live_tasks": self._live_part, "ended_tasks": self._ended_part,
+                "ended_counts": self._ended_counts, "objects": self._objects_part,
+            }  # fmt: skip
             return parts[kind](part or Part())
         kinds: dict[str, Callable[[], list[Row]]] = {
             "tasks": self._tasks,
@@ -122,28 +124,25 @@ class Records:
         }
 
     def _tasks(self) -> list[Row]:
-        return [self._ended_row(*row) for row in self._scheduler.ended] + self._live_tasks()
+        return [*map(self._ended_row, self._scheduler.ended), *self._live_tasks()]
 
-    def _ended_row(
-        self,
-        id_: bytes,
-        name: str,
-        actor: bytes | None,
-        parent: bytes | None,
-        since: float,
-        proc: int,
-        seconds: float,
-        end: float,
-        failure: int,
-    ) -> Row:
-        state = "FAILED" if failure else "FINISHED"
-        return self.task_row(
-            id_, name, actor, parent, state, proc, times=(since, end - seconds, end)
-        )
+    def _ended_row(self, row: tuple[Any, ...]) -> Row:
+        id_, name, actor, parent, sent, proc, seconds, end, failure = row
+        times = sent, end - seconds, end
+        return self.task_row(id_, name, actor, parent, _ENDS[failure], proc, times)
 
     def _ended_part(self, part: Part) -> list[Row]:
         rows = since(self._scheduler.ended, itemgetter(0), bytes.fromhex(part.after), part.most)
-        return [self._ended_row(*row) for row in rows]
+        return [*map(self._ended_row, rows)]
+
+    def _ended_counts(self, part: Part) -> list[Row]:
+        """How many have ended by name and state; the tables are told to count, or no longer to."""
+        scheduler = self._scheduler
+        scheduler.ended, counts = counted(scheduler.ended, _NAME_AND_END, part)
+        found: Counter[tuple[str, str]] = Counter()
+        for (name, failure), count in counts.items():
+            found[name, _ENDS[failure]] += count
+        return [{"name": name, "state": s, "count": n} for (name, s), n in found.items()]
 
     def _live_part(self, part: Part) -> list[Row]:
         """Of the tasks that have not ended, the newest first; rows are made of the part alone."""
@@ -291,9 +290,7 @@ class Records:
         return [
             {
                 "severity": incident.severity,
-                "time": time.strftime(
-                    "%Y-%m-%d %H:%M:%S", time.localtime(incident.at + self._epoch)
-                ),
+                "time": time.strftime(_WHEN, time.localtime(incident.at + self._epoch)),
                 "source_type": "RAYLET",
                 "message": incident.message,
                 "event_id": f"{number:036x}",
@@ -347,15 +344,14 @@ class Records:
     def _memory(self) -> list[Row]:
         """One row: the budget, and how much of it and of the disk is in use."""
         memory = self._scheduler.storage.memory
-        return [
-            {
-                "node_id": self._node_id,
-                "capacity": memory.arena.capacity,
-                "used": memory.arena.used,
-                "on_disk": memory.disk.used,
-                "waiting": len(memory.waiting),
-            }
-        ]
+        row = {
+            "node_id": self._node_id,
+            "capacity": memory.arena.capacity,
+            "used": memory.arena.used,
+            "on_disk": memory.disk.used,
+            "waiting": len(memory.waiting),
+        }
+        return [row]
 
     def _where(self, id_: bytes, value: Any) -> str:
         """Why an object is not there, or not in memory."""

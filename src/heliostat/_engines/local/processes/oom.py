@@ -9,8 +9,11 @@ retried before one that may not. Should the kernel be faster, `Kernel` knows tha
 from __future__ import annotations
 
 import contextlib
+import math
+import mmap
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -20,6 +23,8 @@ from heliostat._engines.local.scheduling.worker_scheduler import Usage
 SELDOM_S, OFTEN_S = 0.25, 0.005  # between two looks
 FASTEST = 4e9  # bytes that tasks may take within a second
 BY_KERNEL = "the kernel ended it, for the machine or container had no memory left"
+RECENT_S = 2.0  # a worker that ends may be the one that the kernel was seen to end
+LEAST_SHARE = 1 / 100  # of the memory there is: the kernel ends who has much
 THRESHOLD = 0.95  # of the memory there is; HELIOSTAT_MEMORY_THRESHOLD overrides it
 
 
@@ -68,12 +73,7 @@ def _bytes(count: int) -> str:
 
 
 def pause_s(used: int, total: int, threshold: float) -> float:
-    """When to look again: before what is left can be used up.
-
-    Example:
-        >>> pause_s(2 * 10**9, 16 * 10**9, 0.95), pause_s(760 * 10**6, 10**9, 0.95)
-        (0.25, 0.02375)
-    """
+    """When to look again: before what is left can be used up."""
     return min(SELDOM_S, max(OFTEN_S, (threshold * total - used) / FASTEST / 2))
 
 
@@ -84,6 +84,9 @@ class Watch:
         busy: Workers that run something, with what they use.
         end: Called with whoever has to be ended.
         see_stopped: Looks for workers that the kernel does not let run.
+
+    Attributes:
+        kernel: What it was seen to do.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Watch:
     ) -> None:
         self._busy, self._end, self._see_stopped = busy, end, see_stopped
         self._threshold = threshold()
+        self.kernel = Kernel()
         # Tasks may begin to take memory right after we saw that none runs.
         self._idle_s = pause_s(0, machine_bytes()[1], self._threshold)
         self._stop = threading.Event()
@@ -111,6 +115,7 @@ class Watch:
 
     def _look(self) -> float:
         self._see_stopped()
+        self.kernel.look()
         workers = self._busy()
         if not workers:
             return self._idle_s
@@ -128,27 +133,38 @@ class Watch:
 
 
 class Kernel:
-    """What the kernel did: it ends processes by itself when no memory is left."""
+    """What the kernel did: it ends processes by itself when no memory is left.
+
+    It counts them and does not say which; not only ours.
+    """
 
     def __init__(self) -> None:
         self._kills = _kills()
+        self._rose_at = -math.inf
 
-    def has_ended_one(self) -> bool:
-        """Whether it ended a process since this was asked last."""
+    def look(self) -> None:
+        """See whether it has ended any; to be called now and then."""
         before, self._kills = self._kills, _kills()
-        return self._kills > before
+        if self._kills > before:
+            self._rose_at = time.monotonic()
+
+    def has_ended(self, peak: int) -> bool:
+        """Whether it was the kernel that has just killed a worker of ours.
+
+        Args:
+            peak: Bytes that the worker had at most.
+        """
+        self.look()
+        recently = time.monotonic() - self._rose_at < RECENT_S
+        return recently and peak >= LEAST_SHARE * machine_bytes()[1]
 
 
 def _kills() -> int:
     """Processes that the kernel has ended in our cgroups and on the whole machine."""
-    try:
-        with open("/proc/vmstat", "rb") as file:
-            on_machine = next(
-                (int(line.split()[1]) for line in file if line[:9] == b"oom_kill "), 0
-            )
-    except OSError:
-        on_machine = 0
-    return on_machine + cgroups.oom_kills()
+    found = cgroups.oom_kills()
+    with contextlib.suppress(OSError), open("/proc/vmstat", "rb") as file:
+        found += sum(int(line.split()[1]) for line in file if line[:9] == b"oom_kill ")
+    return found
 
 
 def threshold() -> float:
@@ -186,13 +202,11 @@ def is_stopped(pid: int | None) -> bool:
 def private_bytes(pid: int | None) -> int:
     """What a process has in memory that is not of files; 0 if it is gone."""
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"RssAnon:"):
-                    return int(line.split()[1]) * 1024
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            _, resident, shared, *_ = map(int, file.read().split())
     except OSError:
-        pass
-    return 0
+        return 0
+    return (resident - shared) * mmap.PAGESIZE
 
 
 def machine_bytes() -> tuple[int, int]:

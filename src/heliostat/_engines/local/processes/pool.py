@@ -82,6 +82,7 @@ class Exit(Message):
     proc: int
     reason: str
     signal: int  # that ended it; 0 if none did
+    peak: int  # bytes it had in memory at most
 
 
 class Spoiled(Message):
@@ -201,8 +202,9 @@ class ZygoteProcess:
             self.procs[rest[0]] = rest[1]
             yield Forked(*rest)
         elif what == "exited":
-            self.procs.pop(rest[0], None)
-            yield Exit(rest[0], describe(rest[1]), os.WTERMSIG(rest[1]))
+            proc, status, peak = rest
+            self.procs.pop(proc, None)
+            yield Exit(proc, describe(status), os.WTERMSIG(status), peak)
         elif what == "spoiled":
             yield Spoiled(*rest)
         elif what == "importing":
@@ -252,12 +254,7 @@ def _kill_group(pid: int) -> None:
 
 
 def describe(status: int) -> str:
-    """How a process ended, in words, from its wait status.
-
-    Example:
-        >>> describe(9), describe(256)
-        ('it was killed by SIGKILL (signal 9)', 'it ended with exit code 1')
-    """
+    """How a process ended, in words, from its wait status."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         known = {signal_.value: signal_.name for signal_ in signal.Signals}
@@ -436,7 +433,7 @@ class Pool:
                 del self._of_environment[environment]
                 self._reports.event(Unprepared(environment))
         for proc in list(zygote.procs):
-            self._ended(Exit(proc, "the process that starts workers was killed", 0))
+            self._ended(Exit(proc, "the process that starts workers was killed", 0, 0))
 
     def discard(self, environment: bytes) -> None:
         """Nobody needs this environment: end its zygote, if nobody else's workers are of it."""

@@ -24,6 +24,7 @@ UNSAFE = {
     "jaxlib": "has threads that a fork does not survive",
     "lance": "has threads that a fork does not survive, and warns of it at every fork",
     "mpi4py": "initialises MPI, once a process",
+    "polars": "has threads that a fork does not survive",
     "pycuda": "initialises CUDA",
     "pyspark": "talks to a Java process",
     "ray": "starts threads",
@@ -68,13 +69,18 @@ class Preloads:
         self.seen = 0
 
     def wanted(self) -> list[str]:
-        """Names of modules, in the order in which the driver has imported them."""
+        """Names of modules, in the order in which the driver has imported them; libraries first."""
         self.seen = len(sys.modules)
         wanted = [
             name
             for name, module in list(sys.modules.items())
             if self._is_wanted(name) and (_is_ours(name) or _is_installed(name, module))
         ]
+        # `sys.modules` has a library after the parts that its own file imports. It goes first, so
+        # that one that may not be forked is tried once, not with each part.
+        pairs = [(name.partition(".")[0], name) for name in wanted]
+        found = set(wanted)
+        wanted = list(dict.fromkeys(one for pair in pairs for one in pair if one in found))
         wanted += [
             part
             for driver, part in WORKERS.items()

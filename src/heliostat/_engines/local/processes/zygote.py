@@ -119,7 +119,9 @@ class Zygote:
             reason = _why_not_fork(name)
             if reason:
                 self._tell("spoiled", name, reason)
-                self._start_anew(missing[position + 1 :])
+                to_come = missing[position + 1 :]
+                # To import one of its parts is to import it.
+                self._start_anew([one for one in to_come if not one.startswith(f"{name}.")])
             self._loaded.append(name)
         self._tell("importing", "")
         _prctl(_PR_SET_PDEATHSIG, 0)
@@ -169,7 +171,7 @@ class Zygote:
     def _bury(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
@@ -178,7 +180,7 @@ class Zygote:
             if proc is not None:  # otherwise an orphan that a worker left behind
                 del self._pids[proc]
                 _signal(pid, signal.SIGKILL, group_only=True)
-                self._tell("exited", proc, status)
+                self._tell("exited", proc, status, used.ru_maxrss * 1024)
 
     def _tell(self, what: str, *facts: int | str) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

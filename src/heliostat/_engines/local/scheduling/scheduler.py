@@ -127,7 +127,8 @@ class Scheduler:
         """Give it to an idle worker if nobody was there before it; a shorter way than the queues."""
         if not self.idle or self.ready or self.actors.to_start or task.place is not None:
             return False
-        if self.idle[-1].env != task.env or (task.holds and self.storage.some_absent()):
+        absent = task.holds and (self._memory.away or self.lineage.again)
+        if absent or self.idle[-1].env != task.env:
             return False
         if (gpus := self.resources.take(task.shape)) is None:
             return False
@@ -543,10 +544,10 @@ class Scheduler:
 
     def known(self, id_: bytes) -> bool:
         """Whether the object exists, or is an item that its stream may still yield."""
-        if id_ in self.owned.objects or self.plain.knows(id_):
+        if id_ in self.owned.objects:
             return True
         stream = self.tasks.get(nth(id_, 0))
-        return stream is not None and stream.num_returns < 0
+        return (stream is not None and stream.num_returns < 0) or self.plain.knows(id_)
 
     def give_back(self, proc: int, drops: Iterable[tuple[bytes, int]]) -> None:
         """A process has no use for these any more."""

@@ -57,6 +57,7 @@ from heliostat.exceptions import DeadlockError, GetTimeoutError, RaySystemError
 _COALESCE = 64  # messages in a row that may be sent together
 LENDS_S = 0.001  # a wait for direct calls that is shorter than this lends no CPUs
 REPORT_S = 0.05  # after this without work, the hub is told which direct calls have ended
+IDLE_S = 1.0  # after this without work, a worker keeps no memory for the next task
 KEPT_BYTES = 1 << 30  # of what tasks with large results free, until then
 LONG_S = 1.0  # after this the hub is told what the main thread waits for
 
@@ -390,6 +391,8 @@ class Link:
             if large:
                 self.store.wrote_much = False
                 _malloc.give_back()
+        if not self._lead.wait(self._mail, IDLE_S):
+            _malloc.give_back_idle()
         self._lead.wait(self._mail, None)
 
     def _unbegun(self) -> tuple[bytes, ...]:

@@ -9,5 +9,5 @@ SIGNAL = signal.SIGRTMAX - 3  # what a user's code does with SIGUSR1 and SIGUSR2
 
 
 def listen() -> None:
-    """From now on this process tells the stacks of its threads when it is sent SIGNAL."""
-    faulthandler.register(SIGNAL, os.memfd_create(NAME), all_threads=True)
+    """From now on each thread of this process tells its stack when it is sent SIGNAL."""
+    faulthandler.register(SIGNAL, os.memfd_create(NAME), all_threads=False)

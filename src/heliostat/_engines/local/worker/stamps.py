@@ -8,6 +8,7 @@ for the task that was stamped last.
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 from heliostat._engines.local.engine import RUNNING
@@ -18,10 +19,14 @@ MARK_BYTES = MARK.encode()
 
 
 class Stamp(Message):
-    """Who prints; the identifiers in hex, empty if there is none."""
+    """Who prints; the identifiers in hex, empty if there is none.
+
+    The process says its own number: what it prints may come before the word that it was born.
+    """
 
     task: str
     actor: str
+    pid: int
     name: str
 
 
@@ -29,8 +34,10 @@ def parse(line: bytes) -> Stamp | None:
     """The stamp that a line is, if it is one."""
     if not line.startswith(MARK_BYTES):
         return None
-    fields = line.decode(errors="replace").removeprefix(MARK).split(" ", 2)
-    return Stamp(fields[0], fields[1].strip("-"), fields[2]) if len(fields) == 3 else None
+    fields = line.decode(errors="replace").removeprefix(MARK).split(" ", 3)
+    if len(fields) < 4 or not fields[2].isdecimal():
+        return None
+    return Stamp(fields[0], fields[1].strip("-"), int(fields[2]), fields[3])
 
 
 class Stamped(io.TextIOWrapper):
@@ -67,7 +74,8 @@ class Stamped(io.TextIOWrapper):
         actor = RUNNING.get().actor
         plain = "".join(c if c.isprintable() else "?" for c in name)
         line_end = "\n" if self._unfinished else ""
-        super().write(f"{line_end}{MARK}{key.hex()} {actor.hex() if actor else '-'} {plain}\n")
+        who = f"{key.hex()} {actor.hex() if actor else '-'} {os.getpid()} {plain}"
+        super().write(f"{line_end}{MARK}{who}\n")
 
 
 def becomes(name: str) -> None:
