@@ -50,3 +50,12 @@ def test_a_notebook_shows_a_result_as_a_table():
     for row in (("loss", 1), ("config/n", 3), ("path", "/tmp/run")):
         assert f"<td>{row[0]}</td><td>{row[1]}</td>" in page
     assert "&lt;no&gt;" in page
+
+
+def test_a_frame_of_reports_has_a_column_for_each_value_of_a_dict_in_them():
+    result = Result(
+        None, None, None, "/tmp/run", history=[{"a": 1, "n": {"b": 2, "c": [3]}}, {"a": 4}]
+    )
+    assert list(result.metrics_dataframe) == ["a", "n/b", "n/c"]
+    assert list(result.metrics_dataframe["a"]) == [1, 4]
+    assert list(Result(None, None, None, "/tmp/run").metrics_dataframe) == []

@@ -72,7 +72,7 @@ def test_a_trial_with_a_table_alone_is_read(tmp_path):
     (tmp_path / "progress.csv").write_text(table)
     result = Result.from_path(tmp_path)
     assert (result.metrics["score"], result.metrics["inner/a"]) == (2, 2)
-    assert (result.config, result.best_checkpoints, result.metrics["done"]) == (None, None, False)
+    assert (result.config, result.best_checkpoints, result.metrics["done"]) == (None, [], False)
 
 
 def test_what_a_kill_cut_off_a_trial_s_reports_is_left_out(tmp_path):

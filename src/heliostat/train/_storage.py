@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from heliostat._boot import boot_id
+from heliostat._shared_directory import check_shared
 from heliostat.train._run_messages import Kept, Validation
 from heliostat.train._sender import Sender
 from heliostat.train.checkpoint import Checkpoint, locate
 from heliostat.train.config import writing_to
-from heliostat.train.shared_directory import check_shared
 
 LOG = "run.jsonl"
 STAGE_PREFIX = ".stage-"

@@ -63,7 +63,7 @@ class Result:
 
     @cached_property
     def metrics_dataframe(self) -> pd.DataFrame:
-        """Every report's metrics, a row each.
+        """Every report's metrics, a row each; `outer/inner` is a value in a dict.
 
         Example:
             >>> result = Result(None, None, None, "/tmp/run", history=[{"loss": 2.0}, {"loss": 1.0}])
@@ -72,7 +72,7 @@ class Result:
         """
         import pandas as pd  # noqa: PLC0415 - optional and slow to load
 
-        return pd.DataFrame(self.history)
+        return pd.json_normalize(self.history, sep="/")
 
     @property
     def filesystem(self) -> Any:
@@ -158,7 +158,7 @@ def _from_files(where: str, filesystem: Any, written: _written.Written) -> Resul
         checkpoint=written.latest,
         error=TrainingFailedError(written.error) if written.error else None,
         path=where,
-        best_checkpoints=written.kept or None,
+        best_checkpoints=written.kept,
         config=written.config,
         history=written.history,
         storage_filesystem=filesystem,

@@ -45,7 +45,7 @@ def learn(model, loader, sampler, epochs, first=0, save=None):
 
 
 BY_HAND = """
-import pickle, sys
+import os, pickle, sys
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
@@ -59,9 +59,11 @@ model = DistributedDataParallel(torch.nn.Linear(3, 1))
 sampler = DistributedSampler(data(), 2, rank, shuffle=True)
 learnt = learn(model, DataLoader(data(), 8, sampler=sampler), sampler, 3)
 if rank == 0:
-    pickle.dump([p.numpy() for p in learnt], open({out!r}, "wb"))
+    with open({out!r}, "wb") as file:
+        pickle.dump([p.numpy() for p in learnt], file)
 distributed.barrier()  # who ended while the other still talks to it would be aborted
 distributed.destroy_process_group()
+os._exit(0)  # at a busy moment torch's own threads outlive the interpreter, which is aborted then
 """
 
 

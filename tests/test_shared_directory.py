@@ -2,7 +2,7 @@
 
 import pytest
 
-from heliostat.train.shared_directory import check_shared
+from heliostat._shared_directory import check_shared
 
 MOUNTS = """\
 /dev/sda1 / ext4 rw 0 0

@@ -44,7 +44,7 @@ def check_shared(
         raise ValueError(
             f"{what}={root!r} is on a disk of this machine ({kind}), and the work is to run on "
             f"{len(machines)} machines, which would each write into a directory of their own. Give "
-            "a path that all of them share: s3://bucket/runs, or a mounted network file system"
+            "a path that all of them share: s3://bucket/path, or a mounted network file system"
         )
 
 
