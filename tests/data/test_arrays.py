@@ -200,7 +200,9 @@ def test_tensors_of_torch_are_stored_without_their_gradients():
     assert ds.map(lambda row: {"n": torch.tensor(row["x"]).sum()}).sum("n") == 12
 
 
-def test_an_error_does_not_print_the_value_whole():
+def test_an_error_does_not_print_the_value_whole(monkeypatch):
+    context = ray.data.DataContext.get_current()
+    monkeypatch.setattr(context, "enable_fallback_to_arrow_object_ext_type", False)
     with pytest.raises(ValueError, match="column 'x' from f cannot be stored") as caught:
         to_arrow([["a" * 5000, 1], [{"b": "c" * 5000}]], "x", "f")
     assert len(str(caught.value)) < 500

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -125,6 +126,20 @@ def test_a_plan_prints_as_it_was_asked_for():
     assert repr(ds) == "Dataset\nLimit(2)\n+- Map(abs)\n   +- Range(5)"
 
 
+def test_explain_says_what_a_read_has_taken_over(capsys, tmp_path):
+    ray.data.from_items([{"a": 1, "b": 2}]).write_parquet(str(tmp_path / "p"))
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    ds = ray.data.read_parquet(str(tmp_path / "p"))
+    ds.select_columns(["b"]).limit(10).explain()
+    optimized = capsys.readouterr().out.partition("(Optimized)")[2].splitlines()
+    assert optimized[1] == "ReadParquet [columns: b; limit: 10]"
+    ray.data.read_csv(str(tmp_path / "a.csv")).select_columns(["b"]).explain()
+    assert "\nReadCSV [columns: b]\n" in capsys.readouterr().out
+    filtered = ray.data.read_parquet(str(tmp_path / "p"), filter=pc.field("a") > 0)
+    filtered.explain()
+    assert "\nReadParquet [filter: (a > 0)]\n" in capsys.readouterr().out
+
+
 def test_explain_says_where_things_run(capsys, parquet):
     ray.data.read_parquet(parquet).map_batches(abs).drop_columns(["x"]).explain()
     out = capsys.readouterr().out
@@ -181,3 +196,12 @@ def test_a_notebook_shows_the_plan_of_what_has_not_run_and_no_pixels():
     assert "<td>id</td><td>int64</td>" in ray.data.range(3)._repr_html_()
     pictures = ray.data.from_numpy(np.zeros((2, 28, 28), np.uint8)).materialize()
     assert "<td>uint8 [28, 28]</td>" in pictures._repr_html_()
+
+
+def test_rows_that_are_there_are_shown():
+    ds = ray.data.from_items([{"a": n, "b": "x" * 40} for n in range(12)])
+    head, names, first, *others, last = repr(ds).splitlines()
+    assert head == "MaterializedDataset(num_rows=12, schema={a: int64, b: string})"
+    assert (names, first) == ("a  b", f"0  {'x' * 30}")
+    assert (len(others), last) == (9, "(10 of 12 rows)")
+    assert "rows)" not in repr(ds.limit(2).materialize())

@@ -1,10 +1,12 @@
 import datetime
+import re
 
 import pyarrow as pa
 import pytest
 
 import heliostat as ray
 from heliostat.data import expressions
+from heliostat.data.datatype import DataType, TypeCategory
 from heliostat.data.expressions import (
     coalesce,
     col,
@@ -268,10 +270,93 @@ def test_two_columns_of_nulls_without_a_type_compare_to_null():
     ],
 )
 def test_what_an_expression_is_can_be_asked_by_rays_names(made, kind):
-    names = [name for name in expressions.__all__ if name.endswith("Expr") and name != "Expr"]
+    others = {"Expr", "BinaryExpr", "UnaryExpr"}
+    names = [name for name in expressions.__all__ if name.endswith("Expr") and name not in others]
     assert [name for name in names if isinstance(made, getattr(expressions, name))] == [kind]
 
 
 def test_older_names_of_rays_are_the_same_classes():
     assert ray.data.DatasetContext is ray.data.DataContext
     assert ray.data.DatasetIterator is ray.data.DataIterator
+
+
+OPERATORS = [
+    (col("a") + 1, "ADD"),
+    (2 - col("a"), "SUB"),
+    (col("a") * col("b"), "MUL"),
+    (col("a") / 2, "DIV"),
+    (col("a") // 2, "FLOORDIV"),
+    (col("a") % 2, "MOD"),
+    (col("a") > 1, "GT"),
+    (col("a") >= 1, "GE"),
+    (col("a") < 1, "LT"),
+    (col("a") <= 1, "LE"),
+    (col("a") == 1, "EQ"),
+    (col("a") != 1, "NE"),
+    (col("a").is_null() & col("b").is_null(), "AND"),
+    (col("a").is_null() | col("b").is_null(), "OR"),
+    (col("a").is_in([1, 2]), "IN"),
+    (col("a").not_in([1, 2]), "NOT_IN"),
+    (~col("a").is_null(), "NOT"),
+    (col("a").is_null(), "IS_NULL"),
+    (col("a").is_not_null(), "IS_NOT_NULL"),
+]
+
+
+@pytest.mark.parametrize(("made", "name"), OPERATORS)
+def test_an_operator_tells_its_operands_and_can_be_made_of_them(made, name, inline):
+    operation = expressions.Operation[name]
+    assert made.op is operation
+    if operation.name in ("NOT", "IS_NULL", "IS_NOT_NULL"):
+        assert isinstance(made, expressions.UnaryExpr)
+        assert not isinstance(made, expressions.BinaryExpr)
+        again = expressions.UnaryExpr(operation, made.operand)
+    else:
+        assert isinstance(made, expressions.BinaryExpr)
+        assert not isinstance(made, expressions.UnaryExpr)
+        again = expressions.BinaryExpr(op=operation, left=made.left, right=made.right)
+    assert again.structurally_equals(made)
+    ds = ray.data.from_items([{"a": 1, "b": 2}, {"a": 3, "b": 4}])
+    assert ds.with_column("c", again).take_all() == ds.with_column("c", made).take_all()
+
+
+def test_all_operations_are_operators_and_no_others_are():
+    assert {name for _, name in OPERATORS} == {one.name for one in expressions.Operation}
+    assert not isinstance(col("a").abs(), expressions.BinaryExpr | expressions.UnaryExpr)
+    assert not isinstance(col("a"), expressions.BinaryExpr)
+    with pytest.raises(ValueError, match=r"BinaryExpr: <Operation\.NOT: 'not'> is none of"):
+        expressions.BinaryExpr(expressions.Operation.NOT, col("a"), col("b"))
+    with pytest.raises(ValueError, match=r"UnaryExpr: <Operation\.ADD: 'add'> is none of"):
+        expressions.UnaryExpr(expressions.Operation.ADD, col("a"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "categories"),
+    [
+        (pa.list_(pa.int64()), {"LIST"}),
+        (pa.list_(pa.int64(), 3), {"LIST"}),
+        (pa.list_view(pa.int64()), {"LIST"}),
+        (pa.large_list(pa.int64()), {"LIST", "LARGE_LIST"}),
+        (pa.struct([("a", pa.int64())]), {"STRUCT"}),
+        (pa.map_(pa.string(), pa.int64()), {"MAP"}),
+        (pa.fixed_shape_tensor(pa.float32(), (2, 2)), {"TENSOR"}),
+        (pa.timestamp("s"), {"TEMPORAL"}),
+        (pa.duration("s"), {"TEMPORAL"}),
+        (pa.dictionary(pa.int32(), pa.string()), set()),
+        (pa.int64(), set()),
+    ],
+)
+def test_the_categories_of_a_type(kind, categories):
+    known = DataType.from_arrow(kind)
+    assert {one.name for one in TypeCategory if known.is_of(one)} == categories
+    assert known.is_of("list") == ("LIST" in categories)
+
+
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize(
+    "expr", [col("a").cast(pa.int64()), col("b") // 0, col("a").str.match_regex("[")]
+)
+def test_what_fails_on_values_names_the_expression(expr):
+    ds = ray.data.from_items([{"a": "abc", "b": 1}]).with_column("c", expr)
+    with pytest.raises(ValueError, match=re.escape(f"{expr!r} cannot be computed")):
+        ds.take_all()

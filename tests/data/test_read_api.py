@@ -16,9 +16,12 @@ def test_items_become_rows():
     assert ray.data.from_items(rows).take_all() == [{"a": 1, "b": None}, {"a": None, "b": [1, 2]}]
 
 
-def test_items_of_no_common_type_name_the_column():
-    with pytest.raises(ValueError, match="column 'item'"):
-        ray.data.from_items([1, "x"])
+def test_items_of_no_common_type_are_objects_and_the_column_is_named(caplog):
+    assert ray.data.from_items([{"mixed": 1}, {"mixed": "x"}]).take_all() == [
+        {"mixed": 1},
+        {"mixed": "x"},
+    ]
+    assert "column 'mixed' from the rows is kept as pickled objects" in caplog.text
 
 
 def test_frames_tables_and_arrays_are_taken_as_they_are():
@@ -70,3 +73,10 @@ def test_what_reading_does_not_offer_is_said(parquet):
 def test_what_a_hurried_user_writes_is_named(wrong, kind, says):
     with pytest.raises(kind, match=says):
         wrong()
+
+
+def test_columns_of_several_names_are_no_array():
+    with pytest.raises(
+        TypeError, match=r"needs an array or a list of arrays, got dict.*from_arrow"
+    ):
+        ray.data.from_numpy({"a": np.arange(3)})

@@ -547,3 +547,16 @@ def test_lists_none_of_which_is_there_are_a_row_each():
     # What a function gives knows no type of lists then.
     ds = ray.data.range(2).map(lambda row: {"n": row["id"], "l": None})
     assert ds.explode("l").take_all() == [{"n": 0, "l": None}, {"n": 1, "l": None}]
+
+
+def test_columns_that_do_not_fit_into_one_are_not_unpivoted(inline):
+    ds = ray.data.from_items([{"k": 1, "a": 1, "b": "x"}])
+    with pytest.raises(TypeError, match=r"got a: int64, b: string; cast them before"):
+        ds.unpivot(["a", "b"], index="k")
+    assert ds.unpivot(["k", "a"]).take_all()[1] == {"variable": "a", "value": 1}
+
+
+def test_a_query_that_names_no_dataset_says_which_it_sees(inline):
+    ds = ray.data.from_items([{"a": 1}])
+    with pytest.raises(ValueError, match=r"trips does not exist! The query sees trip$"):
+        ray.data.sql("SELECT * FROM trips", trip=ds)

@@ -116,6 +116,18 @@ def test_what_needs_all_rows_cannot_be_continued(source, tmp_path):
         ray.data.from_items([1]).write_csv(str(tmp_path / "out"), checkpoint=state)
 
 
+def test_filters_and_columns_by_expressions_are_continued_and_row_numbers_are_not(source, tmp_path):
+    state, out = str(tmp_path / "state"), str(tmp_path / "out")
+    ds = ray.data.read_parquet(source).map(lambda row: row).filter(expr="id >= 40")
+    ds = ds.with_column("twice", ray.data.expressions.col("id") * 2)
+    ds.write_parquet(out, checkpoint=state)
+    rows = ray.data.read_parquet(out).take_all()
+    assert rows == [{"id": number, "twice": 2 * number} for number in range(40, 100)]
+    number = ray.data.expressions.monotonically_increasing_id()
+    with pytest.raises(ValueError, match="cannot continue"):
+        ds.with_column("n", number).write_parquet(out, checkpoint=state)
+
+
 def test_a_run_with_another_filter_does_not_go_on_where_the_first_stopped(source, tmp_path):
     state, out = str(tmp_path / "state"), str(tmp_path / "out")
 

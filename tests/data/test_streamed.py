@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import heliostat as ray
-from heliostat.data import _sorting
+from heliostat.data._ordering import sorting as _sorting
 from heliostat.data.datasource.parquet import open_parquet
 
 pytestmark = pytest.mark.usefixtures("inline")

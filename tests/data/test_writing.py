@@ -184,7 +184,7 @@ def test_arguments_of_arrow_are_passed_on_and_unknown_ones_refused(tmp_path):
         ray.data.range(3).write_parquet(path, zz=1)
     with pytest.raises(TypeError, match="zz"):
         ray.data.range(3).write_numpy(path, column="id", zz=1)
-    with pytest.raises(NotImplementedError, match="catalog"):
+    with pytest.raises(TypeError, match=r"takes a heliostat\.data\.Catalog"):
         ray.data.range(3).write_parquet(path, catalog=object())
     with pytest.raises(NotADirectoryError, match="is a file"):
         ray.data.range(3).write_parquet(f"{path}/{files(path)[0]}")

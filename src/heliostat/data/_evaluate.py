@@ -4,7 +4,6 @@ Also says what type an expression has, by computing it over no rows. It does not
 """
 
 import hashlib
-import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,8 @@ from heliostat.data._expr import (
 )
 from heliostat.data.arrays import no_rows, to_arrow
 from heliostat.data.block import require_columns
+from heliostat.data.datasource.paths import resolve
+from heliostat.data.datasource.retry import RetryingFile
 from heliostat.data.datatype import arrow_type
 
 DOWNLOADS_AT_ONCE = 16
@@ -113,6 +114,8 @@ class _Evaluation:
         except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
             kinds = ", ".join(str(value.type) for value in values)
             raise TypeError(f"{call!r} cannot be computed of {kinds}: {error}") from error
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{call!r} cannot be computed: {error}") from error
 
     def _udf(self, call: Udf) -> Any:
         fn = self._functions.get(call, call.fn)
@@ -295,20 +298,13 @@ def _download(uris: Any, filesystem: fs.FileSystem | None) -> Any:
         if uri is None:
             return None
         try:
-            where, path = (filesystem, uri) if filesystem else _resolve(uri)
-            with where.open_input_stream(path) as stream:
+            with RetryingFile(*resolve(uri, filesystem)).native() as stream:
                 return bytes(stream.read())
-        except (OSError, pa.ArrowInvalid):
+        except (OSError, ValueError):
             return None
 
     with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as threads:
         return pa.array(list(threads.map(fetch, uris.to_pylist())), pa.binary())
-
-
-def _resolve(uri: str) -> tuple[fs.FileSystem, str]:
-    if "://" not in uri:
-        return fs.LocalFileSystem(), os.path.abspath(uri)
-    return fs.FileSystem.from_uri(uri)
 
 
 def _uniform(seed: int | None, first: int, rows: int) -> Any:

@@ -20,6 +20,7 @@ from heliostat.data._namespaces import (
     StringNamespace,
     StructNamespace,
 )
+from heliostat.data._operations import KERNELS, Operation
 from heliostat.data.datatype import DataType, arrow_type
 
 
@@ -201,7 +202,7 @@ class Expr:
 
         Example:
             >>> Column("a").cast(DataType.float64())
-            cast(col('a'), target_type=DataType(double), safe=True)
+            cast(col('a'), target_type=DataType(arrow:double), safe=True)
         """
         kind = DataType.from_arrow(arrow_type(target_type))
         return Call("cast", (self,), (("target_type", kind), ("safe", safe)))
@@ -401,6 +402,31 @@ class Call(Expr):
     function: str
     arguments: tuple[Expr, ...]
     options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def op(self) -> Operation | None:
+        """Ray's name of the operator, if it is one; `~` of `is_in` is `not_in`."""
+        return Operation.NOT_IN if self._inner is not self else KERNELS.get(self.function)
+
+    @property
+    def left(self) -> Expr:
+        """The operand of a unary operator, or the left one of two."""
+        return self._inner.arguments[0]
+
+    operand = left
+
+    @property
+    def right(self) -> Expr:
+        """The right operand."""
+        call = self._inner
+        if call.function == "is_in":
+            return Literal([*dict(call.options)["values"]])
+        return call.arguments[1]
+
+    @property
+    def _inner(self) -> "Call":
+        inner = self.arguments[0] if self.function == "invert" else None
+        return inner if isinstance(inner, Call) and inner.function == "is_in" else self
 
     def __repr__(self) -> str:
         inside = [repr(one) for one in self.arguments]

@@ -15,6 +15,7 @@ from heliostat.data._failures import RAISE
 from heliostat.data._mix import Mix
 from heliostat.data._native.engine import is_sql, leaves
 from heliostat.data._native.queries import Aggregate, Sort
+from heliostat.data._ordering.order import is_plain
 from heliostat.data._plan import (
     GATHERING,
     REORDERING,
@@ -46,7 +47,6 @@ from heliostat.data._plan import (
     schema_of,
     step_name,
 )
-from heliostat.data._sorting import is_plain
 from heliostat.data.block import Bundle
 from heliostat.data.datasource.source import Part
 
@@ -458,7 +458,7 @@ def _apply(step: Step, below: int, stages: list[Stage], fuse: bool) -> None:
             batch_rows=_rows_together(step),
             limit=step.rows if isinstance(step, Limit) else None,
             gather=isinstance(step, GATHERING),
-            counts=_counts(step),
+            counts=counts_rows(step),
             survives=_survives(step),
             as_blocks=last.as_blocks or isinstance(step, Repartition),
         )
@@ -469,7 +469,7 @@ def _fused_place(last: Stage, step: Step) -> Place | None:
     """Where `last` would run with the step added, or None if the two cannot be one stage."""
     if last.limit is not None or last.inputs[1:] or last.streams or last.counts:
         return None
-    if isinstance(step, GATHERING) or _counts(step):
+    if isinstance(step, GATHERING) or counts_rows(step):
         return None
     if not isinstance(step, UDF_STEPS):
         return last.place
@@ -487,7 +487,7 @@ def _survives(step: Step) -> bool:
     return isinstance(step, UDF_STEPS) and step.udf.on_error != RAISE
 
 
-def _counts(step: Step) -> bool:
+def counts_rows(step: Step) -> bool:
     """Whether it must know how many rows came before."""
     match step:
         case Compute(pairs):

@@ -447,7 +447,7 @@ def render(plan: Plan, depth: int = 0) -> Iterator[str]:
     lead = "" if depth == 0 else "   " * (depth - 1) + "+- "
     match plan:
         case Read(source):
-            yield f"{lead}{source.describe()}"
+            yield f"{lead}{source.describe()}{_taken_over(source)}"
         case Blocks(bundles):
             rows = sum(bundle.rows for bundle in bundles)
             yield f"{lead}Blocks(rows={rows}, blocks={len(bundles)})"
@@ -462,6 +462,21 @@ def render(plan: Plan, depth: int = 0) -> Iterator[str]:
         case Apply(below, step):
             yield f"{lead}{step_name(step)}"
             yield from render(below, depth + 1)
+
+
+def _taken_over(source: Any) -> str:
+    """What a read does itself of the steps that were above it."""
+    columns = getattr(source, "columns", None) if hasattr(source, "files") else None
+    if isinstance(source, ParquetSource) and len(source.schema) < len(source.files[0].schema):
+        columns = source.schema.names
+    predicate = getattr(source, "predicate", None)
+    told = {
+        "columns": columns and ", ".join(columns),
+        "filter": None if predicate is None else predicate.expression,
+        "limit": getattr(source, "row_limit", None),
+    }
+    said = [f"{name}: {value}" for name, value in told.items() if value is not None]
+    return f" [{'; '.join(said)}]" if said else ""
 
 
 def walk(plan: Plan) -> Iterator[Plan]:

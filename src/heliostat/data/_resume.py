@@ -16,8 +16,17 @@ from typing import Any
 import pyarrow as pa
 
 from heliostat.data._commit import SaveMode, Staging
-from heliostat.data._plan import UDF_STEPS, Apply, Drop, Plan, Read, Rename, Select, step_name
-from heliostat.data._write import WriteOptions, run_write
+from heliostat.data._optimize import counts_rows
+from heliostat.data._plan import (
+    ROW_FOR_ROW,
+    UDF_STEPS,
+    Apply,
+    Plan,
+    Read,
+    Where,
+    step_name,
+)
+from heliostat.data._write import WriteOptions, begun, run_write
 from heliostat.data.datasource.datasink import FileDatasink, WriteResult
 from heliostat.data.datasource.source import Part
 
@@ -100,7 +109,7 @@ def resumable_write(
     told = {"target": sink.path, "parts": names, "steps": [step_name(step) for step in steps]}
     checkpoint = os.path.abspath(checkpoint)
     done = _open(checkpoint, told)
-    if not sink.begin():
+    if not begun(sink, options):
         shutil.rmtree(checkpoint)
         return
     final, sink._staging = sink._staging, None
@@ -125,7 +134,8 @@ def resumable_write(
 def _split(plan: Plan) -> tuple[Read, list[Any]]:
     steps: list[Any] = []
     while isinstance(plan, Apply):
-        if not isinstance(plan.step, (*UDF_STEPS, Select, Drop, Rename)):
+        by_itself = isinstance(plan.step, (*UDF_STEPS, *ROW_FOR_ROW, Where))
+        if not by_itself or counts_rows(plan.step):
             raise ValueError(
                 f"checkpoint=... cannot continue {step_name(plan.step)}, which needs all rows; "
                 "it is for a read followed by map, map_batches, flat_map, filter and columns"

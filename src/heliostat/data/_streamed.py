@@ -16,6 +16,8 @@ from heliostat.data._expr import Expr, columns_of
 from heliostat.data._mix import Mix, mixed
 from heliostat.data._native.engine import Segment
 from heliostat.data._native.queries import CountWhere
+from heliostat.data._ordering.shuffling import shuffled_blocks
+from heliostat.data._ordering.sorting import sorted_blocks
 from heliostat.data._plan import (
     UDF_STEPS,
     Apply,
@@ -28,8 +30,6 @@ from heliostat.data._plan import (
     walk,
     with_encoded_texts,
 )
-from heliostat.data._shuffling import shuffled_blocks
-from heliostat.data._sorting import sorted_blocks
 from heliostat.data._spill import give_back_memory
 from heliostat.data.arrays import no_rows
 from heliostat.data.block import Bundle
@@ -77,8 +77,12 @@ def streamed(plan: Plan, run: Run, memory_bytes: int) -> Generator[pa.Table]:
                 held_bytes = memory_bytes // (
                     HELD_SHARE if _has_functions(input) else HELD_SHARE_ALONE
                 )
-                for block in _reordered(_tables(rows, schema), step, held_bytes):
-                    yield block.cast(promised) if encoded and promised else block
+                blocks, cast = _tables(rows, schema), promised if encoded else None
+                match step:
+                    case SortRows(keys, descending):
+                        yield from sorted_blocks(blocks, keys, descending, held_bytes, cast)
+                    case Shuffle(seed):
+                        yield from shuffled_blocks(blocks, seed, held_bytes, cast)
             finally:
                 rows.close()
                 give_back_memory()
@@ -111,16 +115,6 @@ def _counted(source: ParquetSource, predicate: Expr) -> int:
 
 def _has_functions(plan: Plan) -> bool:
     return any(isinstance(one, Apply) and isinstance(one.step, UDF_STEPS) for one in walk(plan))
-
-
-def _reordered(
-    blocks: Iterator[pa.Table], step: SortRows | Shuffle, memory_bytes: int
-) -> Iterator[pa.Table]:
-    match step:
-        case SortRows(keys, descending):
-            return sorted_blocks(blocks, keys, descending, memory_bytes)
-        case Shuffle(seed):
-            return shuffled_blocks(blocks, seed, memory_bytes)
 
 
 def _tables(bundles: Generator[Bundle], schema: pa.Schema | None = None) -> Iterator[pa.Table]:

@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 
 import heliostat
+from heliostat._shared_directory import check_shared
 from heliostat.data._spill import give_back_in_thrift
 from heliostat.data.block import Block, Bundle, concat
 from heliostat.data.datasource.datasink import Datasink, FileDatasink, TaskContext, WriteResult
 
-__all__ = ["WriteOptions", "run_write"]
+__all__ = ["WriteOptions", "begun", "run_write"]
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def run_write(
     Raises:
         Exception: what the sink or the blocks' making raised, after the sink was told.
     """
-    if isinstance(sink, FileDatasink) and not sink.begin():
+    if isinstance(sink, FileDatasink) and not begun(sink, options):
         return
     try:
         sink.on_write_start(schema)
@@ -89,6 +90,17 @@ def run_write(
             bundles.close()  # type: ignore[attr-defined]  # if it is a generator
         _tell(sink, error)
         raise
+
+
+def begun(sink: FileDatasink, options: WriteOptions) -> bool:
+    """Look at what is there, and make a place to write to; False if there is nothing to do.
+
+    Raises:
+        ValueError: if tasks would write on several machines, to a directory that this one has alone.
+    """
+    if _way(sink, options) is _in_tasks and len(nodes := heliostat.nodes()) > 1:
+        check_shared("path", sink.path, nodes)
+    return sink.begin()
 
 
 def _tell(sink: Datasink[Any], error: BaseException) -> None:

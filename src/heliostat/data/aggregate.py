@@ -19,6 +19,7 @@ from heliostat.data._aggregate_fn import (
 )
 from heliostat.data._native.queries import Measure
 from heliostat.data._native.relation import is_nan, quote
+from heliostat.data.arrays import is_object
 
 __all__ = [
     "AbsMax",
@@ -127,6 +128,10 @@ class Min(Native):
     def _measure(self, schema: pa.Schema | None) -> Measure:
         kind = type_of(schema, self._target_col_name)
         column = self._column
+        if kind is not None and is_object(kind):
+            raise TypeError(
+                f"{self.name} needs values with an order, but they are objects of any kind"
+            )
         if kind is not None and pa.types.is_floating(kind):
             # As in Arrow, NaN is the result only where there is nothing else.
             sql = f"coalesce({self._kind}({column}) FILTER (WHERE NOT {is_nan(column)}), "

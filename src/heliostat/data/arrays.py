@@ -7,6 +7,7 @@ elements. Nothing is pickled.
 import contextlib
 import functools
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "is_tensor",
     "no_rows",
     "one_type",
+    "refuse_objects",
     "schema_without_views",
     "tensors",
     "to_arrow",
@@ -35,6 +37,9 @@ __all__ = [
 MANY_TEXTS = 1 << 10
 SAMPLE = 1 << 8
 
+
+# Set to 1 by users who trust whoever wrote their files.
+TRUST = "RAY_DATA_AUTOLOAD_PICKLE_OBJECT_SCALAR"
 
 # So many characters of another library's error are told.
 MESSAGE = 300
@@ -114,15 +119,14 @@ def to_arrow(column: Any, name: str, source: str) -> Any:
         if isinstance(column, np.ndarray) and column.dtype != object:
             return _from_numpy(column)
         return pa.array(column)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise ValueError(
-            f"column {name!r} from {source} cannot be stored: {_short(error)}. Give all its "
-            "values one type that Arrow knows"
-        ) from error
+    except (pa.ArrowException, OverflowError) as error:
+        from heliostat.data.extensions._objects import kept  # noqa: PLC0415 - it loads pandas
+
+        return kept(column, f"column {name!r} from {source}", short(error))
 
 
-def _short(error: Exception) -> str:
-    # Arrow's errors have the value in them, which may be a picture.
+def short(error: Exception) -> str:
+    """What an error says, without a picture that is in it."""
     text = " ".join(str(error).split())
     return text if len(text) <= MESSAGE else f"{text[: MESSAGE // 2]} ... {text[-MESSAGE // 2 :]}"
 
@@ -146,7 +150,7 @@ def _as_numpy(value: Any, name: str, source: str) -> Any:
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"column {name!r} from {source} cannot be stored: no array can be made of a "
-            f"{type(value).__name__} of {value.dtype}: {_short(error)}"
+            f"{type(value).__name__} of {value.dtype}: {short(error)}"
         ) from error
     return array if array.ndim else array[()]
 
@@ -417,8 +421,8 @@ def _is_whole(column: Any) -> bool:
     """Whether a column's chunks are arrays of one type: numbers of which none is missing, or objects."""
     kind = column.type
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    number = number or isinstance(kind, pa.ExtensionType)
-    return number and column.num_chunks > 1 and not column.null_count
+    whole = (number or isinstance(kind, pa.ExtensionType)) and not column.null_count
+    return column.num_chunks > 1 and (whole or is_object(kind))
 
 
 def has_few_texts(column: Any) -> bool:
@@ -438,6 +442,30 @@ def has_few_texts(column: Any) -> bool:
     if not text or len(column) < MANY_TEXTS:
         return False
     return len(column.slice(0, SAMPLE).unique()) <= SAMPLE // 4
+
+
+def is_object(kind: Any) -> bool:
+    """Whether a column is of pickled objects."""
+    return isinstance(kind, pa.ExtensionType) and kind.extension_name == "heliostat.python_object"
+
+
+def refuse_objects(schema: pa.Schema, where: str) -> None:
+    """Raise if a column is of pickled objects, which files do not hold: to read it is to run it.
+
+    Args:
+        schema: The columns.
+        where: Who reads or writes a file, for the error.
+
+    Raises:
+        ValueError: which names the column.
+    """
+    for field in schema:
+        if is_object(field.type) and os.environ.get(TRUST) != "1":
+            raise ValueError(
+                f"{where}: column {field.name!r} holds pickled objects, and who reads them from a "
+                "file runs what is in them: leave it out, or make numbers, texts or bytes of it; if "
+                f"you trust all who write the file, set {TRUST}=1"
+            )
 
 
 def is_encoded_text(kind: Any) -> bool:

@@ -21,6 +21,7 @@ from heliostat.data.arrays import (
     from_numbers,
     has_few_texts,
     is_frame,
+    is_object,
     is_tensor,
     one_type,
     row_maker,
@@ -234,6 +235,11 @@ def concat(tables: Sequence[Block]) -> Block:
         return tables[0] if tables else pa.table({})
     if any(is_tensor(kind) for kind in full[0].schema.types):
         full = _with_one_tensor_type(full)
+    alike = all(table.schema.equals(full[0].schema) for table in full[1:])
+    if not alike and any(is_object(kind) for table in full for kind in table.schema.types):
+        from heliostat.data.extensions._objects import all_kept  # noqa: PLC0415 - it loads pandas
+
+        full = all_kept(full)
     try:
         return pa.concat_tables(full, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -268,7 +274,10 @@ def take_rows(table: Block, indices: "np.ndarray[Any, Any]") -> Block:
 
 
 def take_columns(
-    columns: "list[Any]", names: Sequence[str], indices: "np.ndarray[Any, Any]"
+    columns: "list[Any]",
+    names: Sequence[str],
+    indices: "np.ndarray[Any, Any]",
+    threaded: bool = True,
 ) -> Block:
     """The rows at these positions of the columns of a table.
 
@@ -277,6 +286,7 @@ def take_columns(
             nobody else has it, so that a large table never exists twice.
         names: Of the columns.
         indices: Positions.
+        threaded: Several columns at once, if they are long.
 
     Returns:
         A new block.
@@ -300,7 +310,7 @@ def take_columns(
     order = sorted(
         range(len(names)), key=lambda number: pa.types.is_primitive(columns[number].type)
     )
-    if len(indices) * len(names) < MANY_VALUES:
+    if not threaded or len(indices) * len(names) < MANY_VALUES:
         made = list(map(taken, order))
     else:
         # Arrow takes with one thread, and waits for memory most of the time.

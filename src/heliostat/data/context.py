@@ -264,13 +264,12 @@ class DataContext:
             size; a function that takes blocks as they are is given smaller ones whole.
         memory_budget_bytes: What one execution may hold in blocks; None takes a part of memory.
         override_object_store_memory_limit_fraction: The same as a share of the object store.
-        read_op_min_num_blocks: About how many tasks and blocks a reader makes at least, where it
-            is not given `override_num_blocks`.
+        read_op_min_num_blocks: How many tasks and blocks a reader makes, if it can and is not told.
+        enable_fallback_to_arrow_object_ext_type: False refuses values that Arrow has no type for.
         max_errored_blocks: How many tasks may fail and be left out, -1 for any number.
         on_error: What happens to a row for which a function raises, and to a file that cannot be
             read, where verb or reader do not say: `raise`, `skip`, `null` or `quarantine`.
-        quarantine_path: The directory into which failing rows, and paths of such files, are
-            written, one JSON a line.
+        quarantine_path: A directory for failing rows and paths of such files, one JSON a line.
         retried_map_errors: Which errors of functions have their task tried again: True for all,
             or texts that their messages have (or regular expressions that match).
         max_map_retries: How often at most; 0, as in Ray, is never, whatever `retried_map_errors` says.
@@ -308,6 +307,7 @@ class DataContext:
     memory_budget_bytes: int | None = None
     override_object_store_memory_limit_fraction: float | None = None
     read_op_min_num_blocks: int | None = None
+    enable_fallback_to_arrow_object_ext_type: bool | None = None
     max_errored_blocks: int = 0
     on_error: str = "raise"
     quarantine_path: str | None = None
@@ -401,12 +401,16 @@ class DataContext:
                 )
             self._kept[name] = value
         else:
-            raise AttributeError(f"DataContext has no {name!r}; it has {sorted(_FIELDS)}")
+            raise AttributeError(f"DataContext has no {name!r}; it has {_names()}")
 
     def __getattr__(self, name: str) -> Any:
         if name in _OF_RAY:
             return self._kept.get(name, _OF_RAY[name])
-        raise AttributeError(f"DataContext has no {name!r}; it has {sorted(_FIELDS)}")
+        raise AttributeError(f"DataContext has no {name!r}; it has {_names()}")
+
+
+def _names() -> list[str]:
+    return sorted(one for one in _FIELDS if not one.startswith("_"))
 
 
 def _valid(name: str, value: Any) -> Any:
@@ -430,7 +434,6 @@ _FIELDS = frozenset(
 # Knobs that choose between ways of Ray's to come by the same rows, with Ray's defaults.
 _OF_RAY: dict[str, Any] = {
     "default_hash_shuffle_parallelism": 200,
-    "enable_fallback_to_arrow_object_ext_type": None,
     "min_parallelism": 200,
     "op_resource_reservation_ratio": 0.5,
     "shuffle_strategy": ShuffleStrategy.SHUFFLE_V2,

@@ -12,6 +12,7 @@ from heliostat.data._optimize import Streamed, compile_stages, optimize
 from heliostat.data._plan import Apply, Blocks, Limit, Plan, Read, count_of, render, schema_of, walk
 from heliostat.data._stats import Stats
 from heliostat.data.block import Bundle, iter_rows
+from heliostat.data.connectors.verbs import Connected
 from heliostat.data.consumption import Consumption
 from heliostat.data.context import DataContext
 from heliostat.data.exporting import Exporting
@@ -75,8 +76,8 @@ class Schema:
 
 
 class Dataset(
-    Transforms, Relations, Reductions, Consumption, Frameworks, Writing, Exporting, Lineage
-):
+    Transforms, Relations, Reductions, Consumption, Frameworks, Writing, Exporting, Connected, Lineage
+):  # fmt: skip
     """Rows to come: immutable and lazy.
 
     Made by `heliostat.data.read_parquet`, `range`, `from_items` and their like. Verbs that build
@@ -355,12 +356,26 @@ class MaterializedDataset(Dataset):
         assert isinstance(self._plan, Blocks)
         return len(self._plan.bundles)
 
+    def __repr__(self) -> str:
+        try:
+            names, *cells = self._cells()
+        except Exception:  # noqa: BLE001 - values of the user's: it says what it can
+            return super().__repr__()
+        lines = [[str(cell).replace("\n", " ")[:30] for cell in line] for line in (names, *cells)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines if line]
+        more = [] if len(cells) == self.count() else [f"({len(cells)} of {self.count()} rows)"]
+        return "\n".join([super().__repr__(), *text, *more])
+
     def _repr_html_(self) -> str:
         """The first rows, for a notebook."""
+        return table(self._cells()) + block(f"{self.count()} rows")
+
+    def _cells(self) -> list[list[Any]]:
+        """Names, and the first rows."""
         names = self.columns() or []
         rows = [row for bundle in self._first(10) for row in iter_rows(bundle.table())]
-        cells = [[_shown(row[name]) for name in names] for row in rows]
-        return table([names, *cells]) + block(f"{self.count()} rows")
+        return [names, *([_shown(row[name]) for name in names] for row in rows)]
 
     def _first(self, rows: int) -> list[Bundle]:
         return self._run(Apply(self._plan, Limit(rows)))[0]

@@ -1,6 +1,5 @@
 """The verbs that hand all rows to other libraries."""
 
-import importlib
 from typing import Any
 
 import pyarrow as pa
@@ -52,49 +51,6 @@ class Exporting(Planned):
         except ImportError as error:
             raise ImportError("to_polars needs polars: pip install polars") from error
         return polars.from_arrow(self.to_arrow())
-
-    def to_daft(self) -> Any:
-        """All rows as a daft DataFrame.
-
-        Returns:
-            The DataFrame.
-
-        Raises:
-            ImportError: if daft is not installed.
-        """
-        try:
-            daft: Any = importlib.import_module("daft")
-        except ImportError as error:
-            raise ImportError("to_daft needs daft: pip install daft") from error
-        return daft.from_arrow(self.to_arrow())
-
-    def to_dask(self, meta: Any = None, verify_meta: bool = True) -> Any:
-        """All rows as a Dask DataFrame, with a partition for each block.
-
-        Args:
-            meta: An empty DataFrame that tells Dask names and types, or what else Dask takes;
-                by default that of the columns.
-            verify_meta: Whether Dask looks if the partitions are as `meta` says.
-
-        Returns:
-            The DataFrame. Its scheduler is the one that Dask is set to.
-
-        Raises:
-            ImportError: if dask is not installed.
-            ValueError: if nothing tells which columns there are.
-        """
-        try:
-            dask: Any = importlib.import_module("dask")
-            frames: Any = importlib.import_module("dask.dataframe")
-        except ImportError as error:
-            raise ImportError("to_dask needs dask: pip install 'dask[dataframe]'") from error
-        tables = self._tables()
-        if not tables:
-            raise ValueError("to_dask: the dataset has no rows, so nothing tells its columns")
-        if meta is None:
-            meta = to_batch(tables[0].slice(0, 0), "pandas")
-        parts = [dask.delayed(to_batch)(table, "pandas") for table in tables]
-        return frames.from_delayed(parts, meta=meta, verify_meta=verify_meta)
 
     def to_arrow_refs(self) -> list[Any]:
         """A reference to an Arrow table for each block.

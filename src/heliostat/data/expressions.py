@@ -3,6 +3,7 @@
 What they make is in `_expr`; what can be done with it are the methods of `Expr`.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,17 +26,93 @@ from heliostat.data._expr import (
     Uuid,
     as_expr,
 )
+from heliostat.data._operations import Operation
 from heliostat.data.datatype import DataType, arrow_type
 
 __all__ = [
-    "AliasExpr", "ColumnExpr", "DownloadExpr", "Expr", "LiteralExpr",
-    "MonotonicallyIncreasingIdExpr", "RandomExpr", "StarExpr", "UDFExpr", "UUIDExpr",
-    "UnnestExpr", "coalesce", "col", "download", "lit", "monotonically_increasing_id",
+    "AliasExpr", "BinaryExpr", "ColumnExpr", "DownloadExpr", "Expr", "LiteralExpr",
+    "MonotonicallyIncreasingIdExpr", "Operation", "RandomExpr", "StarExpr", "UDFExpr", "UUIDExpr",
+    "UnaryExpr", "UnnestExpr", "coalesce", "col", "download", "lit", "monotonically_increasing_id",
     "pyarrow_udf", "random", "star", "udf", "unnest", "uuid", "when",
 ]  # fmt: skip
 
 AliasExpr, ColumnExpr, LiteralExpr, StarExpr, UnnestExpr = Alias, Column, Literal, Star, Unnest
 DownloadExpr, RandomExpr, UDFExpr, UUIDExpr = Download, Random, Udf, Uuid  # Ray's names
+
+
+UNARY: dict[Operation, Callable[..., Any]] = {
+    Operation.NOT: operator.invert,
+    Operation.IS_NULL: Expr.is_null,
+    Operation.IS_NOT_NULL: Expr.is_not_null,
+}
+BINARY: dict[Operation, Callable[..., Any]] = {
+    **{one: getattr(operator, one.value) for one in Operation if hasattr(operator, one.value)},
+    Operation.DIV: operator.truediv,
+    Operation.AND: operator.and_,
+    Operation.OR: operator.or_,
+    Operation.IN: Expr.is_in,
+    Operation.NOT_IN: Expr.not_in,
+}
+
+
+class _Operators(type):
+    """Operators are all nodes of one class here; which they are, is in the node."""
+
+    _made: dict[Operation, Callable[..., Any]]
+
+    def __instancecheck__(cls, thing: object) -> bool:
+        return isinstance(thing, Call) and thing.op in cls._made
+
+    def _make(cls, op: Operation, *operands: Any) -> Any:
+        if op not in cls._made:
+            raise ValueError(f"{cls.__name__}: {op!r} is none of {[one.name for one in cls._made]}")
+        return cls._made[op](*map(as_expr, operands))
+
+
+class BinaryExpr(metaclass=_Operators):
+    """An operator with two operands: its `op`, `left` and `right`.
+
+    Args:
+        op: Which.
+        left: An expression.
+        right: Another.
+
+    Raises:
+        ValueError: if it is none that takes two.
+
+    Example:
+        >>> total = BinaryExpr(Operation.ADD, col("a"), lit(1))
+        >>> total, total.op.name, isinstance(total, BinaryExpr)
+        ((col('a') + 1), 'ADD', True)
+    """
+
+    _made = BINARY
+
+    def __new__(cls, op: Operation, left: Expr, right: Expr) -> Any:
+        """The same as the operator makes."""
+        return cls._make(op, left, right)
+
+
+class UnaryExpr(metaclass=_Operators):
+    """An operator with one operand: its `op` and `operand`.
+
+    Args:
+        op: `NOT`, `IS_NULL` or `IS_NOT_NULL`.
+        operand: An expression.
+
+    Raises:
+        ValueError: if it is none that takes one.
+
+    Example:
+        >>> isinstance(~col("a"), UnaryExpr), UnaryExpr(Operation.IS_NULL, col("a")).operand
+        (True, col('a'))
+    """
+
+    _made = UNARY
+
+    def __new__(cls, op: Operation, operand: Expr) -> Any:
+        """The same as the operator makes."""
+        return cls._make(op, operand)
 
 
 def col(name: str) -> Expr:

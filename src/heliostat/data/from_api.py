@@ -1,6 +1,5 @@
 """Datasets of what other libraries hold: references, polars, torch, Hugging Face, and their like."""
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,10 @@ from heliostat.data._plan import Blocks, Read
 from heliostat.data.block import Bundle, Cell, from_batch, from_rows
 from heliostat.data.dataset import Dataset, MaterializedDataset
 from heliostat.data.datasource.iterable import IterableSource, row_of
-from heliostat.data.read_api import from_arrow, from_pandas
+from heliostat.data.read_api import from_arrow
 
 __all__ = [
     "from_arrow_refs",
-    "from_daft",
-    "from_dask",
     "from_huggingface",
     "from_numpy_refs",
     "from_pandas_refs",
@@ -110,42 +107,6 @@ def from_polars(frames: Any, *, override_num_blocks: int | None = None) -> Mater
     listed = frames if isinstance(frames, list) else [frames]
     eager = [one.collect() if hasattr(one, "collect") else one for one in listed]
     return from_arrow(eager, override_num_blocks=override_num_blocks)
-
-
-def from_daft(df: Any) -> MaterializedDataset:
-    """A dataset of a daft DataFrame.
-
-    Args:
-        df: The DataFrame; it is computed now.
-
-    Returns:
-        A Dataset.
-
-    Raises:
-        TypeError: if it is something else.
-    """
-    if not hasattr(df, "to_arrow") or not hasattr(df, "collect"):
-        raise TypeError(f"from_daft needs a daft.DataFrame, got {type(df).__name__}")
-    return from_arrow(df.to_arrow())
-
-
-def from_dask(df: Any) -> MaterializedDataset:
-    """A dataset of a Dask DataFrame; each of its partitions is a block.
-
-    Args:
-        df: The DataFrame; it is computed now, by Dask.
-
-    Returns:
-        A Dataset.
-
-    Raises:
-        TypeError: if it is something else.
-    """
-    if not hasattr(df, "to_delayed"):
-        raise TypeError(f"from_dask needs a dask.dataframe.DataFrame, got {type(df).__name__}")
-    # An optional package, which is there if the frame is.
-    dask: Any = importlib.import_module("dask")
-    return from_pandas(list(dask.compute(*df.to_delayed())))
 
 
 def from_huggingface(

@@ -1,13 +1,14 @@
 """Where datasets begin: `range`, `from_*` and `read_*`."""
 
 import builtins
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from heliostat.data import connectors
 from heliostat.data._plan import Blocks, Read
 from heliostat.data.arrays import is_frame
 from heliostat.data.block import Block, Bundle, from_batch, from_rows, split_at
@@ -55,7 +56,8 @@ def read_parquet(paths: Paths, *, columns: Sequence[str] | None = None, **option
         **options: `filter` (an expression of Arrow's or of `heliostat.data.expressions`: which rows
             to keep), `schema` (columns and types to read, instead of those of the files),
             `tensor_column_schema` (a dict of columns of bytes that are arrays, with their numpy type
-            and shape), `skip_paths` (files to leave out); `memory_map`, `buffer_size`, `pre_buffer`,
+            and shape), `skip_paths` (files to leave out), `catalog` (a `Catalog`, which says where
+            the table of this name is); `memory_map`, `buffer_size`, `pre_buffer`,
             `thrift_string_size_limit` and `thrift_container_size_limit` of
             `pyarrow.parquet.ParquetFile`; and those of every reader of files (`FileOptions`).
 
@@ -82,6 +84,10 @@ def read_parquet(paths: Paths, *, columns: Sequence[str] | None = None, **option
             raise NotImplementedError(
                 f"read_parquet({name}={value!r}) is not offered; leave it out"
             )
+    if (catalog := options.pop("catalog", None)) is not None:
+        given = options.get("filesystem")
+        found = connectors.located(catalog, paths, "parquet", "read_parquet", filesystem=given)
+        paths, options["filesystem"] = found.path, found.filesystem
     own, common = own_options("read_parquet", options, (*_PARQUET_ARGS, *_PARQUET_OWN))
     place = parse_place(common)
     skip_paths = own.pop("skip_paths", None) or ()
@@ -154,7 +160,7 @@ def read_datasource(datasource: Datasource, *, compute: Any = None, **options: A
     return Dataset(Read(CustomSource(datasource, pieces(options)), parse_place(options)))
 
 
-_NOT_OFFERED = ("arrow_open_stream_args", "catalog", "include_row_hash")
+_NOT_OFFERED = ("arrow_open_stream_args", "include_row_hash")
 _PARQUET_OWN = ("filter", "schema", "skip_paths", "tensor_column_schema")
 _PARQUET_ARGS = (
     "buffer_size",
@@ -245,15 +251,13 @@ def from_items(
     """A dataset of Python values.
 
     Args:
-        items: Dicts, which become rows; other values become rows with a column `item`.
+        items: Dicts, which become rows; other values become rows with a column `item`. What Arrow
+            has no type for is kept as pickled objects.
         parallelism: Older name of `override_num_blocks`.
         override_num_blocks: In how many blocks.
 
     Returns:
         A Dataset.
-
-    Raises:
-        ValueError: if a column's values have no common type.
 
     Example:
         >>> import heliostat as ray
@@ -350,6 +354,11 @@ def from_numpy(ndarrays: Any) -> MaterializedDataset:
         >>> ray.data.from_numpy(np.zeros((2, 3))).take(1)
         [{'data': array([0., 0., 0.])}]
     """
+    if isinstance(ndarrays, Mapping | str):
+        raise TypeError(
+            f"from_numpy needs an array or a list of arrays, got {type(ndarrays).__name__}; columns "
+            "of several names are from_arrow(pa.table(...)) or from_pandas(pd.DataFrame(...))"
+        )
     arrays = [ndarrays] if isinstance(ndarrays, np.ndarray) else list(ndarrays)
     return _of([from_batch({"data": array}, "from_numpy") for array in arrays])
 

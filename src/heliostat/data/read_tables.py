@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
+from heliostat.data import connectors
 from heliostat.data._plan import Read
 from heliostat.data.dataset import Dataset
 from heliostat.data.datasource.iceberg import iceberg_source, load_table
@@ -63,6 +64,7 @@ def read_delta(
     version: int | None = None,
     *,
     storage_options: Mapping[str, str] | None = None,
+    catalog: Any = None,
     columns: Sequence[str] | None = None,
     **options: Any,
 ) -> Dataset:
@@ -74,6 +76,7 @@ def read_delta(
         path: The table's directory or URI.
         version: Which version; None for the latest.
         storage_options: Credentials and the like, for deltalake.
+        catalog: A `Catalog`, which says where the table of this name is.
         columns: Which columns to read.
         **options: See `ReadOptions`.
 
@@ -87,11 +90,15 @@ def read_delta(
     """
     check_names("read_delta", options, ReadOptions)
     delta = library("deltalake", "delta", "read_delta")
+    if catalog is not None:
+        given = {"storage_options": storage_options, "filesystem": options.get("filesystem")}
+        found = connectors.located(catalog, path, "delta", "read_delta", **given)
+        path, storage_options = found.path, found.storage_options
     try:
-        found = delta.DeltaTable(path, version=version, storage_options=storage_options)
+        there = delta.DeltaTable(path, version=version, storage_options=storage_options)
     except delta.exceptions.TableNotFoundError as error:
         raise FileNotFoundError(f"no Delta table at {path!r}") from error
-    table = found.to_pyarrow_dataset()
+    table = there.to_pyarrow_dataset()
     source = TableSource("Delta", lambda names: table.to_batches(columns=names), table.schema)
     return _selected(source, columns, options)
 
@@ -118,7 +125,7 @@ def read_iceberg(
         snapshot_id: Which snapshot; None for the latest.
         scan_kwargs: Others of pyiceberg's `Table.scan`.
         catalog_kwargs: Of `pyiceberg.catalog.load_catalog`: `name`, `type`, `uri`, ...
-        catalog: Not offered: it stands for services that are not reached from here.
+        catalog: A `Catalog`, which says in which catalog and by what name the table is.
         **options: See `ReadOptions`.
 
     Returns:
@@ -128,13 +135,13 @@ def read_iceberg(
         ImportError: if pyiceberg is not installed.
         FileNotFoundError: if there is no such table.
         KeyError: if a column does not exist.
-        NotImplementedError: if `catalog` is given, or the filter cannot be said to Iceberg.
+        NotImplementedError: if the filter cannot be said to Iceberg.
     """
     check_names("read_iceberg", options, ReadOptions)
     if catalog is not None:
-        raise NotImplementedError(
-            "read_iceberg(catalog=...) is not offered; say where the catalog is by catalog_kwargs"
-        )
+        asked = (catalog, table_identifier, "iceberg", "read_iceberg")
+        found = connectors.located(*asked, catalog_kwargs=catalog_kwargs)
+        table_identifier, catalog_kwargs = found.table_identifier, found.catalog_kwargs
     table = load_table(table_identifier, catalog_kwargs, "read_iceberg")
     source = iceberg_source(table, row_filter, selected_fields, snapshot_id, scan_kwargs)
     return Dataset(Read(source, parse_place(options)))

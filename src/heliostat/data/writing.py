@@ -6,6 +6,7 @@ from typing import Any, TypedDict, Unpack
 
 import pyarrow as pa
 
+from heliostat.data import connectors
 from heliostat.data._commit import SaveMode
 from heliostat.data._expr import Expr
 from heliostat.data._plan import Planned, schema_of
@@ -70,7 +71,8 @@ class Writing(Planned):
             path: The directory, or a URI.
             partition_cols: Columns whose values become directories (`year=2024/`).
             arrow_parquet_args_fn: Called for each file; what it returns is added to the arguments.
-            **options: See `WriteFileOptions`; others go to `pyarrow.parquet.write_table`.
+            **options: See `WriteFileOptions`; `catalog`, a `Catalog`, which says where the table of
+                this name is; others go to `pyarrow.parquet.write_table`.
 
         Raises:
             FileExistsError: if the mode does not allow what is there.
@@ -87,7 +89,11 @@ class Writing(Planned):
         """
         from heliostat.data.datasource.parquet import ParquetDatasink  # noqa: PLC0415 - see above
 
-        common, own = _split("write_parquet", options, "catalog")
+        if (catalog := options.pop("catalog", None)) is not None:
+            asked = (catalog, path, "parquet", "write_parquet", "write")
+            found = connectors.located(*asked, filesystem=options.get("filesystem"))
+            path, options["filesystem"] = found.path, found.filesystem
+        common, own = _split("write_parquet", options)
         columns = [partition_cols] if isinstance(partition_cols, str) else partition_cols or []
         sink = ParquetDatasink(path, own, arrow_parquet_args_fn, columns, **_file(common))
         self._write(sink, common)
@@ -346,6 +352,7 @@ class Writing(Planned):
         mode: SaveMode | str = SaveMode.APPEND,
         partition_by: list[str] | None = None,
         storage_options: Mapping[str, str] | None = None,
+        catalog: Any = None,
         schema_mode: str = "merge",
         **options: Any,
     ) -> None:
@@ -356,6 +363,7 @@ class Writing(Planned):
             mode: `"append"`, `"overwrite"`, `"error"` (or `"create"`) or `"ignore"`.
             partition_by: Columns whose values become directories.
             storage_options: Credentials and the like, for deltalake.
+            catalog: A `Catalog`, which says where the table of this name is.
             schema_mode: `"merge"` or `"overwrite"`: what columns the table gets.
             **options: `name`, `description` and others of `deltalake.write_deltalake`.
 
@@ -372,6 +380,10 @@ class Writing(Planned):
                 "write_delta(mode='upsert') is not offered; use DeltaTable.merge of deltalake"
             )
         delta = library("deltalake", "delta", "write_delta")
+        if catalog is not None:
+            asked = (catalog, path, "delta", "write_delta", "write")
+            found = connectors.located(*asked, storage_options=storage_options)
+            path, storage_options = found.path, found.storage_options
         rows = stream(self._bundles())
         if rows is None:
             return
@@ -406,7 +418,7 @@ class Writing(Planned):
         Args:
             table_identifier: Its name in the catalog, such as `"db.trips"`.
             catalog_kwargs: Of `pyiceberg.catalog.load_catalog`: `name`, `type`, `uri`, ...
-            catalog: Not offered: it stands for services that are not reached from here.
+            catalog: A `Catalog`, which says in which catalog and by what name the table is.
             snapshot_properties: Kept with the new snapshots.
             mode: `"append"`; `"overwrite"`, of all rows or those of `overwrite_filter`; or
                 `"upsert"`, which replaces rows that are equal in some columns; all rows are in
@@ -420,7 +432,7 @@ class Writing(Planned):
         Raises:
             ImportError: if pyiceberg is not installed.
             FileNotFoundError: if there is no such table.
-            NotImplementedError: if `catalog` is given, or the filter cannot be said to Iceberg.
+            NotImplementedError: if the filter cannot be said to Iceberg.
             ValueError: for another mode, or arguments of one with another.
             Exception: what pyiceberg raises; then nothing is written.
         """
@@ -431,9 +443,9 @@ class Writing(Planned):
         )
 
         if catalog is not None:
-            raise NotImplementedError(
-                "write_iceberg(catalog=...) is not offered; use catalog_kwargs instead"
-            )
+            asked = (catalog, table_identifier, "iceberg", "write_iceberg", "write")
+            found = connectors.located(*asked, catalog_kwargs=catalog_kwargs)
+            table_identifier, catalog_kwargs = found.table_identifier, found.catalog_kwargs
         mode = check_mode(SaveMode(mode), overwrite_filter, overwrite_kwargs, upsert_kwargs)
         write_table(
             load_table(table_identifier, catalog_kwargs, "write_iceberg"),

@@ -40,3 +40,23 @@ def test_pickles_are_never_loaded(tmp_path):
     with pytest.raises(NotImplementedError, match="allow_pickle=True"):
         ray.data.read_numpy(str(tmp_path / "evil.npy"), allow_pickle=True)
     assert not os.path.exists(done)
+
+
+def test_arrays_of_an_archive_are_columns(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(2), y=np.ones((2, 3)))
+    rows = ray.data.read_numpy(str(tmp_path / "a.npz"), file_extensions=["npz"]).take_all()
+    assert [(row["x"], row["y"].tolist()) for row in rows] == [(0, [1, 1, 1]), (1, [1, 1, 1])]
+    evil = np.empty(1, object)
+    evil[0] = Attack(str(tmp_path / "done"))
+    np.savez(tmp_path / "evil.npz", x=evil)
+    with pytest.raises(ValueError, match=r"evil\.npz' as Numpy"):
+        ray.data.read_numpy(str(tmp_path / "evil.npz"), file_extensions=None).take_all()
+    assert not (tmp_path / "done").exists()
+
+
+def test_files_of_other_endings_are_named_with_what_was_looked_for(inline, tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.arange(3))
+    with pytest.raises(
+        ValueError, match=r"no Numpy files in .*looked for npy; file_extensions=None"
+    ):
+        ray.data.read_numpy(str(tmp_path / "a.npz"))

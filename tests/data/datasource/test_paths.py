@@ -1,8 +1,6 @@
 """From paths to files."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 from pyarrow import fs
@@ -67,37 +65,3 @@ def test_schemes_without_a_filesystem_are_refused():
     with pytest.raises((ValueError, ImportError), match="zz"):
         resolve("zz://a/b")
     assert isinstance(resolve("~/x")[0], fs.LocalFileSystem)
-
-
-PAGES = """
-import http.server, threading
-import heliostat as ray
-
-
-class Pages(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-ray.init(engine="inline")
-url = f"http://127.0.0.1:{server.server_port}/a.txt"
-print(ray.data.read_text(url).take_all())
-try:
-    ray.data.read_text(url.replace("a.txt", "nothing"))
-except FileNotFoundError as error:
-    print(error)
-"""
-
-
-def test_pages_are_read_over_http(folder):
-    pytest.importorskip("aiohttp")
-    # In a process of its own: fsspec keeps a thread with an event loop for as long as it lives.
-    done = subprocess.run(
-        [sys.executable, "-c", PAGES], capture_output=True, text=True, timeout=60, cwd=folder
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
-    assert first == "[{'text': 'a.txt'}]"
-    assert "/nothing" in second

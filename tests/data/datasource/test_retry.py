@@ -84,3 +84,48 @@ def test_a_file_is_read_and_sought(tmp_path, quick, monkeypatch):
     assert (file.seek(-4, 2), file.read(2), file.tell(), file.size()) == (6, b"\6\7", 8, 10)
     file.close()
     assert file.closed
+
+
+def test_a_store_that_refuses_credentials_says_what_to_give():
+    def refused():
+        raise OSError("When reading 'k' in bucket 'b': AWS Error ACCESS_DENIED during HeadObject")
+
+    with pytest.raises(PermissionError, match=r"bucket 'b'.*AWS_ACCESS_KEY_ID.*anonymous@"):
+        retry.retrying(refused, fs.SubTreeFileSystem("/", fs.LocalFileSystem()))
+
+
+@pytest.mark.parametrize("said", ["AWS Error ExpiredToken", "AWS Error UNKNOWN (HTTP status 400)"])
+def test_a_session_that_may_have_expired_is_told_at_once_with_what_to_renew(tmp_path, said):
+    shaky = Shaky(said)
+    with pytest.raises(OSError, match=r"expired, get new ones.*AWS_SESSION_TOKEN"):
+        ray.data.read_csv(str(tmp_path / "a.csv"), filesystem=fs.PyFileSystem(shaky))
+    assert shaky.calls == 1
+
+
+def test_what_goes_on_failing_says_how_often_and_how_long_it_was_tried(quick):
+    def fails():
+        calls.append(1)
+        raise TimeoutError("no answer from 'b'")
+
+    calls = []
+    with pytest.raises(TimeoutError, match=r"no answer from 'b'; tried 6 times within 0\.\d s"):
+        retry.retrying(fails, fs.SubTreeFileSystem("/", fs.LocalFileSystem()))
+    assert len(calls) == 6
+
+
+def test_an_error_of_another_library_stays_one_that_can_be_made(quick):
+    class OfTheirs(OSError):
+        def __init__(self, key, cause):
+            super().__init__(f"{key}: {cause}")
+
+    def fails():
+        raise OfTheirs("host", "no answer")
+
+    with pytest.raises(OSError, match="host: no answer; tried 6 times") as caught:
+        retry.retrying(fails, fs.SubTreeFileSystem("/", fs.LocalFileSystem()))
+    assert isinstance(caught.value.__cause__, OfTheirs)
+
+
+def test_a_deadline_that_expired_is_tried_again(quick):
+    assert retry.is_transient(OSError("the deadline expired before an answer"))
+    assert not retry.is_transient(OSError("ExpiredToken: the token has expired"))

@@ -77,6 +77,8 @@ try:
 except ZeroDivisionError:
     print(store.get_file_info("bucket/none").type.name)
 print(shaky[0].errors > 5)
+os.environ["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
+print(ray.data.read_parquet("s3://bucket/out").count())
 os._exit(0)
 """
 
@@ -94,6 +96,7 @@ def test_a_store_that_fails_now_and_then_is_read_and_written():
         "refused",
         "NotFound",
         "True",
+        "10",
     ]
 
 

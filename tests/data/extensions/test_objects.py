@@ -64,12 +64,9 @@ def test_they_go_through_all_kinds_of_batches(inline, blocks):
     assert list(dataset.to_pandas()["o"]) == OBJECTS
 
 
-def test_they_reach_other_processes_and_files(local, tmp_path):
+def test_they_reach_other_processes(local):
     shuffled = data.from_arrow(table()).random_shuffle().filter(lambda row: row["o"] != 5).sort("n")
     assert [row["o"] for row in shuffled.take_all()] == OBJECTS
-    shuffled.write_parquet(str(tmp_path / "there"))
-    back = data.read_parquet(str(tmp_path / "there")).sort("n").take_all()
-    assert [row["o"] for row in back] == OBJECTS
 
 
 def test_a_batch_of_several_chunks_has_the_objects_too(inline):
@@ -81,9 +78,7 @@ def test_a_batch_of_several_chunks_has_the_objects_too(inline):
 
 def test_a_function_says_that_its_objects_are_some(inline):
     dataset = data.from_arrow(table())
-    with pytest.raises(ValueError, match="Give all its values one type"):
-        dataset.map_batches(lambda batch: {"o": list(batch["o"])}).take_all()
-    for made in (PythonObjectArray, ArrowPythonObjectArray.from_objects):
+    for made in (list, PythonObjectArray, ArrowPythonObjectArray.from_objects):
         again = dataset.map_batches(lambda batch, made=made: {"o": made(list(batch["o"]))})
         assert [row["o"] for row in again.take_all()] == OBJECTS
 
@@ -98,10 +93,27 @@ def test_a_stranger_s_objects_are_not_unpickled(inline, tmp_path, monkeypatch):
     for content in (pickle.dumps(Bomb()), bytes(32) + pickle.dumps(Bomb()), b""):
         storage = pa.array([content], pa.large_binary())
         column = pa.ExtensionArray.from_storage(ArrowPythonObjectType(), storage)
-        pq.write_table(pa.table({"o": column}), "file.parquet")
+        pq.write_table(pa.table({"o": column, "n": [1]}), "file.parquet")
+        with pytest.raises(ValueError, match=r"read_parquet: column 'o' holds pickled objects"):
+            data.read_parquet("file.parquet")
+        assert data.read_parquet("file.parquet", columns=["n"]).take_all() == [{"n": 1}]
         with pytest.raises(ValueError, match="were not written by this user"):
-            data.read_parquet("file.parquet").take_all()
+            data.from_arrow(pq.read_table("file.parquet")).take_all()
     assert not os.path.exists("exploded")
+
+
+def test_no_file_is_given_objects_but_by_who_trusts_its_readers(inline, tmp_path, monkeypatch):
+    ds, there = data.from_arrow(table()), str(tmp_path / "there")
+    with pytest.raises(ValueError, match=r"write_parquet: column 'o' holds pickled objects"):
+        ds.write_parquet(there)
+    with pytest.raises(ValueError, match=r"write_orc: column 'o' holds pickled objects"):
+        ds.write_orc(there)
+    with pytest.raises(ValueError, match=r"a table: column 'o' holds pickled objects"):
+        ds.write_lance(there)
+    assert not os.path.exists(there)
+    monkeypatch.setenv("RAY_DATA_AUTOLOAD_PICKLE_OBJECT_SCALAR", "1")
+    ds.write_parquet(there)
+    assert [row["o"] for row in data.read_parquet(there).take_all()] == OBJECTS
 
 
 def test_who_trusts_a_file_says_so(monkeypatch):
@@ -152,3 +164,59 @@ def test_a_column_of_objects_is_chosen_from_set_and_put_together():
     assert list(pd.array([{1}], dtype="python_object()")) == [{1}]
     with pytest.raises(TypeError, match="Cannot construct a 'PythonObjectDtype' from 'object'"):
         PythonObjectDtype.construct_from_string("object")
+
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+    def __eq__(self, other):
+        return self.x == other.x
+
+    __hash__ = None
+
+
+def test_values_that_arrow_has_no_type_for_go_through_a_pipeline_as_they_are(caplog):
+    heliostat.shutdown()
+    heliostat.init(num_cpus=2, log_to_driver=False)
+    ds = data.from_items([{"k": n % 2, "o": Point(n)} for n in range(6)])
+    assert caplog.text.count("column 'o' from the rows is kept as pickled objects") == 1
+    made = ds.map(lambda row: {**row, "t": (row["k"], str(row["o"].x))}, num_cpus=1)
+    rows = made.repartition(3).random_shuffle(seed=1).sort("k").take_all()
+    assert {row["o"].x: row["t"] for row in rows} == {n: (n % 2, str(n)) for n in range(6)}
+    assert next(iter(ds.iter_batches()))["o"].tolist() == [Point(n) for n in range(6)]
+    assert ds.filter(lambda row: row["o"].x > 4).take_all() == [{"k": 1, "o": Point(5)}]
+    assert ds.filter(expr="k == 1").count() == 3
+    assert data.from_items([(1, "a"), None, {1}]).take(2) == [
+        {"item": (1, "a")},
+        {"item": None},
+    ]
+    assert data.from_items([2**70, 1]).take_all() == [{"item": 2**70}, {"item": 1}]
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_column_of_objects_in_one_block_makes_it_one_in_all():
+    ds = data.range(4, override_num_blocks=2).map(
+        lambda row: {"o": row["id"] if row["id"] < 2 else Point(row["id"])}
+    )
+    assert next(iter(ds.iter_batches(batch_size=4)))["o"].tolist() == [0, 1, Point(2), Point(3)]
+    none_first = data.range(2).map(lambda row: {"o": Point(1) if row["id"] else None})
+    assert none_first.take_all() == [{"o": None}, {"o": Point(1)}]
+
+
+@pytest.mark.usefixtures("inline")
+def test_what_no_step_can_do_with_objects_is_said(monkeypatch):
+    ds = data.from_items([{"k": 1, "o": Point(1)}, {"k": 2, "o": Point(2)}])
+    with pytest.raises(TypeError, match="have no order to sort by"):
+        ds.sort("o").take_all()
+    with pytest.raises(TypeError, match=r"min\(o\) needs values with an order"):
+        ds.min("o")
+    with pytest.raises(
+        ValueError, match=r"column 'item' .* cannot be stored.*nor can it be pickled"
+    ):
+        data.from_items([(one for one in [])])
+    monkeypatch.setattr(
+        data.DataContext.get_current(), "enable_fallback_to_arrow_object_ext_type", False
+    )
+    with pytest.raises(ValueError, match=r"cannot be stored.*one type that Arrow knows"):
+        data.from_items([Point(1)])

@@ -131,7 +131,13 @@ def bind(query: Query, inputs: Sequence[Relation]) -> Relation:
     # Asked of tables with the same columns, whatever the inputs are: so it need be asked only once.
     tables = [Relation(f"in{number}", one.schema) for number, one in enumerate(inputs)]
     known_as = tuple((one.sql, one.schema) for one in tables)
-    asked = _ask(query.write(tables).sql, known_as, query.name)
+    try:
+        asked = _ask(query.write(tables).sql, known_as, query.name)
+    except ValueError as error:
+        seen, said = getattr(query, "tables", ()), str(error).partition("\nDid you mean")[0]
+        if "Table with name" in said:
+            raise ValueError(f"{said} The query sees {', '.join(seen) or 'no dataset'}") from error
+        raise
     if columns is None:
         return Relation(written.sql, pa.schema([(f.name, plain(f.type)) for f in asked]))
     fields = [

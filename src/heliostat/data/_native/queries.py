@@ -304,6 +304,13 @@ class Unpivot:
         )
         types = [below.schema.field(name).type for name in self.on]
         kind = types[0] if all(one == types[0] for one in types) else None
+        texts = {pa.types.is_string(one) or pa.types.is_large_string(one) for one in types}
+        if len(texts) > 1:
+            told = ", ".join(f"{name}: {one}" for name, one in zip(self.on, types, strict=True))
+            raise TypeError(
+                f"unpivot needs columns whose values fit into one, got {told}; cast them before, as in "
+                f"with_column({self.on[0]!r}, col({self.on[0]!r}).cast(pa.string()))"
+            )
         columns = [(name, below.schema.field(name).type) for name in self.index]
         return Written(sql, (*columns, (self.variable, pa.string()), (self.value, kind)))
 

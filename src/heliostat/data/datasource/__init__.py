@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from heliostat.data._commit import SaveMode
+    from heliostat.data.connectors.mcap import MCAPDatasource, TimeRange
     from heliostat.data.connectors.samples import DummyOutputDatasink, RandomIntRowDatasource
     from heliostat.data.connectors.types import Connection, WriteReturnType
     from heliostat.data.datasource.custom import Datasource, Reader, ReadTask
@@ -32,14 +33,15 @@ if TYPE_CHECKING:
 __all__ = [
     "BaseFileMetadataProvider", "BlockBasedFileDatasink", "Connection", "Datasink",
     "Datasource", "DefaultFileMetadataProvider", "DummyOutputDatasink", "FileBasedDatasource",
-    "FileMetadataProvider", "FileShuffleConfig", "FilenameProvider", "PartitionStyle",
+    "FileMetadataProvider", "FileShuffleConfig", "FilenameProvider", "MCAPDatasource", "PartitionStyle",
     "Partitioning", "PathPartitionFilter", "PathPartitionParser", "RandomIntRowDatasource",
-    "ReadTask", "Reader", "RowBasedFileDatasink", "SaveMode", "WriteResult", "WriteReturnType",
+    "ReadTask", "Reader", "RowBasedFileDatasink", "SaveMode", "TimeRange", "WriteResult", "WriteReturnType",
 ]  # fmt: skip
 
 # Public names, and the files they are in; loaded on first touch, since those import this package.
 _HOMES = {
     "_commit": ("SaveMode",),
+    "connectors.mcap": ("MCAPDatasource", "TimeRange"),
     "connectors.samples": ("DummyOutputDatasink", "RandomIntRowDatasource"),
     "connectors.types": ("Connection", "WriteReturnType"),
     "datasource.custom": ("Datasource", "ReadTask", "Reader"),

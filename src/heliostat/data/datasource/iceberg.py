@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from heliostat.data._commit import SaveMode
 from heliostat.data._expr import Alias, Call, Column, Expr, Literal
+from heliostat.data.arrays import refuse_objects
 from heliostat.data.block import Bundle, concat
 from heliostat.data.datasource.tables import TableSource, library
 
@@ -217,6 +218,7 @@ def _upsert(transaction: Any, tables: list[pa.Table], arguments: Mapping[str, An
 
 
 def _add_columns(transaction: Any, schema: pa.Schema) -> None:
+    refuse_objects(schema, "write_iceberg")
     with transaction.update_schema() as update:
         update.union_by_name(schema)
 

@@ -35,7 +35,7 @@ def _value(value: Any) -> Any:
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return value.item()
     if isinstance(value, tuple | list):
-        return [_value(one) for one in value]
+        return (tuple if isinstance(value, tuple) else list)(_value(one) for one in value)
     return value
 
 

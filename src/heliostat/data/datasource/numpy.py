@@ -17,7 +17,7 @@ __all__ = ["NumpyDatasink", "NumpyFormat"]
 
 @dataclass(frozen=True)
 class NumpyFormat:
-    """One row for each element along the first axis, in a column `data`."""
+    """One row for each element along the first axis, in a column `data`, or columns of a .npz."""
 
     options: tuple[tuple[str, Any], ...] = ()
 
@@ -30,7 +30,11 @@ class NumpyFormat:
     def read(self, file: OpenFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         """One table."""
         array = np.load(file.buffer(), allow_pickle=False, **dict(self.options))
-        yield from_batch({"data": array}, "the file")
+        if isinstance(array, np.lib.npyio.NpzFile):
+            with array as arrays:
+                yield from_batch(dict(arrays), "the file")
+        else:
+            yield from_batch({"data": array}, "the file")
 
 
 class NumpyDatasink(BlockBasedFileDatasink):

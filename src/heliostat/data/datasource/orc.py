@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import orc
 
+from heliostat.data.arrays import refuse_objects
 from heliostat.data.block import require_columns
 from heliostat.data.datasource.datasink import BlockBasedFileDatasink
 from heliostat.data.datasource.files import OpenFile
@@ -58,4 +59,5 @@ class OrcDatasink(BlockBasedFileDatasink):
 
     def write_table(self, table: pa.Table, file: Any) -> None:
         """Write the rows."""
+        refuse_objects(table.schema, "write_orc")
         orc.write_table(table, file, **self._arguments)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from heliostat.data._failures import RAISE, OnError
-from heliostat.data.arrays import schema_without_views, tensors
+from heliostat.data.arrays import refuse_objects, schema_without_views, tensors
 from heliostat.data.block import require_columns, take_rows
 from heliostat.data.datasource.datasink import BlockBasedFileDatasink
 from heliostat.data.datasource.files import (
@@ -336,13 +336,14 @@ def open_parquet(
         on_error=on_error,
         predicate=None if predicate is None else Predicate.of(predicate, schema),
     )
-    if columns is None:
-        return source
-    columns = list(columns)
-    require_columns(columns, source.schema.names, "read_parquet")
-    if include_paths and "path" not in columns:
-        columns.append("path")
-    return source.select(tuple(columns))
+    if columns is not None:
+        columns = list(columns)
+        require_columns(columns, source.schema.names, "read_parquet")
+        if include_paths and "path" not in columns:
+            columns.append("path")
+        source = source.select(tuple(columns))
+    refuse_objects(source.schema, "read_parquet")
+    return source
 
 
 def _open(
@@ -546,6 +547,7 @@ class ParquetDatasink(BlockBasedFileDatasink):
 
     def write_table(self, table: pa.Table, file: Any) -> None:
         """Write the rows."""
+        refuse_objects(table.schema, "write_parquet")
         arguments = dict(self._arguments)
         if self._arguments_fn is not None:
             arguments.update(self._arguments_fn())

@@ -11,13 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from heliostat.data.datasource.reach import (
-    require_azure,
-    require_gcs,
-    require_http,
-    require_s3,
-    s3_endpoint,
-)
+from heliostat.data.connectors.reach import require_azure, require_gcs, require_http, require_s3
 from heliostat.data.datasource.retry import retrying
 
 __all__ = ["Found", "Paths", "contact", "find", "resolve", "to_filesystem"]
@@ -115,15 +109,25 @@ def _by_fsspec(uri: str) -> tuple[fs.FileSystem, str]:
     return _wrapped(found), inner
 
 
+def none_of(kind: str, given: str, endings: tuple[str, ...]) -> ValueError:
+    """What to say where there are no files of a kind."""
+    looked = (
+        f" (looked for {', '.join(endings)}; file_extensions=None takes all)" if endings else ""
+    )
+    return ValueError(f"no {kind} files in {given}{looked}")
+
+
 def _wrapped(filesystem: Any) -> fs.FileSystem:
     handler: Any = fs.FSSpecHandler
+    if "http" in filesystem.protocol:
+        from heliostat.data.connectors.http import HttpFiles as handler  # noqa: PLC0415 - as fsspec
     return fs.PyFileSystem(handler(filesystem))
 
 
 def _s3(uri: str) -> tuple[fs.FileSystem, str]:
     """A client that is patient with its store; `anonymous@` before the bucket needs no credentials."""
     bucket, key, query = _s3_parts(uri)
-    if "region" not in query and "endpoint_override" not in query and s3_endpoint() is None:
+    if "region" not in query and "endpoint_override" not in query:
         with contextlib.suppress(OSError):
             query["region"] = fs.resolve_s3_region(bucket)
     retries: Any = fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS)
@@ -135,6 +139,9 @@ def _s3_parts(uri: str) -> tuple[str, str, dict[str, Any]]:
     parts = urlsplit(uri)
     who, at, bucket = parts.netloc.rpartition("@")
     query: dict[str, Any] = dict(parse_qsl(parts.query))
+    elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if elsewhere:
+        query.setdefault("endpoint_override", elsewhere)
     known = {"region", "endpoint_override", "scheme"}
     if set(query) - known:
         raise ValueError(
@@ -169,6 +176,10 @@ def contact(path: str | os.PathLike[str], filesystem: Any = None) -> tuple[fs.Fi
         require_gcs(uri)
     elif filesystem is None and uri.startswith(("abfs://", "abfss://")):
         require_azure(uri)
+    elif filesystem is None and _is_http(uri):
+        require_http(uri)
+    elif filesystem is None and uri.startswith("hf://"):
+        require_http(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
     return resolve(path, filesystem)
 
 
@@ -209,7 +220,7 @@ def find(
     for given, info in zip(listed, infos, strict=True):
         found += _meant(where, info, os.fspath(given), kind, endings, ignore_missing)
     if not found and not ignore_missing:
-        raise ValueError(f"no {kind} files in {[os.fspath(one) for one in listed]}")
+        raise none_of(kind, str([os.fspath(one) for one in listed]), endings)
     return where, found
 
 
@@ -245,8 +256,7 @@ def _meant(
     if info.type == fs.FileType.Directory:
         files = _listed(where, path, path, endings)
         if not files and not ignore_missing:
-            looked = f" (looked for {', '.join(endings)})" if endings else ""
-            raise ValueError(f"no {kind} files in directory {given!r}{looked}")
+            raise none_of(kind, f"directory {given!r}", endings)
         return files
     if any(sign in path for sign in "*?["):
         files = _globbed(where, path, endings)
@@ -255,8 +265,6 @@ def _meant(
         return files
     if ignore_missing:
         return []
-    if _is_http(given):
-        require_http(given)
     raise FileNotFoundError(f"no such file or directory: {given!r}")
 
 

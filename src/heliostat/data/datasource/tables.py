@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from heliostat.data.arrays import no_rows, schema_without_views, without_views
+from heliostat.data.arrays import no_rows, refuse_objects, schema_without_views, without_views
 from heliostat.data.block import Bundle, require_columns
 from heliostat.data.datasource.source import Part
 
@@ -114,6 +114,7 @@ def stream(bundles: Iterator[Bundle]) -> pa.RecordBatchReader | None:
     if first is None:
         return None
     schema = first.table().schema.remove_metadata()
+    refuse_objects(schema, "a table")
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield from first.table().to_batches()

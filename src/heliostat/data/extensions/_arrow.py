@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from heliostat.data.arrays import RaggedTensorType, ragged, tensors, to_arrow, to_numpy
+from heliostat.data.arrays import RaggedTensorType, is_object, ragged, tensors, to_arrow, to_numpy
 
 __all__ = [
     "ArrowConversionError",
@@ -117,7 +117,10 @@ class ArrowTensorArray(_Column):
             if isinstance(arr, np.ndarray) and arr.dtype != object and arr.ndim > 1:
                 return tensors(np.ascontiguousarray(arr))
             name = "" if column_name is None else column_name
-            return to_arrow(list(arr), name, "from_numpy")
+            made = to_arrow(list(arr), name, "from_numpy")
+            if is_object(made.type):
+                raise TypeError(f"column {name!r}: these values are no arrays")
+            return made
         except (ValueError, TypeError, pa.ArrowException) as error:
             raise ArrowConversionError(str(error), column_name) from error
 

@@ -7,6 +7,7 @@ user can make, with a key in the user's state folder; one without it is refused,
 import contextlib
 import functools
 import hmac
+import logging
 import os
 import pickle
 import secrets
@@ -19,6 +20,8 @@ import pandas as pd
 import pyarrow as pa
 
 from heliostat._state_folder import state_folder
+from heliostat.data.arrays import TRUST
+from heliostat.data.context import DataContext
 
 __all__ = [
     "ArrowPythonObjectArray",
@@ -28,7 +31,10 @@ __all__ = [
     "PythonObjectDtype",
 ]
 
-TRUST = "RAY_DATA_AUTOLOAD_PICKLE_OBJECT_SCALAR"
+logger = logging.getLogger(__name__)
+
+_TOLD: set[str] = set()
+
 SEAL_BYTES = 32
 
 
@@ -60,6 +66,61 @@ def _opened(sealed: bytes) -> Any:
             f"and unpickling runs whatever code is in them; if you trust their source, set {TRUST}=1"
         )
     return pickle.loads(content)
+
+
+def _tell(what: str, why: str) -> None:
+    if what in _TOLD:
+        return
+    _TOLD.add(what)
+    logger.warning(
+        "%s is kept as pickled objects, which is slow and no native step can look into: %s. Give "
+        "all its values one type that Arrow knows, if they have one",
+        what,
+        why,
+    )
+
+
+def kept(values: Iterable[Any], what: str, why: str) -> "ArrowPythonObjectArray":
+    """Values that Arrow has no type for, as objects.
+
+    Args:
+        values: Of a column.
+        what: That column, in words.
+        why: What Arrow says.
+
+    Raises:
+        ValueError: If one cannot be pickled, or the user wants no such columns.
+    """
+    remedy = "Give all its values one type that Arrow knows"
+    if DataContext.get_current().enable_fallback_to_arrow_object_ext_type is False:
+        raise ValueError(f"{what} cannot be stored: {why}. {remedy}")
+    try:
+        made = ArrowPythonObjectArray.from_objects(values)
+    except Exception as error:
+        raise ValueError(
+            f"{what} cannot be stored: {why}; nor can it be pickled: {error}. {remedy}"
+        ) from error
+    _tell(what, why)
+    return made
+
+
+def all_kept(tables: "Sequence[pa.Table]") -> "list[pa.Table]":
+    """The tables, whose columns are of objects wherever that of one is."""
+    names = {
+        field.name
+        for table in tables
+        for field in table.schema
+        if isinstance(field.type, ArrowPythonObjectType)
+    }
+    return [_kept_in(table, names) for table in tables]
+
+
+def _kept_in(table: pa.Table, names: set[str]) -> pa.Table:
+    for at, field in enumerate(table.schema):
+        if field.name in names and not isinstance(field.type, ArrowPythonObjectType):
+            objects = ArrowPythonObjectArray.from_objects(table.column(at).to_pylist())
+            table = table.set_column(at, field.name, objects)
+    return table
 
 
 class ArrowPythonObjectType(pa.ExtensionType):
@@ -134,7 +195,8 @@ class ArrowPythonObjectArray(pa.ExtensionArray):  # type: ignore[type-arg]  # it
         Args:
             objects: What can be pickled.
         """
-        content = pa.array([_sealed(one) for one in objects], pa.large_binary())
+        sealed = [None if one is None else _sealed(one) for one in objects]
+        content = pa.array(sealed, pa.large_binary())
         made: Any = pa.ExtensionArray.from_storage(ArrowPythonObjectType(), content)
         return made  # type: ignore[no-any-return]
 

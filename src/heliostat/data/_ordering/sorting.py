@@ -12,16 +12,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from heliostat.data._batching import rebatch
+from heliostat.data._ordering.held import HeldRuns
+from heliostat.data._ordering.order import sort_order
+from heliostat.data._ordering.reorder import cpu_threads, fitted
 from heliostat.data._spill import Extent, SpillFile, give_back_memory
-from heliostat.data.arrays import from_numbers, to_numbers
-from heliostat.data.block import concat, require_columns, take_columns, take_rows
+from heliostat.data.block import concat, take_columns, take_rows
 
-# Sorted rows go on in blocks of this many.
-ROWS_A_BLOCK = 1 << 17
-FEW_VALUES = 1 << 16
 # A run is written in about this many batches: while runs are merged, one of each is in memory.
 BATCHES_A_RUN = 256
 BATCH_BYTES = 4 << 20
@@ -31,8 +29,6 @@ RANGE_BYTES = 64 << 20
 RANGES_A_RUN = 8
 # More runs than this are first merged into fewer: a batch of each is as much as one run.
 FAN_IN = BATCHES_A_RUN
-# From so many values it is guessed whether most of a column's are different.
-SAMPLE = 1 << 10
 FIRST_ROW = np.zeros(1, np.int64)
 
 
@@ -41,6 +37,7 @@ def sorted_blocks(
     keys: Sequence[str],
     descending: Sequence[bool],
     memory_bytes: int,
+    schema: pa.Schema | None = None,
 ) -> Iterator[pa.Table]:
     """All rows in the order of the keys.
 
@@ -50,73 +47,36 @@ def sorted_blocks(
         descending: For each of them.
         memory_bytes: How many bytes of blocks are held before they go to disk; sorting takes about
             as much again.
+        schema: What blocks are cast to, if they are not of it.
 
     Yields:
         Blocks; one without rows if there are none.
     """
-    held: list[pa.Table] = []
-    size = 0
     empty: pa.Table | None = None
     with ExitStack() as stack:
+        held = HeldRuns(keys, descending, stack.enter_context(cpu_threads()))
         runs: Runs | None = None
         for block in blocks:
             if not block.num_rows:
                 empty = block if empty is None else empty
                 continue
-            held.append(block)
-            size += block.nbytes
+            held.add(block)
             # Nobody else shall keep what is about to be sorted.
             del block
-            if size >= memory_bytes:
+            if held.size >= memory_bytes:
                 if runs is None:
                     runs = stack.enter_context(Runs(keys, descending, memory_bytes))
-                runs.add(sorted_table(held, keys, descending))
-                size = 0
+                runs.add(held.merged())
                 give_back_memory()
-        if runs is None:
-            yield from _in_memory(held, empty, keys, descending)
-            return
-        if held:
-            runs.add(sorted_table(held, keys, descending))
-        yield from runs.merged()
-
-
-def _in_memory(
-    held: list[pa.Table], empty: pa.Table | None, keys: Sequence[str], descending: Sequence[bool]
-) -> Iterator[pa.Table]:
-    if not held:
-        if empty is not None:
-            yield empty
-        return
-    whole = sorted_table(held, keys, descending)
-    for start in range(0, whole.num_rows, ROWS_A_BLOCK):
-        yield whole.slice(start, ROWS_A_BLOCK)
-
-
-def sorted_table(
-    tables: list[pa.Table], keys: Sequence[str], descending: Sequence[bool]
-) -> pa.Table:
-    """The rows of all tables as one that is in order.
-
-    Args:
-        tables: In order, at least one; the list is emptied, so that each column can go as soon as
-            it was brought into order.
-        keys: Columns.
-        descending: For each of them.
-
-    Returns:
-        A new table.
-
-    Raises:
-        KeyError: if a key is not there.
-    """
-    whole = concat(tables)
-    tables.clear()
-    require_columns(keys, whole.column_names, "sort")
-    order = sort_order([whole.column(key) for key in keys], descending)
-    columns, names = whole.columns, whole.column_names
-    del whole
-    return take_columns(columns, names, order)
+        if runs is not None:
+            if held:
+                runs.add(held.merged())
+            made = runs.merged()
+            yield from (fitted(block, schema) for block in made) if schema else made
+        elif held:
+            yield from held.merged(schema)
+        elif empty is not None:
+            yield fitted(empty, schema) if schema else empty
 
 
 # -- what is on disk --------------------------------------------------------------------------
@@ -157,12 +117,13 @@ class Runs:
     def __exit__(self, *exc: object) -> None:
         self._file.close()
 
-    def add(self, table: pa.Table) -> None:
-        """Write a run."""
-        if not any(one.schema.equals(table.schema) for one in self._examples):
-            # A row by itself: a slice would keep the whole run.
-            self._examples.append(take_rows(table, FIRST_ROW))
-        self._runs.append(self._written(self._file, iter([table])))
+    def add(self, blocks: Iterator[pa.Table]) -> None:
+        """Write a run, from blocks of one schema that are in order."""
+        first = next(blocks)
+        if not any(one.schema.equals(first.schema) for one in self._examples):
+            # A row by itself: a slice would keep the whole block.
+            self._examples.append(take_rows(first, FIRST_ROW))
+        self._runs.append(self._written(self._file, itertools.chain([first], blocks)))
 
     def _written(self, file: SpillFile, tables: Iterator[pa.Table]) -> Run:
         first = next(tables)
@@ -293,120 +254,3 @@ class _Input:
         taken = self.waiting.slice(0, rows)
         self.waiting = self.waiting.slice(rows)
         return taken
-
-
-# -- order ------------------------------------------------------------------------------------
-
-
-def sort_order(columns: Sequence[Any], descending: Sequence[bool]) -> "np.ndarray[Any, Any]":
-    """The positions that bring rows into order, stable.
-
-    Args:
-        columns: The keys.
-        descending: For each of them.
-
-    Returns:
-        Positions.
-
-    Example:
-        >>> sort_order([pa.chunked_array([[2, None, 1, 2]])], [True]).tolist()
-        [0, 3, 2, 1]
-    """
-    order: np.ndarray[Any, Any] | None = None
-    # From the last key to the first: each stable sort keeps the order of those before it.
-    for column, down in reversed(list(zip(columns, descending, strict=True))):
-        ranks = _ranks(column, down)
-        order = _stable(ranks) if order is None else order[_stable(ranks[order])]
-    assert order is not None
-    return order
-
-
-def is_plain(kind: pa.DataType) -> bool:
-    """Whether values of a type are sorted here for sure, as the native engine would.
-
-    Args:
-        kind: Of a column.
-
-    Returns:
-        True for numbers, texts, truth values and times.
-
-    Example:
-        >>> is_plain(pa.int8()), is_plain(pa.list_(pa.int8()))
-        (True, False)
-    """
-    checks = (
-        pa.types.is_integer,
-        pa.types.is_floating,
-        pa.types.is_boolean,
-        pa.types.is_string,
-        pa.types.is_date,
-        pa.types.is_timestamp,
-    )
-    return any(check(kind) for check in checks)
-
-
-def _stable(ranks: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Argsort, stable. Up to 16 bits by radix; wider ones fast, and then equal ones are mended."""
-    if ranks.dtype.itemsize <= 2:
-        return np.argsort(ranks, kind="stable")
-    order = np.argsort(ranks)
-    ordered = ranks[order]
-    # NaN, which comes last, is not even equal to itself.
-    same = (ordered[1:] == ordered[:-1]) | (ordered[:-1] != ordered[:-1])
-    if not same.any():
-        return order
-    tied = np.zeros(len(order), bool)
-    tied[1:] |= same
-    tied[:-1] |= same
-    where = np.flatnonzero(tied)
-    group = np.cumsum(~np.r_[False, same])[where]
-    members = order[where]
-    order[where] = members[np.lexsort((members, group))]
-    return order
-
-
-def _ranks(column: Any, down: bool) -> "np.ndarray[Any, Any]":
-    """Something to sort by for each value: a small integer, or the value itself if it is a number.
-
-    Radix sorts of small integers are fast and stable; where most values are different, numbering
-    them takes longer than sorting them.
-    """
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_float16(column.type):
-        column = column.cast(pa.float32())
-    if pa.types.is_floating(column.type):
-        # Zero has two signs and one place.
-        zero = from_numbers(np.zeros(1, "f4" if pa.types.is_float32(column.type) else "f8"))
-        column = pc.add(column, zero[0])
-    if _are_different_numbers(column):
-        values = to_numbers(column)
-        if not down:
-            return values
-        return -values if values.dtype.kind == "f" else ~values
-    return _numbered(column, down)
-
-
-def _are_different_numbers(column: Any) -> bool:
-    number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    if not number or column.null_count or len(column) < SAMPLE:
-        return False
-    sample = to_numbers(column)[:: len(column) // SAMPLE]
-    return len(np.unique(sample)) > len(sample) * 0.9
-
-
-def _numbered(column: Any, down: bool) -> "np.ndarray[Any, Any]":
-    encoded = column.dictionary_encode()
-    values = encoded.dictionary
-    place: Any = "descending" if down else "ascending"
-    order = to_numbers(pc.array_sort_indices(values, order=place, null_placement="at_end"))
-    rank = np.empty(len(values) + 1, np.uint16 if len(values) < FEW_VALUES - 1 else np.uint32)
-    rank[order] = np.arange(len(values))
-    rank[len(values)] = len(values)
-    codes = encoded.indices
-    if codes.null_count:
-        codes = pc.fill_null(codes, len(values))
-    ranks: np.ndarray[Any, Any] = rank[to_numbers(codes)]
-    return ranks

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 
 import heliostat as ray
-from heliostat.data._shuffling import shuffled_blocks
+from heliostat.data._ordering.shuffling import shuffled_blocks
 from heliostat.data.block import concat
 
 

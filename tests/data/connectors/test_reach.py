@@ -4,13 +4,15 @@ import importlib.util
 import subprocess
 import sys
 
-from heliostat.data.datasource import reach
+import pytest
+
+from heliostat.data.connectors import reach
 
 # In a process of its own: the clients of Arrow keep threads and descriptors for as long as it lives.
 READ = """
 import os, sys
 import heliostat as ray
-from heliostat.data.datasource import reach
+from heliostat.data.connectors import reach
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 reach.PATIENCE_S = 1
 nobody = "endpoint_override=127.0.0.1%3A9&scheme=http"
@@ -28,6 +30,11 @@ try:
     ray.data.read_csv("http://127.0.0.1:9/x.csv")
 except (ConnectionError, ImportError) as error:
     print(error)
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+try:
+    ray.data.read_parquet("hf://datasets/a/b/c.parquet")
+except ConnectionError as error:
+    print(error)
 os._exit(0)
 """
 
@@ -35,14 +42,32 @@ os._exit(0)
 def test_a_store_without_an_answer_is_named_with_a_remedy():
     done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, timeout=60)
     lines = done.stdout.splitlines()
-    assert len(lines) == 6, done.stderr[-2000:]
+    assert len(lines) == 7, done.stderr[-2000:]
     if importlib.util.find_spec("aiohttp") is None:
-        lines.pop()
+        del lines[5]
     for line in lines:
         assert line.startswith("nothing answers at 127.0.0.1:9: see whether this machine has a")
         assert "secret" not in line
     assert "endpoint_override" in lines[0]
     assert "retry_limit_seconds" in lines[2]
+
+
+def test_google_s_store_is_looked_for_once_and_not_by_its_slow_client(monkeypatch):
+    tried = []
+
+    def nobody(address, timeout):
+        tried.append(address)
+        raise OSError("no such name")
+
+    monkeypatch.setattr(reach.socket, "create_connection", nobody)
+    for name in reach._PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConnectionError, match=r"storage\.googleapis\.com:443"):
+        reach.require_gcs("gs://anonymous@bucket/x.parquet")
+    assert tried == [("storage.googleapis.com", 443)]
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    reach.require_gcs("gs://bucket/x.parquet")
+    assert len(tried) == 1
 
 
 def test_a_store_that_answers_is_asked_once(monkeypatch):
@@ -70,10 +95,3 @@ def test_a_store_that_was_away_for_a_moment_is_there(monkeypatch):
 
     reach._require(at_last, "there", "")
     assert len(asked) == 3
-
-
-def test_the_environment_may_name_another_store(monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://one")
-    assert reach.s3_endpoint() == "http://one"
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://two")
-    assert reach.s3_endpoint() == "http://two"

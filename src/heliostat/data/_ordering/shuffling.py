@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from heliostat.data._sorting import ROWS_A_BLOCK
+from heliostat.data._ordering.reorder import cpu_threads, fitted, reordered
 from heliostat.data._spill import Extent, SpillFile, give_back_memory
 from heliostat.data.block import concat, take_columns
 
@@ -20,7 +20,10 @@ BUCKETS = 256
 
 
 def shuffled_blocks(
-    blocks: Iterable[pa.Table], seed: int | None, memory_bytes: int
+    blocks: Iterable[pa.Table],
+    seed: int | None,
+    memory_bytes: int,
+    schema: pa.Schema | None = None,
 ) -> Iterator[pa.Table]:
     """All rows in a random order.
 
@@ -29,6 +32,7 @@ def shuffled_blocks(
         seed: For the same order again.
         memory_bytes: How many bytes of blocks are held before they go to disk; shuffling takes
             about as much again.
+        schema: What blocks are cast to, if they are not of it.
 
     Yields:
         Blocks; one without rows if there are none.
@@ -55,7 +59,10 @@ def shuffled_blocks(
                 size = 0
                 give_back_memory()
         if file is None:
-            yield from _in_memory(held, empty, draws, seed)
+            if held:
+                yield from _in_memory(held, draws, seed, schema)
+            elif empty is not None:
+                yield fitted(empty, schema) if schema else empty
             return
         if held:
             _spill(file, spilled, held, draws)
@@ -63,23 +70,23 @@ def shuffled_blocks(
             if extents:
                 table = concat([file.read(extent) for extent in extents])
                 order = _permutation(seed, bucket, table.num_rows)
-                yield take_columns(table.columns, table.column_names, order)
+                made = take_columns(table.columns, table.column_names, order)
+                yield fitted(made, schema) if schema else made
 
 
 def _in_memory(
-    held: list[pa.Table], empty: pa.Table | None, draws: np.random.Generator, seed: int
+    held: list[pa.Table], draws: np.random.Generator, seed: int, schema: pa.Schema | None
 ) -> Iterator[pa.Table]:
-    if not held:
-        if empty is not None:
-            yield empty
-        return
-    order, ends = _by_bucket(sum(len(table) for table in held), draws)
-    for bucket in range(BUCKETS):
-        part = order[ends[bucket] : ends[bucket + 1]]
-        part[:] = part[_permutation(seed, bucket, len(part))]
-    whole = _taken(held, order)
-    for start in range(0, whole.num_rows, ROWS_A_BLOCK):
-        yield whole.slice(start, ROWS_A_BLOCK)
+    def order(_: pa.Table) -> "np.ndarray[Any, Any]":
+        positions, ends = _by_bucket(rows, draws)
+        for bucket in range(BUCKETS):
+            part = positions[ends[bucket] : ends[bucket + 1]]
+            part[:] = part[_permutation(seed, bucket, len(part))]
+        return positions
+
+    rows = sum(len(table) for table in held)
+    with cpu_threads() as threads:
+        yield from reordered(held, order, [], threads, schema)
 
 
 def _spill(

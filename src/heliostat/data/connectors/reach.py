@@ -35,9 +35,8 @@ def require_s3(bucket: str, query: Mapping[str, Any]) -> None:
     Raises:
         ConnectionError: if nothing answers.
     """
-    endpoint = query.get("endpoint_override") or s3_endpoint()
-    if endpoint is None:
-        endpoint = f"{bucket}.s3.{query.get('region', 'us-east-1')}.amazonaws.com"
+    amazons = f"{bucket}.s3.{query.get('region', 'us-east-1')}.amazonaws.com"
+    endpoint = query.get("endpoint_override", amazons)
 
     def ask() -> None:
         once: Any = fs.AwsStandardS3RetryStrategy(max_attempts=1)
@@ -48,17 +47,8 @@ def require_s3(bucket: str, query: Mapping[str, Any]) -> None:
     _require(ask, str(endpoint), f"if it is another store than Amazon's, {said}")
 
 
-def s3_endpoint() -> str | None:
-    """The store that the environment names instead of Amazon's.
-
-    Returns:
-        Its address, or None.
-    """
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-
-
 def require_gcs(uri: str) -> None:
-    """Ask Google's store, or what speaks like it, for what a URI names.
+    """Connect to Google's store, or what speaks like it; its client tries for long.
 
     Args:
         uri: `gs://...`.
@@ -70,18 +60,16 @@ def require_gcs(uri: str) -> None:
     if "retry_limit_seconds" in query:
         return  # the user has said how long to wait
 
-    def ask() -> None:
-        joined = "&" if query else "?"
-        client, path = fs.FileSystem.from_uri(f"{uri}{joined}retry_limit_seconds={PATIENCE_S}")
-        client.get_file_info(path)
-
-    endpoint = query.get("endpoint_override", "storage.googleapis.com")
+    if any(map(os.environ.get, _PROXIES)):
+        return
+    host, _, port = query.get("endpoint_override", "storage.googleapis.com").partition(":")
+    usual = 80 if query.get("scheme") == "http" else 443
     said = "say how long to try, as in gs://bucket/key?retry_limit_seconds=60"
-    _require(ask, endpoint, f"if it needs longer, {said}")
+    _connect(host, int(port or usual), f"if it needs longer, {said}")
 
 
 def require_http(url: str) -> None:
-    """Connect to where a URL points; once, as this is asked of what was not found.
+    """Connect to where a URL points.
 
     Args:
         url: `http://...` or `https://...`.
@@ -91,7 +79,6 @@ def require_http(url: str) -> None:
     """
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-
     said = "give filesystem=fsspec.filesystem('http', client_kwargs={'trust_env': True})"
     _connect(parts.hostname or "", port, f"behind a proxy, {said}")
 
@@ -109,18 +96,21 @@ def require_azure(uri: str) -> None:
     host = parts.hostname or ""
     if "." not in host:
         return  # a container, of an account that the client learns elsewhere
-    if f"{host}:{parts.port}" in _answered or any(map(os.environ.get, _PROXIES)):
+    if any(map(os.environ.get, _PROXIES)):
         return
     _connect(host, parts.port or 443, "the URI names the account, as in abfs://container@account."
              "dfs.core.windows.net/path")  # fmt: skip
-    _answered.add(f"{host}:{parts.port}")
 
 
 def _connect(host: str, port: int, remedy: str) -> None:
+    """Once a process, as the client itself says nothing of use, or only after long."""
+    if f"{host}:{port}" in _answered:
+        return
     try:
         socket.create_connection((host, port), PATIENCE_S).close()
     except OSError as error:
         raise _no_answer(f"{host}:{port}", remedy) from error
+    _answered.add(f"{host}:{port}")
 
 
 def _require(ask: Callable[[], object], endpoint: str, remedy: str) -> None:

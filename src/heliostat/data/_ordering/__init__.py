@@ -1,0 +1,1 @@
+"""Rows in another order: sorted or shuffled, in memory or on disk."""
