@@ -63,6 +63,19 @@ def test_the_line_has_counts_and_the_best_value(mode, best):
     assert line.said == (3, None, f"2 running, 1 failed, best loss={best}, stopping")
 
 
+def test_the_best_that_have_ended_are_below_the_line_while_a_study_runs():
+    line = Line()
+    display = Display(line, SPACE, "loss", "min")
+    assert line.below() == []
+    for number in range(9, 0, -1):
+        display.saw(make(number, loss=float(number)))
+    title, _, *shown = line.below()
+    assert title.endswith("loss")
+    assert [row.split()[-1] for row in shown] == ["1", "2", "3", "4", "5"]
+    Display(line, SPACE, None, None).saw(make(1, loss=1.0))
+    assert line.below() == []  # without a metric none is better
+
+
 def test_the_end_says_where_the_results_are_and_how_to_go_on(capsys):
     display = Display(Line(), SPACE, "loss", "min")
     display.interrupted = True

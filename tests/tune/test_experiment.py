@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from heliostat import tune
 from heliostat.tune import _messages as m
 from heliostat.tune._experiment import Experiment
-from heliostat.tune._resources import check_fits
 from heliostat.tune._study import Study
+from heliostat.tune._trial import check_fits
 from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
 from heliostat.tune.search import BasicVariantGenerator, Searcher
 from heliostat.tune.stopper import NoopStopper, Stopper, as_stopper
@@ -44,9 +44,8 @@ class Bench:
             request=fixed.pop("request", lambda config: {"CPU": 1}),
             **fixed,
         )
-        self.experiment = Experiment(
-            study, self.searcher, scheduler or FIFOScheduler(), as_stopper(stop)
-        )
+        stopper = None if stop is None else as_stopper(stop)
+        self.experiment = Experiment(study, self.searcher, scheduler, stopper)
         self.commands = []
 
     def send(self, event, now=0.0):
@@ -680,8 +679,40 @@ TestStudies = Studies.TestCase
 TestStudies.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
+def test_a_trial_whose_last_report_comes_before_its_end_ends_by_itself():
+    bench = Bench(samples=1, metric="loss", mode="min")
+    bench.tick()
+    commands = bench.report("t_00000", acc=1, done=True)
+    assert of(m.Continue, commands)
+    assert not of(m.Stop, commands)
+    bench.done("t_00000")
+    assert "without reporting 'loss'" in str(bench.experiment.failure)
+
+
+def test_nobody_is_as_good_as_those_who_never_decide():
+    histories = []
+    for fixed in ({}, {"scheduler": FIFOScheduler(), "stop": NoopStopper()}):
+        bench = Bench(samples=5, max_failures=1, **fixed)
+        bench.tick()
+        bench.report("t_00000", loss=1)
+        bench.lost("t_00001")
+        for number in range(4):
+            bench.done(f"t_{number:05d}", loss=number)
+        bench.send(m.Interrupted())
+        histories.append([repr(command) for command in bench.commands])
+    assert histories[0] == histories[1]
+
+
+def test_a_scheduler_that_is_made_of_fifo_decides():
+    class Mine(FIFOScheduler):
+        pass
+
+    assert Bench(scheduler=Mine()).experiment.lockstep is True
+
+
 def test_noop_stoppers_and_fifo_need_no_lockstep():
     assert Bench().experiment.lockstep is False
+    assert Bench(scheduler=FIFOScheduler(), stop=NoopStopper()).experiment.lockstep is False
     assert Bench(scheduler=Say()).experiment.lockstep is True
     assert Bench(stop={"loss": 1}).experiment.lockstep is True
     assert NoopStopper().stop_all() is False

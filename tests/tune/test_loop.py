@@ -10,7 +10,7 @@ import pytest
 
 import heliostat
 from heliostat import train, tune
-from heliostat.exceptions import RayActorError
+from heliostat.exceptions import RayActorError, WorkerCrashedError
 from heliostat.testing.clock import until
 
 ENGINE = "local"
@@ -42,12 +42,68 @@ def test_trials_run_at_the_same_time(run_study, tmp_path):
     assert run_study(trial, {"pair": pairs, "dir": str(tmp_path)}).num_terminated == 2
 
 
-def test_a_trial_knows_its_actor_as_core_does(run_study):
+ANSWERED = {"stop": {"training_iteration": 100}}  # a study whose trials wait for answers: in actors
+
+
+def test_a_trial_knows_its_task_or_actor_as_core_does(run_study):
     def trial(config):
-        return {"actor": heliostat.get_runtime_context().get_actor_id()}
+        context = heliostat.get_runtime_context()
+        return {"task": context.get_task_id(), "actor": context.get_actor_id()}
 
     [result] = run_study(trial)
+    assert (bool(result.metrics["task"]), result.metrics["actor"]) == (True, None)
+    [result] = run_study(trial, run=ANSWERED)
     assert result.metrics["actor"]
+
+
+def test_the_workers_of_a_study_stay_warm_for_the_next(run_study):
+    first, second = (run_study(pid, num_samples=8).get_dataframe() for _ in range(2))
+    assert {*first["pid_of_trial"]} & {*second["pid_of_trial"]}
+
+
+def test_a_worker_works_where_it_did_after_trials_in_directories_of_their_own(run_study):
+    where = heliostat.remote(os.getcwd)
+    before = heliostat.get(where.remote())
+    run_study(lambda config: {"at": os.getcwd()}, num_samples=8)
+    assert {*heliostat.get([where.remote() for _ in range(8)])} == {before}
+
+
+@pytest.mark.parametrize("run", [{}, ANSWERED], ids=["tasks", "actors"])
+def test_reports_come_while_a_trial_runs(run_study, tmp_path, run):
+    go = tmp_path / "go"
+
+    class Go(tune.Callback):
+        def on_trial_result(self, iteration, trials, trial, result, **info):
+            go.touch()
+
+    def trial(config):
+        tune.report({"n": 1})
+        until(go.exists, "the study has heard", 30)
+        return {"n": 2}
+
+    [result] = run_study(trial, run={**run, "callbacks": [Go()]})
+    assert result.metrics["n"] == 2
+
+
+def test_what_a_cancelled_task_has_begun_ends_with_it(run_study, tmp_path):
+    began = tmp_path / "began"
+
+    def trial(config):
+        began.write_text(str(os.getpid()))
+        while True:
+            time.sleep(0.01)
+
+    @heliostat.remote(num_cpus=0)
+    def tunes():
+        run_study(trial)
+
+    ref = tunes.remote()
+    until(lambda: began.exists() and began.read_text() != "", "the trial runs", 30)
+    heliostat.cancel(ref)
+    with pytest.raises(heliostat.exceptions.TaskCancelledError):
+        heliostat.get(ref, timeout=30)
+    gone = Path("/proc", began.read_text())
+    until(lambda: not gone.exists() or "Z" in gone.joinpath("stat").read_text(), "it is gone", 30)
 
 
 def test_the_cpus_are_free_again_after_a_study(run_study):
@@ -55,20 +111,24 @@ def test_the_cpus_are_free_again_after_a_study(run_study):
     until(lambda: heliostat.available_resources().get("CPU") == 2, "the CPUs are free")
 
 
-def test_a_trial_whose_process_is_killed_fails_and_the_others_go_on(run_study):
+@pytest.mark.parametrize(
+    ("run", "kind"), [({}, WorkerCrashedError), (ANSWERED, RayActorError)], ids=["tasks", "actors"]
+)
+def test_a_trial_whose_process_is_killed_fails_and_the_others_go_on(run_study, run, kind):
     def trial(config):
         if config["x"] == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return {"x": config["x"]}
 
-    grid = run_study(trial, {"x": tune.grid_search([0, 1, 2])})
+    grid = run_study(trial, {"x": tune.grid_search([0, 1, 2])}, run=run)
     assert (grid.num_errors, grid.num_terminated) == (1, 2)
     [error] = grid.errors
-    assert isinstance(error, RayActorError)
+    assert isinstance(error, kind)
     assert "SIGKILL" in str(error)
 
 
-def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(run_study, tmp_path):
+@pytest.mark.parametrize("more", [{}, ANSWERED], ids=["tasks", "actors"])
+def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(run_study, tmp_path, more):
     def trial(config):
         checkpoint = tune.get_checkpoint()
         begin = int(Path(checkpoint.path, "step").read_text()) + 1 if checkpoint else 0
@@ -81,7 +141,7 @@ def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(run_study, 
                 time.sleep(0.2)  # until the study has heard of it
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    run = {"failure_config": tune.FailureConfig(max_failures=1)}
+    run = {"failure_config": tune.FailureConfig(max_failures=1), **more}
     [result] = run_study(trial, {"dir": str(tmp_path)}, run=run)
     assert [report["step"] for report in result.history] == [0, 1, 2, 3]
     assert result.error is None
@@ -92,21 +152,23 @@ def sleeper(config):
     time.sleep(1000)
 
 
-def test_the_time_budget_ends_trials_in_the_middle_of_their_work(run_study):
+@pytest.mark.parametrize("run", [{}, ANSWERED], ids=["tasks", "actors"])
+def test_the_time_budget_ends_trials_in_the_middle_of_their_work(run_study, run):
     started = time.monotonic()
-    grid = run_study(sleeper, num_samples=4, time_budget_s=0.5)
+    grid = run_study(sleeper, num_samples=4, time_budget_s=0.5, run=run)
     assert time.monotonic() - started < 20
     assert grid.num_errors == 0
     assert len(grid) < 4 or grid.num_terminated == 4
 
 
-def test_fail_fast_ends_trials_in_the_middle_of_their_work(run_study):
+@pytest.mark.parametrize("more", [{}, ANSWERED], ids=["tasks", "actors"])
+def test_fail_fast_ends_trials_in_the_middle_of_their_work(run_study, more):
     def trial(config):
         if config["x"]:
             raise ValueError("no")
         sleeper(config)
 
-    run = {"failure_config": tune.FailureConfig(fail_fast=True)}
+    run = {"failure_config": tune.FailureConfig(fail_fast=True), **more}
     grid = run_study(trial, {"x": tune.grid_search([0, 1])}, run=run)
     assert (grid.num_errors, grid.num_terminated) == (1, 1)
 
@@ -217,17 +279,19 @@ def test_a_long_trial_holds_up_none_that_were_to_run_after_it(run_study, tmp_pat
     assert grid.errors == []
 
 
-def test_trials_of_other_sizes_get_processes_of_their_own(run_study):
+@pytest.mark.parametrize("run", [{}, ANSWERED], ids=["tasks", "actors"])
+def test_trials_of_other_sizes_get_what_they_ask_for(run_study, run):
     sized = tune.with_resources(pid, lambda config: {"cpu": config["n"]})
-    grid = run_study(sized, {"n": tune.grid_search([1, 2, 1, 2])})
+    grid = run_study(sized, {"n": tune.grid_search([1, 2, 1, 2])}, run=run)
     assert grid.num_terminated == 4
 
 
-def test_trials_end_though_somebody_else_holds_a_part_of_the_cpus(run_study):
+@pytest.mark.parametrize("run", [{}, ANSWERED], ids=["tasks", "actors"])
+def test_trials_end_though_somebody_else_holds_a_part_of_the_cpus(run_study, run):
     group = heliostat.util.placement_group([{"CPU": 0.5}])
     heliostat.get(group.ready())
     try:
-        assert len(run_study(pid, num_samples=4)) == 4
+        assert len(run_study(pid, num_samples=4, run=run)) == 4
     finally:
         heliostat.util.remove_placement_group(group)
 
@@ -254,7 +318,8 @@ def test_idle_processes_give_way_also_while_another_trial_reports_often(run_stud
     heliostat.get(group.ready())
     try:
         kinds = tune.grid_search(["chatty", "short", "waits"])
-        grid = run_study(tune.with_resources(trial, size), {"kind": kinds})
+        trial = tune.with_resources(trial, size)
+        grid = run_study(trial, {"kind": kinds}, run={"stop": {"training_iteration": 10_000}})
         assert grid.num_errors == 0, grid.errors
     finally:
         heliostat.util.remove_placement_group(group)

@@ -51,10 +51,9 @@ def saving(config):
     for step in range(start, 4):
         if step == 2 and last is None and config["x"] == 2:
             raise ValueError("once")
-        Path("step").write_text(str(step))
-        here = Path(f"made-{step}")
+        here = Path(f"made-{step}")  # what is in a trial's directory itself is copied at any time
         here.mkdir(exist_ok=True)
-        Path("step").rename(here / "step")
+        (here / "step").write_text(str(step))
         tune.report({"loss": config["x"] + step}, checkpoint=tune.Checkpoint(here))
 
 
@@ -151,6 +150,8 @@ def test_a_name_is_new_each_time_and_addresses_hold_no_secrets(store, tmp_path):
         assert (
             b"SubTree" not in (tmp_path / "store" / grid.experiment_path / "tuner.pkl").read_bytes()
         )
+        # Trials without a checkpoint have their files there, too.
+        assert (tmp_path / "store" / grid[0].path / "result.json").read_text() != ""
 
 
 def test_an_older_call_keeps_its_study_there_and_goes_on_with_it(store):
@@ -180,7 +181,8 @@ def test_what_cannot_be_is_refused_before_a_trial_starts(store, tmp_path):
         tune.Tuner.restore("runs/none", saving, storage_filesystem=store)
 
 
-def test_a_store_that_fails_for_a_time_gets_all_in_the_end(store, tmp_path, caplog):
+def test_a_store_that_fails_for_a_time_gets_all_in_the_end(store, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where it stays in the end
     mirror = Mirror("runs/study", store)
     log, there = mirror.here / "experiment-1.jsonl", tmp_path / "store" / "runs" / "study"
     log.write_text("one\n")

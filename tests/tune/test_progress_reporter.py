@@ -149,8 +149,11 @@ def test_a_notebook_shows_the_newest_tables_only(notebook):
 
 
 def test_a_study_in_a_notebook_has_tables_without_asking(notebook, run_study):
-    run_study(lambda config: {"loss": 1.0}, run={"verbose": 1}, metric="loss", mode="min")
-    assert "1 terminated" in notebook[-1]
+    space = {"loss": tune.grid_search([7.5, 2.5])}
+    run_study(lambda config: config, space, run={"verbose": 1}, metric="loss", mode="min")
+    assert "2 terminated" in notebook[-1]
+    # The best first.
+    assert notebook[-1].index(">2.5<") < notebook[-1].index(">7.5<")
 
 
 def test_without_ipython_the_error_says_what_to_do(monkeypatch):

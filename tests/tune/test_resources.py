@@ -1,17 +1,24 @@
-"""Whether a trial can run in a study at all."""
+"""Resources of a trial: in every form in which users give them, and their sum."""
 
 import pytest
 
-from heliostat.tune import TuneError
-from heliostat.tune._resources import check_fits
+from heliostat.train import ScalingConfig
+from heliostat.tune._resources import PlacementGroupFactory, as_request, parse_resources
 
 ENGINE = None
 
 
-def test_what_can_never_fit_is_refused_by_name_and_amount():
-    with pytest.raises(TuneError, match=r"GPU: 2 asked, 1 there; custom: 1 asked, 0 there"):
-        check_fits({"CPU": 1, "GPU": 2, "custom": 1}, {"CPU": 4, "GPU": 1}, "a trial")
+def test_bundles_sum_up_under_the_names_that_the_cluster_has():
+    request = PlacementGroupFactory([{"cpu": 1}, {"CPU": 2, "gpu": 0.5}, {}])
+    assert request.required_resources == {"CPU": 3, "GPU": 0.5}
 
 
-def test_rounding_is_forgiven():
-    check_fits({"CPU": 0.1 + 0.2}, {"CPU": 0.3}, "a trial")
+def test_a_dict_is_one_bundle_and_what_workers_need_is_the_second():
+    assert as_request({"cpu": 2}) == PlacementGroupFactory([{"CPU": 2}])
+    assert as_request(ScalingConfig(num_workers=2)).bundles == [{}, {"CPU": 2}]
+
+
+@pytest.mark.parametrize("amount", [-1, "1", True, float("nan")])
+def test_an_amount_that_is_none_is_refused_by_name(amount):
+    with pytest.raises(ValueError, match=r"resources\['cpu'\] must be a number >= 0"):
+        parse_resources({"cpu": amount})

@@ -172,13 +172,50 @@ def test_a_class_that_is_told_to_stop_saves_itself_at_its_end(run_study):
     assert Path(result.checkpoint.path, "n").read_text() == "2"
 
 
+def test_what_a_class_could_not_save_is_left_nowhere(run_study, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+
+    class Full(Count):
+        def save_checkpoint(self, checkpoint_dir):
+            super().save_checkpoint(checkpoint_dir)
+            if self.n == 3:
+                raise OSError("full")
+            assert not list((tmp_path / "temporary").iterdir())  # a kill now would leave it
+
+    grid = run_study(Full, run={"checkpoint_config": tune.CheckpointConfig(checkpoint_frequency=1)})
+    assert "full" in str(grid.errors[0])
+    assert len(grid[0].best_checkpoints) == 2
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert list(Path(grid[0].path).glob("*stage*")) == []
+
+
 def test_a_class_may_ask_to_be_saved(run_study):
     class Asks(Count):
         def step(self):
             return {**super().step(), "should_checkpoint": self.n == 2}
 
-    [result] = run_study(Asks)
+    keep = tune.CheckpointConfig(checkpoint_at_end=False)
+    [result] = run_study(Asks, run={"checkpoint_config": keep})
     assert [metrics["n"] for _, metrics in result.best_checkpoints] == [2]
+
+
+def test_a_class_that_can_be_saved_is_at_its_end_unless_asked_not_to(run_study, tmp_path):
+    class Bare(tune.Trainable):
+        def step(self):
+            return {"n": 4, "done": True}
+
+    def saved(trainable, **keep):
+        [result] = run_study(trainable, run={"checkpoint_config": tune.CheckpointConfig(**keep)})
+        return [metrics["n"] for _, metrics in result.best_checkpoints]
+
+    assert saved(Count) == [4]
+    assert saved(Count, checkpoint_frequency=3) == [3, 4]
+    assert saved(Count, checkpoint_at_end=False) == []
+    assert saved(Bare) == []
+    # With Ray it is so for Tuner only.
+    older = tune.run(Count, storage_path=str(tmp_path), verbose=0)
+    assert older.get_last_checkpoint() is None
 
 
 def test_a_failed_class_trial_goes_on_from_its_checkpoint(run_study, tmp_path):
@@ -212,7 +249,9 @@ def test_state_may_be_a_dict(tmp_path):
     assert (second.trial_id, second.trial_name, second.logdir) == ("default", "default", None)
 
 
-def test_what_a_class_lacks_is_named():
+def test_what_a_class_lacks_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
     class Bare(tune.Trainable):
         pass
 

@@ -1,8 +1,10 @@
-"""Trial: the moves it may make and what people see of it."""
+"""Trial: the moves it may make, what people see of it, what can never run. Lots: how many go together, who may not."""
 
 import pytest
 
-from heliostat.tune._trial import MOVES, Trial
+from heliostat.tune import TuneError
+from heliostat.tune._resources import ONE_CPU, PlacementGroupFactory
+from heliostat.tune._trial import MOST, MOVES, SPAN_S, Lots, Trial, check_fits
 
 ENGINE = None
 
@@ -45,3 +47,76 @@ def test_it_is_called_by_its_name():
     assert (str(trial), repr(trial)) == ("f_t_00000", "Trial(f_t_00000, PENDING)")
     trial.name = "mine"
     assert str(trial) == "mine"
+
+
+def test_what_can_never_fit_is_refused_by_name_and_amount():
+    with pytest.raises(TuneError, match=r"GPU: 2 asked, 1 there; custom: 1 asked, 0 there"):
+        check_fits({"CPU": 1, "GPU": 2, "custom": 1}, {"CPU": 4, "GPU": 1}, "a trial")
+
+
+def test_rounding_is_forgiven():
+    check_fits({"CPU": 0.1 + 0.2}, {"CPU": 0.3}, "a trial")
+
+
+def member(name, **fields):
+    return Trial(name, "f", {}, "0", "/x", {"CPU": 1}, base=ONE_CPU, **fields)
+
+
+def test_a_lot_is_twice_as_large_as_the_last_if_that_was_short():
+    lots = Lots()
+    sizes, now = [], 0.0
+    for _ in range(10):
+        first = member("a")
+        sizes.append(lots.size(first))
+        then = [member(f"b{n}") for n in range(sizes[-1] - 1)]
+        lots.begin(first, then, now)
+        now += 1e-6
+        for trial in [first, *then]:
+            lots.pass_on(trial, now)
+    assert sizes == [1, 2, 4, 8, 16, 32, 64, MOST, MOST, MOST]
+    lots.begin(member("slow"), [], now)
+    lots.pass_on(member("slow"), now + SPAN_S)
+    assert lots.size(member("next")) == 1
+
+
+def test_each_has_the_place_of_the_one_before():
+    lots, (a, b, c) = Lots(), map(member, "abc")
+    lots.begin(a, [b, c], 0.0)
+    assert lots.get_trials() == [b, c]
+    assert lots.pass_on(a, 1.0) is b
+    assert lots.pass_on(b, 1.0) is c
+    assert lots.pass_on(c, 1.0) is None
+    assert lots.get_trials() == []
+
+
+def test_who_is_taken_back_follows_nobody():
+    lots, (a, b, c) = Lots(), map(member, "abc")
+    lots.begin(a, [b, c], 0.0)
+    assert lots.take_back(a) == [b, c]
+    assert lots.take_back(a) == []
+    assert lots.pass_on(a, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"attempt": 1},
+        {"resources": {"CPU": 2}},
+        {"base": PlacementGroupFactory([{"CPU": 0.5}, {"CPU": 0.5}])},
+        {"request": ONE_CPU},
+    ],
+)
+def test_only_new_trials_that_need_the_same_go_together(other):
+    trial = member("b")
+    assert Lots().fits(member("a"), trial)
+    for name, value in other.items():
+        setattr(trial, name, value)
+    assert not Lots().fits(member("a"), trial)
+
+
+def test_suspects_go_alone():
+    lots, (a, b, c) = Lots(), map(member, "abc")
+    lots.part([b])
+    assert lots.size(b) == 1
+    assert not lots.fits(a, b)
+    assert lots.fits(a, c)

@@ -335,9 +335,11 @@ def test_callbacks_hear_what_happens_in_order(run_study, tmp_path):
     (tmp_path / "empty").mkdir()
     space = {"x": tune.grid_search([1, 2])}
     run_study(trial, space, run={"callbacks": [Listen()]}, max_concurrent_trials=1)
-    one = ["start", ("checkpoint", "checkpoint_000000")]
+    saved = ("checkpoint", "checkpoint_000000")
     assert heard == [
-        ("setup", 1, 2), *one, ("result", 1), "complete", *one, ("result", 2), "error", ("end", 2),
+        ("setup", 1, 2),
+        "start", ("result", 1), saved, "complete", "start", ("result", 2), saved, "error",
+        ("end", 2),
     ]  # fmt: skip
 
 

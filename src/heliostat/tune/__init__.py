@@ -2,7 +2,7 @@
 
 A map of the folder: `tuner.py` is the way in; `_experiment.py` decides (which trial starts, goes on,
 stops) and `_loop.py` does it, with one `_trial_actor.py` for each trial at a time, or for a lot of short
-ones (`_lots.py`); `session.py` is what a trial talks to. `search/` proposes configs out of a space
+ones (`_trial.py`); `session.py` is what a trial talks to. `search/` proposes configs out of a space
 (`search/_space.py`, `search/sample.py`), `schedulers/` and `stopper.py` cut trials short.
 `_snapshot.py` is everything on disk, `_restore.py` reads it back, `result_grid.py` is what comes out.
 
@@ -38,10 +38,9 @@ if TYPE_CHECKING:  # for those who check types; `_HOMES` has the same for those 
     from heliostat.tune.result_grid import ResultGrid
     from heliostat.tune.resume_config import ResumeConfig
     from heliostat.tune.schedulers import create_scheduler
-    from heliostat.tune.search import create_searcher
+    from heliostat.tune.search import create_searcher, grid_search
     from heliostat.tune.search.sample import (
         choice,
-        grid_search,
         lograndint,
         loguniform,
         qlograndint,
@@ -138,7 +137,7 @@ _HOMES = {
     "create_searcher": "tune.search",
     "get_checkpoint": "tune.session",
     "get_context": "tune.session",
-    "grid_search": "tune.search.sample",
+    "grid_search": "tune.search",
     "lograndint": "tune.search.sample",
     "loguniform": "tune.search.sample",
     "qlograndint": "tune.search.sample",

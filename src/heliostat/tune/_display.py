@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MOST_TRACEBACKS = 3
 _MOST_LINES = 20
 MOST_ROWS = 20
+_LIVE_ROWS = 5
 _MOST_METRICS = 4
 WIDEST = 28
 
@@ -50,16 +51,23 @@ class Display:
         self._space = space
         self._metric = metric
         self._mode = mode or "max"
-        self._best: Any = None
+        self._top: list[Trial] = []  # the best that have ended
         self._failures = 0
+        if line is not None:
+            line.below = self._table
 
     def saw(self, trial: Trial) -> None:
-        """A trial ended; remember the best value."""
-        if self._metric is None:
-            return
-        value = look_up(trial.last_result, self._metric)
-        if rank(value, self._mode) < rank(self._best, self._mode):
-            self._best = value
+        """A trial ended; remember the best."""
+        if self._metric is not None:
+            self._top = sorted([*self._top, trial], key=self._rank)[:_LIVE_ROWS]
+
+    def _rank(self, trial: Trial) -> Any:
+        return rank(look_up(trial.last_result, str(self._metric)), self._mode)
+
+    def _table(self) -> list[str]:
+        """The best so far, below the line; called on another thread."""
+        columns = {**parameter_columns(self._space), ("metric", self._metric): str(self._metric)}
+        return align(rows(self._top, columns)).splitlines() if self._top else []
 
     def update(self, experiment: "Experiment") -> None:
         """Move the line, or let the reporter report."""
@@ -73,8 +81,9 @@ class Display:
         notes = [f"{experiment.running} running"]
         if experiment.failed:
             notes.append(f"{experiment.failed} failed")
-        if self._best is not None:
-            notes.append(f"best {self._metric}={show(self._best)}")
+        best = look_up(self._top[0].last_result, str(self._metric)) if self._top else None
+        if best is not None:
+            notes.append(f"best {self._metric}={show(best)}")
         if self.interrupted:
             notes.append("stopping")
         total = experiment.total
@@ -133,8 +142,7 @@ def summary_rows(
     if len(shown) > MOST_ROWS:
         head += f"; the {'best' if metric else 'first'} {MOST_ROWS}:"
         shown = shown[:MOST_ROWS]
-    first = [] if metric is None else [metric]
-    metrics = list(dict.fromkeys([*first, *infer_metrics(trials, _MOST_METRICS)]))[:_MOST_METRICS]
+    metrics = infer_metrics(trials, _MOST_METRICS, metric)
     columns = {**parameters, **{("metric", name): name for name in metrics}}
     return head, rows(shown, columns)
 
@@ -144,9 +152,9 @@ def parameter_columns(space: Mapping[str, Any]) -> dict[Any, str]:
     return {path: "/".join(map(str, path)) for path, _ in _space.open_values(space)}
 
 
-def infer_metrics(trials: Sequence[Trial], limit: int) -> list[str]:
-    """Names of numbers that trials report."""
-    names: dict[str, None] = {}
+def infer_metrics(trials: Sequence[Trial], limit: int, first: str | None = None) -> list[str]:
+    """Names of numbers that trials report, the one that is optimised first."""
+    names: dict[str, None] = {} if first is None else {first: None}
     for trial in trials[:MOST_ROWS]:
         names |= dict.fromkeys(
             name
@@ -171,19 +179,20 @@ def rows(
     table = [["trial", "status", *parameters.values(), "iter", "time (s)", *metrics.values()]]
     for trial in trials:
         result = trial.last_result
-        cells = [_at(trial.config, path) for path in parameters]
+        cells = [chosen_at(trial.config, path) for path in parameters]
         cells += [result.get("training_iteration", ""), result.get("time_total_s", "")]
         cells += [look_up(result, name) for name in metrics]
         table.append([str(trial), trial.status, *(show(cell, widest) for cell in cells)])
     return table
 
 
-def _at(config: Any, path: Sequence[Any]) -> Any:
+def chosen_at(config: Any, path: Sequence[Any]) -> Any:
+    """The value at a path of a config; None where a searcher left it out."""
     try:
         for step in path:
             config = config[step]
-    except (KeyError, IndexError, TypeError):  # a searcher may leave a value out
-        return ""
+    except (KeyError, IndexError, TypeError):
+        return None
     return config
 
 

@@ -5,18 +5,17 @@ resources. It does not know of actors, files or the clock.
 """
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 from heliostat.tune import _messages as m
 from heliostat.tune._loans import Loans
-from heliostat.tune._lots import Lots
 from heliostat.tune._metrics import look_up, user_metrics
-from heliostat.tune._resources import EPSILON, check_fits
 from heliostat.tune._study import Study
 from heliostat.tune._trial import (
+    EPSILON,
     ERROR,
     PAUSED,
     PAUSING,
@@ -25,7 +24,9 @@ from heliostat.tune._trial import (
     SAVING,
     STOPPING,
     TERMINATED,
+    Lots,
     Trial,
+    check_fits,
 )
 from heliostat.tune.error import TuneError
 from heliostat.tune.schedulers import TrialScheduler
@@ -41,8 +42,8 @@ class Experiment:
     Args:
         study: What is fixed.
         searcher: Proposes configs; knows the space already.
-        scheduler: Judges reports.
-        stopper: Ends trials, or the study.
+        scheduler: Judges reports; None: nobody does, and trials run in the order proposed.
+        stopper: Ends trials, or the study; None: nobody does.
         trials: Trials of an earlier run, for a study that is taken up again; searcher, scheduler
             and stopper know them.
     """
@@ -51,15 +52,13 @@ class Experiment:
         self,
         study: Study,
         searcher: Searcher,
-        scheduler: TrialScheduler,
-        stopper: Stopper,
+        scheduler: TrialScheduler | None = None,
+        stopper: Stopper | None = None,
         trials: list[Trial] | None = None,
     ) -> None:
         self.study = study
         self.failure: BaseException | None = None
-        self._searcher = searcher
-        self._scheduler = scheduler
-        self._stopper = stopper
+        self._searcher, self._scheduler, self._stopper = searcher, scheduler, stopper
         self._trials: dict[str, Trial] = {trial.trial_id: trial for trial in trials or []}
         self._order = list(self._trials.values())
         # Failed attempts go to the front, paused trials to the back.
@@ -68,20 +67,16 @@ class Experiment:
         self._used: dict[str, float] = {}
         self._last_request: dict[str, float] = {}
         # No more proposals; and, when stopped, no more attempts either.
-        self._closed = False
-        self._stopped = False
+        self._closed = self._stopped = False
         self._cut: set[str] = set()  # who an interrupt ended
         self._deadline: float | None = None
         # Whether any trial has reported the metric; if not, it may be the name of none.
         self._metric_is_known = study.metric is None or any(map(self._has_metric, self._order))
         self._lots = Lots()
-        # Commands of the event being handled, for what a scheduler asks for meanwhile.
-        self._out: list[m.Command] = []
-        self._counts = dict.fromkeys((TERMINATED, ERROR), 0)
-        for trial in self._order:
-            if trial.is_finished():
-                self._counts[trial.state] += 1
-        self.lockstep = scheduler.decides or stopper.decides
+        self._out: list[m.Command] = []  # those of now, for what a scheduler asks for meanwhile
+        self._counts = Counter(trial.state for trial in self._order if trial.is_finished())
+        # Whether what a trial reports may end it, so that it has to wait for the verdict.
+        self.lockstep = any(one is not None and one.decides for one in (scheduler, stopper))
 
     @cached_property
     def _loans(self) -> Loans:
@@ -106,7 +101,7 @@ class Experiment:
     @property
     def ended(self) -> int:
         """How many trials ended, well or not."""
-        return sum(self._counts.values())
+        return self._counts.total()
 
     @property
     def failed(self) -> int:
@@ -276,21 +271,24 @@ class Experiment:
         out.append(m.Snapshot("result", trial, result, report.checkpoint))
         if report.checkpoint is not None:
             self._keep(trial, report.checkpoint, result, out)
-        stop = self._stopper(trial.trial_id, result)
-        verdict = TrialScheduler.STOP
-        if not stop and not result.get("done"):  # else it hears of the end alone
-            verdict = self._scheduler.on_trial_result(self, trial, result)
-        if self._stopper.decides and self._stopper.stop_all():
+        scheduler, stopper = self._scheduler, self._stopper
+        verdict = TrialScheduler.CONTINUE
+        if stopper is not None and stopper(trial.trial_id, result):
+            verdict = TrialScheduler.STOP
+        elif scheduler is not None and not result.get("done"):  # else it hears of the end alone
+            verdict = scheduler.on_trial_result(self, trial, result)
+        if stopper is not None and stopper.decides and stopper.stop_all():
             self._stop_all("stopper", out)
-        return TrialScheduler.STOP if stop else verdict
+        return verdict
 
     def _next_turn(self, trial: Trial) -> float:
         """The iteration whose report must wait for its verdict."""
         if not self.lockstep:
             return math.inf
+        scheduler, stopper = self._scheduler, self._stopper
         iteration = trial.last_result.get("training_iteration", 0)
-        stop = self._stopper.next_turn(trial.trial_id, iteration)
-        return min(stop, self._scheduler.next_turn(trial))
+        stop = math.inf if stopper is None else stopper.next_turn(trial.trial_id, iteration)
+        return stop if scheduler is None else min(stop, scheduler.next_turn(trial))
 
     def _keep(self, trial: Trial, path: str, result: dict[str, Any], out: list[m.Command]) -> None:
         trial.keep(path, result)
@@ -355,7 +353,8 @@ class Experiment:
             trial.share()
         self._counts[TERMINATED] += 1
         self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
-        self._scheduler.on_trial_complete(self, trial, trial.last_result)
+        if self._scheduler is not None:
+            self._scheduler.on_trial_complete(self, trial, trial.last_result)
         out.append(m.Snapshot("interrupt" if trial.trial_id in self._cut else "complete", trial))
 
     def _no_metric(self, trial: Trial) -> TuneError:
@@ -393,7 +392,8 @@ class Experiment:
         trial.move(ERROR, "failed")
         self._counts[ERROR] += 1
         self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None, error=True)
-        self._scheduler.on_trial_error(self, trial)
+        if self._scheduler is not None:
+            self._scheduler.on_trial_error(self, trial)
         out.append(m.Snapshot("error", trial, error=error))
         if self.study.fail_fast:
             self._stop_all("fail_fast", out)
@@ -406,10 +406,10 @@ class Experiment:
                 out.append(m.Stop(trial.trial_id))
             if trial.state != STOPPING:  # one that pauses is on its way out already
                 trial.move(STOPPING, why)
-        for trial in self._live.values():
             self._take_back(trial)
         for trial in self._waiting:
-            self._scheduler.on_trial_remove(self, trial)
+            if self._scheduler is not None:
+                self._scheduler.on_trial_remove(self, trial)
             self._complete(trial, out)
         self._waiting.clear()
 
@@ -467,17 +467,18 @@ class Experiment:
     def _next_trial(self, out: list[m.Command]) -> Trial | None:
         if self.study.max_concurrent and len(self._live) >= self.study.max_concurrent:
             return None
-        if self._waiting and not self._scheduler.decides:
+        scheduler = self._scheduler
+        if self._waiting and (scheduler is None or not scheduler.decides):
             return self._waiting[0]
         if not any(trial.state == PENDING for trial in self._waiting):
             self._propose(out)
         if not self._waiting:
             return None
-        chosen = self._scheduler.choose_trial_to_run(self)
+        chosen = self._waiting[0] if scheduler is None else scheduler.choose_trial_to_run(self)
         if chosen is None and not self._live:
             self.fail(
                 TuneError(
-                    f"{type(self._scheduler).__name__} lets none of the {len(self._waiting)} waiting "
+                    f"{type(scheduler).__name__} lets none of the {len(self._waiting)} waiting "
                     "trials run and no trial is running: the study would wait for ever"
                 ),
                 out,
@@ -509,7 +510,8 @@ class Experiment:
         self._trials[trial_id] = trial
         self._order.append(trial)
         self._waiting.append(trial)
-        self._scheduler.on_trial_add(self, trial)
+        if self._scheduler is not None:
+            self._scheduler.on_trial_add(self, trial)
         out.append(m.Snapshot("add", trial))
 
     def _make(self, trial_id: str, index: int, suggestion: Any) -> Trial:

@@ -25,14 +25,7 @@ class Loans:
         return self._lent[path] > 0
 
     def take_over(self, trial: Trial) -> list[str]:
-        """Let a trial go on from what its donor has saved by now.
-
-        Args:
-            trial: The trial; its `donor` says from whom.
-
-        Returns:
-            Checkpoints that nobody needs any more.
-        """
+        """Let a trial go on from what its donor has saved by now; gives what nobody needs any more."""
         if trial.donor is None:
             return []
         before = trial.loan
@@ -44,14 +37,7 @@ class Loans:
         return self._return(before)
 
     def give_back(self, trial: Trial) -> list[str]:
-        """A trial has a checkpoint of its own again.
-
-        Args:
-            trial: The trial.
-
-        Returns:
-            Checkpoints that nobody needs any more.
-        """
+        """A trial has a checkpoint of its own again; gives what nobody needs any more."""
         path, trial.loan = trial.loan, None
         return self._return(path)
 

@@ -1,12 +1,18 @@
-"""Loop: drives an Experiment with actors, its log and its callbacks. It decides nothing."""
+"""Loop: drives an Experiment with tasks or actors, its log and its callbacks. It decides nothing.
 
+Where nobody will answer a trial, it is a task on whichever worker is warm, and streams what it says. Where
+somebody may (a scheduler, a stopper), or it leaves something for the next (objects that are reused, what
+libraries keep of a GPU), it is hosted by an actor, which then hosts others.
+"""
+
+import functools
 import shutil
 import signal
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -15,7 +21,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
 import heliostat
-from heliostat.exceptions import RayActorError, RayError
+from heliostat.exceptions import (
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    WorkerCrashedError,
+)
 from heliostat.tune import _messages as m
 from heliostat.tune import experiments
 from heliostat.tune._display import Display
@@ -24,7 +36,7 @@ from heliostat.tune._metrics import look_up
 from heliostat.tune._runnable import Runnable
 from heliostat.tune._snapshot import CALLBACKS_FILE, Log, encode, write_policy, write_whole
 from heliostat.tune._trial import Trial
-from heliostat.tune._trial_actor import TrialActor
+from heliostat.tune._trial_actor import TrialActor, run_trials
 from heliostat.tune.callback import Callback
 
 if TYPE_CHECKING:
@@ -41,19 +53,23 @@ _HOOKS = {
     "retry": "on_trial_recover",
 }
 
-
+_LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 PATIENCE_S = 0.5  # how long idle actors stay beside one that has not begun
+_AHEAD = 4  # a task may say so many things that the loop has not heard
+
+_Holds = tuple[tuple[str, float], ...]
 
 
 class _Slot(NamedTuple):
-    """An actor and what it holds: it can host any trial that asks for the same."""
+    """Where trials run: an actor, which can host any that holds the same; or a task, by what it says."""
 
-    actor: Any
-    holds: tuple[tuple[str, float], ...]
+    holds: _Holds
+    actor: Any = None
+    words: Any = None
 
 
 class _Call(NamedTuple):
-    """A call to an actor whose answer is awaited."""
+    """An answer of an actor, or the next word of a task, that is awaited."""
 
     trial_id: str
     attempt: int
@@ -96,6 +112,8 @@ class Loop:
         self._callbacks = callbacks
         self._display = display
         self._mirror = mirror
+        # Whether trials are answered, or leave something for others.
+        self._talks = experiment.lockstep or getattr(runnable, "reuse", False)
         self._calls: dict[Any, _Call] = {}
         self._slots: dict[str, _Slot] = {}
         self._idle: list[_Slot] = []
@@ -122,10 +140,9 @@ class Loop:
         """Let Ctrl-C come through while the loop waits only: half a step must not be lost."""
         before: Any = signal.getsignal(signal.SIGINT)
         ours = getattr(before, "__module__", "").startswith("heliostat.")
-        if before is not signal.default_int_handler and not ours:
-            yield  # the user has plans of their own for it
-            return
-        if threading.current_thread() is not threading.main_thread():
+        # The user may have plans of their own for it; and threads cannot have any.
+        theirs = before is not signal.default_int_handler and not ours
+        if theirs or threading.current_thread() is not threading.main_thread():
             yield
             return
 
@@ -167,10 +184,11 @@ class Loop:
             case m.Start():
                 self._start(command)
             case m.Continue():
-                slot = self._slots[command.trial_id]
-                self._call(command.trial_id, slot.actor.next.remote(command.hold_at))
+                _, actor, words = self._slots[command.trial_id]
+                ref = words if actor is None else actor.next.remote(command.hold_at)
+                self._call(command.trial_id, ref)
             case m.Stop():
-                self._stop(command.trial_id, save=False)
+                self._stop(command.trial_id, save=None)
             case m.Pause():
                 self._stop(command.trial_id, save=command.save)
             case m.Save():
@@ -190,12 +208,25 @@ class Loop:
     def _start(self, start: m.Start) -> None:
         trial = start.trial
         request = trial.request or trial.base or self._runnable.request(trial.config)
-        slot = self._slot(tuple(sorted(request.bundles[0].items())))
-        self._slots[trial.trial_id] = slot
+        holds = tuple(sorted(request.bundles[0].items()))
         orders = [self._order(trial, trial.attempt, start.hold_at)]
         # Those after it have not begun, so their attempts are not counted yet.
         orders += [self._order(later, later.attempt + 1, start.hold_at) for later in start.then]
-        self._call(trial.trial_id, slot.actor.start.remote(orders), orders=len(orders))
+        if self._talks or any(name == "GPU" for name, _ in holds):
+            slot = self._slot(holds)
+            ref = slot.actor.start.remote(orders)
+        else:
+            wish = self._experiment.study.environment
+            task = _task(holds) if wish is None else _task(holds).options(runtime_env=wish)
+            try:
+                ref = task.remote(self._shipped, orders)
+            except NotImplementedError:  # Ray's client (ray://...) has no streams
+                self._talks = True
+                self._start(start)
+                return
+            slot = _Slot(holds, words=ref)
+        self._slots[trial.trial_id] = slot
+        self._call(trial.trial_id, ref, orders=len(orders))
 
     def _order(self, trial: Trial, attempt: int, hold_at: float) -> m.Order:
         return m.Order(
@@ -217,21 +248,15 @@ class Loop:
             beyond=trial.beyond,
         )
 
-    def _slot(self, holds: tuple[tuple[str, float], ...]) -> _Slot:
+    def _slot(self, holds: _Holds) -> _Slot:
         for index, slot in enumerate(self._idle):
             if slot.holds == holds:
                 return self._idle.pop(index)
         self._dismiss()  # idle actors of another size hold what this one may need
-        options = dict(holds)
-        actor: Any = _REMOTE.options(
-            num_cpus=options.pop("CPU", 0),
-            num_gpus=options.pop("GPU", 0),
-            memory=options.pop("memory", None),
-            resources=options or None,
-            runtime_env=self._experiment.study.environment,
-        ).remote(self._shipped)
+        options = _options(holds, self._experiment.study.environment)
+        actor: Any = _ACTOR.options(**options).remote(self._shipped)
         self._births.append(actor.__ray_ready__.remote())
-        return _Slot(actor, holds)
+        return _Slot(holds, actor)
 
     def _dismiss(self) -> None:
         """End the actors that have nothing to do."""
@@ -272,38 +297,32 @@ class Loop:
         attempt = self._experiment.get_trial(trial_id).attempt
         self._calls[ref] = _Call(trial_id, attempt, saves, orders)
 
-    def _stop(self, trial_id: str, *, save: bool) -> None:
+    def _stop(self, trial_id: str, *, save: bool | None) -> None:
         waiting = [ref for ref, call in self._calls.items() if call.trial_id == trial_id]
         slot = self._slots.get(trial_id)
         if slot is None:
             return  # its end has come already and is among the events
-        if not waiting:  # it waits for our answer, inside report()
+        if slot.actor is not None and not waiting:  # it waits for our answer, inside report()
             self._call(trial_id, slot.actor.stop.remote(save))
             return
         # In the middle of its work: nothing but the end of its process ends that.
         for ref in waiting:
-            call = self._calls.pop(ref)
-            self._events.append(m.TrialDone(trial_id, call.attempt, []))
-        self._drop(trial_id)
-
-    def _drop(self, trial_id: str) -> None:
-        if slot := self._slots.pop(trial_id, None):
-            heliostat.kill(slot.actor)
+            del self._calls[ref]
+        attempt = self._experiment.get_trial(trial_id).attempt
+        self._events.append(m.TrialDone(trial_id, attempt, []))
+        _end(self._slots.pop(trial_id))
 
     # Events.
 
     def _wait(self) -> None:
         refs = list(self._calls)
         assert refs, "a study that is not finished waits for some trial"
-        deadline = self._experiment.deadline
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        patience = self._give_way()
-        if patience is not None:
-            timeout = patience if timeout is None else min(timeout, patience)
+        deadline, now = self._experiment.deadline, time.monotonic()
+        left = (self._give_way(), None if deadline is None else max(0.0, deadline - now))
+        timeout = min((one for one in left if one is not None), default=None)
         ready, rest = self._first(refs, timeout)
         if ready and rest:
-            more, _ = heliostat.wait(rest, num_returns=len(rest), timeout=0)
-            ready += more
+            ready += heliostat.wait(rest, num_returns=len(rest), timeout=0)[0]
         for ref in ready:
             self._events.append(self._take(ref, self._calls.pop(ref)))
         if not ready:
@@ -325,23 +344,24 @@ class Loop:
 
     def _take(self, ref: Any, call: _Call) -> m.Event:
         trial_id, attempt, saves, orders = call
+        slot = self._slots.pop(trial_id)
         try:
-            updates: list[m.Update] = heliostat.get(ref)
-        except RayActorError as error:
-            self._slots.pop(trial_id, None)
+            updates: list[m.Update] = heliostat.get(ref if slot.words is None else next(ref))
+        except _LOST as error:
             return m.TrialLost(trial_id, attempt, error)
         except RayError as error:
-            # A fresh process for the next trial: what failed may have left anything behind.
-            self._drop(trial_id)
+            if slot.actor is not None:  # what failed may have left anything behind in there
+                _end(slot)
             return m.TrialDone(trial_id, attempt, [], error)
         last = updates[-1]
+        if not last.done:
+            self._slots[last.trial_id] = slot
+        elif slot.actor is not None:
+            self._idle.append(slot)
+        else:  # so that its worker is free for the next
+            next(ref, None)
         if saves:
             return m.Saved(trial_id, attempt, last.saved)
-        slot = self._slots.pop(trial_id)
-        if last.done:
-            self._idle.append(slot)
-        else:
-            self._slots[last.trial_id] = slot
         if orders == 1:
             return _said(last)
         back = (m.Returned(last.trial_id, last.attempt),) if len(updates) < orders else ()
@@ -433,12 +453,12 @@ class Loop:
     def _tell(self, callback: Callback, snapshot: m.Snapshot) -> None:
         what, trial, result, checkpoint, *_ = snapshot
         trials = self._experiment.get_trials()
-        if what in ("result", "checkpoint") and checkpoint is not None:
-            callback.on_trial_save(self._iteration, trials, trial)
-            callback.on_checkpoint(self._iteration, trials, trial, trial.at(checkpoint))
         if what == "result":
             assert result is not None
             callback.on_trial_result(self._iteration, trials, trial, result)
+        if what in ("result", "checkpoint") and checkpoint is not None:
+            callback.on_checkpoint(self._iteration, trials, trial, trial.at(checkpoint))
+            callback.on_trial_save(self._iteration, trials, trial)
         elif what in _HOOKS:
             getattr(callback, _HOOKS[what])(self._iteration, trials, trial)
             if what == "start" and trial.resume_from is not None:
@@ -460,7 +480,7 @@ class Loop:
     def _end(self) -> None:
         self._close_idle()
         for slot in self._slots.values():
-            heliostat.kill(slot.actor)
+            _end(slot)
         # Those that have nothing to do end when nobody can call them any more.
         self._slots.clear()
         self._idle.clear()
@@ -482,4 +502,31 @@ def _encode_error(error: BaseException) -> Any:
         return {"text": text, "error": None}
 
 
-_REMOTE = heliostat.remote(TrialActor)
+def _end(slot: _Slot) -> None:
+    """End the process at once, with what runs in it."""
+    if slot.actor is not None:
+        heliostat.kill(slot.actor)
+    else:
+        heliostat.cancel(slot.words, force=True)
+
+
+def _options(holds: _Holds, environment: Mapping[str, Any] | None) -> dict[str, Any]:
+    options = dict(holds)
+    return {
+        "num_cpus": options.pop("CPU", 0),
+        "num_gpus": options.pop("GPU", 0),
+        "memory": options.pop("memory", None),
+        "resources": options or None,
+        "runtime_env": environment,
+    }
+
+
+_ACTOR = heliostat.remote(TrialActor)
+
+
+@functools.lru_cache
+def _task(holds: _Holds) -> Any:
+    """The same for all studies: options are checked once."""
+    # The study decides what is tried again.
+    more = {"max_retries": 0, "_generator_backpressure_num_objects": _AHEAD}
+    return heliostat.remote(run_trials).options(**_options(holds, None), **more)

@@ -210,7 +210,12 @@ class Mirror:
             data = (self.here / name).read_bytes()
         except FileNotFoundError:  # written anew under its name right now
             return
-        write(f"{self.beyond.there}/{name}", data, self.beyond.filesystem)
+        there, filesystem = f"{self.beyond.there}/{name}", self.beyond.filesystem
+        try:
+            write(there, data, filesystem)
+        except FileNotFoundError:  # a trial's first file, where directories have to be made
+            filesystem.create_dir(posixpath.dirname(there), recursive=True)
+            write(there, data, filesystem)
         self._sent[name] = state
 
     def _each(self, work: Callable[[Any], None], items: list[Any]) -> None:

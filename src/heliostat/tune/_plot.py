@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 _WIDTH, _HEIGHT = 720, 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 24, 44, 52
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 60, 44, 52
 _INK, _WEAK, _POINT = "#333333", "#cccccc", "#4c78a8"
 # From the worst to the best.
 _COLD, _WARM = (200, 208, 220), (214, 96, 36)

@@ -1,15 +1,13 @@
-"""Resources of a trial in bundles, in every form in which users may give them; and whether they fit."""
+"""Resources of a trial in bundles, in every form in which users may give them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from heliostat.train import ScalingConfig
-from heliostat.tune.error import TuneError
 
 Resources = Mapping[str, float]
-# Sums of fractions are not exact.
-EPSILON = 1e-9
 
 
 def parse_resources(resources: Resources) -> dict[str, float]:
@@ -54,7 +52,7 @@ class PlacementGroupFactory:
             )
         object.__setattr__(self, "bundles", [parse_resources(bundle) for bundle in self.bundles])
 
-    @property
+    @cached_property
     def required_resources(self) -> dict[str, float]:
         """The sum of the bundles."""
         total: dict[str, float] = {}
@@ -92,29 +90,3 @@ def as_request(resources: Any) -> PlacementGroupFactory:
         f'resources must be a dict such as {{"cpu": 1, "gpu": 0.5}} or a PlacementGroupFactory, '
         f"got {resources!r}"
     )
-
-
-def check_fits(request: Mapping[str, float], capacity: Mapping[str, float], who: str) -> None:
-    """Refuse a request that the whole cluster could never meet.
-
-    Args:
-        request: What is asked.
-        capacity: What the cluster has when it is empty.
-        who: Whose request it is, for the message.
-
-    Raises:
-        TuneError: It can never fit; the message names what is missing.
-
-    Example:
-        >>> check_fits({"CPU": 1}, {"CPU": 2}, "a trial")
-    """
-    missing = [
-        f"{name}: {amount:g} asked, {capacity.get(name, 0.0):g} there"
-        for name, amount in request.items()
-        if amount > capacity.get(name, 0.0) + EPSILON
-    ]
-    if missing:
-        raise TuneError(
-            f"{who} can never run here ({'; '.join(missing)}). Ask for less, or give the cluster "
-            "more: heliostat.init(num_cpus=, num_gpus=, resources=)"
-        )

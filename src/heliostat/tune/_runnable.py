@@ -115,8 +115,8 @@ class ClassRunnable:
             raise
         except BaseException:
             # Told to end, not failed: the state is good.
-            if self.save_at_end or session.saving:
-                session.save(trainable.save())
+            if self.save_at_end if session.saving is None else session.saving:
+                session.save(trainable.save(session.stage()))
             self._leave(trainable)
             raise
         self._leave(trainable)
@@ -152,7 +152,8 @@ class ClassRunnable:
             wanted = bool(result.pop("should_checkpoint", False))
             due = bool(self.save_every) and trainable.iteration % self.save_every == 0
             save = wanted or due or (done and self.save_at_end)
-            session.report(result, trainable.save() if save else None, delete_local=True)
+            saved = trainable.save(session.stage()) if save else None
+            session.report(result, saved, delete_local=True)
 
 
 @dataclass(frozen=True)
@@ -337,9 +338,10 @@ def as_runnable(trainable: Any, run_config: RunConfig, *, reuse: bool = False) -
             "or a Trainable class use logging.getLogger(...).setLevel(...)"
         )
     if inspect.isclass(trainable) and issubclass(trainable, Trainable):
-        return ClassRunnable(
-            trainable, keep.checkpoint_frequency or 0, bool(keep.checkpoint_at_end), reuse
-        )
+        at_end = keep.checkpoint_at_end
+        if at_end is None:
+            at_end = trainable.save_checkpoint is not Trainable.save_checkpoint
+        return ClassRunnable(trainable, keep.checkpoint_frequency or 0, at_end, reuse)
     if trains:
         own = trainable.run_config or RunConfig()
         if own.checkpoint_config == RunConfig().checkpoint_config:

@@ -48,7 +48,8 @@ class Log:
             raise RuntimeError(
                 f"another process is running the study of {path}; wait for it or end it"
             ) from None
-        cut_torn_line(self._file.fileno())  # the writer before us was killed within it
+        if self._file.tell():  # it goes on with one whose writer may have been killed within a line
+            cut_torn_line(self._file.fileno())
 
     def append(self, kind: str, **fields: Any) -> None:
         """Add a record."""
@@ -110,10 +111,15 @@ class TrialFiles:
         self._rows = io.StringIO()
         self._table = csv.writer(self._rows)
         self._columns: list[str] = []  # those of the trial's first report
+        self._stage: str | None = None  # the last directory that a checkpoint was made in
 
     def begin(self, config: dict[str, Any]) -> None:
         """Make the directory and write the configuration."""
-        os.makedirs(self._path, exist_ok=True)
+        try:
+            os.makedirs(self._path)
+        except FileExistsError:
+            for left in Path(self._path).glob("*.stage-*"):  # of an attempt that was killed
+                shutil.rmtree(left, ignore_errors=True)
         self._add("params.json", readable(config), os.O_TRUNC)
         try:
             for name in (RESULTS, PROGRESS):
@@ -153,6 +159,22 @@ class TrialFiles:
         finally:
             os.close(file)
 
+    def stage(self, name: str) -> str:
+        """An empty directory to make a checkpoint in that `keep` takes over as it is."""
+        stage = self._begin_stage(name)
+        os.mkdir(stage)
+        return stage
+
+    def _begin_stage(self, name: str) -> str:
+        self._stage = stage = os.path.join(self._path, f"{name}.stage-{os.getpid()}")
+        shutil.rmtree(stage, ignore_errors=True)
+        return stage
+
+    def end(self) -> None:
+        """Remove what did not become a checkpoint."""
+        if self._stage is not None:
+            shutil.rmtree(self._stage, ignore_errors=True)
+
     def keep(self, checkpoint: Checkpoint, name: str) -> str:
         """Copy a checkpoint into the directory: complete or not at all.
 
@@ -160,12 +182,12 @@ class TrialFiles:
         """
         if self._beyond is not None:
             return self._beyond.keep(checkpoint, os.path.join(self._path, name))
-        if Path(checkpoint.path).is_relative_to(self._path):
-            return checkpoint.path
-        target = os.path.join(self._path, name)
-        stage = f"{target}.stage-{os.getpid()}"
-        shutil.rmtree(stage, ignore_errors=True)
-        checkpoint.to_directory(stage)
+        if checkpoint.path != self._stage:
+            if Path(checkpoint.path).is_relative_to(self._path):
+                return checkpoint.path
+            checkpoint.to_directory(self._begin_stage(name))
+        target, stage = os.path.join(self._path, name), self._stage
+        assert stage is not None
         # An attempt that was killed between this and its report leaves one of the same name.
         shutil.rmtree(target, ignore_errors=True)
         os.rename(stage, target)
@@ -173,12 +195,7 @@ class TrialFiles:
 
 
 def write_policy(directory: Path, policy: Policy) -> None:
-    """Add a line to the policies of a population; a trial's own begins with that of its donor.
-
-    Args:
-        directory: The study's.
-        policy: The line, and whose it is.
-    """
+    """Add a line to the policies of a population; a trial's own begins with that of its donor."""
     line = readable(policy.line) + "\n"
     with (directory / "pbt_global.txt").open("a", encoding="utf-8") as file:
         file.write(line)

@@ -1,12 +1,18 @@
-"""Trial: one configuration and what became of it. Changed by `Experiment` alone."""
+"""Trial: one configuration and what became of it. Lots: which of them run one after the other in one place.
+
+A trial that takes a millisecond must not wait for a message before it and one after it. How many go
+together follows from how long the last ones took. Both are changed by `Experiment` alone, and start nothing.
+"""
 
 import sys
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from heliostat.train import Checkpoint
 from heliostat.tune._beyond import Beyond
+from heliostat.tune.error import TuneError
 
 PENDING = "PENDING"
 RUNNING = "RUNNING"
@@ -32,6 +38,11 @@ MOVES = {
 _STORY = 20
 # Values of a report that many reports have.
 _SAME = ("hostname", "node_ip", "date")
+# A lot is as long as takes about this time: reports are late by no more.
+SPAN_S = 0.03
+MOST = 100
+# Sums of fractions are not exact.
+EPSILON = 1e-9
 
 
 @dataclass(eq=False, slots=True)
@@ -151,3 +162,82 @@ class Trial:
 
     def __repr__(self) -> str:
         return f"Trial({self}, {self.status})"
+
+
+class Lots:
+    """Who runs after whom in the same place, and how many may."""
+
+    def __init__(self) -> None:
+        # By id of the trial that runs: those after it, when its lot began, how many there were.
+        self._after: dict[str, tuple[deque[Trial] | None, float, int]] = {}
+        self._size = 1
+        self._alone: set[str] = set()
+
+    def size(self, first: Trial) -> int:
+        """How many trials may go together, the first among them."""
+        return 1 if first.trial_id in self._alone or first.attempt > 1 else self._size
+
+    def fits(self, first: Trial, other: Trial) -> bool:
+        """Whether a trial may run in the place of another: one that has never run and needs the same."""
+        return (
+            other.attempt == 0
+            and other.trial_id not in self._alone
+            and (other.resources is first.resources or other.resources == first.resources)
+            and (other.base is first.base or other.base == first.base)
+            and other.request is None
+            and first.request is None
+        )
+
+    def begin(self, first: Trial, then: Iterable[Trial], now: float) -> None:
+        """A lot begins."""
+        after = deque(then)
+        self._after[first.trial_id] = (after, now, 1 + len(after))
+
+    def pass_on(self, trial: Trial, now: float) -> Trial | None:
+        """A trial ended well.
+
+        Returns:
+            The one that has its place from now on; None after the last of a lot.
+        """
+        after, began, count = self._after.pop(trial.trial_id, (None, now, 0))
+        if after:
+            successor = after.popleft()
+            self._after[successor.trial_id] = (after, began, count)
+            return successor
+        if count:
+            fit = int(SPAN_S * count / max(now - began, 1e-6))
+            self._size = max(1, min(fit, 2 * count, MOST))
+        return None
+
+    def take_back(self, trial: Trial) -> list[Trial]:
+        """Those who were to run after a trial do not.
+
+        Returns:
+            They, in their order.
+        """
+        after, *_ = self._after.pop(trial.trial_id, (None, 0.0, 0))
+        if after:  # it takes too long, or failed
+            self._size = 1
+        return list(after or ())
+
+    def part(self, trials: Iterable[Trial]) -> None:
+        """Let each of these run with no other behind it from now on."""
+        self._alone.update(trial.trial_id for trial in trials)
+
+    def get_trials(self) -> list[Trial]:
+        """All that are lined up behind others."""
+        return [trial for after, *_ in self._after.values() for trial in after or ()]
+
+
+def check_fits(request: Mapping[str, float], capacity: Mapping[str, float], who: str) -> None:
+    """Refuse a request that the whole cluster could never meet; the message names what is missing."""
+    missing = [
+        f"{name}: {amount:g} asked, {capacity.get(name, 0.0):g} there"
+        for name, amount in request.items()
+        if amount > capacity.get(name, 0.0) + EPSILON
+    ]
+    if missing:
+        raise TuneError(
+            f"{who} can never run here ({'; '.join(missing)}). Ask for less, or give the cluster "
+            "more: heliostat.init(num_cpus=, num_gpus=, resources=)"
+        )

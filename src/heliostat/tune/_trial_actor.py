@@ -1,7 +1,13 @@
-"""TrialActor: the actor that hosts trials, one after the other. A thread runs the user's code."""
+"""TrialActor: the actor that hosts trials, one after the other. A thread runs the user's code.
 
+`run_trials` is a task that does the same for trials that nobody answers.
+"""
+
+import math
+import os
 import threading
 from collections import deque
+from collections.abc import Iterator
 from contextvars import copy_context
 
 from heliostat.tune._messages import Order, Update
@@ -59,7 +65,7 @@ class TrialActor:
         assert self._session is not None
         return [self._session.ask_to_save()]
 
-    def stop(self, save: bool) -> list[Update]:
+    def stop(self, save: bool | None) -> list[Update]:
         """End the attempt, and wait until it is quiet."""
         assert self._session is not None
         if not self._session.stop(save=save):
@@ -69,6 +75,16 @@ class TrialActor:
     def close(self) -> None:
         """There are no more trials for this process."""
         self._runnable.close()
+
+    def leave(self) -> bool:
+        """Let nothing go on.
+
+        Returns:
+            Whether nothing does; not if the user's code is in the middle of its work.
+        """
+        with self._changing:
+            self._to_come.clear()
+        return self._session is None or self._session.stop(save=False)
 
     def _run_lot(self, session: Session | None) -> None:
         """In a thread of its own: run the attempts of a lot."""
@@ -98,3 +114,21 @@ class TrialActor:
             raise
         except BaseException as error:  # sys.exit() in a trial must not end its process unexplained
             raise TuneError(f"the trainable raised {error!r}") from error
+
+
+def run_trials(runnable: Runnable, orders: list[Order]) -> Iterator[list[Update]]:
+    """Run attempts that nobody answers, as `TrialActor.start` does, and yield what they say."""
+    home = os.getcwd()
+    host = TrialActor(runnable)
+    try:
+        updates = host.start(orders)
+        yield updates
+        while not updates[-1].done:
+            updates = host.next(math.inf)
+            yield updates
+    finally:
+        # Others use this process. If it was cancelled, nothing else ends what it is in the middle of.
+        if not host.leave() and os.environ.get("HELIOSTAT_WORKER") == "1":
+            os._exit(1)
+        host.close()
+        os.chdir(home)

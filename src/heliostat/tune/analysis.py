@@ -181,10 +181,7 @@ class ExperimentAnalysis:
         """All reports of each trial, by its id."""
         import pandas as pd  # noqa: PLC0415 - optional and slow to load
 
-        return {
-            trial.trial_id: pd.DataFrame(map(flatten, read_results(trial.path)))
-            for trial in self.trials
-        }
+        return {t.trial_id: pd.DataFrame(map(flatten, read_results(t.path))) for t in self.trials}
 
     @property
     def best_trial(self) -> Trial:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from heliostat.tune._display import parameter_columns
+from heliostat.tune._display import chosen_at, infer_metrics, parameter_columns
 from heliostat.tune._experiment import Experiment
 from heliostat.tune._metrics import look_up, user_metrics
 from heliostat.tune._trial import ERROR, Trial
@@ -54,15 +54,7 @@ def thin(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def row(experiment: Experiment, name: str, path: str, curves: Curves, over: bool) -> dict[str, Any]:
-    """A study as it is now.
-
-    Args:
-        experiment: What decides about it.
-        name: Its name.
-        path: Its directory.
-        curves: What its trials have reported.
-        over: Whether it has ended.
-    """
+    """A study as it is now; `curves` are what its trials have reported."""
     study = experiment.study
     trials = list(experiment.get_trials())
     counts: dict[str, int] = {}
@@ -81,7 +73,7 @@ def row(experiment: Experiment, name: str, path: str, curves: Curves, over: bool
         "counts": counts,
         "total": total if total is not None and total < 1e15 else None,
         "parameters": list(columns.values()),
-        "metrics": metric_names(trials, study.metric),
+        "metrics": infer_metrics(trials, 8, study.metric),
         "trials": [_trial(trial, columns, study.metric, curves) for trial in shown],
     }
 
@@ -101,16 +93,6 @@ def best(trials: Sequence[Trial], metric: str | None, mode: str | None) -> list[
     return [trial for _, trial in sorted(enumerate(trials), key=rank)[:TRIALS]]
 
 
-def metric_names(trials: Sequence[Trial], first: str | None) -> list[str]:
-    """Names of numbers that trials report, the one that is optimised first."""
-    names: dict[str, None] = {} if first is None else {first: None}
-    for trial in trials[:20]:
-        for name, value in user_metrics(trial.last_result).items():
-            if isinstance(value, (int, float)):
-                names[name] = None
-    return list(names)[:8]
-
-
 def _trial(
     trial: Trial, columns: Mapping[Any, str], metric: str | None, curves: Curves
 ) -> dict[str, Any]:
@@ -124,7 +106,7 @@ def _trial(
         "trial_id": trial.trial_id,
         "name": str(trial),
         "state": trial.status,
-        "config": {title: _plain(_at(trial.config, path)) for path, title in columns.items()},
+        "config": {title: _plain(chosen_at(trial.config, path)) for path, title in columns.items()},
         "metrics": dict(list(values.items())[:8]),
         "iteration": result.get("training_iteration"),
         "seconds": result.get("time_total_s"),
@@ -132,15 +114,6 @@ def _trial(
         "error": str(trial.error)[:1000] if trial.state == ERROR and trial.error else "",
         "curve": thin(list(curves.get(trial.trial_id, ()))),
     }
-
-
-def _at(config: Any, path: Sequence[Any]) -> Any:
-    for step in path:
-        try:
-            config = config[step]
-        except (KeyError, IndexError, TypeError):  # a searcher may leave a value out
-            return None
-    return config
 
 
 def _plain(value: Any) -> Any:

@@ -182,9 +182,8 @@ class _TableReporter(ProgressReporter):
         shown = shown[: self._most_rows]
         metrics = self._metric_columns
         if metrics is None:
-            names = ([] if self._metric is None else [self._metric]) + infer_metrics(
-                trials, self._infer_limit
-            )
+            first = [] if self._metric is None else [self._metric]
+            names = [*first, *infer_metrics(trials, self._infer_limit)]
             metrics = {name: name for name in names}
         columns: dict[Any, str] = {("metric", name): title for name, title in metrics.items()}
         if self._parameter_columns is None:

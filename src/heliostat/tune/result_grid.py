@@ -109,11 +109,10 @@ class ResultGrid:
 
         Example:
             >>> from heliostat import tune
-            >>> grid = tune.Tuner(
-            ...     lambda config: {"loss": config["x"] ** 2},
-            ...     param_space={"x": tune.grid_search([-1, 0, 2])},
-            ...     run_config=tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0),
-            ... ).fit()
+            >>> quiet = tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0)
+            >>> space = {"x": tune.grid_search([-1, 0, 2])}
+            >>> square = lambda config: {"loss": config["x"] ** 2}
+            >>> grid = tune.Tuner(square, param_space=space, run_config=quiet).fit()
             >>> grid.get_best_result(metric="loss", mode="max").config
             {'x': 2}
         """
@@ -227,11 +226,10 @@ class ResultGrid:
 
         Example:
             >>> from heliostat import tune
-            >>> grid = tune.Tuner(
-            ...     lambda config: {"loss": config["x"] ** 2},
-            ...     param_space={"x": tune.grid_search([-1, 0, 2])},
-            ...     run_config=tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0),
-            ... ).fit()
+            >>> quiet = tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0)
+            >>> space = {"x": tune.grid_search([-1, 0, 2])}
+            >>> square = lambda config: {"loss": config["x"] ** 2}
+            >>> grid = tune.Tuner(square, param_space=space, run_config=quiet).fit()
             >>> grid.plot_progress("/tmp/heliostat-docs/progress.svg", "loss", "min")
             '/tmp/heliostat-docs/progress.svg'
         """
@@ -261,11 +259,10 @@ class ResultGrid:
 
         Example:
             >>> from heliostat import tune
-            >>> grid = tune.Tuner(
-            ...     lambda config: {"loss": config["x"] ** 2},
-            ...     param_space={"x": tune.grid_search([-1, 0, 2])},
-            ...     run_config=tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0),
-            ... ).fit()
+            >>> quiet = tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0)
+            >>> space = {"x": tune.grid_search([-1, 0, 2])}
+            >>> square = lambda config: {"loss": config["x"] ** 2}
+            >>> grid = tune.Tuner(square, param_space=space, run_config=quiet).fit()
             >>> grid.plot_parallel_coordinates("/tmp/heliostat-docs/lines.svg", "loss", "min")
             '/tmp/heliostat-docs/lines.svg'
         """
@@ -291,11 +288,10 @@ class ResultGrid:
 
         Example:
             >>> from heliostat import tune
-            >>> grid = tune.Tuner(
-            ...     lambda config: {"loss": config["x"] ** 2},
-            ...     param_space={"x": tune.grid_search([-1, 0, 2])},
-            ...     run_config=tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0),
-            ... ).fit()
+            >>> quiet = tune.RunConfig(storage_path="/tmp/heliostat-docs", verbose=0)
+            >>> space = {"x": tune.grid_search([-1, 0, 2])}
+            >>> square = lambda config: {"loss": config["x"] ** 2}
+            >>> grid = tune.Tuner(square, param_space=space, run_config=quiet).fit()
             >>> grid.plot_importance("/tmp/heliostat-docs/importance.svg", "loss")
             '/tmp/heliostat-docs/importance.svg'
         """
@@ -362,7 +358,7 @@ def to_result(trial: Trial) -> Result:
         checkpoint=trial.checkpoint,
         error=_error(trial),
         path=trial.stored,
-        best_checkpoints=kept or None,
+        best_checkpoints=kept,
         config=trial.config,
         history=read_results(trial.path),
         storage_filesystem=None if trial.beyond is None else trial.beyond.filesystem,

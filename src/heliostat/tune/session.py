@@ -52,9 +52,9 @@ class Session:
             trial_resources=order.resources,
             experiment_name=order.experiment_name,
         )
-        self.saving = False
+        self.saving: bool | None = False  # when told to end; None for as at its own end
         # How the trial saves itself when it is asked to; None for one that does so by itself only.
-        self.saver: Callable[[], Checkpoint] | None = None
+        self.saver: Callable[[str], Checkpoint] | None = None
         self._asked_to_save = False
         self._files = TrialFiles(order.path, order.beyond)
         self._changed = threading.Condition()
@@ -89,7 +89,7 @@ class Session:
             self._changed.wait_for(self._may_go_on)
             while self._asked_to_save and not self._stopping:
                 if self.saver is not None:
-                    self.save(self.saver())
+                    self.save(self.saver(self.stage()))
                 self._asked_to_save = False
                 self._changed.notify_all()
                 self._changed.wait_for(self._may_go_on)
@@ -136,8 +136,12 @@ class Session:
         path = self._files.keep(checkpoint, name or f"checkpoint_{self._checkpoints:06d}")
         self._checkpoints += 1
         if delete_local and path != checkpoint.path:
-            shutil.rmtree(checkpoint.path)
+            shutil.rmtree(checkpoint.path, ignore_errors=True)
         return path
+
+    def stage(self) -> str:
+        """An empty directory for the next checkpoint: what is not kept is gone with the trial."""
+        return self._files.stage(f"checkpoint_{self._checkpoints:06d}")
 
     def _with_auto(
         self, metrics: Mapping[str, Any], path: str | None, *, done: bool
@@ -205,6 +209,7 @@ class Session:
                 pass
             except BaseException as raised:  # noqa: BLE001 - user code: goes to the driver by wait()
                 error = raised.with_traceback(_below_ours(raised.__traceback__))
+        self._files.end()
         with self._changed:
             self._error = error
             self._ended = True
@@ -271,11 +276,11 @@ class Session:
             saved, self._saved = self._saved, None
             return self.say_nothing()._replace(saved=saved)
 
-    def stop(self, *, save: bool) -> bool:
+    def stop(self, *, save: bool | None) -> bool:
         """Let `report` end the trial instead of returning.
 
         Args:
-            save: Whether the trial shall save itself if it can.
+            save: Whether the trial shall save itself if it can; None if it is over.
 
         Returns:
             Whether it has ended.

@@ -379,18 +379,7 @@ def _deviation(values: Collection[float]) -> float:
 
 
 def as_stopper(stop: Any) -> Stopper:
-    """What `RunConfig(stop=)` may be, as a stopper.
-
-    Args:
-        stop: None, a dict of metric to value, a function, or a stopper.
-
-    Raises:
-        TypeError: It is something else.
-
-    Example:
-        >>> as_stopper({"loss": 1})("1", {"loss": 2})
-        True
-    """
+    """What `RunConfig(stop=)` may be (a dict of metric to value, a function, a stopper), as a stopper."""
     match stop:
         case None:
             return NoopStopper()

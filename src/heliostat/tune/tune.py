@@ -314,13 +314,14 @@ def _run_config(
     study: Experiment, fail_fast: Any, verbose: Any, callbacks: Any, reporter: Any
 ) -> RunConfig:
     keep = study.checkpoint_config
-    checkpoints = CheckpointConfig(**keep) if isinstance(keep, Mapping) else keep
+    checkpoints = keep if isinstance(keep, CheckpointConfig) else CheckpointConfig(**(keep or {}))
+    at_end = bool(checkpoints.checkpoint_at_end)  # if not said: of Tuner's it is true
     given = {
         "name": study.name,
         "storage_path": study.storage_path,
         "storage_filesystem": study.storage_filesystem,
         "stop": study.stop,
-        "checkpoint_config": checkpoints,
+        "checkpoint_config": replace(checkpoints, checkpoint_at_end=at_end),
         "failure_config": FailureConfig(max_failures=study.max_failures, fail_fast=fail_fast),
         "callbacks": None if callbacks is None else list(callbacks),
         "progress_reporter": reporter,

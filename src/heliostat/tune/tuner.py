@@ -18,16 +18,15 @@ from weakref import WeakKeyDictionary
 import cloudpickle  # type: ignore[import-untyped]  # ships no annotations
 
 import heliostat
+from heliostat._shared_directory import check_shared
 from heliostat.train import RunConfig, ScalingConfig
 from heliostat.train._names import check_name
 from heliostat.train.config import log_files, writing_to
-from heliostat.train.shared_directory import check_shared
 from heliostat.tune import _restore, _written
 from heliostat.tune._beyond import Beyond, find
 from heliostat.tune._display import Display
 from heliostat.tune._experiment import Experiment
 from heliostat.tune._loop import Loop
-from heliostat.tune._resources import check_fits
 from heliostat.tune._runnable import Runnable, as_runnable
 from heliostat.tune._snapshot import (
     CALLBACKS_FILE,
@@ -38,7 +37,7 @@ from heliostat.tune._snapshot import (
     write_whole,
 )
 from heliostat.tune._study import Study
-from heliostat.tune._trial import Trial
+from heliostat.tune._trial import Trial, check_fits
 from heliostat.tune.callback import Callback
 from heliostat.tune.error import TuneError
 from heliostat.tune.progress_reporter import JupyterNotebookReporter, ProgressReporter
@@ -51,7 +50,7 @@ from heliostat.tune.search import (
     SearchGenerator,
     _space,
 )
-from heliostat.tune.stopper import as_stopper
+from heliostat.tune.stopper import NoopStopper, as_stopper
 from heliostat.tune.tune_config import TuneConfig
 from heliostat.util import progress
 
@@ -121,9 +120,11 @@ class Tuner:
                     f"RunConfig(callbacks=) of a Tuner takes tune.Callback objects, got {callback!r}; "
                     "callbacks of a trainer go into the trainer's own run_config"
                 )
-        as_stopper(run.stop)
+        if run.stop is not None:
+            as_stopper(run.stop)
         config = tune_config or TuneConfig()
         self._runnable: Runnable = as_runnable(trainable, run, reuse=bool(config.reuse_actors))
+        _space.check_called(param_space)
         self._given = _Given(_space.copy_containers(_opened(param_space or {})), config, run)
         self._resumed: _restore.Resumed | None = None
         self._results: ResultGrid | None = None
@@ -242,7 +243,7 @@ class Tuner:
         name, self._dirnames = directory.name, set()
         searcher = self._searcher()
         # A copy: a Tuner may be fitted again, and a config may serve several.
-        scheduler = copy.deepcopy(config.scheduler) or FIFOScheduler()
+        scheduler, stop = copy.deepcopy((config.scheduler, given.run_config.stop))
         if self._resumed is None:
             # Without the store's address and credentials: whoever restores the study has them.
             run = replace(given.run_config, storage_path=None, storage_filesystem=None)
@@ -250,9 +251,13 @@ class Tuner:
             write_whole(directory / TUNER_FILE, _pickle(kept))
         study = self._study(name, directory, capacity, searcher)
         self._introduce(searcher, scheduler)
-        stopper = as_stopper(copy.deepcopy(given.run_config.stop))
-        deciders = _restore.Deciders(study.space, capacity, searcher, scheduler, stopper)
-        trials, ended = self._take_up(deciders, directory)
+        stopper = None if stop is None else as_stopper(stop)
+        trials: list[Trial] = []
+        ended: list[Trial] = []
+        if self._resumed is not None:
+            told = scheduler or FIFOScheduler(), stopper or NoopStopper()
+            deciders = _restore.Deciders(study.space, capacity, searcher, *told)
+            trials, ended = self._take_up(self._resumed, deciders, directory)
         experiment = Experiment(study, searcher, scheduler, stopper, trials)
         try:
             self._run(experiment, name, directory, ended)
@@ -349,7 +354,7 @@ class Tuner:
             return given
         return copy.deepcopy(self._unused)
 
-    def _introduce(self, searcher: Searcher, scheduler: TrialScheduler) -> None:
+    def _introduce(self, searcher: Searcher, scheduler: TrialScheduler | None) -> None:
         config = self._given.tune_config
         space = repr(list(_space.open_values(self._given.param_space)))
         if _SEARCHED.setdefault(searcher, space) != space and searcher.learns:
@@ -360,7 +365,7 @@ class Tuner:
         searcher.set_search_properties(
             config.metric, config.mode, self._given.param_space, num_samples=config.num_samples
         )
-        taken = scheduler.set_search_properties(config.metric, config.mode)
+        taken = scheduler is None or scheduler.set_search_properties(config.metric, config.mode)
         if not taken and config.metric is not None:
             raise ValueError(
                 f"{type(scheduler).__name__} has a metric or mode of its own and TuneConfig names one "
@@ -420,11 +425,9 @@ class Tuner:
         return trial
 
     def _take_up(
-        self, deciders: _restore.Deciders, directory: Path
+        self, resumed: _restore.Resumed, deciders: _restore.Deciders, directory: Path
     ) -> tuple[list[Trial], list[Trial]]:
-        if self._resumed is None:
-            return [], []
-        trials, ended = self._resumed.take_up(directory, self._runnable.name, deciders)
+        trials, ended = resumed.take_up(directory, self._runnable.name, deciders)
         for trial in trials:
             trial.base = self._runnable.request(trial.config)
             trial.beyond = self._beyond
@@ -467,7 +470,7 @@ class Tuner:
         if run.verbose == 0:
             return None
         reporter = run.progress_reporter or (
-            JupyterNotebookReporter() if progress.in_notebook() else None
+            JupyterNotebookReporter(sort_by_metric=True) if progress.in_notebook() else None
         )
         if reporter is not None:
             total = experiment.total

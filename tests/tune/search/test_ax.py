@@ -1,7 +1,4 @@
-"""AxSearch: Ax proposes, for every kind of space, and learns from what trials report.
-
-Ax is heavy and not part of the tests' environment: `pip install ax-platform` runs these.
-"""
+"""AxSearch: Ax proposes, for every kind of space, and learns from what trials report."""
 
 import math
 import sys

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heliostat.tune.search import grid_search
 from heliostat.tune.search import sample as s
 
 SEEDS = range(50)
@@ -116,7 +117,7 @@ def test_both_kinds_of_numpy_generator_will_do():
         (lambda: s.qrandn(0, 1, 0), "q must be > 0"),
         (lambda: s.loguniform(1, 2, base=1), "base must be"),
         (lambda: s.choice([]), "at least one value"),
-        (lambda: s.grid_search([]), "at least one value"),
+        (lambda: grid_search([]), "at least one value"),
     ],
 )
 def test_a_domain_that_makes_no_sense_is_refused(make, says):
@@ -125,7 +126,7 @@ def test_a_domain_that_makes_no_sense_is_refused(make, says):
 
 
 def test_what_is_no_list_is_no_choice():
-    for make in (s.choice, s.grid_search):
+    for make in (s.choice, grid_search):
         with pytest.raises(TypeError, match="list of values, got 3"):
             make(3)
 
@@ -150,7 +151,27 @@ def test_domains_change_shape_on_request():
     assert s.Float(1, 10).uniform().quantized(2) == s.quniform(1, 10, 2)
     assert s.Float(1, 10).normal(3, 1) == s.randn(3, 1)
     assert s.Integer(1, 10).loguniform().uniform().quantized(2) == s.qrandint(1, 10, 2)
-    assert s.Categorical([1, 2]).grid() == s.grid_search([1, 2])
+    assert s.Categorical([1, 2]).grid() == grid_search([1, 2])
     assert s.Categorical([1, 2]).uniform()[1] == 2
     assert len(s.choice([1, 2])) == 2
     assert (s.uniform(0, 1).cast("0.5"), s.randint(0, 3).cast(1.0)) == (0.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: s.uniform(2, 1), r"tune.uniform\(2, 1\): .* got 2, 1; swap them"),
+        (lambda: s.quniform(2, 1, 0.5), r"tune.quniform\(2, 1, 0.5\): "),
+        (lambda: s.loguniform(0, 1), r"tune.loguniform\(0, 1\): .* got lower=0; begin at"),
+        (lambda: s.qloguniform(0, 1, 1), r"tune.qloguniform\(0, 1, 1\): "),
+        (lambda: s.randint(5, 5), r"tune.randint\(5, 5\): .* 5, 5; write a value that is fixed"),
+        (lambda: s.qrandint(1, 2, 5), r"tune.qrandint\(1, 2, 5\): no multiple.*smaller q"),
+        (lambda: s.lograndint(0, 9), r"tune.lograndint\(0, 9\): "),
+        (lambda: s.qlograndint(9, 1, 2), r"tune.qlograndint\(9, 1, 2\): "),
+        (lambda: s.randn(0, 0), r"tune.randn\(0, 0\): sd must be > 0"),
+        (lambda: s.qrandn(0, 1, -1), r"tune.qrandn\(0, 1, -1\): q must be > 0"),
+    ],
+)
+def test_a_range_that_is_none_is_refused_with_the_function_the_values_and_what_to_do(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()

@@ -143,7 +143,7 @@ class TrialScheduler:
 
 
 class FIFOScheduler(TrialScheduler):
-    """Runs every trial to its end, in the order proposed.
+    """Runs every trial to its end, in the order proposed; a subclass may decide otherwise.
 
     Example:
         >>> FIFOScheduler().on_trial_result(None, None, {})
@@ -151,3 +151,6 @@ class FIFOScheduler(TrialScheduler):
     """
 
     decides = False
+
+    def __init_subclass__(cls) -> None:
+        cls.decides = vars(cls).get("decides", True)

@@ -1,6 +1,6 @@
 """Searchers: who proposes the next configuration.
 
-`sample.py` is the language of spaces, `basic_variant.py` random and grid search; one file for each
+`sample.py` is the language of spaces, `searcher.py` has random and grid search; one file for each
 library that proposes, which loads it when its searcher is made. A searcher knows neither processes nor
 resources: it is asked for a config and told results.
 """
@@ -11,11 +11,10 @@ from heliostat.tune.search._flat import (
     UNDEFINED_SEARCH_SPACE,
     UNRESOLVED_SEARCH_SPACE,
 )
-from heliostat.tune.search.basic_variant import BasicVariantGenerator
+from heliostat.tune.search._space import grid_search
 from heliostat.tune.search.repeater import Repeater
-from heliostat.tune.search.sample import grid_search
 from heliostat.tune.search.search_algorithm import SearchAlgorithm, SearchGenerator
-from heliostat.tune.search.searcher import ConcurrencyLimiter, Searcher
+from heliostat.tune.search.searcher import BasicVariantGenerator, ConcurrencyLimiter, Searcher
 
 __all__ = [
     "UNDEFINED_METRIC_MODE",

@@ -7,8 +7,8 @@ from heliostat.tune.search.searcher import Searcher
 
 _HERE = "heliostat.tune.search"
 _NAMES = {
-    "variant_generator": ("basic_variant", "BasicVariantGenerator"),
-    "random": ("basic_variant", "BasicVariantGenerator"),
+    "variant_generator": ("searcher", "BasicVariantGenerator"),
+    "random": ("searcher", "BasicVariantGenerator"),
     "ax": ("ax", "AxSearch"),
     "bayesopt": ("bayesopt", "BayesOptSearch"),
     "bohb": ("bohb", "TuneBOHB"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from heliostat.tune.search import _space
 from heliostat.tune.search.sample import Categorical, Float, Function, Integer
+from heliostat.tune.search.searcher import Searcher
 
 UNDEFINED_METRIC_MODE = "{cls} has no metric or no mode (metric={metric}, mode={mode}): give both to TuneConfig, or to it"
 UNDEFINED_SEARCH_SPACE = "{cls} has no search space: give it `{space}`, or give Tuner a param_space with something to choose"
@@ -15,6 +16,19 @@ UNRESOLVED_SEARCH_SPACE = (
     "`{par}` of {cls} has values of Tune's in it, such as tune.uniform(0, 1): give these as param_space "
     "to Tuner, or give {cls} a space in its library's own words"
 )
+
+
+def check_ready(searcher: Searcher, space: object) -> None:
+    """Refuse to propose as long as there is no metric or no space.
+
+    Raises:
+        RuntimeError: There is no space, metric or mode.
+    """
+    words = {"cls": type(searcher).__name__, "metric": searcher.metric, "mode": searcher.mode}
+    if not searcher.metric or not searcher.mode:
+        raise RuntimeError(UNDEFINED_METRIC_MODE.format(**words))
+    if not space:
+        raise RuntimeError(UNDEFINED_SEARCH_SPACE.format(**words, space="space"))
 
 
 class FlatSpace:

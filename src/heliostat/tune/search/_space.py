@@ -5,13 +5,14 @@ are written, so one seed gives one list of configs however many trials run at a 
 of trials, metrics or searchers.
 """
 
+import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
 from heliostat.tune.search.randomness import Rng
-from heliostat.tune.search.sample import Domain, Function
+from heliostat.tune.search.sample import Categorical, Domain, Function
 
 Path = tuple[Any, ...]
 _TAG_LIMIT = 60
@@ -23,6 +24,28 @@ class UnresolvableError(ValueError):
 
 class _WaitsError(Exception):
     """A `sample_from` function asked for a value that is not drawn yet."""
+
+
+def grid_search(values: Iterable[Any]) -> dict[str, list[Any]]:
+    """Try every value; several grids in one space are multiplied.
+
+    Args:
+        values: The values.
+
+    Raises:
+        TypeError: It is no list.
+        ValueError: There are none.
+
+    Example:
+        >>> grid_search([1, 2])
+        {'grid_search': [1, 2]}
+    """
+    if not isinstance(values, Iterable):
+        raise TypeError(f"grid_search() takes a list of values, got {values!r}")
+    listed = list(values)
+    if not listed:
+        raise ValueError("grid_search() needs at least one value, got an empty list")
+    return {"grid_search": listed}
 
 
 def is_grid(value: Any) -> bool:
@@ -40,6 +63,30 @@ def open_values(space: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     elif isinstance(space, list | tuple):
         for index, value in enumerate(space):
             yield from open_values(value, (*path, index))
+
+
+def check_called(space: Any, path: Path = ()) -> None:
+    """Refuse what makes a domain and was not called, such as `tune.uniform`: it would be a constant.
+
+    Raises:
+        TypeError: There is one; the key is named.
+    """
+    if isinstance(space, dict | Mapping):
+        for key, value in space.items():
+            check_called(value, (*path, key))
+    elif isinstance(space, list | tuple):
+        for index, value in enumerate(space):
+            check_called(value, (*path, index))
+    elif isinstance(space, Categorical):
+        check_called(space.categories, path)
+    while isinstance(space, functools.partial):
+        space = space.func
+    if callable(space) and getattr(space, "__module__", None) in (__name__, Domain.__module__):
+        name = getattr(space, "__qualname__", repr(space))
+        raise TypeError(
+            f"param_space[{'/'.join(map(str, path))!r}] is tune.{name} itself, not what it returns: call "
+            f"it with its arguments, tune.{name}(...)"
+        )
 
 
 def grid_size(space: Any) -> int:

@@ -7,12 +7,7 @@ from numbers import Real
 from typing import Any
 
 from heliostat.tune._metrics import look_up
-from heliostat.tune.search._flat import (
-    UNDEFINED_METRIC_MODE,
-    UNDEFINED_SEARCH_SPACE,
-    UNRESOLVED_SEARCH_SPACE,
-    FlatSpace,
-)
+from heliostat.tune.search._flat import UNRESOLVED_SEARCH_SPACE, FlatSpace, check_ready
 from heliostat.tune.search._unit import to_value
 from heliostat.tune.search.sample import Categorical, Domain, Float, Integer, grid_indices
 from heliostat.tune.search.searcher import Searcher, as_points, check_single
@@ -142,13 +137,9 @@ class AxSearch(Searcher):
         """The client, with an experiment."""
         if self._client is not None:
             return self._client
-        words = {"cls": "AxSearch", "metric": self._metric, "mode": self._mode}
-        if not self._metric or not self._mode:
-            raise RuntimeError(UNDEFINED_METRIC_MODE.format(**words))
         if self._flat is not None:
             self._parameters = [_to_ax(name, part) for name, part in self._flat.domains.items()]
-        if not self._parameters:
-            raise RuntimeError(UNDEFINED_SEARCH_SPACE.format(**words, space="space"))
+        check_ready(self, self._parameters)
         service = _ax().service.ax_client
         client = service.AxClient(**self._kwargs)
         goal = service.ObjectiveProperties(minimize=self._mode == "min")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from heliostat.tune._metrics import look_up
-from heliostat.tune.search._flat import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, FlatSpace
+from heliostat.tune.search._flat import FlatSpace, check_ready
 from heliostat.tune.search._unit import to_place, to_value
 from heliostat.tune.search.searcher import Searcher, as_points, check_single
 
@@ -124,14 +124,7 @@ class BayesOptSearch(Searcher):
         Raises:
             RuntimeError: There is no space, metric or mode.
         """
-        if not self._metric or not self._mode:
-            raise RuntimeError(
-                UNDEFINED_METRIC_MODE.format(
-                    cls="BayesOptSearch", metric=self._metric, mode=self._mode
-                )
-            )
-        if self._optimizer is None:
-            raise RuntimeError(UNDEFINED_SEARCH_SPACE.format(cls="BayesOptSearch", space="space"))
+        check_ready(self, self._optimizer is not None)
         while True:
             places = self._propose()
             if places is None:
@@ -172,9 +165,7 @@ class BayesOptSearch(Searcher):
         if self._flat is None:
             return {name: float(value) for name, value in places.items()}
         domains = self._flat.domains
-        return self._flat.build(
-            {name: to_value(domains[name], float(p)) for name, p in places.items()}
-        )
+        return self._flat.build({n: to_value(domains[n], float(p)) for n, p in places.items()})
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False

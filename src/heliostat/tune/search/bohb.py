@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from heliostat.tune._metrics import look_up
-from heliostat.tune.search._flat import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, FlatSpace
+from heliostat.tune.search._flat import FlatSpace, check_ready
 from heliostat.tune.search._unit import to_place, to_value
 from heliostat.tune.search.sample import Categorical
 from heliostat.tune.search.searcher import Searcher, as_points, check_single
@@ -100,12 +100,8 @@ class TuneBOHB(Searcher):
         Raises:
             RuntimeError: There is no space, metric or mode.
         """
-        if not self._metric or not self._mode:
-            raise RuntimeError(
-                UNDEFINED_METRIC_MODE.format(cls="TuneBOHB", metric=self._metric, mode=self._mode)
-            )
-        if self._flat is None or not self._flat.domains:
-            raise RuntimeError(UNDEFINED_SEARCH_SPACE.format(cls="TuneBOHB", space="space"))
+        check_ready(self, self._flat is not None and self._flat.domains)
+        assert self._flat is not None
         if self._max_concurrent and len(self._asked) >= self._max_concurrent:
             return None
         domains = self._flat.domains
@@ -119,12 +115,8 @@ class TuneBOHB(Searcher):
             modelled = self._model()
             place = place if modelled is None else modelled
         self._asked[trial_id] = self._places[trial_id] = place
-        return self._flat.build(
-            {
-                name: to_value(domains[name], float(p))
-                for name, p in zip(domains, place, strict=True)
-            }
-        )
+        places = zip(domains, place, strict=True)
+        return self._flat.build({n: to_value(domains[n], float(p)) for n, p in places})
 
     def _model(self) -> npt.NDArray[np.float64] | None:
         """A proposal by the two densities at the largest budget with enough trials."""
@@ -138,9 +130,8 @@ class TuneBOHB(Searcher):
             count = max(least - 1, math.ceil(len(ranked) * self._settings["top_n_percent"] / 100))
             count = min(count, len(ranked) - 1)
             good = np.array([self._places[trial] for trial in ranked[:count]])
-            bad = np.array(
-                [self._places[trial] for trial in ranked[-max(count, len(ranked) - count) :]]
-            )
+            others = max(count, len(ranked) - count)
+            bad = np.array([self._places[trial] for trial in ranked[-others:]])
             return self._best_of(good, bad)
         return None
 
@@ -152,9 +143,8 @@ class TuneBOHB(Searcher):
         centres = good[self._rng.integers(len(good), size=count)]
         spread = self._settings["bandwidth_factor"] * width
         drawn = np.clip(centres + self._rng.normal(size=centres.shape) * spread, 0, 1)
-        ratio = self._density(drawn, good, width) - self._density(
-            drawn, bad, self._widths(bad, len(good) + len(bad))
-        )
+        others = self._widths(bad, len(good) + len(bad))
+        ratio = self._density(drawn, good, width) - self._density(drawn, bad, others)
         return np.asarray(drawn[int(np.argmax(ratio))], dtype=np.float64)
 
     def _widths(self, points: npt.NDArray[np.float64], known: int) -> npt.NDArray[np.float64]:

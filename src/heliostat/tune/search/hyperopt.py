@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from heliostat.tune._metrics import look_up
-from heliostat.tune.search._flat import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, FlatSpace
+from heliostat.tune.search._flat import FlatSpace, check_ready
 from heliostat.tune.search.sample import Categorical, Float, Integer
 from heliostat.tune.search.searcher import Searcher, as_points, check_single
 
@@ -82,8 +82,9 @@ class HyperOptSearch(Searcher):
         hyperopt = _hyperopt()
         self._domain = hyperopt.Domain(lambda config: config, self._space)
         if self._points:
-            points = [self._read(point) for point in self._points]
-            self._trials = _generate(points)
+            from hyperopt.fmin import generate_trials_to_calculate  # noqa: PLC0415 - optional
+
+            self._trials = generate_trials_to_calculate(map(self._read, self._points))
         else:
             self._trials = hyperopt.Trials()
         self._ready_made = list(self._trials._dynamic_trials)
@@ -91,11 +92,8 @@ class HyperOptSearch(Searcher):
     def _read(self, point: Mapping[str, Any]) -> dict[str, Any]:
         if self._flat is None:
             return dict(point)
-        values = {}
-        for name, value in self._flat.read(point).items():
-            domain = self._flat.domains[name]
-            values[name] = _encode(domain, value)
-        return values
+        domains = self._flat.domains
+        return {name: _encode(domains[name], v) for name, v in self._flat.read(point).items()}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Ask Hyperopt.
@@ -104,14 +102,7 @@ class HyperOptSearch(Searcher):
             RuntimeError: There is no space, metric or mode.
         """
         hyperopt = _hyperopt()
-        if not self._metric or not self._mode:
-            raise RuntimeError(
-                UNDEFINED_METRIC_MODE.format(
-                    cls="HyperOptSearch", metric=self._metric, mode=self._mode
-                )
-            )
-        if self._domain is None:
-            raise RuntimeError(UNDEFINED_SEARCH_SPACE.format(cls="HyperOptSearch", space="space"))
+        check_ready(self, self._domain is not None)
         if self._ready_made:
             document = self._ready_made.pop(0)
         else:
@@ -159,12 +150,6 @@ def _hyperopt() -> Any:
     except ImportError as error:
         raise ImportError("HyperOptSearch needs Hyperopt: pip install hyperopt") from error
     return hyperopt
-
-
-def _generate(points: list[dict[str, Any]]) -> Any:
-    from hyperopt.fmin import generate_trials_to_calculate  # noqa: PLC0415 - optional
-
-    return generate_trials_to_calculate(points)
 
 
 def _convert(name: str, domain: Float | Integer | Categorical) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from heliostat.tune._metrics import look_up
-from heliostat.tune.search._flat import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, FlatSpace
+from heliostat.tune.search._flat import FlatSpace, check_ready
 from heliostat.tune.search.sample import Categorical, Float, Integer
 from heliostat.tune.search.searcher import Searcher, as_points, check_single
 
@@ -86,13 +86,8 @@ class NevergradSearch(Searcher):
         Raises:
             RuntimeError: There is no space, metric or mode.
         """
-        words = {"cls": "NevergradSearch", "metric": self._metric, "mode": self._mode}
-        if not self._metric or not self._mode:
-            raise RuntimeError(UNDEFINED_METRIC_MODE.format(**words))
-        if self._optimizer is None:
-            raise RuntimeError(UNDEFINED_SEARCH_SPACE.format(**words, space="space"))
-        asked = self._optimizer.ask()
-        self._asked[trial_id] = asked
+        check_ready(self, self._optimizer is not None)
+        asked = self._asked[trial_id] = self._optimizer.ask()
         if self._names is not None:
             return dict(zip(self._names, asked.args[0], strict=True))
         values = dict(asked.value)
@@ -118,7 +113,7 @@ def _nevergrad() -> Any:
     except ImportError as error:
         raise ImportError(
             "NevergradSearch needs Nevergrad, which is not installed or does not load "
-            f"({error}): pip install nevergrad"
+            f"({error}): pip install nevergrad 'bayesian-optimization<2'"
         ) from error
     return nevergrad
 

@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heliostat.tune._metrics import look_up, user_metrics
-from heliostat.tune.search._flat import (
-    UNDEFINED_METRIC_MODE,
-    UNDEFINED_SEARCH_SPACE,
-    FlatSpace,
-)
+from heliostat.tune.search._flat import FlatSpace, check_ready
 from heliostat.tune.search.sample import Categorical, Domain, Float, Integer
 from heliostat.tune.search.searcher import Searcher, as_list, as_points
 
@@ -187,10 +183,7 @@ class OptunaSearch(Searcher):
 
     def _ready(self) -> Any:
         if self._study is None:
-            words = {"cls": "OptunaSearch", "metric": self._metric, "mode": self._mode}
-            missing = not self._metric or not self._mode
-            text = UNDEFINED_METRIC_MODE if missing else UNDEFINED_SEARCH_SPACE
-            raise RuntimeError(text.format(**words, space="space"))
+            check_ready(self, None)
         return self._study
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:

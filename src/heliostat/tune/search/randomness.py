@@ -61,21 +61,10 @@ class _Unseeded:
 
 
 def as_rng(random_state: RandomState) -> Rng:
-    """Turn a seed, a generator or None into something to draw from.
-
-    Args:
-        random_state: A seed for `numpy.random.default_rng`, a numpy generator of either kind, or None
-            for numpy's global one.
-
-    Returns:
-        A generator with `uniform`, `integers` and `normal`.
+    """Turn a seed, a generator of either kind, or None for numpy's global one, into what draws.
 
     Raises:
         ImportError: A seed was given, and numpy is not installed.
-
-    Example:
-        >>> int(as_rng(7).integers(0, 10)) == int(as_rng(7).integers(0, 10))
-        True
     """
     if random_state is None:
         loaded = sys.modules.get("numpy.random")
@@ -92,9 +81,6 @@ def apart_from_global() -> Rng:
 
     A copy, because what others draw meanwhile must not change a study. The global one is moved far
     away, so that the next study is another.
-
-    Returns:
-        The generator.
     """
     if "numpy.random" not in sys.modules:
         return _Unseeded()

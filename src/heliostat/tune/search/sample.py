@@ -71,13 +71,13 @@ class Float(Domain):
 
     def __post_init__(self) -> None:
         if self.shape != "normal":
-            _check_bounds(self.lower, self.upper, log=self.shape == "log")
+            _check_bounds(self)
         elif not _is_number(self.mean):
-            raise ValueError(f"mean must be a number, got {self.mean!r}")
+            raise ValueError(f"{_call_of(self)}: mean must be a number, got {self.mean!r}")
         elif not self.sd > 0:
-            raise ValueError(f"sd must be > 0, got {self.sd!r}")
-        if self.q is not None and self.shape != "normal":
-            _check_step(self.lower, self.upper, self.q)
+            raise ValueError(f"{_call_of(self)}: sd must be > 0, got {self.sd!r}")
+        elif self.q is not None and not self.q > 0:
+            raise ValueError(f"{_call_of(self)}: q must be > 0, got {self.q!r}")
 
     def uniform(self) -> "Float":
         """The same bounds, every value equally likely."""
@@ -138,19 +138,14 @@ class Integer(Domain):
     q: int | None = None
 
     def __post_init__(self) -> None:
-        _check_bounds(self.lower, self.upper, log=self.shape == "log")
-        for name, value in (
-            ("lower bound", self.lower),
-            ("upper bound", self.upper),
-            ("q", self.q),
-        ):
+        _check_bounds(self)
+        named = {"lower bound": self.lower, "upper bound": self.upper, "q": self.q}
+        for name, value in named.items():
             if value is not None and value != int(value):
                 raise ValueError(
-                    f"the {name} of whole numbers must be one itself, got {value!r}; uniform() and "
-                    "its like are for others"
+                    f"{_call_of(self)}: the {name} of whole numbers must be one itself, got {value!r}; "
+                    "uniform() and its like are for others"
                 )
-        if self.q is not None:
-            _check_step(self.lower, self.upper, self.q)
 
     def uniform(self) -> "Integer":
         """The same bounds, every value equally likely."""
@@ -205,7 +200,7 @@ class Categorical(Domain):
 
     def grid(self) -> dict[str, list[Any]]:
         """The same values, each tried once."""
-        return grid_search(self.categories)
+        return {"grid_search": list(self.categories)}
 
     def draw(self, rng: Rng, config: Mapping[str, Any]) -> Any:
         """Draw one value with a generator that is already made."""
@@ -356,8 +351,6 @@ def qrandn(mean: float, sd: float, q: float) -> Float:
         >>> qrandn(10, 2, 0.5).sample(random_state=0) % 0.5
         0.0
     """
-    if not q > 0:
-        raise ValueError(f"q must be > 0, got {q!r}")
     return Float(None, None, "normal", mean, sd, q)
 
 
@@ -471,28 +464,6 @@ def sample_from(func: Callable[..., Any]) -> Function:
     return Function(func)
 
 
-def grid_search(values: Iterable[Any]) -> dict[str, list[Any]]:
-    """Try every value; several grids in one space are multiplied.
-
-    Args:
-        values: The values.
-
-    Raises:
-        TypeError: It is no list.
-        ValueError: There are none.
-
-    Example:
-        >>> grid_search([1, 2])
-        {'grid_search': [1, 2]}
-    """
-    if not isinstance(values, Iterable):
-        raise TypeError(f"grid_search() takes a list of values, got {values!r}")
-    listed = list(values)
-    if not listed:
-        raise ValueError("grid_search() needs at least one value, got an empty list")
-    return {"grid_search": listed}
-
-
 def _is_number(value: Any) -> TypeGuard[float]:
     """A real number of Python's or numpy's."""
     return isinstance(value, Real)
@@ -512,26 +483,50 @@ def grid_indices(lower: float, upper: float, q: float) -> tuple[int, int]:
     return math.ceil(first), math.floor(last)
 
 
-def _check_bounds(lower: float | None, upper: float | None, *, log: bool) -> None:
+_CALLS = {"uniform": ("uniform", "randint"), "log": ("loguniform", "lograndint")}
+
+
+def _call_of(domain: Float | Integer) -> str:
+    """How a user writes it: `tune.quniform(0, 1, 0.1)`."""
+    given: tuple[object, object] = domain.lower, domain.upper
+    if isinstance(domain, Float) and domain.shape == "normal":
+        name, given = "randn", (domain.mean, domain.sd)
+    else:
+        name = _CALLS[domain.shape][isinstance(domain, Integer)]
+    step = () if domain.q is None else (domain.q,)
+    return f"tune.{'q' * len(step)}{name}({', '.join(map(repr, (*given, *step)))})"
+
+
+def _check_bounds(domain: Float | Integer) -> None:
+    lower, upper, q = domain.lower, domain.upper, domain.q
     for side, bound in (("lower", lower), ("upper", upper)):
         if not _is_number(bound) or not math.isfinite(bound):
-            raise ValueError(f"the {side} bound must be a finite number, got {bound!r}")
+            raise ValueError(
+                f"{_call_of(domain)}: the {side} bound must be a finite number, got {bound!r}"
+            )
     assert lower is not None
     assert upper is not None
     if not lower < upper:
-        raise ValueError(f"the lower bound must be below the upper bound, got {lower!r}, {upper!r}")
-    if log and not lower > 0:
-        raise ValueError(f"a logarithmic range must begin above 0, got lower={lower!r}")
-
-
-def _check_step(lower: float | None, upper: float | None, q: float) -> None:
-    assert lower is not None
-    assert upper is not None
+        how = "swap them" if upper < lower else "write a value that is fixed as it is"
+        raise ValueError(
+            f"{_call_of(domain)}: the lower bound must be below the upper bound, got {lower!r}, "
+            f"{upper!r}; {how}"
+        )
+    if domain.shape == "log" and not lower > 0:
+        raise ValueError(
+            f"{_call_of(domain)}: a logarithmic range must begin above 0, got lower={lower!r}; begin "
+            "at the least value that makes a difference, or take a range that is not logarithmic"
+        )
+    if q is None:
+        return
     if not q > 0:
-        raise ValueError(f"q must be > 0, got {q!r}")
+        raise ValueError(f"{_call_of(domain)}: q must be > 0, got {q!r}")
     first, last = grid_indices(lower, upper, q)
     if last < first:
-        raise ValueError(f"no multiple of q={q!r} lies between {lower!r} and {upper!r}")
+        raise ValueError(
+            f"{_call_of(domain)}: no multiple of q={q!r} lies between {lower!r} and {upper!r}; take "
+            "a smaller q"
+        )
 
 
 def _check_base(base: float) -> None:

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import heliostat
 from heliostat.tune.trainable import Trainable
+from heliostat.tune.utils.util import UtilMonitor, validate_warmstart
 from heliostat.util import inspect_serializability
 
 __all__ = [
+    "UtilMonitor",
     "date_str",
     "deep_update",
     "diagnose_serialization",
@@ -23,6 +25,7 @@ __all__ = [
     "merge_dicts",
     "unflattened_lookup",
     "validate_save_restore",
+    "validate_warmstart",
     "wait_for_gpu",
     "warn_if_slow",
 ]
