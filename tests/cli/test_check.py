@@ -1,22 +1,25 @@
 """`heliostat check` says by line what of Ray a script uses that is not here, or is different."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from heliostat.cli import main
+
+ROOT = Path(__file__).parents[2]
 
 SCRIPT = """\
 import ray
 import ray.data as rd
 from ray import tune
 from ray.rllib import Algorithm
-from ray.data import read_mongo, read_csv
+from ray.data import from_mars, read_csv
 ray.init(address="ray://head:10001", num_cpus=2); ray.put(1, nope=1)
 ray.java_function("A", "f")
-rd.read_kafka(["t"])
+rd.read_api.read_databricks_tables("t")
 ds = rd.read_csv("a.csv").map(len)
-ds.write_snowflake("t")
+ds.to_mars()
 ray._private.worker.global_worker
 tune.Tuner(len, run_config=tune.RunConfig(name="a"))
 ray.get([], timeout=1)
@@ -35,15 +38,35 @@ def test_each_name_that_is_absent_or_differs_is_told_with_its_line(script, capsy
     found = {(f["line"], f["name"]): f["state"] for f in json.loads(capsys.readouterr().out)}
     assert found == {
         (4, "ray.rllib.Algorithm"): "absent",
-        (5, "ray.data.read_mongo"): "absent",
+        (5, "ray.data.from_mars"): "absent",
         (6, "ray.init(address)"): "differs",
         (6, "ray.put(nope)"): "absent",
         (7, "ray.java_function"): "absent",
-        (8, "ray.data.read_kafka"): "absent",
-        (10, "ray.data.Dataset.write_snowflake"): "perhaps absent",
+        (8, "ray.data.read_api.read_databricks_tables"): "absent",
+        (10, "ray.data.Dataset.to_mars"): "perhaps absent",
         (11, "ray._private.worker.global_worker"): "absent",
         (13, "ray.get(timeout)"): "differs",
     }
+
+
+def test_an_argument_without_its_name_is_known_by_its_place(tmp_path, capsys):
+    (tmp_path / "a.py").write_text("import ray\nray.init('auto')\nray.init(*words)\nray.put(1)\n")
+    assert main(["check", "--json", str(tmp_path / "a.py")]) == 0
+    found = [(f["line"], f["name"]) for f in json.loads(capsys.readouterr().out)]
+    assert found == [(2, "ray.init(address)")]
+
+
+def test_the_page_shows_what_is_said(tmp_path, capsys, monkeypatch):
+    page = (ROOT / "docs/cli.md").read_text()
+    shown = page.partition("$ heliostat check train.py\n")[2].partition("```")[0]
+    lines = ["import ray"] * 10
+    lines[3] = "from ray.rllib import Algorithm"
+    lines[5] = "ray.init('auto')"
+    lines[9] = "ray.data.range(9).write_turbopuffer()"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("\n".join(lines))
+    main(["check", "train.py"])
+    assert capsys.readouterr().out == shown
 
 
 def test_the_text_says_why_and_what_instead(script, capsys):
@@ -57,7 +80,7 @@ def test_a_folder_of_scripts_that_are_fine_is_a_zero(tmp_path, capsys):
     (tmp_path / "fine.py").write_text(
         "import ray\nfrom ray.data.datasource import Partitioning\nray.get(ray.put(1))\n"
     )
-    (tmp_path / "other.py").write_text("import os\nos.path.to_spark\n")
+    (tmp_path / "other.py").write_text("import os\nos.path.to_mars\n")
     assert main(["check", str(tmp_path)]) == 0
     assert capsys.readouterr().out.endswith("2 files, 1 finding\n")
 

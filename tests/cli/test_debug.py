@@ -81,7 +81,7 @@ def test_a_breakpoint_in_a_task_tells_the_driver_and_is_attached_to(driver, caps
     assert process.stdout.readline() == "result [41, 7]\n"
     assert process.wait(20) == 0
     assert main(["debug", str(pid)]) == 1
-    assert capsys.readouterr().out.startswith(f"no breakpoint waits in process {pid}")
+    assert f"heliostat debug: no breakpoint waits in process {pid}" in capsys.readouterr().err
 
 
 def test_whoever_hangs_up_lets_it_go_on(driver):

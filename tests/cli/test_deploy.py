@@ -106,6 +106,9 @@ def test_files_that_are_there_are_kept_unless_forced(program, capsys):
         (["My_Train.py", "--target", "systemd", "--image", "me/it"], "--image has no meaning"),
         (["nowhere:app", "--target", "kuberay"], "there is no module 'nowhere'"),
         (["My_Train.py", "--target", "compose", "--storage", "runs"], "absolute path"),
+        (["My_Train.py", "--target", "docker", "--kind", "RayJob"], "--kind has no meaning"),
+        (["main:app", "--target", "kuberay", "--kind", "RayJob"], "RayService or a RayCluster"),
+        (["My_Train.py", "--target", "kuberay", "--kind", "RayService"], "which is a RayJob"),
     ],
 )
 def test_what_makes_no_sense_is_told_and_nothing_is_written(program, words, told, capsys):

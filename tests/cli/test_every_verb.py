@@ -48,7 +48,7 @@ WRONG = {
     ("job", "status", "nothing"): ("no job 'nothing'", 1),
     ("job", "logs", "nothing"): ("no job 'nothing'", 1),
     ("job", "stop", "nothing"): ("no job 'nothing'", 1),
-    ("serve", "run", "no_such:app"): ("no_such", 2),
+    ("serve", "run", "no_such:app", "--http-port", "0", "--rest-port", "0"): ("no_such", 2),
     ("serve", "build", "no_such:app"): ("no_such", 2),
     ("serve", "deploy", "no-such.yaml"): ("no-such.yaml", 2),
     ("serve", "status", "-a", "http://127.0.0.1:9"): ("no Serve answers", 2),
@@ -62,6 +62,8 @@ WRONG = {
     ("report", "no-such"): ("no", 1),
     ("check", "no-such.py"): ("no-such.py", 2),
     ("debug", "x"): ("invalid int", 2),
+    ("debug", "--pid", "1"): ("no breakpoint waits in process 1", 1),
+    ("why", "--pid", "1"): ("process 1 has no session", 1),
 }
 # They take the whole process: `ray`, signals, a session.
 TAKES_ALL = {("serve", "run"), ("serve", "build"), ("data", "explain")}
@@ -104,7 +106,6 @@ def test_every_verb_has_a_wrong_command_line_here():
         ("doctor",),
         ("job", "list"),
         ("deploy",),
-        ("why",),
     }  # they take nothing
     tried = {words[: len(verb)] for words in WRONG for verb in VERBS if words[: len(verb)] == verb}
     assert tried == ASKED - without

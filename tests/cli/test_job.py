@@ -46,6 +46,14 @@ def test_a_failed_job_is_an_exit_code(capsys):
     assert (code, json.loads(out)["driver_exit_code"]) == (1, 3)
 
 
+def test_what_a_job_says_at_its_end_is_a_line(capsys):
+    _, out, _ = said(
+        capsys, "submit", "--submission-id", "bad", "--", "printf 'one\\ntwo\\n'; false"
+    )
+    assert out.splitlines()[-1].endswith(": one two")
+    assert said(capsys, "list")[1].endswith(": one two\n")
+
+
 def test_what_is_not_there_is_said_with_what_is(capsys):
     assert said(capsys, "list")[1].startswith("no jobs")
     for verb in ("status", "logs", "stop"):

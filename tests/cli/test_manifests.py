@@ -1,16 +1,20 @@
 """What `heliostat deploy` writes is what Docker, Compose, systemd, Kubernetes and KubeRay take."""
 
+import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
 from heliostat.cli._manifests import Request, files, memory_of, next_steps
-from tests.cli.kuberay_v1 import FIELDS
+from tests.cli.kubernetes import against, complaints, definitions
 
 SERVICE = Request(
     name="digits",
@@ -31,55 +35,80 @@ SERVICE = Request(
     user="me",
     python="/usr/bin/python3",
     versions={"heliostat": "0.1.0", "ray": "2.60.0", "python": "3.11"},
+    kind="RayService",
 )
-JOB = replace(SERVICE, command=("run", "train.py"), serves=False, secret="", max_nodes=2, gpus=0)
-
-
-def complaints(value, kind, where=""):
-    """Where a value has not the form that `FIELDS` asks for."""
-    if isinstance(kind, str) and kind in FIELDS:
-        return complaints(value, FIELDS[kind], where)
-    if isinstance(kind, dict) and isinstance(value, dict):
-        wanted = {name.rstrip("!"): inner for name, inner in kind.items()}
-        missing = {name[:-1] for name in kind if name.endswith("!")} - set(value)
-        unknown = set() if "*" in wanted else set(value) - set(wanted)
-        said = [f"{where}.{name} is missing" for name in missing]
-        said += [f"{where}.{name} is unknown" for name in unknown]
-        known = [name for name in value if name not in unknown]
-        for name in known:
-            said += complaints(value[name], wanted.get(name, wanted.get("*")), f"{where}.{name}")
-        return said
-    if isinstance(kind, list) and isinstance(value, list):
-        return [said for one in value for said in complaints(one, kind[0], f"{where}[]")]
-    if isinstance(kind, tuple):
-        good = value in kind
-    elif isinstance(kind, str):
-        good = isinstance(value, str) and re.fullmatch(kind, value) is not None
-    else:
-        good = isinstance(kind, type) and type(value) is kind
-    return [] if good else [f"{where}: {value!r} is no {kind}"]
+CLUSTER = replace(SERVICE, kind="RayCluster")
+JOB = replace(
+    SERVICE,
+    command=("run", "train.py"),
+    serves=False,
+    secret="",
+    max_nodes=2,
+    gpus=0,
+    kind="RayJob",
+)
 
 
 def manifests(request):
     return list(yaml.safe_load_all(files("kuberay", request)["digits.yaml"]))
 
 
-@pytest.mark.parametrize("request_", [SERVICE, JOB, replace(SERVICE, storage="s3://b/runs")])
-def test_manifests_have_no_field_that_kuberay_or_kubernetes_does_not_know(request_):
+WRITTEN = [CLUSTER, SERVICE, JOB, replace(SERVICE, storage="s3://b/runs"), replace(JOB, gpus=2)]
+
+
+@pytest.mark.parametrize("request_", WRITTEN)
+def test_manifests_are_what_kuberay_and_kubernetes_take(request_):
     for manifest in manifests(request_):
-        assert complaints(manifest, manifest["kind"], manifest["kind"]) == []
+        assert complaints(manifest) == []
+        assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", manifest["metadata"]["name"])
+
+
+@pytest.mark.parametrize("request_", WRITTEN)
+def test_manifests_are_what_the_definitions_of_an_operator_at_hand_take(request_):
+    folder = os.environ.get("HELIOSTAT_KUBERAY_CRDS")
+    if not folder:
+        pytest.skip("HELIOSTAT_KUBERAY_CRDS names no folder")
+    kinds = dict(definitions(Path(folder)))
+    for manifest in manifests(request_):
+        if manifest["apiVersion"] == "ray.io/v1":
+            assert against(kinds[manifest["kind"]], manifest) == []
 
 
 def test_the_check_itself_finds_what_is_wrong():
     (_, job) = manifests(JOB)
-    job["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] = 0
+    head = job["spec"]["rayClusterSpec"]["headGroupSpec"]
+    head["rayStartParams"]["num-cpus"] = 0
+    head["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = "4GB"
+    head["template"]["spec"]["containers"][0]["livenesProbe"] = {}
     job["spec"]["rayClusterSpec"]["workerGroupSpec"] = []
     del job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["groupName"]
-    assert complaints(job, "RayJob") == [
-        ".spec.rayClusterSpec.workerGroupSpec is unknown",
-        f".spec.rayClusterSpec.headGroupSpec.rayStartParams.num-cpus: 0 is no {str}",
-        ".spec.rayClusterSpec.workerGroupSpecs[].groupName is missing",
-    ]
+    found = "\n".join(complaints(job))
+    assert found.count("\n") == 4
+    assert ".headGroupSpec.rayStartParams['num-cpus']: 0 is not of type 'string'" in found
+    assert ".limits.memory: '4GB' does not match" in found
+    assert "('livenesProbe' was unexpected)" in found
+    assert "('workerGroupSpec' was unexpected)" in found
+    assert ".workerGroupSpecs[0]: 'groupName' is a required property" in found
+
+
+def test_definitions_of_an_operator_are_read_as_an_api_server_reads_them(tmp_path):
+    schema = {
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "properties": {"size": {"x-kubernetes-int-or-string": True, "pattern": "^[0-9]+$"}},
+            },
+            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        },
+    }
+    versions = [{"name": "v1", "schema": {"openAPIV3Schema": schema}}, {"name": "v1alpha1"}]
+    crd = {"spec": {"names": {"kind": "RayThing"}, "versions": versions}}
+    (tmp_path / "things.yaml").write_text(yaml.safe_dump(crd))
+    ((kind, found),) = definitions(tmp_path)
+    assert kind == "RayThing"
+    assert against(found, {"spec": {"size": "4"}, "status": {"any": 1}}) == []
+    assert len(against(found, {"spec": {"size": "four", "more": 1}})) == 2
 
 
 def test_a_script_is_a_ray_job_that_runs_on_its_head():
@@ -95,8 +124,23 @@ def test_a_script_is_a_ray_job_that_runs_on_its_head():
     assert cluster["workerGroupSpecs"][0]["replicas"] == 2
 
 
-def test_an_application_is_a_cluster_and_a_pod_that_owns_the_port():
-    _, cluster, driver, service = manifests(SERVICE)
+def test_an_application_is_a_ray_service_that_starts_ours():
+    _, service = manifests(SERVICE)
+    assert service["kind"] == "RayService"
+    config = yaml.safe_load(service["spec"]["serveConfigV2"])
+    assert config["proxy_location"] == "Disabled"  # Ray's own; ours have the port
+    (app,) = config["applications"]
+    assert app["import_path"] == "heliostat.cli._ray_service:application"
+    # Ray's dashboard has the port that our REST interface has else.
+    assert app["args"] == {
+        "command": [*SERVICE.command, "--rest-port", "0"], "port": 8000, "folder": "/app",
+    }  # fmt: skip
+    workers = service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
+    assert (workers["minReplicas"], workers["maxReplicas"]) == (2, 5)
+
+
+def test_an_application_may_be_a_cluster_and_a_pod_that_owns_the_port():
+    _, cluster, driver, service = manifests(CLUSTER)
     assert [cluster["kind"], driver["kind"], service["kind"]] == [
         "RayCluster", "Deployment", "Service",
     ]  # fmt: skip
@@ -116,7 +160,8 @@ def test_an_application_is_a_cluster_and_a_pod_that_owns_the_port():
 
 def test_programs_know_how_far_the_cluster_may_grow():
     def told(request):
-        (head,) = manifests(request)[1]["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
+        spec = manifests(request)[1]["spec"]["rayClusterConfig"]
+        (head,) = spec["headGroupSpec"]["template"]["spec"]["containers"]
         return {"name": "HELIOSTAT_MAX_NODES", "value": "5"} in head["env"]
 
     assert told(SERVICE)
@@ -124,13 +169,13 @@ def test_programs_know_how_far_the_cluster_may_grow():
 
 
 def test_people_who_read_a_manifest_find_everything_where_it_is():
-    text = files("kuberay", SERVICE)["digits.yaml"]
+    text = files("kuberay", CLUSTER)["digits.yaml"]
     assert "&id" not in text
     assert text.count("path: /-/healthz") == 3
 
 
 def test_only_workers_have_gpus_and_all_have_limits():
-    cluster = manifests(SERVICE)[1]["spec"]
+    cluster = manifests(SERVICE)[1]["spec"]["rayClusterConfig"]
     (worker,) = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"]
     (head,) = cluster["headGroupSpec"]["template"]["spec"]["containers"]
     assert worker["resources"]["limits"] == {
@@ -151,13 +196,14 @@ def test_storage_is_a_volume_or_a_url():
     assert {"name": "STORAGE", "value": "s3://bucket/runs"} in pod["containers"][0]["env"]
 
 
-@pytest.mark.parametrize("request_", [SERVICE, JOB])
+@pytest.mark.parametrize("request_", [CLUSTER, SERVICE, JOB])
 def test_a_volume_that_nobody_named_is_claimed_and_the_pods_may_write_to_it(request_):
     claim, cluster, *_ = manifests(request_)
     assert (claim["kind"], claim["metadata"]["name"]) == ("PersistentVolumeClaim", "digits-storage")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
-    spec = cluster["spec"].get("rayClusterSpec", cluster["spec"])
+    inner = {"RayJob": "rayClusterSpec", "RayService": "rayClusterConfig"}.get(cluster["kind"])
+    spec = cluster["spec"][inner] if inner else cluster["spec"]
     pods = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
     for pod in (group["template"]["spec"] for group in pods):
         assert pod["securityContext"] == {"fsGroup": 1000}  # that of the user of Ray's images
@@ -174,7 +220,7 @@ def test_an_image_has_the_program_its_requirements_and_a_health_check():
     assert 'ARG HELIOSTAT="heliostat[all]==0.1.0"\n' in text
     assert 'RUN pip install --no-cache-dir "$HELIOSTAT"\n' in text
     assert text.index("requirements.txt") < text.index("COPY . .")
-    assert "USER app" in text
+    assert "USER 10001\n" in text
     assert "HEALTHCHECK" in text
     assert 'CMD ["heliostat", "serve", "run", "app:app"' in text
     job = files("docker", replace(JOB, has_requirements=False))["Dockerfile"]
@@ -238,15 +284,58 @@ def test_compose_has_limits_a_volume_and_time_to_drain():
     assert url["services"]["digits"]["environment"]["STORAGE"] == "s3://b/r"
 
 
+def tool(name):
+    """A tool that others read these files with; in this environment, or on the path."""
+    found = shutil.which(
+        name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
+    if found is None:
+        pytest.skip(f"no {name} here")
+    return found
+
+
+ODD = replace(JOB, folder="/srv/my $digits", context="../my $digits", storage="/mnt/of all; ls")
+
+
+@pytest.mark.parametrize("request_", [SERVICE, JOB, ODD, replace(JOB, storage="s3://b/runs")])
+def test_compose_itself_takes_the_file_and_finds_what_was_meant(request_, tmp_path):
+    file = tmp_path / "compose.yaml"
+    file.write_text(files("compose", request_)["compose.yaml"])
+    words = [tool("docker-compose"), "-f", str(file), "config", "--format", "json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # nor does it warn
+    service = json.loads(done.stdout.replace("$$", "$"))["services"]["digits"]  # a file again
+    assert service["build"]["context"] == str((tmp_path / request_.context).resolve())
+    assert service["build"]["dockerfile"] == request_.dockerfile
+    assert service["init"] is True
+    assert service["stop_grace_period"] == "1m0s"
+    limits = service["deploy"]["resources"]["limits"]
+    assert (float(limits["cpus"]), int(limits["memory"])) == (2.5, 4 << 30)
+    assert int(service["shm_size"]) < 4 << 30
+    mounts = [(mount["source"], mount["target"]) for mount in service.get("volumes", [])]
+    volume = request_.storage or "digits-storage"
+    assert mounts == ([] if "://" in volume else [(volume, "/storage")])
+
+
+@pytest.mark.parametrize("target", ["docker", "kuberay"])
+@pytest.mark.parametrize("request_", [SERVICE, JOB, replace(JOB, has_requirements=False)])
+def test_a_linter_of_dockerfiles_finds_nothing(target, request_, tmp_path):
+    file = tmp_path / "Dockerfile"
+    file.write_text(files(target, request_)["Dockerfile"])
+    # DL3013 asks for a version, which is in the argument that is installed.
+    words = [tool("hadolint"), "--no-color", "--ignore", "DL3013", str(file)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("request_", [SERVICE, JOB, replace(JOB, storage="/mnt/50% of $it")])
 def test_systemd_takes_the_unit(request_, tmp_path):
-    analyze = shutil.which("systemd-analyze")
     text = files("systemd", request_)["digits.service"]
     assert "CPUQuota=250%" in text
     assert "KillMode=mixed" in text
     assert ("ExecStartPost" in text) is request_.serves
-    if analyze is None:
-        pytest.skip("no systemd here")
+    analyze = tool("systemd-analyze")
     # `verify` looks for the program, the folder and the user.
     text = text.replace("/srv/digits", str(tmp_path)).replace("User=me\n", "")
     (tmp_path / "digits.service").write_text(text)

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+from datetime import datetime
 
 import pytest
 
@@ -138,10 +139,18 @@ def test_why_takes_its_process_as_the_others_do(driver):
     for named in ([driver], ["--pid", driver]):
         assert re.findall(r"^process (\d+),", said("why", *named)[1], re.MULTILINE) == [str(driver)]
     for named in ([1], ["--pid", 1]):
-        assert said("why", *named)[:2] == (
-            1,
-            "process 1 has no session (of this user, on this machine)\n",
-        )
+        code, out, err = said("why", *named)
+        assert (code, out) == (1, "")
+        assert err.startswith("heliostat why: process 1 has no session; those that have one: ")
+
+
+def test_times_are_shown_as_such_and_told_to_programs_as_numbers(driver):
+    row = asked("list", "tasks", "--detail", "--filter", "name=quick", pid=driver)[0]
+    began = datetime.fromtimestamp(row["start_time_ms"] / 1000)
+    shown = began.isoformat(" ", "milliseconds")
+    text = said("get", "tasks", row["task_id"], "--pid", driver)[1]
+    assert f"start_time_ms       {shown}\n" in text
+    assert shown in said("list", "tasks", "--detail", "--pid", driver)[1]
 
 
 def test_summary_counts(driver):
@@ -201,7 +210,8 @@ def test_top_without_a_terminal_is_one_look(driver):
     assert "CPU%" in said("top", "--pid", driver)[1]
 
 
-def test_top_in_a_terminal_goes_on_within_its_size(driver):
+def watched(driver, lines, columns):
+    """A screen of `top` in a terminal of that size."""
     own, theirs = pty.openpty()
     command = [
         sys.executable,
@@ -213,7 +223,7 @@ def test_top_in_a_terminal_goes_on_within_its_size(driver):
         "--pid",
         str(driver),
     ]
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 5, 40, 0, 0))  # lines, columns
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         seen = b""
@@ -223,9 +233,19 @@ def test_top_in_a_terminal_goes_on_within_its_size(driver):
         assert process.wait(30) == 0
     os.close(own)
     screen = seen.split(b"\x1b[H")[1].decode()
-    lines = screen.replace("\x1b[K", "").replace("\x1b[J", "").splitlines()
+    return screen.replace("\x1b[K", "").replace("\x1b[J", "").splitlines()
+
+
+def test_top_in_a_terminal_goes_on_within_its_size(driver):
+    lines = watched(driver, 5, 40)
     assert len(lines) == 4
     assert all(len(line) <= 40 for line in lines)
+
+
+def test_top_in_a_terminal_that_does_not_know_its_size_is_whole(driver):
+    lines = watched(driver, 0, 0)
+    assert any(line.endswith("  WHO") for line in lines)
+    assert any(line.endswith("  driver") for line in lines)
 
 
 def test_of_two_sessions_one_has_to_be_named(driver):

@@ -66,7 +66,7 @@ def test_nothing_is_left_of_a_driver_that_was_killed(driver, capsys):
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     until(lambda: main(["why", str(driver.pid)]) == 1, "nobody answers")
-    assert f"process {driver.pid} has no session" in capsys.readouterr().out
+    assert f"process {driver.pid} has no session" in capsys.readouterr().err
 
 
 def test_a_quiet_session_says_so_and_names_cannot_move_the_cursor():

@@ -6,8 +6,11 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +18,11 @@ import pytest
 from starlette.requests import Request
 
 from heliostat import serve
-from heliostat.serve.exceptions import DeployFailedError, DeploymentUnavailableError
+from heliostat.serve.exceptions import (
+    DeployFailedError,
+    DeploymentUnavailableError,
+    RayServeException,
+)
 from heliostat.serve.schema import ApplicationStatus, ReplicaState
 
 
@@ -295,3 +302,57 @@ def test_handle_calls_wait_for_a_free_replica_and_not_for_a_busy_one(
     serve.run(One.options(version="1", num_replicas=2).bind())
     assert len({response.result(timeout_s=20) for response in waiting}) == 1
     blocked.cancel()
+
+
+def test_who_deploys_while_another_shuts_down_gets_serve_anew(
+    client: httpx.Client, port: int, tmp_path: Path, until: Callable[..., None]
+):
+    begun, released = tmp_path / "begun", tmp_path / "released"
+
+    @serve.deployment
+    class Slow:
+        def work(self) -> str:
+            begun.touch()
+            while not released.exists():
+                time.sleep(0.01)
+            return "done"
+
+    @serve.deployment
+    def echo(request: Request) -> str:
+        return "echo"
+
+    def deploy() -> None:
+        serve.start(http_options={"port": port})
+        serve.run(echo.bind(), name="later")
+
+    work = serve.run(Slow.bind()).work.remote()
+    until(begun.exists)
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(serve.shutdown)
+        until(lambda: serve.status().applications["default"].status == ApplicationStatus.DELETING)
+        deployed = pool.submit(deploy)
+        time.sleep(0.3)
+        assert not deployed.done()  # it is not given to those who go
+        released.touch()
+        ended.result(timeout=30)
+        deployed.result(timeout=30)
+    assert work.result() == "done"
+    assert list(serve.status().applications) == ["later"]
+    assert client.get("/").text == "echo"
+
+
+def test_what_is_not_up_when_another_shuts_down_is_an_error_with_a_name(
+    client: httpx.Client, port: int, until: Callable[..., None]
+):
+    @serve.deployment
+    class Never:
+        def __init__(self) -> None:
+            time.sleep(1000)
+
+    with ThreadPoolExecutor() as pool:
+        deployed = pool.submit(serve.run, Never.bind())
+        until(lambda: "default" in serve.status().applications)
+        serve.shutdown()
+        with pytest.raises(RayServeException, match=r"was deleted before it was up|Serve ended"):
+            deployed.result(timeout=30)
+    serve.start(http_options={"port": port})

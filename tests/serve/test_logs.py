@@ -22,6 +22,12 @@ FIELDS = {"application": "a", "deployment": "D", "replica": "a#D#1", "component_
 LOG = logging.getLogger("ray.serve")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def access_as_it_begins() -> None:
+    """Tests of whole applications may have asked for it in this process."""
+    logging.getLogger("heliostat.serve.access").disabled = True
+
+
 @pytest.fixture
 def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """Gives what went to standard error since the last time; the loggers are as before afterwards."""

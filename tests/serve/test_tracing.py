@@ -14,7 +14,7 @@ import pytest
 
 import heliostat as ray
 from heliostat import serve
-from heliostat.serve import context
+from heliostat.serve import api, context
 from heliostat.serve._replica import Identity, Replica
 from heliostat.serve._tracing import processors_of
 from heliostat.serve.config import DeploymentConfig
@@ -30,7 +30,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Cl
     serve.start(
         http_options={"port": 0}, tracing_config=serve.TracingConfig(enabled=True, sampling_ratio=0)
     )
-    url = ray.get(ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve").url.remote())
+    url = api.describe()["urls"][0]
     with httpx.Client(base_url=url) as one:
         yield one
     serve.shutdown()

@@ -6,6 +6,7 @@ object whose class is not known is reported as possible, when only such a class 
 
 import argparse
 import ast
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from heliostat.cli._errors import CommandError, UsageError
 from heliostat.cli._tables import write_json
 
 _OURS = "heliostat"
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Finding(NamedTuple):
@@ -94,6 +96,8 @@ def _check_file(file: Path, known: "Known") -> Iterator[Finding]:
     names = _imported(tree)
     seen = set()
     for line, name, how in _uses(tree, names):
+        if how == "place":
+            name = known.named(name)
         found = known.method(name) if how == "method" else known.verdict(name)
         if found is not None and (line, name) not in seen:
             seen.add((line, name))
@@ -120,7 +124,8 @@ def _imported(tree: ast.AST) -> dict[str, str]:
 
 
 def _uses(tree: ast.AST, names: dict[str, str]) -> Iterator[tuple[int, str, str]]:
-    """Every use: its line, the name with Ray's path, and whether it is a method of who knows what."""
+    """Every use: its line, the name with Ray's path, and what it is: a "name", a "method" of who
+    knows what, or an argument of which only the "place" is known."""
     inner: set[ast.AST] = set()  # of `ray.data.Dataset` only the whole is a use
     for node in ast.walk(tree):  # from the outside in
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -132,9 +137,18 @@ def _uses(tree: ast.AST, names: dict[str, str]) -> Iterator[tuple[int, str, str]
                 inner.update(ast.walk(node))
         elif isinstance(node, ast.Call):
             whole = _path(node.func, names)
-            for keyword in node.keywords if whole else ():
-                if keyword.arg:
-                    yield keyword.value.lineno, f"{whole}({keyword.arg})", "name"
+            if whole:
+                yield from _arguments(node, whole)
+
+
+def _arguments(call: ast.Call, whole: str) -> Iterator[tuple[int, str, str]]:
+    for place, value in enumerate(call.args):
+        if isinstance(value, ast.Starred):  # and so no place after it is known
+            break
+        yield value.lineno, f"{whole}({place})", "place"
+    for keyword in call.keywords:
+        if keyword.arg:
+            yield keyword.value.lineno, f"{whole}({keyword.arg})", "name"
 
 
 def _imports(node: ast.Import | ast.ImportFrom) -> list[str]:
@@ -179,6 +193,16 @@ class Known:
         if path is None or len(attribute) < 7:  # `context` or `copy` is anybody's
             return None
         return path, "perhaps absent", self._absent[path]
+
+    def named(self, place: str) -> str:
+        """`ray.init(0)` -> `ray.init(address)`; the call alone if nothing has this place."""
+        path, _, number = place.rstrip(")").partition("(")
+        try:
+            parameters = inspect.signature(self._find(path, _OURS)).parameters.values()
+        except (ImportError, TypeError, ValueError):  # not installed; no function; one of C's
+            return path
+        by_place = [p.name for p in parameters if p.kind in _BY_PLACE]
+        return f"{path}({by_place[int(number)]})" if int(number) < len(by_place) else path
 
     def verdict(self, name: str) -> tuple[str, str, str] | None:
         """What there is to say of a name or `name(argument)`, if anything."""

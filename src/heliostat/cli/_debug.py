@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from heliostat.cli._errors import CommandError
 from heliostat.cli._tables import write_json
 
 _SOCKETS = Path("/proc/net/unix")
@@ -30,21 +31,23 @@ def add_parser(commands: Any) -> None:
     """Add `debug`."""
     parser = commands.add_parser("debug", help="attach to a breakpoint in a task or actor")
     parser.add_argument("pid", nargs="?", type=int, metavar="PID", help="of this worker process")
+    parser.add_argument(
+        "--pid", type=int, dest="named", metavar="PID", help="the same, as for other commands"
+    )
     parser.add_argument("--json", action="store_true", help="list them, for programs")
     parser.set_defaults(carry_out=debug)
 
 
 def debug(options: argparse.Namespace) -> int:
     """Attach to the breakpoint that waits, or list them if there are several; the exit code."""
-    pid = options.pid
+    pid = options.pid if options.named is None else options.named
     found = waiting(pid)
     if options.json:
         write_json([{"pid": each.pid, "about": each.about} for each in found])
         return 0
     if not found:
         where = "" if pid is None else f" in process {pid}"
-        sys.stdout.write(f"no breakpoint waits{where} (of this user, on this machine)\n")
-        return 1
+        raise CommandError(f"no breakpoint waits{where} (of this user, on this machine)")
     if len(found) > 1 and pid is None:
         for each in found:
             sys.stdout.write(f"process {each.pid}: {_plain(each.about)}\n")

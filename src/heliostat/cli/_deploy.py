@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from heliostat._version import __version__
 from heliostat.cli._errors import CommandError, UsageError
-from heliostat.cli._manifests import PORT, Request, Target, files, memory_of, next_steps
+from heliostat.cli._manifests import PORT, Kind, Request, Target, files, memory_of, next_steps
 from heliostat.cli._tables import write_json
 
 _RAY = "2.60.0"  # where none is installed here
@@ -62,6 +62,12 @@ def add_parser(commands: Any) -> None:
         default="",
         help="what the program finds in $STORAGE: s3://..., a directory (Docker, Compose, "
         "systemd) or a volume claim (KubeRay)",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=get_args(Kind),
+        help="KubeRay: a RayJob of a script; a RayService of an application, or a RayCluster and a pod "
+        "that drives it",
     )
     parser.add_argument("--secret", default="", help="KubeRay: a secret with variables")
     parser.add_argument("--json", action="store_true", help="what was written, for programs")
@@ -144,10 +150,11 @@ def _request(options: argparse.Namespace, out: Path) -> Request:
     _check_target(options)
     _check_words(options, folder)
     _check_storage(options)
+    serves = command[0] == "serve"
     return Request(
         name=name,
         command=command,
-        serves=command[0] == "serve",
+        serves=serves,
         cpus=options.cpus,
         memory=options.memory,
         gpus=options.gpus,
@@ -167,7 +174,20 @@ def _request(options: argparse.Namespace, out: Path) -> Request:
             "ray": _ray_version(),
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         },
+        kind=_kind(options, serves=serves),
     )
+
+
+def _kind(options: argparse.Namespace, *, serves: bool) -> Kind:
+    """What KubeRay makes of a script or an application."""
+    fits: tuple[Kind, ...] = ("RayService", "RayCluster") if serves else ("RayJob",)
+    kind: Kind = options.kind or fits[0]
+    if kind not in fits:
+        what = "an application" if serves else "a script"
+        raise UsageError(
+            f"--kind {kind}: {options.app} is {what}, which is a {' or a '.join(fits)}"
+        )
+    return kind
 
 
 def _command(app: str, *, listens: bool) -> tuple[tuple[str, ...], str]:
@@ -212,8 +232,9 @@ def _check_module(name: str) -> None:
 
 def _check_target(options: argparse.Namespace) -> None:
     """What is asked for must be something that the target has."""
-    absent = {"systemd": ("image", "nodes", "max_nodes", "secret"), "kuberay": ()}
-    for name in absent.get(options.target, ("nodes", "max_nodes", "secret")):
+    cluster = ("nodes", "max_nodes", "secret", "kind")
+    absent = {"systemd": ("image", *cluster), "kuberay": ()}
+    for name in absent.get(options.target, cluster):
         if getattr(options, name):
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{option} has no meaning for --target {options.target}; leave it out")

@@ -119,9 +119,13 @@ def _show(client: Any, job_id: str, *, as_json: bool, fail: bool = False) -> int
     if as_json:
         write_json(dataclasses.asdict(details))
     else:
-        said = f": {plain(details.message)}" if details.message else ""
+        said = f": {_line(details.message)}" if details.message else ""
         sys.stdout.write(f"{job_id} {details.status}{said}\n")
     return int(fail and str(details.status) != "SUCCEEDED")
+
+
+def _line(message: str) -> str:
+    return plain(" ".join(message.split()))
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -163,7 +167,10 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         write_json(jobs)
     elif jobs:
-        rows = [{**job, "status": str(job["status"])} for job in jobs]
+        rows = [
+            {**job, "status": str(job["status"]), "message": _line(job["message"] or "")}
+            for job in jobs
+        ]
         columns = ["submission_id", "status", "entrypoint", "message"]
         sys.stdout.write(table(rows, columns, width()) + "\n")
     else:

@@ -20,9 +20,11 @@ _HEALTH = "/-/healthz"
 _IGNORED = (".git", ".venv", ".env", "**/__pycache__", "*.egg-info", ".pytest_cache")
 _ROOM = "10Gi"  # of the volume that a cluster is given when none is named
 _GROUP = 1000  # of the user in Ray's images: its pods may write to their volume
+_USER = 10001  # by number: whoever asks for a user that is not root sees that this is none
 _GIB = 1 << 30
 
 Target = Literal["kuberay", "docker", "compose", "systemd"]
+Kind = Literal["RayJob", "RayService", "RayCluster"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Request:
         user: Who runs it under systemd.
         python: The interpreter, absolute.
         versions: Of "heliostat", "ray" and "python" (two numbers).
+        kind: What KubeRay is to make of it.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Request:
     user: str
     python: str
     versions: Mapping[str, str]
+    kind: Kind = "RayJob"
 
 
 def files(target: Target, request: Request) -> dict[str, str]:
@@ -156,7 +160,7 @@ def _dockerfile(request: Request, *, on_ray: bool) -> str:
     lines = [f"FROM {ray if on_ray else f'python:{python}-slim'}"]
     if not on_ray:
         owned = f"mkdir {_STORAGE} && chown app {_STORAGE}"
-        lines.append(f"RUN useradd --create-home --uid 10001 app && {owned}")
+        lines.append(f"RUN useradd --create-home --uid {_USER} app && {owned}")
     lines += [
         "WORKDIR /app",
         f'ARG HELIOSTAT="heliostat[{extras}]=={heliostat}"',
@@ -169,7 +173,7 @@ def _dockerfile(request: Request, *, on_ray: bool) -> str:
         ]
     lines += ["COPY . .", "ENV PYTHONUNBUFFERED=1 PYTHONPATH=/app"]
     if not on_ray:
-        lines += [f"ENV STORAGE={_environment(request)['STORAGE']}", "USER app"]
+        lines += [f"ENV STORAGE={_environment(request)['STORAGE']}", f"USER {_USER}"]
         lines += _image_of_a_service() if request.serves else []
         lines += ["STOPSIGNAL SIGTERM", f"CMD {json.dumps(['heliostat', *request.command])}"]
     return "\n".join((*lines, ""))
@@ -275,10 +279,13 @@ def _quoted(word: str, *, variables: bool = True) -> str:
 
 
 def _kuberay(request: Request) -> list[dict[str, Any]]:
-    """A job, whose driver runs on the cluster's head; or a cluster and the pod that serves."""
+    """A job, whose driver runs on the cluster's head; a service; or a cluster and a pod that serves."""
     cluster = _cluster(request)
     claim = [] if request.storage else [_claim(request)]
-    if request.serves:
+    if request.kind == "RayService":
+        served = {"serveConfigV2": _looked_after(request), "rayClusterConfig": cluster}
+        return [*claim, _object("ray.io/v1", request.kind, request, served)]
+    if request.kind == "RayCluster":
         whole = _object("ray.io/v1", "RayCluster", request, cluster)
         return [*claim, whole, _driver(request), _service(request)]
     verb, script = request.command
@@ -291,6 +298,19 @@ def _kuberay(request: Request) -> list[dict[str, Any]]:
         "rayClusterSpec": cluster,
     }
     return [*claim, _object("ray.io/v1", "RayJob", request, spec)]
+
+
+def _looked_after(request: Request) -> str:
+    """What Ray's own Serve is told: to start ours, whose port KubeRay sends requests to."""
+    # The dashboard of Ray has the port of our REST interface on the head.
+    arguments = {"command": [*request.command, "--rest-port", "0"], "port": PORT, "folder": "/app"}
+    started = {
+        "name": request.name,
+        "import_path": "heliostat.cli._ray_service:application",
+        "route_prefix": None,
+        "args": arguments,
+    }
+    return _yaml({"proxy_location": "Disabled", "applications": [started]})
 
 
 def _object(

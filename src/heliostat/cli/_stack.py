@@ -16,7 +16,7 @@ from heliostat.cli._errors import CommandError
 from heliostat.cli._processes import who_is
 from heliostat.cli._sessions import ask, chosen, plain
 from heliostat.cli._tables import write_json
-from heliostat.util._heard import heard
+from heliostat.util._heard import stacks
 
 
 def add_parser(commands: Any) -> None:
@@ -62,9 +62,10 @@ def stacks_of(pid: int) -> str:
         return "(it has ended, or has just begun)"
     try:
         before = [file.stat().st_size for file in files]
-        os.kill(pid, SIGNAL)
-        text = heard(
-            lambda: "".join(_since(file, n) for file, n in zip(files, before, strict=True))
+        text = stacks(
+            pid,
+            SIGNAL,
+            lambda: "".join(_since(file, n) for file, n in zip(files, before, strict=True)),
         )
     except OSError as error:
         return f"(it cannot be asked: {error.strerror})"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from heliostat.cli._errors import CommandError, UsageError
 from heliostat.cli._sessions import ask, chosen, plain
-from heliostat.cli._tables import cell, table, width, write_json
+from heliostat.cli._tables import cell, field, table, width, write_json
 from heliostat.util._rows import select
 from heliostat.util._summaries import of_actors, of_objects, of_tasks
 
@@ -149,7 +149,7 @@ def get(options: argparse.Namespace) -> int:
 def _fields(row: dict[str, Any]) -> str:
     longest = max(map(len, row))
     return "\n".join(
-        f"{plain(name):<{longest}}  {cell(value)}".rstrip() for name, value in row.items()
+        f"{plain(name):<{longest}}  {field(name, value)}".rstrip() for name, value in row.items()
     )
 
 

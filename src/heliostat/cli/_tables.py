@@ -4,11 +4,13 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from heliostat.cli._sessions import plain
 
 _NARROWEST = 8
+_YEARS_MS = 1e11  # Ray calls how long something took `creation_time_ms`, too: that is not as much
 
 
 def write_json(value: Any) -> None:
@@ -37,7 +39,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], most: int |
         longer  2
     """
     head = [column.upper() for column in columns]
-    lines = [head, *([cell(row.get(column)) for column in columns] for row in rows)]
+    lines = [head, *([field(column, row.get(column)) for column in columns] for row in rows)]
     widths = _fitted([max(map(len, column)) for column in zip(*lines, strict=True)], most)
     return "\n".join(
         "  ".join(cut(text, n).ljust(n) for text, n in zip(line, widths, strict=True)).rstrip()
@@ -52,6 +54,18 @@ def _fitted(widths: list[int], most: int | None) -> list[int]:
             break
         widths[widest] -= 1
     return widths
+
+
+def field(name: str, value: Any) -> str:
+    """The value of a field: as `cell`, but for moments.
+
+    Example:
+        >>> field("start_time_ms", None), field("attempt", 2.0), len(field("end_time_ms", 1.7e12))
+        ('', '2', 23)
+    """
+    if name.endswith("_time_ms") and isinstance(value, float) and value > _YEARS_MS:
+        return datetime.fromtimestamp(value / 1000).isoformat(" ", "milliseconds")
+    return cell(value)
 
 
 def cell(value: Any) -> str:

@@ -107,8 +107,9 @@ def _show(lines: list[str], *, live: bool) -> None:
     if not live:
         sys.stdout.write("\n".join(lines) + "\n")
         return
-    size = os.get_terminal_size()
-    fitting = [cut(line, size.columns) for line in lines[: size.lines - 1]]
+    size = os.get_terminal_size()  # of a terminal that does not know it: zeros
+    columns, rows = size.columns or None, size.lines - 1 if size.lines else None
+    fitting = [cut(line, columns) for line in lines[:rows]]
     # Each line clears what was right of it, and the last what was below: nothing flickers.
     sys.stdout.write(_FROM_THE_TOP + "\x1b[K\n".join(fitting) + "\x1b[K" + _CLEAR)
     sys.stdout.flush()

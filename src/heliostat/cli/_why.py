@@ -34,24 +34,21 @@ def why(options: argparse.Namespace) -> int:
     """Print what the sessions do and what they wait for; the exit code."""
     # Two destinations: a position that is left out would overwrite what the option has said.
     pid = options.pid if options.named is None else options.named
-    reports = list(_reports(pid))
+    running = _sessions.running() if pid is None else {}
+    reports = list(_reports(list(running) or [_sessions.chosen(pid)]))
     if options.json:
         write_json(reports)
-    elif not reports:
-        whose = "no session runs" if pid is None else f"process {pid} has no session"
-        sys.stdout.write(f"{whose} (of this user, on this machine)\n")
-    else:
+    elif reports:
         sys.stdout.write("\n\n".join(map(describe, reports)) + "\n")
     return 0 if reports else 1
 
 
-def _reports(pid: int | None) -> Iterator[dict[str, Any]]:
-    for number in _sessions.running():
-        if pid in (None, number):
-            try:
-                yield _sessions.ask(number)
-            except _sessions.NoSession as error:
-                sys.stderr.write(f"heliostat why: {error}\n")
+def _reports(pids: list[int]) -> Iterator[dict[str, Any]]:
+    for pid in pids:
+        try:
+            yield _sessions.ask(pid)
+        except _sessions.NoSession as error:
+            sys.stderr.write(f"heliostat why: {error}\n")
 
 
 def describe(report: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import functools
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,7 @@ from heliostat.serve._state import (
     Tick,
 )
 from heliostat.serve.autoscaling import DeploymentID
-from heliostat.serve.exceptions import ExternalScalerDisabledError
+from heliostat.serve.exceptions import ExternalScalerDisabledError, RayServeException
 from heliostat.serve.logging_config import LoggingConfig
 from heliostat.serve.schema import (
     ApplicationStatus,
@@ -61,6 +61,7 @@ from heliostat.serve.server_options import (
 )
 
 _DECISIONS_KEPT = 10  # of autoscaling, for who asks
+ENDED = "Serve ended meanwhile, as another thread or program may have asked for; deploy again"
 _RELEASE_S = 1.0  # how long an update waits for former replicas, which may be busy
 
 
@@ -110,7 +111,7 @@ class Controller:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._acceptor: Acceptor | None = None
         self._elsewhere: NodeProxies | None = None  # on the other machines, if there are any
-        self._end_tracing: Callable[[], None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._news: asyncio.Event | None = None  # made in the loop, by `start`
         self._numbers = itertools.count(1)  # no two replicas or tables have the same
 
@@ -120,7 +121,11 @@ class Controller:
         Raises:
             PortTakenError: When the port is taken.
             RuntimeError: On an engine without processes of its own.
+            RayServeException: When it has been stopped: it is to be made anew.
         """
+        if self._stopping is not None:
+            await asyncio.wait([self._stopping])
+            raise RayServeException(ENDED)
         if this_process() == caller:
             raise RuntimeError(
                 "Serve needs processes of its own to listen: the engine 'inline' runs everything "
@@ -131,8 +136,7 @@ class Controller:
             _logs.install(self._logging_config, {"component_name": "controller"})
             self._proxy, self._end_tracing = proxy_of(self._http, self._tracing)
             if not self._http.is_disabled:
-                waiting = self._on_connections_waiting
-                self._acceptor = acceptor_of(self._proxy, self._http, waiting)
+                self._acceptor = acceptor_of(self._proxy, self._http, self._on_connections_waiting)
             self._news = asyncio.Event()  # started: what fails before may be tried again
             if not self._http.is_disabled:
                 await self._listen_for_grpc()
@@ -156,7 +160,10 @@ class Controller:
 
         Raises:
             ValueError: When another application has the route prefix.
+            RayServeException: When it is being stopped.
         """
+        if self._stopping is not None:
+            raise RayServeException(ENDED)
         for other in self._apps.values():
             taken = other.spec.route_prefix
             if other.spec.name != spec.name and taken is not None and taken == spec.route_prefix:
@@ -290,7 +297,12 @@ class Controller:
         return True
 
     async def stop(self) -> None:
-        """End all applications, gracefully, and free the port."""
+        """End all applications, gracefully, and free the port; no other is deployed from now on."""
+        if self._stopping is None:
+            self._stopping = self._spawn(self._stop())
+        await self._stopping
+
+    async def _stop(self) -> None:
         shared = [deployment.shared for deployment in self._deployments.values()]
         await asyncio.gather(*(self.delete(name) for name in list(self._apps)))
         await asyncio.gather(*(each.until_ended() for each in shared))
@@ -300,14 +312,11 @@ class Controller:
         if self._elsewhere is not None:
             self._keeping.cancel()
             await self._elsewhere.stop()
-            self._elsewhere = None
         if self._grpc_server is not None:
             await self._grpc_server.stop.remote()
             ray.kill(self._grpc_server)
-            self._grpc_server = None
-        if self._end_tracing is not None:
+        if self._news is not None:
             await asyncio.to_thread(self._end_tracing)
-            self._end_tracing = None
 
     async def scale(self, app_name: str, deployment_name: str, number: int) -> None:
         """Have so many replicas, as somebody outside says who looks after that.
@@ -464,9 +473,8 @@ class Controller:
             deployment.timer = None
         when = deployment.state.next_tick(now)
         if when is not None:
-            deployment.timer = asyncio.get_running_loop().call_at(
-                when, self._feed, deployment, Tick()
-            )
+            loop = asyncio.get_running_loop()
+            deployment.timer = loop.call_at(when, self._feed, deployment, Tick())
 
     def _bury(self, deployment: _Deployment) -> None:
         """Forget a deployment that is gone, and its application with the last of them."""

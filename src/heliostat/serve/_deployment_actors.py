@@ -126,7 +126,7 @@ class DeploymentActors:
         for spec, name in zip(specs, names, strict=True):
             await _make_one(spec, name)
         self._watches[version] = [
-            asyncio.get_running_loop().create_task(self._watch(spec, name))
+            asyncio.create_task(self._watch(spec, name))
             for spec, name in zip(specs, names, strict=True)
         ]
 

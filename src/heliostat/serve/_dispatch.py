@@ -42,7 +42,7 @@ from heliostat.serve.exceptions import (
 
 logger = logging.getLogger("heliostat.serve")
 
-CONTROLLER, NAMESPACE = "SERVE_CONTROLLER_ACTOR", "serve"
+CONTROLLER, NAMESPACE = "HELIOSTAT_SERVE_CONTROLLER", "serve"  # not Ray's own: both may run
 # A replica that dies takes its requests along; each is tried on another one at most so often,
 # so that a request that kills whoever runs it cannot end all replicas.
 MOST_TRIES = 3

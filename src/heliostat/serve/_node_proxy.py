@@ -29,14 +29,12 @@ _LOOK_S = 2.0  # so often nodes are looked for
 _ANSWER_S = 20.0  # a proxy that is silent for so long is gone
 
 
-def proxy_of(
-    http: HTTPOptions, tracing: TracingConfig | None
-) -> tuple[Proxy, Callable[[], None] | None]:
+def proxy_of(http: HTTPOptions, tracing: TracingConfig | None) -> tuple[Proxy, Callable[[], None]]:
     """A proxy that forwards all, not ready yet; and what ends its tracing."""
     proxy = Proxy(forward, http)
     proxy.is_ready = False
     if tracing is None:
-        return proxy, None
+        return proxy, lambda: None
     from heliostat.serve._tracing import install  # noqa: PLC0415 - with OpenTelemetry only
 
     installed = install(tracing)
@@ -72,7 +70,6 @@ class NodeProxy:
     logging_config: LoggingConfig | None
     tracing: TracingConfig | None
     _acceptor: Acceptor | None = None
-    _end_tracing: Callable[[], None] | None = None
 
     async def start(self, owner: str) -> str:
         """Listen; where, or nothing on the machine whose port the owner has already."""
@@ -94,7 +91,6 @@ class NodeProxy:
         """Free the port."""
         if self._acceptor is not None:
             self._acceptor.close()
-        if self._end_tracing is not None:
             await asyncio.to_thread(self._end_tracing)
 
 

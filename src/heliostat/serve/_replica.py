@@ -112,7 +112,7 @@ class Replica:
         self._code = UserCode(context, config.max_ongoing_requests)
         self._names = deployment, name, app_name
         self._is_closed = False
-        self._end_tracing: Callable[[], None] | None = None
+        self._end_tracing: Callable[[], None] = lambda: None
         self._recording: list[asyncio.Task[None]] = []
         self._load_stats: Mapping[str, float] = {}
         self._load_asked: asyncio.Event | None = None  # when somebody records them
@@ -292,8 +292,7 @@ class Replica:
         for recording in self._recording:
             recording.cancel()
         await self._code.close()
-        if self._end_tracing is not None:
-            await asyncio.to_thread(self._end_tracing)
+        await asyncio.to_thread(self._end_tracing)
 
     async def check_health(self) -> None:
         """Raises what the user's `check_health` raises."""

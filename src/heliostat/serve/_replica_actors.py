@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import heliostat as ray
@@ -71,11 +71,7 @@ class ReplicaActors:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(
-        self,
-        name: str,
-        spec: DeploymentSpec,
-        http: HTTPOptions | None,
-        world_size: int,
+        self, name: str, spec: DeploymentSpec, http: HTTPOptions | None, world_size: int
     ) -> None:
         """Make a replica.
 
@@ -94,7 +90,7 @@ class ReplicaActors:
     def drain(self, name: str) -> None:
         """Let it finish what it has, and nothing else."""
         actor = self.actors[name]
-        released = asyncio.ensure_future(answer_of(actor.release.remote()))
+        released = asyncio.ensure_future(actor.release.remote())
         self.releasing.add(released)
         released.add_done_callback(self.releasing.discard)
         self._spawn(self._drain(name, actor, released))
@@ -132,7 +128,7 @@ class ReplicaActors:
     async def loads(self, names: Iterable[str], timeout_s: float) -> dict[str, Load]:
         """The load of each; one that does not answer in time is left out: it may be dying."""
         asked = {name: self.actors[name].load.remote() for name in names if name in self.actors}
-        waits = (asyncio.wait_for(answer_of(answer), timeout_s) for answer in asked.values())
+        waits = (asyncio.wait_for(answer, timeout_s) for answer in asked.values())
         done = await asyncio.gather(*waits, return_exceptions=True)
         return {n: v for n, v in zip(asked, done, strict=True) if isinstance(v, Load)}
 
@@ -151,7 +147,7 @@ class ReplicaActors:
                 self.addresses[name] = up.address
                 await actor.set_routes.remote(self._routes())
             self._feed(ReplicaUp(name))
-            ends = [answer_of(actor.until_gone.remote()), _until_ill(name, spec.config, actor)]
+            ends = [actor.until_gone.remote(), _until_ill(name, spec.config, actor)]
             until_end = [asyncio.ensure_future(end) for end in ends]
             beside = [asyncio.ensure_future(self._watch_notes(name, actor))] if up.has_notes else []
             try:
@@ -191,7 +187,7 @@ class ReplicaActors:
 
     async def _place(self, name: str, config: DeploymentConfig, actor: Any) -> None:
         """Wait for the replica's process; say so when there is no room for it."""
-        placed = asyncio.ensure_future(answer_of(actor.placed.remote()))
+        placed = asyncio.ensure_future(actor.placed.remote())
         times_short = 0
         while not placed.done():
             await asyncio.wait([placed], timeout=_ROOM_PATIENCE_S)
@@ -209,7 +205,7 @@ class ReplicaActors:
         """Wait for the actors that the replicas share; or for the replica's death meanwhile."""
         if not spec.actors:
             return
-        gone = asyncio.ensure_future(answer_of(actor.until_gone.remote()))
+        gone = asyncio.ensure_future(actor.until_gone.remote())
         made = asyncio.ensure_future(self._shared.until_made(spec.code_version, spec.actors))
         done, waiting = await asyncio.wait([gone, made], return_when=asyncio.FIRST_COMPLETED)
         for each in waiting:
@@ -245,11 +241,6 @@ class ReplicaActors:
         task.add_done_callback(self._tasks.discard)
 
 
-async def answer_of(ref: Awaitable[Any]) -> Any:
-    """A coroutine of what is only awaitable."""
-    return await ref
-
-
 async def _until_ill(name: str, config: DeploymentConfig, actor: Any) -> str:
     """Wait until several checks in a row have failed or got no answer; returns what they found.
 
@@ -260,8 +251,7 @@ async def _until_ill(name: str, config: DeploymentConfig, actor: Any) -> str:
     while True:
         await asyncio.sleep(config.health_check_period_s)
         try:
-            check = answer_of(actor.check_health.remote())
-            await asyncio.wait_for(check, config.health_check_timeout_s)
+            await asyncio.wait_for(actor.check_health.remote(), config.health_check_timeout_s)
             failures = 0
             continue
         except TimeoutError:

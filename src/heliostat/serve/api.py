@@ -21,7 +21,7 @@ import heliostat as ray
 from heliostat.exceptions import RayActorError, RayTaskError, SerializationError
 from heliostat.serve._build import Node, build
 from heliostat.serve._connections import this_process
-from heliostat.serve._controller import Controller
+from heliostat.serve._controller import ENDED, Controller
 from heliostat.serve._dispatch import CONTROLLER, NAMESPACE, find_controller, forget_unavailable
 from heliostat.serve._local import LocalApplication
 from heliostat.serve._room import check_room
@@ -46,6 +46,9 @@ from heliostat.serve.server_options import (
 logger = logging.getLogger("heliostat.serve")
 
 _PREFIX = re.compile(r"(/[^/{}\s]+)+|/")
+# Where somebody shuts Serve down: how often another controller is asked for, and how soon.
+_TRIES, _AGAIN_S = 20, 0.05
+_REFUSALS = (RayServeException, OSError, RuntimeError, ImportError, ValueError, TypeError)
 
 
 def run(
@@ -440,26 +443,24 @@ def _start(
     options: ControllerOptions | None = None,
 ) -> Any:
     """The controller, which listens; made if there is none."""
-    variables = {} if options is None else options.env_vars
-    controller: Any = (
-        ray.remote(Controller)
-        .options(
-            name=CONTROLLER,
-            namespace=NAMESPACE,
-            get_if_exists=True,
-            lifetime="detached",
-            num_cpus=0,
-            max_concurrency=100_000,
-            **_beside(),
-            **({"runtime_env": {"env_vars": variables}} if variables else {}),
+    who: dict[str, Any] = {"name": CONTROLLER, "namespace": NAMESPACE, "get_if_exists": True}
+    who |= {"lifetime": "detached", "num_cpus": 0, "max_concurrency": 100_000}
+    if options is not None and options.env_vars:
+        who["runtime_env"] = {"env_vars": options.env_vars}
+    for tries_left in reversed(range(_TRIES)):
+        controller: Any = (
+            ray.remote(Controller)
+            .options(**who, **_beside())
+            .remote(http or HTTPOptions(), grpc or gRPCOptions(), logging_config, tracing, options)
         )
-        .remote(http or HTTPOptions(), grpc or gRPCOptions(), logging_config, tracing, options)
-    )
-    try:
-        in_force = _ask(controller.start.remote(this_process()))
-    except (OSError, RuntimeError, ImportError, ValueError, TypeError):
-        ray.kill(controller)
-        raise
+        try:
+            in_force = _ask(controller.start.remote(this_process()))
+            break
+        except _REFUSALS as error:
+            ray.kill(controller)
+            if not (isinstance(error, RayServeException) and tries_left):
+                raise
+            time.sleep(_AGAIN_S)  # it was stopped, and who did that may not live to kill it
     for asked, found in zip((http, grpc, logging_config, tracing, options), in_force, strict=True):
         if asked is not None and asked != found:
             logger.warning("Serve runs already with %s; %s is ignored", found, asked)
@@ -484,6 +485,8 @@ def _ask(ref: Any) -> Any:
         return ray.get(ref)
     except RayTaskError as error:
         raise error.cause from None
+    except RayActorError as error:
+        raise RayServeException(f"{ENDED}: {error}") from error
 
 
 def _spec(node: Node, logging_config: LoggingConfig | None) -> DeploymentSpec:
