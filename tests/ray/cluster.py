@@ -31,7 +31,6 @@ def nodes(*shapes: dict[str, Any], **head: Any) -> Iterator[Any]:
     utils = pytest.importorskip("ray.cluster_utils")
     before = leaks.take_census().processes
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")  # or "auto" takes the token of a user who has one
         patch.setenv("HELIOSTAT_PROGRESS", "0")
         first, *others = shapes
         cluster = utils.Cluster(shutdown_at_exit=True)
@@ -90,14 +89,16 @@ class Doomed:
         self._cluster.remove_node(self._node, allow_graceful=False)
 
     def says(self) -> Callable[[], bool]:
-        """What work is to call; tells whether it runs on this node."""
+        """What work is to call; tells whether it runs on this node, as soon as some does."""
         id_, said = self.id, self._said
 
         def here() -> bool:
-            if ray.get_runtime_context().get_node_id() != id_:
-                return False
-            said.touch()
-            return True
+            if ray.get_runtime_context().get_node_id() == id_:
+                said.touch()
+                return True
+            # The other node would have done all of it before this one has its first worker.
+            until(said.exists, "work has come to the node", 60)
+            return False
 
         return here
 

@@ -12,6 +12,15 @@ from heliostat.testing.clock import until
 from tests.ray import cluster
 
 
+@pytest.fixture(autouse=True, scope="session")
+def without_tokens() -> Iterator[None]:
+    """No Ray here asks for the token of a user who has one: what a process has asked for once, it
+    asks for ever, and of clusters that have none, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def nothing_outlives_the_module() -> Iterator[None]:
     """No process of a cluster outlives the module that has started it."""

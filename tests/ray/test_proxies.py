@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import httpx
 import pytest
@@ -85,3 +88,30 @@ def _answers(url):
         return httpx.get(f"{url}/-/healthz", timeout=5).status_code > 0
     except httpx.HTTPError:
         return False
+
+
+def test_a_driver_deploys_while_another_shuts_serve_down(tmp_path):
+    begun = tmp_path / "begun"
+
+    @serve.deployment(ray_actor_options={"num_cpus": 1})
+    class Slow:
+        def work(self):
+            begun.touch()
+            time.sleep(5)
+            return "done"
+
+    shut_down = "import heliostat; from heliostat import serve; heliostat.init(); serve.shutdown()"
+    with cluster.nodes({}, {}) as nodes:
+        ray.init(nodes.address, log_to_driver=False)
+        serve.start(http_options={"port": 0})
+        work = serve.run(Slow.bind()).work.remote()
+        until(begun.exists, "it works", 60)
+        other = subprocess.Popen([sys.executable, "-c", shut_down], env=cluster.environment(nodes))
+        until(lambda: serve.status().applications["default"].status == "DELETING", "it ends", 60)
+        serve.start(http_options={"port": 0})  # the former port may be in use for a moment
+        serve.run(Where.bind(), name="later")
+        assert work.result() == "done"
+        assert other.wait(60) == 0
+        assert list(serve.status().applications) == ["later"]
+        assert httpx.get(f"{api.describe()['urls'][0]}/x").text == "/x"
+        serve.shutdown()

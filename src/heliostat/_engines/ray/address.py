@@ -48,10 +48,8 @@ def parse(text: str) -> Address:
     if not colon or place.endswith("]"):
         host, port = place, str(_PORTS[kind])
     bare = host.removeprefix("[").removesuffix("]")
-    host, wrong = bare, ":" in host and bare == host
-    wrong = (
-        wrong or "/" in host or "=" in host or not host or any(letter.isspace() for letter in host)
-    )
+    host, wrong = bare, not bare or (":" in host and bare == host)
+    wrong = wrong or any(letter in "/=" or letter.isspace() for letter in host)
     if wrong or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"address={text!r} is no address of a Ray cluster: use {FORMS}")
     if kind == "head" and not colon:

@@ -104,11 +104,9 @@ def _arguments(options: InitOptions, address: Address) -> dict[str, Any]:
     if options.runtime_env is not None:
         arguments["runtime_env"] = environment.of_the_session(options.runtime_env)
     if address.kind == "local":
-        gpus = options.num_gpus
+        cpus, gpus = options.num_cpus, options.num_gpus
         sizes = {
-            "num_cpus": options.num_cpus
-            if options.num_cpus is not None
-            else len(os.sched_getaffinity(0)),
+            "num_cpus": len(os.sched_getaffinity(0)) if cpus is None else cpus,
             "num_gpus": gpu_count(os.environ.get(VISIBLE)) if gpus is None else gpus,
             "resources": {name: units / UNIT for name, units in options.resources},
             "object_store_memory": options.object_store_memory,

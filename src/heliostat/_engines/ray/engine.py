@@ -27,7 +27,7 @@ from heliostat._core.refs import ObjectRef
 from heliostat._core.specs import ActorInfo, ActorSpec, CallSpec, Code, TaskSpec
 from heliostat._core.tally import Change
 from heliostat._engines.ray import connect, environment, groups, host, kept, records, theirs
-from heliostat._engines.ray.failures import Again, died_in_constructor, ours
+from heliostat._engines.ray.failures import Again, died_in_constructor, expect_made_by_us, ours
 from heliostat._engines.ray.host import Call, Home
 from heliostat._engines.ray.values import (
     ERROR,
@@ -233,7 +233,7 @@ class RayEngine:
                 f"{options.namespace or self._namespace!r}; use get_if_exists=True to get it, or "
                 "another name"
             ) from error.__cause__
-        actor = handle._actor_id.binary()
+        actor = expect_made_by_us(handle)._actor_id.binary()
         info = ActorInfo(ActorID(actor), code.name, *about)
         if options.name:
             if options.get_if_exists and (known := kept.get("actor", actor)) is not None:
@@ -294,13 +294,11 @@ class RayEngine:
         return self._found(handle)
 
     def _found(self, handle: Any) -> tuple[ActorInfo, ObjectRef[Any]]:
-        actor = handle._actor_id.binary()
+        actor = expect_made_by_us(handle)._actor_id.binary()
         deadline = time.monotonic() + _KV_PATIENCE_S
         while (pickled := kept.get("actor", actor)) is None:
             if time.monotonic() > deadline:
-                raise ValueError(
-                    f"actor {actor.hex()} was not made by Heliostat; call it with Ray's own handle"
-                )
+                raise ActorDiedError("it began, and nobody has said what it is", actor.hex())
             time.sleep(0.01)  # whoever has made it is about to say what it is
         return pickle.loads(pickled), self._mine(actor, handle)
 
@@ -576,7 +574,7 @@ class RayEngine:
 
     def records(self, kind: str, part: Part | None = None) -> list[dict[str, Any]]:
         """Rows about the session."""
-        if part is not None or kind in ("counts", "live_tasks", "ended_tasks"):
+        if part is not None or kind in ("counts", "live_tasks", "ended_tasks", "ended_counts"):
             raise NotImplementedError(f"a Ray cluster has no records of {kind!r} by part")
         return self._groups.rows() if kind == "placement_groups" else records.rows(kind)
 

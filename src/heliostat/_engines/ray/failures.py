@@ -114,3 +114,12 @@ def died_in_constructor(actor: str, pickled: bytes) -> ActorDiedError:
     error = ActorDiedError(f"actor {name} died in its constructor:\n{cause}", actor)
     error.__cause__ = raisable(cause)
     return error
+
+
+def expect_made_by_us(handle: Any) -> Any:
+    """The handle; raises if the actor is of a program of Ray's own."""
+    if hasattr(handle, "call"):
+        return handle
+    raise ValueError(
+        f"{handle!r} is of a program on Ray itself; call it there, or take another name"
+    )
