@@ -110,6 +110,21 @@ def test_every_page_of_a_running_program_opens_and_names_are_inert(
     assert browser.run(PROBLEMS) == []
 
 
+def test_something_is_seen_before_the_scripts_run_where_it_stays(
+    run: dashboard.Dashboard, browser: Page
+) -> None:
+    place = "JSON.stringify(document.querySelector('.brand span')?.getBoundingClientRect())"
+    browser.ask("Emulation.setScriptExecutionDisabled", value=True)
+    browser.ask("Page.navigate", url=run.url)
+    browser.until("document.body?.innerText.includes('please allow it')")
+    before = browser.run(place)
+    browser.ask("Emulation.setScriptExecutionDisabled", value=False)
+    show(browser, run.url)
+    assert before is not None
+    assert browser.run(place) == before
+    assert browser.run("document.querySelectorAll('.frame').length") == 1
+
+
 def test_what_waits_is_said_in_words_and_the_choice_of_states_says_all_at_first(
     run: dashboard.Dashboard, browser: Page
 ) -> None:
@@ -117,6 +132,18 @@ def test_what_waits_is_said_in_words_and_the_choice_of_states_says_all_at_first(
     turn_to(browser, "tasks")
     browser.until("document.querySelector('main').innerText.includes('waits for a worker')")
     assert browser.run("document.querySelector('select').selectedOptions[0]?.innerText") == "all"
+
+
+def test_the_ids_of_objects_tell_them_apart(run: dashboard.Dashboard, browser: Page) -> None:
+    show(browser, run.url)
+    turn_to(browser, "objects")
+    browser.until("document.querySelectorAll('tbody tr').length > 1")
+    ids = browser.run(
+        "[...document.querySelectorAll('tbody tr')].map((row) => row.cells[0].innerText)"
+    )
+    shown = [text for text in ids if text]
+    assert len(shown) > 1
+    assert len(set(shown)) == len(shown)
 
 
 def test_colours_and_titles_of_terminals_are_left_out_of_logs(

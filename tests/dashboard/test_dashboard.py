@@ -14,6 +14,7 @@ from heliostat.dashboard._collector import Moments
 from heliostat.dashboard._documents import percentile, usage
 from heliostat.dashboard._history import Query
 from heliostat.dashboard._session import choose, columns, flat
+from heliostat.runtime_context import records
 from heliostat.testing.clock import until
 from tests.dashboard.conftest import Visitor
 
@@ -127,6 +128,52 @@ def test_jobs_logs_trace_and_metrics(busy):
 def test_numbers_over_time_are_sampled(busy):
     until(lambda: len(busy.page("series")["at"]) >= 2, 60)
     assert "tasks ended/s" in busy.page("series")["values"]
+
+
+def test_without_one_nothing_of_it_is_loaded_counted_or_listening():
+    script = (
+        "import os, sys, threading, heliostat as ray\n"
+        "@ray.remote\n"
+        "def f(): pass\n"
+        "with ray.init(num_cpus=1):\n"
+        "    ray.get([f.remote() for _ in range(100)])\n"
+        "    assert not {'sqlite3', 'http.server', 'socketserver', 'heliostat._parts'} & set(sys.modules)\n"
+        "    assert not [n for n in sys.modules if n.startswith('heliostat.dashboard')]\n"
+        "    names = [t.name for t in threading.enumerate()]\n"
+        "    assert not [n for n in names if 'history' in n or 'dashboard' in n], names\n"
+        "    own = {os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{n}')}\n"
+        "    tcp = [line.split() for line in open('/proc/net/tcp')][1:]\n"
+        "    assert not [row for row in tcp if row[3] == '0A' and f'socket:[{row[9]}]' in own]\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_all_that_have_ended_are_counted_however_many_came_at_once(state_dir):
+    @ray.remote(num_cpus=0.5)
+    def short():
+        pass
+
+    ray.shutdown()
+    with ray.init(num_cpus=2):
+        ray.get([short.remote() for _ in range(11_000)])  # they fill what the session remembers
+        shown = dashboard.start()
+        try:
+            visitor = Visitor(shown.url)
+            before = _ended(visitor)
+            for _ in range(3):
+                ray.get([short.remote() for _ in range(8_000)])
+            assert _ended(visitor) - before == 24_000
+            until(lambda: max(visitor.page("series")["values"]["ended in all"]) >= 24_000, 60)
+        finally:
+            shown.close()
+        ray.get([short.remote() for _ in range(10)])
+        assert sum(row["count"] for row in records("ended_counts")) == 10_000  # counted anew
+
+
+def _ended(visitor):
+    text = visitor.ask("/metrics").body.decode()
+    (count,) = re.findall(r'ray_tasks{.*Name="[^"]*short".*State="FINISHED"} (.*)', text)
+    return float(count)
 
 
 def test_the_repr_has_no_secret_in_it(visitor):

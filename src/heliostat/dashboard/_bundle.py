@@ -23,6 +23,11 @@ SCRIPTS = (
 )  # fmt: skip
 STYLES = ("vendor/uPlot.min.css", "style.css")
 LIBRARY = "vendor/uPlot.iife.min.js"
+# What is seen before the scripts have run, where it stays afterwards.
+_FIRST = (
+    '<div class="frame"><nav class="side"><div class="brand"><svg class="logo" width="22" height="22">'
+    '</svg><span>heliostat</span></div></nav><div class="content"></div></div>'
+)
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "([^"]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:async )?(?:function|const|class) (\w+)", re.MULTILINE)
 
@@ -62,6 +67,7 @@ def bundle(title: str = "Heliostat", facts: Any = None) -> Bundle:
         f'<meta name="color-scheme" content="light dark">\n{told}'
         f"<title>{html.escape(title)}</title>\n"
         f'<link rel="icon" href="{_icon()}">\n<style>{style}</style>\n</head>\n<body>\n'
+        f"{_FIRST}\n"
         "<noscript>These pages are drawn by JavaScript; please allow it here.</noscript>\n"
         f'{inside}<script type="module">{code}</script>\n</body>\n</html>\n'
     )

@@ -37,7 +37,7 @@ const TASKS = {
     none: () => empty("No task has ended yet", "What ends is kept here, up to 100,000 tasks, also for later."),
   },
   summary: {
-    label: "Tasks that have ended, by name",
+    label: "Tasks that have ended, by name, of those that are listed",
     columns: [
       { key: "name", title: "task", width: "18rem" },
       { key: "ended", title: "ended", width: "6rem", align: "right", show: (row) => number(row.ended) },
