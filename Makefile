@@ -12,6 +12,8 @@ BIN     = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 NEED    = pyproject.toml constraints.txt
+# What cannot live beside the rest; only the tests that need it have it on their path.
+APART   = tests/tune/search/nevergrad.txt
 PYTEST  = $(BIN)/python -m pytest
 # Two files at a time; a test that is marked `alone` has both cores.
 TWO     = -n 2 --dist loadfile
@@ -36,8 +38,10 @@ $(VENV)/.demo: $(VENV)/.pip $(NEED)
 	$(INSTALL) --constraint constraints.txt --build-constraint constraints.txt --editable '.[demo]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.pip $(NEED)
+$(VENV)/.dev: $(VENV)/.pip $(NEED) $(APART)
 	$(INSTALL) --constraint constraints.txt --build-constraint constraints.txt --editable '.[demo]' --group dev
+	rm -rf $(VENV)/apart
+	$(INSTALL) --no-deps --target $(VENV)/apart --requirement $(APART)
 	$(COMPILE)
 	@touch $(VENV)/.demo $@
 
@@ -134,7 +138,7 @@ test-ray:  ## programs under Ray and under Heliostat, and the engine on Ray, in 
 $(VENV)/.tests-ray: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --upgrade pip
-	$(INSTALL) --editable '.[demo,ray]' 'ray[default,data,train,tune,serve]' joblib polars torch==2.13.0 --group test
+	$(INSTALL) --editable '.[demo,ray]' 'ray[default,data,train,tune,serve]' joblib polars scikit-learn torchmetrics torch==2.13.0 torchvision==0.28.0 --group test
 	@touch $@
 
 constraints:  ## write constraints.txt anew from a fresh environment with the newest of everything

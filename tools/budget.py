@@ -17,7 +17,9 @@ from statistics import median
 ROOT = Path(__file__).parent.parent
 SOURCE = Path("src/heliostat")
 # What stands beside a package rather than in it, and has a budget of its own.
-ALONE = frozenset({"_engines/ray", "data/connectors", "data/extensions", "util/tpu"})
+ALONE = frozenset(
+    {"_engines/ray", "data/_ordering", "data/connectors", "data/extensions", "util/tpu"}
+)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,11 @@ ray_otherwise.toml. What programs come to is compared in tests/ray; the page has
 `--write` writes docs/compatibility.md; without it a page that is not true is one of the things to mend.
 """
 
+import ast
+import inspect
 import re
 import sys
+import textwrap
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
@@ -55,10 +58,31 @@ class Name:
         return ".".join(p for p in parts if p[0].islower())
 
 
+def refuses(thing: object) -> bool:
+    """Whether a function or class is there only to say that it is not offered.
+
+    >>> def later(): raise NotImplementedError("use another")
+    >>> refuses(later), refuses(print)
+    (True, False)
+    """
+    call = thing.__init__ if isinstance(thing, type) else thing  # type: ignore[misc]
+    if not inspect.isfunction(call) or ("." in call.__qualname__) != isinstance(thing, type):
+        return False  # a method may be for users to write
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(call)))
+    except (OSError, SyntaxError):
+        return False
+    body = tree.body[0].body if isinstance(tree.body[0], ast.FunctionDef) else []
+    said = [one for one in body if not isinstance(one, ast.Expr)]
+    return (
+        bool(said) and isinstance(said[0], ast.Raise) and "NotImplementedError" in ast.dump(said[0])
+    )
+
+
 def gaps(name: Name, package: str) -> list[str]:
     """What is not there: the name itself, or `name(parameter)` for each parameter."""
     ours = find(name.path, package)
-    if ours is MISSING:
+    if ours is MISSING or refuses(ours):
         return [name.path]
     return [f"{name.path}({p})" for p in unaccepted(ours, name.parameters or ())]
 

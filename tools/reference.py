@@ -38,6 +38,9 @@ def missing(paths: Iterable[str], known: set[str], text: str, package: str) -> l
 def main() -> int:
     """Print what is missing; 1 when there is any."""
     site = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
+    if not (site / "objects.inv").is_file():
+        print(f"{site} has no objects.inv: make the site first, with `make docs`")
+        return 1
     names = read_names(HERE / "ray_names.txt")
     paths = [name.path for name in names if name.path not in gaps(name, "heliostat")]
     text = "\n".join(page.read_text() for page in sorted(PAGES.glob("*.md")))

@@ -54,6 +54,14 @@ def test_a_link_leads_to_a_file_that_exists(page):
     assert missing == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda p: p.name)
+def test_what_is_announced_with_a_colon_follows(page):
+    announced = re.findall(
+        r"^.*:\n\n+(?!```|\||[*-] |\d+\. |!\[|    |:::|<).*$", page.read_text(), re.MULTILINE
+    )
+    assert announced == []
+
+
 def test_the_architecture_stays_short():
     assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 300
 

@@ -54,6 +54,6 @@ def test_no_extra_asks_for_torch_or_cuda():
 
 def test_torch_is_the_only_heavy_package_we_pin():
     # These have torch in their names and are a few MB of Python each, but for torchvision's ten.
-    small = {"pytorch-lightning", "torchmetrics", "torchvision"}
+    small = {"botorch", "gpytorch", "pytorch-lightning", "torchmetrics", "torchvision"}
     heavy = [name for name in pins("constraints.txt") if HEAVY.search(name)]
     assert [name for name in heavy if name not in small] == ["torch"]

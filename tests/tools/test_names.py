@@ -43,6 +43,27 @@ def test_a_name_and_its_parameters_are_found(package):
     assert gaps(Name.parse("ray.Result.metrics"), package) == []
 
 
+def test_what_is_there_only_to_refuse_is_not_there(package, monkeypatch):
+    def refused(*args):
+        """Not offered."""
+        raise NotImplementedError("use another")
+
+    class Refused:
+        def __init__(self):
+            raise NotImplementedError("use another")
+
+        def to_be_written(self):
+            raise NotImplementedError
+
+    module = __import__("sys").modules[package]
+    refused.__qualname__ = "refused"
+    for name, thing in {"refused": refused, "Refused": Refused}.items():
+        monkeypatch.setattr(module, name, thing, raising=False)
+    assert gaps(Name.parse("ray.refused(x)"), package) == ["ray.refused"]
+    assert gaps(Name.parse("ray.Refused"), package) == ["ray.Refused"]
+    assert gaps(Name.parse("ray.Refused.to_be_written"), package) == []
+
+
 def test_what_is_missing_is_said_by_name_and_parameter(package):
     assert gaps(Name.parse("ray.get(refs, timeout)"), package) == ["ray.get(timeout)"]
     assert gaps(Name.parse("ray.Result.gone"), package) == ["ray.Result.gone"]

@@ -25,3 +25,9 @@ def test_main_tells_what_is_missing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["reference", str(tmp_path)])
     assert reference.main() == 1
     assert "heliostat.data.Dataset.take: not in the API reference" in capsys.readouterr().out
+
+
+def test_a_site_that_is_not_made_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["reference", str(tmp_path)])
+    assert reference.main() == 1
+    assert "make the site first" in capsys.readouterr().out
