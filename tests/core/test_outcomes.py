@@ -1,7 +1,10 @@
 """What a call gives back: errors for their receiver, values spread over the results."""
 
+import os
+
 import pytest
 
+import heliostat
 from heliostat._core.outcomes import raisable, retries, spread, task_error, user_traceback
 from heliostat.exceptions import RayTaskError
 
@@ -29,6 +32,24 @@ def test_the_traceback_is_of_the_users_frames() -> None:
     text = user_traceback(caught(ValueError("text")))
     assert "test_outcomes.py" in text
     assert "ValueError: text" in text
+
+
+def test_frames_of_a_library_of_ours_before_the_users_are_left_out() -> None:
+    def one(row: dict[str, int]) -> dict[str, int]:
+        raise ValueError("text")
+
+    with pytest.raises(RayTaskError) as caught:
+        heliostat.data.range(3).map(one).take_all()
+    assert "in one" in caught.value.traceback_str
+    assert f"heliostat{os.sep}data" not in caught.value.traceback_str
+
+
+def test_an_error_of_a_library_of_ours_shows_where_it_was() -> None:
+    with pytest.raises(ValueError) as caught:
+        heliostat.data.range(-1)
+    assert "in range" in user_traceback(caught.value)
+    error = caught.value.with_traceback(caught.value.__traceback__.tb_next)  # type: ignore[union-attr]
+    assert "in range" in user_traceback(error)
 
 
 def test_a_bare_error_has_a_traceback_too() -> None:

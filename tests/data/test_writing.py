@@ -149,6 +149,14 @@ def test_what_csv_cannot_hold_is_named(tmp_path):
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize("verb", ["write_csv", "write_json", "write_orc"])
+def test_an_argument_that_no_writer_knows_is_refused_before_anything_runs(tmp_path, verb):
+    ds = ray.data.range(3).map(lambda row: {"id": 1 / 0})
+    with pytest.raises(TypeError, match=rf"{verb}.*'partition_cols'.*write_parquet makes"):
+        getattr(ds, verb)(str(tmp_path / "out"), partition_cols=["id"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_files_are_named_as_the_user_likes(tmp_path):
     class Names(FilenameProvider):
         def get_filename_for_block(self, block, write_uuid, task_index, block_index):

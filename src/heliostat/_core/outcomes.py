@@ -14,7 +14,8 @@ from typing import Any
 from heliostat._core.options import Items
 from heliostat.exceptions import RayTaskError
 
-_OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "_")
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+_ENGINE = _PACKAGE + "_"
 
 
 def task_error(name: str, error: BaseException) -> RayTaskError:
@@ -25,10 +26,12 @@ def task_error(name: str, error: BaseException) -> RayTaskError:
 
 
 def user_traceback(error: BaseException) -> str:
-    """The traceback as text, without the frames of the engine that called the user's code."""
+    """The traceback as text, without what called the user's code: the engine, or a library of ours."""
     frames = traceback.TracebackException.from_exception(error, capture_locals=False)
-    kept = [frame for frame in frames.stack if not frame.filename.startswith(_OURS)]
+    kept = [frame for frame in frames.stack if not frame.filename.startswith(_ENGINE)]
+    users = [at for at, frame in enumerate(kept) if not frame.filename.startswith(_PACKAGE)]
     if kept:
+        kept = kept[users[0] if users else 0 :]
         frames.stack = traceback.StackSummary.from_list(kept)
     return "".join(frames.format())
 

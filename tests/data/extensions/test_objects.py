@@ -220,3 +220,16 @@ def test_what_no_step_can_do_with_objects_is_said(monkeypatch):
     )
     with pytest.raises(ValueError, match=r"cannot be stored.*one type that Arrow knows"):
         data.from_items([Point(1)])
+
+
+def test_sql_passes_objects_and_tensors_on(local):
+    ds = data.from_items([{"a": 1, "o": {1, 2}}, {"a": 2, "o": None}, {"a": 3, "o": (1, "x")}])
+    found = ds.sql("select o as same, a from ds where o is not null order by a desc")
+    assert found.take_all() == [{"same": (1, "x"), "a": 3}, {"same": {1, 2}, "a": 1}]
+    assert ds.sql("select list(o order by a) as l from ds").take_all() == [
+        {"l": [{1, 2}, None, (1, "x")]}
+    ]
+    tensors = data.from_numpy(np.arange(8).reshape(2, 2, 2))
+    assert tensors.sql("select data from ds").schema() == tensors.schema()
+    (last,) = tensors.sql("select data, data[4] as four from ds where data[1] > 0").take_all()
+    assert last["data"].tolist() == [[4, 5], [6, 7]] and last["four"] == 7

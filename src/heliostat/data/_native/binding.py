@@ -15,7 +15,7 @@ import pyarrow as pa
 from heliostat.data._native.queries import Query
 from heliostat.data._native.relation import Relation, clash
 from heliostat.data._native.temp_files import folder_of, remove_stale_folders
-from heliostat.data._native.types import plain, storage_schema
+from heliostat.data._native.types import as_it_was, plain, storage_schema
 
 _REFUSED = re.compile(r"(?!IO )[A-Z][A-Za-z ]+ Error: ")
 
@@ -139,7 +139,8 @@ def bind(query: Query, inputs: Sequence[Relation]) -> Relation:
             raise ValueError(f"{said} The query sees {', '.join(seen) or 'no dataset'}") from error
         raise
     if columns is None:
-        return Relation(written.sql, pa.schema([(f.name, plain(f.type)) for f in asked]))
+        schemas = [one.schema for one in inputs]
+        return Relation(written.sql, pa.schema([(f.name, as_it_was(f, schemas)) for f in asked]))
     fields = [
         (name, plain(found.type) if kind is None else kind)
         for (name, kind), found in zip(columns, asked, strict=True)

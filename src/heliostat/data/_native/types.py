@@ -1,10 +1,16 @@
 """Types there and back: what DuckDB has no type for goes in as its storage and comes out as it was."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from heliostat.data.arrays import is_object
+
+# SQL sees an object as a struct of this one field: it can pass it on, and takes it for nothing else.
+_SEALED = "heliostat.python_object"
 
 
 def storage_type(kind: pa.DataType) -> pa.DataType:
@@ -23,6 +29,9 @@ def storage_type(kind: pa.DataType) -> pa.DataType:
         >>> storage_type(pa.duration("s"))
         DataType(int64)
     """
+    if is_object(kind):
+        sealed: Any = kind
+        return pa.struct([pa.field(_SEALED, sealed.storage_type)])
     if isinstance(kind, pa.BaseExtensionType):
         return storage_type(kind.storage_type)
     if pa.types.is_float16(kind):
@@ -49,6 +58,12 @@ def to_storage(table: pa.Table) -> pa.Table:
 
 
 def _stored(column: Any, kind: pa.DataType) -> Any:
+    if is_object(column.type):
+        parts = [
+            pa.StructArray.from_arrays([one.storage], fields=[*kind], mask=one.is_null())
+            for one in column.chunks
+        ]
+        return pa.chunked_array(parts, kind)
     if isinstance(column.type, pa.BaseExtensionType):
         storage: Any = column.type.storage_type
         column = pa.chunked_array([chunk.storage for chunk in column.chunks], storage)
@@ -72,6 +87,13 @@ def from_storage(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
 def _restored(column: Any, kind: pa.DataType) -> Any:
     if column.type == kind:
         return column
+    if is_object(kind):
+        storage: Any = kind
+        sealed = column.flatten()[0].cast(storage.storage_type)
+        return pa.ExtensionArray.from_storage(kind, sealed)
+    if pa.types.is_list(kind) and is_object(kind.value_type):
+        values = _restored(column.values, kind.value_type)
+        return pa.ListArray.from_arrays(column.offsets, values, kind, mask=column.is_null())
     if isinstance(kind, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(kind, _restored(column, kind.storage_type))
     if pa.types.is_null(kind):
@@ -82,6 +104,25 @@ def _restored(column: Any, kind: pa.DataType) -> Any:
         values = column.to_numpy(zero_copy_only=False).astype(np.float16)
         return pa.array(values, kind, mask=np.asarray(column.is_null()))
     return column.cast(kind)
+
+
+def as_it_was(field: Any, inputs: Sequence[pa.Schema]) -> pa.DataType:
+    """The type of a column that a user's SQL gives: a tensor's, if it was one under this name.
+
+    Args:
+        field: Name and type as DuckDB gives them.
+        inputs: What the SQL is over.
+
+    Returns:
+        An Arrow type.
+    """
+    found = plain(field.type)
+    for schema in inputs:
+        at = schema.get_field_index(field.name)
+        kind = schema.field(at).type if at >= 0 else found
+        if isinstance(kind, pa.BaseExtensionType) and storage_type(kind).equals(found):
+            return kind
+    return found
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
@@ -103,6 +144,10 @@ def plain(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_fixed_size_list(kind):
         sized: pa.DataType = pa.list_(plain(inner.value_type), inner.list_size)
         return sized
+    if pa.types.is_struct(kind) and [one.name for one in inner] == [_SEALED]:
+        from heliostat.data.extensions import ArrowPythonObjectType  # noqa: PLC0415 - loads pandas
+
+        return ArrowPythonObjectType()
     if pa.types.is_struct(kind):
         fields: list[Any] = [pa.field(one.name, plain(one.type)) for one in inner]
         return pa.struct(fields)

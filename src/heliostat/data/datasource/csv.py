@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv
 
-from heliostat.data.datasource.datasink import BlockBasedFileDatasink
+from heliostat.data.datasource.datasink import BlockBasedFileDatasink, accepted
 from heliostat.data.datasource.files import OpenFile
 
 __all__ = ["EXTENSIONS", "CsvDatasink", "CsvFormat"]
@@ -83,7 +83,7 @@ class CsvDatasink(BlockBasedFileDatasink):
 
     def __init__(self, path: Any, arguments: Mapping[str, Any], **options: Any) -> None:
         super().__init__(path, file_format="csv", **options)
-        self._arguments = dict(arguments)
+        self._arguments = accepted("write_csv", arguments, csv.write_csv)
 
     def write_table(self, table: pa.Table, file: Any) -> None:
         """Write the rows."""

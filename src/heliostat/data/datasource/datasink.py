@@ -1,6 +1,7 @@
 """Where rows go: the protocol that users write sinks against, and the sinks that write files."""
 
 import contextlib
+import inspect
 import io
 import os
 import uuid
@@ -214,6 +215,37 @@ class FilenameProvider:
         """
         name = self.get_filename_for_task(write_uuid, task_index)
         return _with(name, f"{block_index:06}_{row_index:06}")
+
+
+def accepted(
+    verb: str, arguments: Mapping[str, Any], writer: Callable[..., Any]
+) -> dict[str, Any]:
+    """Arguments for a library's writer, looked at before anything runs.
+
+    Args:
+        verb: The user's call, for the message.
+        arguments: What the user gives beside what every writer takes.
+        writer: The library's function; its first two parameters are ours to give.
+
+    Returns:
+        The arguments.
+
+    Raises:
+        TypeError: For one that the writer does not know.
+
+    Example:
+        >>> accepted("write", {"indent": 2}, lambda rows, file, indent=0: None)
+        {'indent': 2}
+    """
+    known = [*inspect.signature(writer).parameters][2:]
+    for name in arguments:
+        if name not in known:
+            by = " Only write_parquet makes directories by value." if name == "partition_cols" else ""
+            raise TypeError(
+                f"{verb}() got an unexpected argument {name!r}. Beside what every writer of files "
+                f"takes, it takes {known}.{by}"
+            )
+    return dict(arguments)
 
 
 def _with(name: str, numbers: str) -> str:

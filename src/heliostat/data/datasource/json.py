@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from heliostat.data.block import from_rows, to_batch
-from heliostat.data.datasource.datasink import BlockBasedFileDatasink
+from heliostat.data.datasource.datasink import BlockBasedFileDatasink, accepted
 from heliostat.data.datasource.files import OpenFile
 
 __all__ = ["EXTENSIONS", "JsonDatasink", "JsonFormat"]
@@ -88,8 +88,11 @@ class JsonDatasink(BlockBasedFileDatasink):
     in_driver = True
 
     def __init__(self, path: Any, arguments: Mapping[str, Any], **options: Any) -> None:
+        import pandas as pd  # noqa: PLC0415 - half a second that readers need not spend
+
         super().__init__(path, file_format="json", **options)
-        self._arguments = {"orient": "records", "lines": True, **arguments}
+        own = accepted("write_json", arguments, pd.DataFrame.to_json)
+        self._arguments = {"orient": "records", "lines": True, **own}
         if self._arguments["orient"] != "records":
             self._arguments["lines"] = arguments.get("lines", False)
 

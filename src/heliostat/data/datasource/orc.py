@@ -9,7 +9,7 @@ from pyarrow import orc
 
 from heliostat.data.arrays import refuse_objects
 from heliostat.data.block import require_columns
-from heliostat.data.datasource.datasink import BlockBasedFileDatasink
+from heliostat.data.datasource.datasink import BlockBasedFileDatasink, accepted
 from heliostat.data.datasource.files import OpenFile
 
 __all__ = ["EXTENSIONS", "OrcDatasink", "OrcFormat"]
@@ -55,7 +55,7 @@ class OrcDatasink(BlockBasedFileDatasink):
 
     def __init__(self, path: Any, arguments: dict[str, Any], **options: Any) -> None:
         super().__init__(path, file_format="orc", **options)
-        self._arguments = arguments
+        self._arguments = accepted("write_orc", arguments, orc.write_table)
 
     def write_table(self, table: pa.Table, file: Any) -> None:
         """Write the rows."""
