@@ -259,3 +259,26 @@ def test_numbers_are_sorted_and_handed_out_without_loading_pandas(tmp_path):
         "assert 'pandas' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+
+
+def test_tensors_of_which_some_are_missing_go_through_all_verbs():
+    values = [np.full((2, 2), n) if n % 3 else None for n in range(7)]
+    ds = ray.data.from_items([{"t": value, "n": n} for n, value in enumerate(values)])
+    kind = pa.fixed_shape_tensor(pa.int64(), (2, 2))
+    assert ds.schema().types == [kind, pa.int64()]
+    for made, numbers in (
+        (ds.random_shuffle(seed=1).sort("n"), range(7)),
+        (ds.sort("n", descending=True), range(6, -1, -1)),
+        (ds.map_batches(lambda batch: batch), range(7)),
+        (ds.map_batches(lambda batch: batch, batch_format="pandas"), range(7)),
+        (ds.map(lambda row: row), range(7)),
+        (ds.sql("select * from ds where n > 2"), range(3, 7)),
+    ):
+        rows = made.take_all()
+        assert [row["n"] for row in rows] == [*numbers]
+        assert [row["t"] is None for row in rows] == [n % 3 == 0 for n in numbers]
+        assert all(row["t"] is None or np.array_equal(row["t"], values[row["n"]]) for row in rows)
+    (batch,) = ds.iter_batches()
+    assert batch["t"].dtype == object
+    assert batch["t"][0] is None
+    assert batch["t"][1].tolist() == [[1, 1], [1, 1]]

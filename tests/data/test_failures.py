@@ -120,6 +120,24 @@ def test_a_row_that_kills_its_process_is_found_and_the_others_come_through(conte
         assert json.loads(file.read())["row"] == {"id": 37}
 
 
+def test_a_row_that_kills_its_process_may_be_null(context, monkeypatch, caplog):
+    monkeypatch.setenv("HELIOSTAT_PROGRESS", "0")
+    ray.shutdown()
+    ray.init(num_cpus=2)
+
+    def deadly(row):
+        if row["id"] in (37, 38, 99):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"v": row["id"], "t": np.full((2, 2), row["id"])}
+
+    ds = ray.data.range(100, override_num_blocks=4).map(deadly, on_error="null")
+    found = ds.add_column("w", lambda batch: batch["v"]).take_all()
+    gone = [None if i in (37, 38, 99) else i for i in range(100)]
+    assert [row["v"] for row in found] == gone
+    assert [row["t"] is None for row in found] == [i is None for i in gone]
+    assert "becomes a row of nulls" in caplog.text
+
+
 @pytest.fixture
 def files(tmp_path):
     """Three files of each kind, the one in the middle of which is none."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sysconfig
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,10 @@ from heliostat.exceptions import RayTaskError
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _ENGINE = _PACKAGE + "_"
+_LIBRARIES = (
+    _PACKAGE,
+    *{sysconfig.get_path(kind) + os.sep for kind in ("stdlib", "purelib", "platlib")},
+)
 
 
 def task_error(name: str, error: BaseException) -> RayTaskError:
@@ -29,11 +34,16 @@ def user_traceback(error: BaseException) -> str:
     """The traceback as text, without what called the user's code: the engine, or a library of ours."""
     frames = traceback.TracebackException.from_exception(error, capture_locals=False)
     kept = [frame for frame in frames.stack if not frame.filename.startswith(_ENGINE)]
-    users = [at for at, frame in enumerate(kept) if not frame.filename.startswith(_PACKAGE)]
+    users = [at for at, frame in enumerate(kept) if _is_users(frame.filename)]
     if kept:
         kept = kept[users[0] if users else 0 :]
         frames.stack = traceback.StackSummary.from_list(kept)
     return "".join(frames.format())
+
+
+def _is_users(file: str) -> bool:
+    """Whether code is neither ours nor of a library: compiled modules give a path of their own."""
+    return not file.startswith(_LIBRARIES) and (os.path.isabs(file) or file.startswith("<"))
 
 
 def raisable(error: BaseException) -> BaseException:

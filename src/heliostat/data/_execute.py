@@ -345,7 +345,8 @@ class Execution:
         assert isinstance(item, Bundle)
         (row,) = iter_rows(item.table())
         Failures(step.udf.on_error, step_name(step)).add(row, command.error)
-        logger.warning("a row of %s kills its process and is left out", stage.name)
+        becomes = "becomes a row of nulls" if stage.nulls else "is left out"
+        logger.warning("a row of %s kills its process and %s", stage.name, becomes)
 
     def _below(self, plan: Plan, memory_bytes: int) -> tuple[Generator[Bundle], pa.Schema | None]:
         """What a streamed part takes in: a run of its own, and the schema, if that is known."""

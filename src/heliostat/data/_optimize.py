@@ -29,6 +29,7 @@ from heliostat.data._plan import (
     Here,
     Limit,
     MapBatches,
+    MapRows,
     Place,
     Plan,
     Read,
@@ -101,7 +102,7 @@ class Stage:
         batch_rows: Cut only at multiples of this.
         limit: How many rows it gives at most, all tasks together.
         gather: It takes all blocks at once.
-        survives: A row that fails, or kills its process, is left out.
+        survives: A row that fails, or kills its process, is left out, or becomes nulls.
         counts: It must know how many rows came before.
         streams: Its only input gives a block at a time, as long as there are any.
         as_blocks: Somebody has shared its rows out: a function of blocks is given them as they are.
@@ -121,6 +122,11 @@ class Stage:
     counts: bool = False
     survives: bool = False
     as_blocks: bool = False
+
+    @property
+    def nulls(self) -> bool:
+        """Whether a row that kills its process becomes a row of nulls: its function is the last."""
+        return bool(self.steps) and _gives_nulls(self.steps[-1])
 
     @property
     def where(self) -> str:
@@ -469,8 +475,10 @@ def _fused_place(last: Stage, step: Step) -> Place | None:
     """Where `last` would run with the step added, or None if the two cannot be one stage."""
     if last.limit is not None or last.inputs[1:] or last.streams or last.counts:
         return None
-    if isinstance(step, GATHERING) or counts_rows(step):
+    if isinstance(step, GATHERING) or counts_rows(step) or last.nulls:
         return None
+    if _gives_nulls(step) and any(isinstance(one, UDF_STEPS) for one in last.steps):
+        return None  # where two run, nobody knows which of them kills
     if not isinstance(step, UDF_STEPS):
         return last.place
     if last.gather:
@@ -485,6 +493,10 @@ def _fused_place(last: Stage, step: Step) -> Place | None:
 
 def _survives(step: Step) -> bool:
     return isinstance(step, UDF_STEPS) and step.udf.on_error != RAISE
+
+
+def _gives_nulls(step: Step) -> bool:
+    return isinstance(step, MapRows) and step.udf.on_error.action == "null"
 
 
 def counts_rows(step: Step) -> bool:

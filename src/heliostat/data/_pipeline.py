@@ -31,9 +31,17 @@ from heliostat.data._messages import (
     TaskFailed,
     Wanted,
 )
-from heliostat.data._optimize import Item, Stage
+from heliostat.data._optimize import Stage
 from heliostat.data._plan import UDF_STEPS, Actors, Here, MapBatches, Tasks, native_schema
-from heliostat.data._states import Actor, Search, StageState, Task, halves
+from heliostat.data._states import (
+    Actor,
+    Search,
+    StageState,
+    Task,
+    halves,
+    is_enough,
+    next_input,
+)
 from heliostat.data.block import Bundle
 
 # As Core's default for tasks: one try and three more after the worker died under it.
@@ -149,7 +157,10 @@ class Pipeline:
         state.rows_in += task.rows
         state.bytes_in += task.size_bytes
         state.bytes_out += sum(bundle.size_bytes for bundle in event.bundles)
-        state.made[event.task] = (*(task.search.done if task.search else ()), *event.bundles)
+        made = event.bundles
+        if task.search is not None:
+            made = task.search.made(made)
+        state.made[event.task] = tuple(made)
         if event.more:
             state.source.extendleft(task.items)
         self._tell(state, f"task {event.task} made {len(event.bundles)} blocks")
@@ -228,6 +239,10 @@ class Pipeline:
         elif task.rows == 1 and all(isinstance(item, Bundle) for item in task.items):
             self._out.append(Condemn(index, task.items, error))
             state.failed += 1
+            if state.stage.nulls:
+                (lost,) = task.items
+                task.search.done.append(None)
+                task.search.taken = lost.schema
             task.items = task.search.left.pop(0) if task.search.left else ()
         else:
             self._give_up(index, number, error)
@@ -389,7 +404,7 @@ class Pipeline:
 
     def _launch(self, index: int) -> bool:
         state = self.stages[index]
-        items, rest, used = _group(state)
+        items, rest, used = next_input(state)
         size = sum(item.size_bytes for item in items)
         if not state.idle and state.held_bytes + state.cost(size) > state.share:
             return False
@@ -448,7 +463,7 @@ class Pipeline:
         while True:
             if state.source and not state.cut_rows and isinstance(state.source[0], Bundle):
                 state.cut_rows = self._cut_rows(state, state.source[0])
-            if state.source and _enough(state):
+            if state.source and is_enough(state):
                 return True
             bundle = self._pull(state)
             if bundle is None:
@@ -556,45 +571,3 @@ def _after(stage: Stage, schema: pa.Schema | None) -> pa.Schema | None:
     if schema is None or any(isinstance(step, UDF_STEPS) for step in stage.steps):
         return schema
     return functools.reduce(native_schema, stage.steps, schema)
-
-
-def _want(state: StageState, head: Bundle) -> int:
-    """How many rows the next task takes: a piece of the first block, or whole batches."""
-    want = min(state.cut_rows, head.rows)
-    batch_rows = state.stage.batch_rows
-    if batch_rows and want < state.cut_rows:
-        want = want // batch_rows * batch_rows or batch_rows
-    return want
-
-
-def _enough(state: StageState) -> bool:
-    head = state.source[0]
-    if not isinstance(head, Bundle):
-        return True
-    want = _want(state, head)
-    for item in state.source:
-        want -= item.rows
-        if want <= 0:
-            return True
-    return False
-
-
-def _group(state: StageState) -> tuple[tuple[Item, ...], Bundle | None, int]:
-    """The input of the next task, what stays of its last block, and how many items it uses."""
-    head = state.source[0]
-    if state.stage.gather:
-        return tuple(state.source), None, len(state.source)
-    if not isinstance(head, Bundle):
-        return (head,), None, 1
-    want = _want(state, head)
-    parts: list[Item] = []
-    for item in state.source:
-        assert isinstance(item, Bundle)
-        rows = min(item.rows, want)
-        parts.append(item.view(0, rows))
-        want -= rows
-        if rows < item.rows:
-            return tuple(parts), item.view(rows, item.rows - rows), len(parts)
-        if want <= 0:
-            break
-    return tuple(parts), None, len(parts)

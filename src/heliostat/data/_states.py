@@ -34,11 +34,25 @@ class Search:
 
     Attributes:
         left: Parts that are still to be run, in order.
-        done: What the parts before them have made.
+        done: What the parts before them have made; None for a row that is to be one of nulls.
+        taken: The columns that such a row came with: those of nulls where no row comes through.
     """
 
     left: list[tuple[Item, ...]] = field(default_factory=list)
-    done: list[Bundle] = field(default_factory=list)
+    done: list[Bundle | None] = field(default_factory=list)
+    taken: pa.Schema | None = None
+
+    def made(self, last: Sequence[Bundle]) -> tuple[Bundle, ...]:
+        """What the task has made, `last` by its last part."""
+        every = [*self.done, *last]
+        schema = next((one.schema for one in every if one is not None and one.rows), self.taken)
+        return tuple(_nulls(schema) if one is None else one for one in every)
+
+
+def _nulls(schema: pa.Schema | None) -> Bundle:
+    fields = schema or pa.schema([])
+    row = [pa.nulls(1, one.type) for one in fields]
+    return Bundle.of(pa.Table.from_arrays(row, schema=pa.schema(fields)))
 
 
 @dataclass(slots=True)
@@ -126,3 +140,46 @@ def halves(items: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...]] |
             second.append(item.view(here, item.rows - here))
         room -= here
     return tuple(first), tuple(second)
+
+
+def _want(state: StageState, head: Bundle) -> int:
+    """How many rows the next task takes: a piece of the first block, or whole batches."""
+    want = min(state.cut_rows, head.rows)
+    batch_rows = state.stage.batch_rows
+    if batch_rows and want < state.cut_rows:
+        want = want // batch_rows * batch_rows or batch_rows
+    return want
+
+
+def is_enough(state: StageState) -> bool:
+    """Whether the next task's input has come in."""
+    head = state.source[0]
+    if not isinstance(head, Bundle):
+        return True
+    want = _want(state, head)
+    for item in state.source:
+        want -= item.rows
+        if want <= 0:
+            return True
+    return False
+
+
+def next_input(state: StageState) -> tuple[tuple[Item, ...], Bundle | None, int]:
+    """The input of the next task, what stays of its last block, and how many items it uses."""
+    head = state.source[0]
+    if state.stage.gather:
+        return tuple(state.source), None, len(state.source)
+    if not isinstance(head, Bundle):
+        return (head,), None, 1
+    want = _want(state, head)
+    parts: list[Item] = []
+    for item in state.source:
+        assert isinstance(item, Bundle)
+        rows = min(item.rows, want)
+        parts.append(item.view(0, rows))
+        want -= rows
+        if rows < item.rows:
+            return tuple(parts), item.view(rows, item.rows - rows), len(parts)
+        if want <= 0:
+            break
+    return tuple(parts), None, len(parts)

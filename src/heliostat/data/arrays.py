@@ -215,7 +215,7 @@ _DTYPES = {
 }
 
 
-def tensors(array: "np.ndarray[Any, Any]") -> Any:
+def tensors(array: "np.ndarray[Any, Any]", missing: "np.ndarray[Any, Any] | None" = None) -> Any:
     """An array of several dimensions as a column of tensors.
 
     Not Arrow's own `from_numpy_ndarray`: it has none for no rows, and gives the type a permutation
@@ -223,6 +223,7 @@ def tensors(array: "np.ndarray[Any, Any]") -> Any:
 
     Args:
         array: In C's order; it is not copied.
+        missing: Which tensors are null, whatever is in their places.
 
     Returns:
         An Arrow array.
@@ -236,7 +237,8 @@ def tensors(array: "np.ndarray[Any, Any]") -> Any:
     flat = array.reshape(-1)
     elements = from_numbers(flat) if flat.dtype.kind in "iuf" else pa.array(flat)
     kind = pa.fixed_shape_tensor(elements.type, array.shape[1:])
-    storage = pa.FixedSizeListArray.from_arrays(elements, size)
+    mask = None if missing is None else pa.array(missing)
+    storage = pa.FixedSizeListArray.from_arrays(elements, size, mask=mask)
     return pa.ExtensionArray.from_storage(kind, storage)
 
 
@@ -329,10 +331,17 @@ def _holds_arrays(column: Any) -> bool:
 
 
 def _stack(values: Any) -> Any:
-    shapes = {getattr(value, "shape", None) for value in values}
+    shapes = {getattr(value, "shape", None) for value in values if value is not None}
     kinds: set[Any] = {value.dtype for value in values if hasattr(value, "dtype")}
     if len(shapes) == 1 and len(kinds) == 1 and kinds != {np.dtype(object)}:
-        return np.stack(list(values))
+        missing = np.array([value is None for value in values])
+        if not missing.any():
+            return np.stack(list(values))
+        (shape,), (kind,) = shapes, kinds
+        nothing = np.zeros(shape or (), kind)
+        whole = np.stack([nothing if value is None else value for value in values])
+        if whole.ndim > 1:
+            return tensors(whole, missing)
     deep = any(shape is not None and len(shape) > 1 for shape in shapes)
     if deep and len(kinds) == 1 and next(iter(kinds)).kind in "biuf":
         return ragged(values)
@@ -386,7 +395,7 @@ def _elements(chunk: Any) -> "np.ndarray[Any, Any]":
 
 
 def to_numpy(column: Any, writable: bool, owned: bool = False) -> Any:
-    """One column as an array; tensors of several shapes as an array of arrays.
+    """One column as an array; tensors of several shapes, or some missing, as an array of arrays.
 
     Args:
         column: A chunked array.
@@ -400,6 +409,12 @@ def to_numpy(column: Any, writable: bool, owned: bool = False) -> Any:
         values = np.empty(len(column), object)
         for position, value in enumerate(_shaped(column)):
             values[position] = value.copy() if writable and value is not None else value
+        return values
+    if is_tensor(column.type) and column.null_count:
+        values = np.full(len(column), None, object)
+        there = to_numpy(column.drop_null(), writable, owned)
+        for position, value in zip(np.flatnonzero(column.is_valid()), there, strict=True):
+            values[position] = value
         return values
     if is_tensor(column.type):
         parts = [_elements(chunk) for chunk in column.chunks if len(chunk)]

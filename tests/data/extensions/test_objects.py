@@ -232,4 +232,5 @@ def test_sql_passes_objects_and_tensors_on(local):
     tensors = data.from_numpy(np.arange(8).reshape(2, 2, 2))
     assert tensors.sql("select data from ds").schema() == tensors.schema()
     (last,) = tensors.sql("select data, data[4] as four from ds where data[1] > 0").take_all()
-    assert last["data"].tolist() == [[4, 5], [6, 7]] and last["four"] == 7
+    assert last["data"].tolist() == [[4, 5], [6, 7]]
+    assert last["four"] == 7

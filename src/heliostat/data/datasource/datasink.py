@@ -217,9 +217,7 @@ class FilenameProvider:
         return _with(name, f"{block_index:06}_{row_index:06}")
 
 
-def accepted(
-    verb: str, arguments: Mapping[str, Any], writer: Callable[..., Any]
-) -> dict[str, Any]:
+def accepted(verb: str, arguments: Mapping[str, Any], writer: Callable[..., Any]) -> dict[str, Any]:
     """Arguments for a library's writer, looked at before anything runs.
 
     Args:
@@ -240,7 +238,11 @@ def accepted(
     known = [*inspect.signature(writer).parameters][2:]
     for name in arguments:
         if name not in known:
-            by = " Only write_parquet makes directories by value." if name == "partition_cols" else ""
+            by = (
+                " Only write_parquet makes directories by value."
+                if name == "partition_cols"
+                else ""
+            )
             raise TypeError(
                 f"{verb}() got an unexpected argument {name!r}. Beside what every writer of files "
                 f"takes, it takes {known}.{by}"
