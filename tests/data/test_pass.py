@@ -42,3 +42,18 @@ def test_a_state_of_another_cut_is_refused():
         again.iter_batches(batch_size=3)
     with pytest.raises(ValueError, match="not a state"):
         again.load_state({"rows": 1})
+
+
+def test_rows_are_taken_up_where_they_were():
+    iterator = ray.data.range(20, override_num_blocks=4).iterator()
+    rows = iterator.iter_rows()
+    assert [next(rows)["id"] for _ in range(7)] == [*range(7)]
+    again = ray.data.range(20, override_num_blocks=4).iterator()
+    again.load_state(json.loads(json.dumps(iterator.state())))
+    assert [row["id"] for row in again.iter_rows()] == [*range(7, 20)]
+    assert len([*again.iter_rows()]) == 20
+    again.load_state(again.state())
+    assert [*again.iter_rows()] == []
+    again.load_state(iterator.state())
+    with pytest.raises(ValueError, match="cannot be gone on with"):
+        again.iter_batches(batch_size=4)

@@ -122,6 +122,18 @@ def cut_tables(blocks: Iterable[pa.Table], this: Pass, slab: int = 1) -> Iterato
         given = max(0, given - here)
 
 
+def after(blocks: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The blocks without so many rows at their beginning.
+
+    Example:
+        >>> [one.to_pydict() for one in after([pa.table({"a": [1, 2]}), pa.table({"a": [3]})], 1)]
+        [{'a': [2]}, {'a': [3]}]
+    """
+    for block in blocks:
+        yield block.slice(rows) if rows else block
+        rows = max(0, rows - block.num_rows)
+
+
 def sliced(slabs: Iterable[dict[str, Any]], batch_size: int) -> Iterator[dict[str, Any]]:
     """Batches as views of larger ones.
 

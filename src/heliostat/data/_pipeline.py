@@ -240,9 +240,7 @@ class Pipeline:
             self._out.append(Condemn(index, task.items, error))
             state.failed += 1
             if state.stage.nulls:
-                (lost,) = task.items
-                task.search.done.append(None)
-                task.search.taken = lost.schema
+                task.search.lose(task.items)
             task.items = task.search.left.pop(0) if task.search.left else ()
         else:
             self._give_up(index, number, error)

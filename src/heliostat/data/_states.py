@@ -42,6 +42,13 @@ class Search:
     done: list[Bundle | None] = field(default_factory=list)
     taken: pa.Schema | None = None
 
+    def lose(self, items: Sequence[Item]) -> None:
+        """Have nulls in the place of this row."""
+        (row,) = items
+        assert isinstance(row, Bundle)
+        self.done.append(None)
+        self.taken = row.schema
+
     def made(self, last: Sequence[Bundle]) -> tuple[Bundle, ...]:
         """What the task has made, `last` by its last part."""
         every = [*self.done, *last]

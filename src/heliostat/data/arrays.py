@@ -413,8 +413,8 @@ def to_numpy(column: Any, writable: bool, owned: bool = False) -> Any:
     if is_tensor(column.type) and column.null_count:
         values = np.full(len(column), None, object)
         there = to_numpy(column.drop_null(), writable, owned)
-        for position, value in zip(np.flatnonzero(column.is_valid()), there, strict=True):
-            values[position] = value
+        for at, value in zip(np.flatnonzero(column.is_valid()), there, strict=True):
+            values[at] = value
         return values
     if is_tensor(column.type):
         parts = [_elements(chunk) for chunk in column.chunks if len(chunk)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from heliostat.data._batching import prefetch
-from heliostat.data._pass import Cut, Pass, cut_tables, sliced
+from heliostat.data._pass import Cut, Pass, after, cut_tables, sliced
 from heliostat.data._plan import (
     GATHERING,
     REORDERING,
@@ -24,7 +24,7 @@ from heliostat.data._plan import (
     Select,
     with_encoded_texts,
 )
-from heliostat.data.block import Bundle
+from heliostat.data.block import Bundle, Row, iter_rows
 from heliostat.data.context import DataContext
 from heliostat.data.datasource.source import reads_anew
 from heliostat.data.frameworks import Frameworks
@@ -83,6 +83,34 @@ class DataIterator(Frameworks):
             plan = plan.input
         return isinstance(plan, Read) and reads_anew(plan.source)
 
+    def iter_rows(self) -> Iterator[Row]:
+        """Iterate over rows; `state` counts each as a batch.
+
+        Yields:
+            Dicts.
+
+        Example:
+            >>> import heliostat as ray
+            >>> iterator = ray.data.range(5).iterator()
+            >>> rows = iterator.iter_rows()
+            >>> next(rows)
+            {'id': 0}
+            >>> again = ray.data.range(5).iterator()
+            >>> again.load_state(iterator.state())
+            >>> next(again.iter_rows())
+            {'id': 1}
+        """
+        this_pass = self._begun(Cut(1, False, None, None))
+        blocks = (bundle.table() for bundle in self._bundles())
+        rows = (row for block in after(blocks, this_pass.batches) for row in iter_rows(block))
+        return self._counted(rows, rows, this_pass)
+
+    def _begun(self, cut: Cut) -> Pass:
+        """The pass that begins, or goes on where `load_state` has said."""
+        resumed, self._resumed = self._resumed, None
+        self._pass = Pass(cut) if resumed is None else resumed.of(cut)
+        return self._pass
+
     def _converted(
         self,
         cut: Cut,
@@ -98,9 +126,7 @@ class DataIterator(Frameworks):
         """
         if prefetch_batches < 0:
             raise ValueError(f"prefetch_batches must be >= 0, got {prefetch_batches!r}")
-        resumed, self._resumed = self._resumed, None
-        this_pass = Pass(cut) if resumed is None else resumed.of(cut)
-        self._pass = this_pass
+        this_pass = self._begun(cut)
         plan = with_encoded_texts(self._dataset._plan) if encoded else None
         blocks = (bundle.table() for bundle in self._bundles(plan))
         made: Iterator[Any] = map(convert, cut_tables(blocks, this_pass, slab))
@@ -162,7 +188,7 @@ class DataIterator(Frameworks):
             True
         """
         if self._pass is None:
-            raise ValueError("no pass has begun: call iter_batches or iter_torch_batches first")
+            raise ValueError("no pass has begun: call iter_batches or iter_rows first")
         return self._pass.state()
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -13,7 +13,8 @@ from heliostat.data._plan import Planned, schema_of
 from heliostat.data._write import WriteOptions, run_write
 from heliostat.data.block import require_columns
 from heliostat.data.context import DataContext
-from heliostat.data.datasource.datasink import Datasink, FileDatasink, FilenameProvider
+from heliostat.data.datasource.datasink import Datasink, FileDatasink
+from heliostat.data.datasource.filename_provider import FilenameProvider
 
 # Sinks are loaded when they are called: a program that writes Parquet needs no pictures.
 

@@ -6,7 +6,7 @@ import pytest
 
 import heliostat as ray
 from heliostat.data.datasource import Datasink, RowBasedFileDatasink
-from heliostat.data.datasource.datasink import FilenameProvider
+from heliostat.data.datasource.filename_provider import FilenameProvider
 
 pytestmark = pytest.mark.usefixtures("inline")
 

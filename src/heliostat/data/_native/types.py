@@ -59,11 +59,13 @@ def to_storage(table: pa.Table) -> pa.Table:
 
 def _stored(column: Any, kind: pa.DataType) -> Any:
     if is_object(column.type):
-        parts = [
-            pa.StructArray.from_arrays([one.storage], fields=[*kind], mask=one.is_null())
+        struct: Any = kind
+        fields = list(struct)
+        parts: Any = [
+            pa.StructArray.from_arrays([one.storage], fields=fields, mask=one.is_null())
             for one in column.chunks
         ]
-        return pa.chunked_array(parts, kind)
+        return pa.chunked_array(parts, struct)
     if isinstance(column.type, pa.BaseExtensionType):
         storage: Any = column.type.storage_type
         column = pa.chunked_array([chunk.storage for chunk in column.chunks], storage)
@@ -88,12 +90,14 @@ def _restored(column: Any, kind: pa.DataType) -> Any:
     if column.type == kind:
         return column
     if is_object(kind):
-        storage: Any = kind
-        sealed = column.flatten()[0].cast(storage.storage_type)
-        return pa.ExtensionArray.from_storage(kind, sealed)
+        objects: Any = kind
+        return pa.ExtensionArray.from_storage(
+            objects, column.flatten()[0].cast(objects.storage_type)
+        )
     if pa.types.is_list(kind) and is_object(kind.value_type):
         values = _restored(column.values, kind.value_type)
-        return pa.ListArray.from_arrays(column.offsets, values, kind, mask=column.is_null())
+        lists: Any = pa.ListArray
+        return lists.from_arrays(column.offsets, values, kind, mask=column.is_null())
     if isinstance(kind, pa.BaseExtensionType):
         return pa.ExtensionArray.from_storage(kind, _restored(column, kind.storage_type))
     if pa.types.is_null(kind):

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from heliostat.data.datasource.datasink import (
         BlockBasedFileDatasink,
         Datasink,
-        FilenameProvider,
         RowBasedFileDatasink,
         WriteResult,
     )
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         FileBasedDatasource,
         FileMetadataProvider,
     )
+    from heliostat.data.datasource.filename_provider import FilenameProvider
     from heliostat.data.datasource.files import FileShuffleConfig
     from heliostat.data.datasource.partitioning import (
         Partitioning,
@@ -48,7 +48,6 @@ _HOMES = {
     "datasource.datasink": (
         "BlockBasedFileDatasink",
         "Datasink",
-        "FilenameProvider",
         "RowBasedFileDatasink",
         "WriteResult",
     ),
@@ -58,6 +57,7 @@ _HOMES = {
         "FileBasedDatasource",
         "FileMetadataProvider",
     ),
+    "datasource.filename_provider": ("FilenameProvider",),
     "datasource.files": ("FileShuffleConfig",),
     "datasource.partitioning": (
         "PartitionStyle",

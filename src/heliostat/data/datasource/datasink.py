@@ -15,6 +15,7 @@ from pyarrow import fs
 
 from heliostat.data._commit import SaveMode, Staging, taken
 from heliostat.data.block import Block, BlockAccessor, Row, iter_rows
+from heliostat.data.datasource.filename_provider import FilenameProvider
 from heliostat.data.datasource.paths import contact
 from heliostat.data.datasource.retry import retrying
 
@@ -151,72 +152,6 @@ class Datasink(Generic[ReturnType]):
         return None
 
 
-class FilenameProvider:
-    """Names files; a subclass of yours names them as you like.
-
-    Args:
-        dataset_uuid: What names begin with, beside the write's own identifier.
-        file_format: What names end with.
-
-    Example:
-        >>> FilenameProvider(file_format="csv").get_filename_for_task("w", 3)
-        'w_000003.csv'
-    """
-
-    def __init__(self, dataset_uuid: str | None = None, file_format: str | None = None) -> None:
-        self._dataset_uuid = dataset_uuid
-        self._file_format = file_format
-
-    def get_filename_for_task(self, write_uuid: str, task_index: int) -> str:
-        """The name of the file of a part.
-
-        Args:
-            write_uuid: The write's identifier.
-            task_index: The part's number.
-
-        Returns:
-            A name that no other part has.
-        """
-        stem = f"{write_uuid}_{task_index:06}"
-        stem = f"{self._dataset_uuid}_{stem}" if self._dataset_uuid else stem
-        return f"{stem}.{self._file_format}" if self._file_format else stem
-
-    def get_filename_for_block(
-        self, block: Block | None, write_uuid: str, task_index: int, block_index: int
-    ) -> str:
-        """The name of the file of a block.
-
-        Args:
-            block: The rows.
-            write_uuid: The write's identifier.
-            task_index: The part's number.
-            block_index: The block's number within the part.
-
-        Returns:
-            A name that no other block has.
-        """
-        name = self.get_filename_for_task(write_uuid, task_index)
-        return name if not block_index else _with(name, f"{block_index:06}")
-
-    def get_filename_for_row(
-        self, row: Row, write_uuid: str, task_index: int, block_index: int, row_index: int
-    ) -> str:
-        """The name of the file of a row.
-
-        Args:
-            row: The row.
-            write_uuid: The write's identifier.
-            task_index: The part's number.
-            block_index: The block's number within the part.
-            row_index: The row's number within the block.
-
-        Returns:
-            A name that no other row has.
-        """
-        name = self.get_filename_for_task(write_uuid, task_index)
-        return _with(name, f"{block_index:06}_{row_index:06}")
-
-
 def accepted(verb: str, arguments: Mapping[str, Any], writer: Callable[..., Any]) -> dict[str, Any]:
     """Arguments for a library's writer, looked at before anything runs.
 
@@ -248,11 +183,6 @@ def accepted(verb: str, arguments: Mapping[str, Any], writer: Callable[..., Any]
                 f"takes, it takes {known}.{by}"
             )
     return dict(arguments)
-
-
-def _with(name: str, numbers: str) -> str:
-    stem, ending = os.path.splitext(name)
-    return f"{stem}_{numbers}{ending}"
 
 
 class FileDatasink(Datasink[list[str]]):
