@@ -15,7 +15,11 @@ def test_no_two_parts_blocks_or_rows_have_a_name_in_common():
     names = {
         *(provider.get_filename_for_task("w", task) for task in range(3)),
         *(provider.get_filename_for_block(None, "w", task, 1) for task in range(3)),
-        *(provider.get_filename_for_row({}, "w", task, 0, row) for task in (0, 1) for row in (0, 1)),
+        *(
+            provider.get_filename_for_row({}, "w", task, 0, row)
+            for task in (0, 1)
+            for row in (0, 1)
+        ),
     }
     assert len(names) == 10
     assert all(name.startswith("mine") and name.endswith(".csv") for name in names)
