@@ -8,6 +8,7 @@ import pytest
 from heliostat import tune
 from heliostat.tune import progress_reporter
 from heliostat.tune._trial import Trial
+from heliostat.tune.progress_reporter import TrialProgressCallback, Verbosity
 
 SPACE = {"lr": tune.uniform(0, 1), "net": {"width": tune.randint(1, 9)}, "fixed": 1}
 
@@ -160,3 +161,43 @@ def test_without_ipython_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython.display", None)
     with pytest.raises(ImportError, match="take a CLIReporter"):
         tune.JupyterNotebookReporter()
+
+
+def two_reports(config):
+    for step in range(2):
+        tune.report({"loss": config["x"] + step, "note": "text", "a": 1, "b": 2, "c": 3, "d": 4})
+
+
+@pytest.mark.parametrize("verbose", [1, 2, Verbosity.V3_TRIAL_DETAILS])
+def test_verbose_says_how_much_is_printed_of_each_trial(capsys, verbose):
+    tune.Tuner(
+        two_reports,
+        param_space={"x": 1},
+        tune_config=tune.TuneConfig(metric="loss", mode="min"),
+        run_config=tune.RunConfig(verbose=verbose),
+    ).fit()
+    lines = capsys.readouterr().out.splitlines()
+    if verbose == 1:
+        assert not [line for line in lines if "iteration" in line]
+        return
+    assert lines[0].endswith("starts with {'x': 1}")
+    first, second = (line for line in lines if " iteration " in line)
+    assert "iteration 1 after" in first
+    assert "loss=1, a=1, b=2, c=3" in first
+    assert ("d=4" in first) is (verbose == 3)
+    assert "loss=2" in second
+    assert any("has ended: loss=2" in line for line in lines)
+
+
+def test_one_of_the_users_own_takes_the_place_of_verbose(capsys):
+    def fails(config):
+        tune.report({"loss": 0.5, "other": 1})
+        raise ValueError("mine")
+
+    callback = TrialProgressCallback(progress_metrics=["loss"])
+    run = tune.RunConfig(verbose=3, callbacks=[callback])
+    tune.Tuner(fails, run_config=run).fit()
+    text = capsys.readouterr().out
+    assert text.count(" iteration ") == 1
+    assert "s: loss=0.5\n" in text
+    assert "failed 1 times, see " in text

@@ -22,3 +22,8 @@ def test_a_dict_is_one_bundle_and_what_workers_need_is_the_second():
 def test_an_amount_that_is_none_is_refused_by_name(amount):
     with pytest.raises(ValueError, match=r"resources\['cpu'\] must be a number >= 0"):
         parse_resources({"cpu": amount})
+
+
+def test_the_head_is_the_first_bundle():
+    assert PlacementGroupFactory([{"CPU": 2}, {"CPU": 1}]).head_cpus == 2
+    assert PlacementGroupFactory([{"GPU": 1}]).head_cpus == 0

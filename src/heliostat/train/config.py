@@ -327,7 +327,8 @@ class RunConfig:
         logging_config: How much Train says of itself.
         sync_config: A SyncConfig, which has nothing to say: all that a run writes goes to
             `storage_path` as it is written.
-        verbose: 0 shows no progress.
+        verbose: 0 shows no progress. In Tune 2 prints a line for each report as well, 3 with all
+            metrics.
         stop: For Tune only.
         progress_reporter: For Tune only.
         log_to_file: For Tune only: whether what a trial prints is kept in its directory, in `stdout`

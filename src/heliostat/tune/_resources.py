@@ -61,6 +61,11 @@ class PlacementGroupFactory:
                 total[name] = total.get(name, 0) + amount
         return total
 
+    @property
+    def head_cpus(self) -> float:
+        """The CPUs of the first bundle: those of the trial itself."""
+        return self.bundles[0].get("CPU", 0)
+
 
 Request = PlacementGroupFactory | Callable[[dict[str, Any]], Any]
 ONE_CPU = PlacementGroupFactory([{"CPU": 1}])

@@ -298,6 +298,10 @@ def with_parameters(trainable: Any, **kwargs: Any) -> Any:
         ...     return {"loss": config["x"] * len(data)}
         >>> shared = tune.with_parameters(trial, data=list(range(1000)))
     """
+    if function := getattr(trainable, "_function", None):
+        return type(
+            trainable.__name__, (trainable,), {"_function": with_parameters(function, **kwargs)}
+        )
     if inspect.isclass(trainable) and issubclass(trainable, Trainable):
         refs = {name: heliostat.put(value) for name, value in kwargs.items()}
         inner = trainable.setup
@@ -330,6 +334,7 @@ def as_runnable(trainable: Any, run_config: RunConfig, *, reuse: bool = False) -
     """
     if isinstance(trainable, str):
         trainable = get_trainable(trainable)
+    trainable = _unwrapped(trainable)
     keep = run_config.checkpoint_config
     trains = hasattr(trainable, "fit") and hasattr(trainable, "replace")
     if run_config.logging_config is not None and not trains:
@@ -361,6 +366,15 @@ def as_runnable(trainable: Any, run_config: RunConfig, *, reuse: bool = False) -
             "when it calls tune.report(metrics, checkpoint=...)"
         )
     return FunctionRunnable(trainable)
+
+
+def _unwrapped(trainable: Any) -> Any:
+    """The function of a class that `wrap_function` has made; anything else as it is."""
+    function = getattr(trainable, "_function", None)
+    if function is None or not inspect.isclass(trainable) or not issubclass(trainable, Trainable):
+        return trainable
+    asked = trainable.default_resource_request({})
+    return function if asked is None else _Resourced(function, trainable.default_resource_request)
 
 
 def _check_takes_config(function: Callable[..., Any]) -> None:

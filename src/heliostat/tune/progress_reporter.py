@@ -1,19 +1,32 @@
-"""Progress reporters: tables of a study while it runs, in a terminal or a notebook.
+"""Progress reporters: tables of a study while it runs, in a terminal or a notebook; or lines.
 
 `RunConfig(progress_reporter=)` takes one; in a notebook there is one without asking. They see the
 trials and nothing else of the study.
 """
 
+import enum
 import importlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import Any
 
 from heliostat.tune._display import align, infer_metrics, parameter_columns, rows, show
-from heliostat.tune._metrics import look_up, rank
+from heliostat.tune._metrics import look_up, rank, user_metrics
 from heliostat.tune._trial import ERROR, Trial
+from heliostat.tune.callback import Callback
 from heliostat.util._html import block, table
+
+__all__ = [
+    "CLIReporter",
+    "JupyterNotebookReporter",
+    "ProgressReporter",
+    "TrialProgressCallback",
+    "Verbosity",
+]
+
+_MOST_METRICS = 4
 
 Columns = Sequence[str] | Mapping[str, str] | None
 
@@ -324,6 +337,91 @@ class JupyterNotebookReporter(_TableReporter):
             self._shown = self._screen.display(page, raw=True, display_id=True)
         else:
             self._shown.update(page, raw=True)
+
+
+class Verbosity(enum.IntEnum):
+    """How much a study says: names for the numbers that `RunConfig(verbose=)` takes.
+
+    Example:
+        >>> from heliostat import tune
+        >>> tune.RunConfig(verbose=Verbosity.V0_MINIMAL).verbose == 0
+        True
+    """
+
+    V0_MINIMAL = 0  # nothing
+    V1_EXPERIMENT = 1  # the study as a whole
+    V2_TRIAL_NORM = 2  # a line for each report, with the metrics that count
+    V3_TRIAL_DETAILS = 3  # with all that was reported
+
+
+class TrialProgressCallback(Callback):
+    """Prints a line when a trial starts, reports, fails or ends; `verbose=2` of `RunConfig` has one.
+
+    Args:
+        metric: The metric that comes first.
+        progress_metrics: The only ones to show; the numbers that a trial reports if None.
+
+    Example:
+        >>> TrialProgressCallback(progress_metrics=["loss"]).words({"loss": 0.25, "lr": 1})
+        'loss=0.25'
+    """
+
+    def __init__(
+        self, metric: str | None = None, progress_metrics: Sequence[str] | None = None
+    ) -> None:
+        self._metric = metric
+        self._only = progress_metrics
+        self._most: int | None = _MOST_METRICS
+
+    @classmethod
+    def of(cls, verbose: int | None, metric: str | None) -> list["TrialProgressCallback"]:
+        """What `RunConfig(verbose=)` asks for: nothing, some metrics a line, or all."""
+        made = cls(metric)
+        if verbose == Verbosity.V3_TRIAL_DETAILS:
+            made._most = None
+        return [made] if (verbose or 0) >= Verbosity.V2_TRIAL_NORM else []
+
+    def words(self, result: Mapping[str, Any]) -> str:
+        """The metrics of a report in a line."""
+        mine = user_metrics(result)
+        names = (
+            self._only
+            or [
+                *([self._metric] if self._metric in mine else []),
+                *(name for name in mine if name != self._metric and isinstance(mine[name], Number)),
+            ][: self._most]
+        )
+        return ", ".join(f"{name}={show(look_up(result, name))}" for name in names)
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Print its configuration."""
+        _print(f"{trial} starts with {trial.config}")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Print what it reported."""
+        number, seconds = result.get("training_iteration"), result.get("time_total_s", 0.0)
+        _print(f"{trial} iteration {number} after {seconds:.1f} s: {self.words(result)}")
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Print where its traceback is."""
+        _print(f"{trial} failed {trial.num_failures} times, see {trial.path}/error.txt")
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Print its last metrics."""
+        _print(f"{trial} has ended: {self.words(trial.last_result)}")
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _titles(columns: Columns) -> dict[str, str] | None:

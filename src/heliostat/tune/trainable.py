@@ -13,11 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heliostat._late import late
 from heliostat.train import Checkpoint
 from heliostat.tune._resources import PlacementGroupFactory
 
 if TYPE_CHECKING:
+    from heliostat.tune.function_trainable import FunctionTrainable, wrap_function
     from heliostat.tune.session import Session
+
+__all__ = ["FunctionTrainable", "Trainable", "wrap_function"]
 
 _DICT_FILE = "checkpoint_dict.pkl"
 _LOCALHOST = "127.0.0.1"
@@ -314,3 +318,10 @@ def _refuse(storage: Any) -> None:
         raise NotImplementedError(
             f"storage={storage!r} is not offered: where a trial writes is said by RunConfig"
         )
+
+
+if not TYPE_CHECKING:  # they are made of this module
+    _WRAPPING = "tune.function_trainable"
+    __getattr__, __dir__ = late(
+        globals(), {"FunctionTrainable": _WRAPPING, "wrap_function": _WRAPPING}, ()
+    )

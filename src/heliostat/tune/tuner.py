@@ -40,7 +40,11 @@ from heliostat.tune._study import Study
 from heliostat.tune._trial import Trial, check_fits
 from heliostat.tune.callback import Callback
 from heliostat.tune.error import TuneError
-from heliostat.tune.progress_reporter import JupyterNotebookReporter, ProgressReporter
+from heliostat.tune.progress_reporter import (
+    JupyterNotebookReporter,
+    ProgressReporter,
+    TrialProgressCallback,
+)
 from heliostat.tune.result_grid import ResultGrid
 from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
 from heliostat.tune.search import (
@@ -444,6 +448,8 @@ class Tuner:
         for trial in ended:
             log.append("complete", trial=trial.trial_id)
         callbacks = list(run.callbacks or ())
+        if not any(isinstance(one, TrialProgressCallback) for one in callbacks):
+            callbacks += TrialProgressCallback.of(run.verbose, config.metric)
         _give_states(callbacks, directory / CALLBACKS_FILE)
         for callback in callbacks:
             total = experiment.total

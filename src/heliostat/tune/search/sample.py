@@ -12,7 +12,21 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, Literal, Self, TypeGuard
 
+from heliostat.tune.search._samplers import (
+    LogUniform,
+    Normal,
+    Quantized,
+    Sampler,
+    Uniform,
+    sampler_of,
+)
 from heliostat.tune.search.randomness import RandomState, Rng, as_rng
+
+__all__ = [
+    "Categorical", "Domain", "Float", "Function", "Integer", "LogUniform", "Normal", "Quantized",
+    "Sampler", "Uniform", "choice", "lograndint", "loguniform", "qlograndint", "qloguniform", "qrandint",
+    "qrandn", "quniform", "randint", "randn", "sample_from", "uniform",
+]  # fmt: skip
 
 Shape = Literal["uniform", "log", "normal"]
 
@@ -56,6 +70,18 @@ class Domain:
     def is_valid(self, value: Any) -> bool:
         """Say whether a value could have come from this domain."""
         raise NotImplementedError
+
+    def get_sampler(self) -> Sampler:
+        """Its distribution apart from its bounds, for those who translate spaces.
+
+        Returns:
+            `Uniform`, `LogUniform` or `Normal`, in a `Quantized` if there is a step.
+
+        Example:
+            >>> quniform(0, 1, 0.25).get_sampler()
+            Quantized(sampler=Uniform(), q=0.25)
+        """
+        return sampler_of(self)
 
 
 @dataclass(frozen=True, slots=True)
