@@ -61,6 +61,24 @@ def test_rows_that_fail_may_be_null():
         ray.data.range(4).map_batches(batch_inverse, on_error="null")
 
 
+def test_nulls_have_the_columns_of_the_rows_that_come_through(context, monkeypatch):
+    for gone in ({0}, {3}, {0, 1, 5}, {2, 3, 4, 5}):
+
+        def some(row, gone=gone):
+            return {"v": [6, 7, 8, 9, 10, 11][row["id"] if row["id"] not in gone else 99]}
+
+        for blocks in (1, 2, 6):
+            ds = ray.data.range(6, override_num_blocks=blocks).map(some, on_error="null")
+            expected = [{"v": None if i in gone else i + 6} for i in range(6)]
+            assert ds.take_all() == expected
+            assert ds.limit(4).take_all() == expected[:4]
+            after = ds.map(lambda row: {"w": row["v"]})
+            assert [row["w"] for row in after.take_all()] == [row["v"] for row in expected]
+    nothing = ray.data.range(2, override_num_blocks=2).map(lambda row: row["x"], on_error="null")
+    assert nothing.take_all() == [{"id": None}, {"id": None}]
+    assert nothing.limit(1).take_all() == [{"id": None}]
+
+
 def test_rows_that_fail_are_saved_with_the_reason(context):
     assert values(ray.data.range(4).map(inverse, on_error="quarantine")) == [6, 3, 2]
     (name,) = os.listdir(context.quarantine_path)
@@ -136,6 +154,24 @@ def test_a_row_that_kills_its_process_may_be_null(context, monkeypatch, caplog):
     assert [row["v"] for row in found] == gone
     assert [row["t"] is None for row in found] == [i is None for i in gone]
     assert "becomes a row of nulls" in caplog.text
+    ds = ray.data.range(100, override_num_blocks=100).map(deadly, on_error="null")
+    assert values(ds) == gone
+
+
+def test_a_row_that_kills_an_actor_takes_no_other_row_with_it(context, monkeypatch):
+    monkeypatch.setenv("HELIOSTAT_PROGRESS", "0")
+    ray.shutdown()
+    ray.init(num_cpus=2)
+
+    class Deadly:
+        def __call__(self, row):
+            if row["id"] == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return {"v": row["id"]}
+
+    for blocks in (1, 6):
+        ds = ray.data.range(6, override_num_blocks=blocks)
+        assert values(ds.map(Deadly, concurrency=1, on_error="skip")) == [0, 1, 2, 4, 5]
 
 
 @pytest.fixture

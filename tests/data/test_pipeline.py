@@ -11,7 +11,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from heliostat.data._failures import Retries
+from heliostat.data._failures import OnError, Retries
 from heliostat.data._messages import (
     ActorLost,
     ActorReady,
@@ -40,7 +40,7 @@ def bundle(start, rows):
 
 
 def rows_of(bundles):
-    return [row for one in bundles for row in one.table().column("id").to_pylist()]
+    return [row for one in bundles for row in one.table().column(0).to_pylist()]
 
 
 def udf(place=None, batch_size=None):
@@ -51,6 +51,20 @@ def worker(*, source=(), inputs=(), **options):
     steps = options.pop("steps", (udf(),))
     place = options.pop("place", Tasks())
     return Stage("f", place, steps=steps, source=source, inputs=inputs, **options)
+
+
+def nulls(**options):
+    """A stage in which a row that fails becomes a row of nulls."""
+    return worker(
+        steps=(MapRows(Udf(abs, on_error=OnError("null")), Tasks()),), survives=True, **options
+    )
+
+
+def failed(launch):
+    """All rows of a launch failed, so that the task knows no columns but those that it took."""
+    rows = sum(item.rows for item in launch.items)
+    made = (Bundle.of(pa.table({"taken": pa.nulls(rows)})),)
+    return BlockReady(launch.stage, launch.task, launch.attempt, made, failed=rows)
 
 
 def launches(commands):
@@ -263,7 +277,10 @@ def test_the_work_of_a_dead_actor_goes_to_its_replacement():
     assert pipeline.handle(ActorLost(0, 0, CRASH, True), 0.0) == [StartActor(0, 1)]
     assert pipeline.handle(TaskFailed(0, 0, 0, CRASH, True), 0.0) == []
     after = launches(pipeline.handle(ActorReady(0, 1), 0.0))
-    assert [(one.task, one.attempt, one.actor) for one in after] == [(0, 1, 1), (1, 1, 1)]
+    # One by one: nobody knows which of them the actor has died of.
+    assert [(one.task, one.attempt, one.actor) for one in after] == [(0, 1, 1)]
+    after += launches(pipeline.handle(done(after[0]), 0.0))
+    assert [(one.task, one.attempt, one.actor) for one in after[1:]] == [(1, 1, 1)]
     assert [one.items for one in after] == [one.items for one in before]
 
 
@@ -282,12 +299,42 @@ def test_blocks_without_rows_are_not_passed_on_but_their_columns_are_known():
     assert out[0].schema.names == ["id"]
 
 
+def names_of(bundles):
+    return [one.schema.names for one in bundles]
+
+
+def test_nulls_wait_for_their_columns_as_long_as_something_may_say_them():
+    pipeline = Pipeline([nulls(source=tuple(bundle(part, 1) for part in range(4)))], ALL, 2)
+    first, second = launches(pipeline.handle(Wanted(9), 0.0))
+    out = pipeline.handle(failed(first), 0.0)
+    assert emitted(out) == []
+    out += pipeline.handle(failed(second), 0.0)
+    third, fourth = launches(out)
+    out = pipeline.handle(done(fourth), 0.0)
+    assert names_of(emitted(out)) == [["id"], ["id"]]
+    out = pipeline.handle(failed(third), 0.0)
+    assert names_of(emitted(out)) == [["id"], ["id"]]
+
+
+def test_nulls_of_which_nobody_knows_the_columns_go_on_in_the_end():
+    # A budget that holds no second task is one more reason not to wait.
+    for budget in (ALL, 1):
+        pipeline = Pipeline([nulls(source=(bundle(0, 1), bundle(1, 1)))], budget, 1)
+        found = pipeline.handle(Wanted(9), 0.0)
+        for _ in range(2):
+            found += pipeline.handle(failed(launches(found)[-1]), 0.0)
+        assert names_of(emitted(found)) == [["taken"], ["taken"]]
+        assert isinstance(found[-1], Finish)
+
+
 class Histories(RuleBasedStateMachine):
     """Any chain of stages, any order of news: rows arrive once, in order, within bounds."""
 
     @initialize(
         sizes=st.lists(st.integers(0, 12), max_size=8),
-        kinds=st.lists(st.sampled_from(["here", "tasks", "actors", "batches"]), max_size=3),
+        kinds=st.lists(
+            st.sampled_from(["here", "tasks", "actors", "batches", "nulls"]), max_size=3
+        ),
         limit=st.none() | st.integers(0, 40),
         budget=st.sampled_from([1, 200, ALL]),
         slots=st.integers(1, 4),
@@ -310,6 +357,8 @@ class Histories(RuleBasedStateMachine):
                 case "batches":
                     step = udf(batch_size=3)
                     stages.append(worker(inputs=inputs, steps=(step,), batch_rows=3))
+                case "nulls":
+                    stages.append(nulls(inputs=inputs))
                 case _:
                     place = pool(1, 2)
                     stages.append(worker(inputs=inputs, place=place, steps=(udf(place),)))
@@ -369,6 +418,16 @@ class Histories(RuleBasedStateMachine):
         launch = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
         self.tell(done(launch))
 
+    @precondition(lambda self: any(self.is_null(one) for one in self.running))
+    @rule()
+    def fail_all_rows_of_a_task(self):
+        launch = next(one for one in self.running if self.is_null(one))
+        self.running.remove(launch)
+        self.tell(failed(launch))
+
+    def is_null(self, launch):
+        return self.pipeline.stages[launch.stage].stage.nulls
+
     @precondition(lambda self: self.running and self.crashes < 2)
     @rule(data=st.data())
     def crash_a_task(self, data):
@@ -397,8 +456,12 @@ class Histories(RuleBasedStateMachine):
         if not hasattr(self, "pipeline"):
             return
         self.pipeline.check()
-        assert self.got == self.expected[: len(self.got)]
+        assert self.as_expected(self.expected[: len(self.got)])
         assert self.wanted >= 0
+
+    def as_expected(self, rows):
+        """Whether it has given these rows; what has failed is null."""
+        return [a if a is None else b for a, b in zip(self.got, rows, strict=True)] == self.got
 
     def teardown(self):
         """Whatever happened before, it comes to its end if only the news keep coming."""
@@ -417,7 +480,7 @@ class Histories(RuleBasedStateMachine):
                 self.tell(Wanted(1))
             self.pipeline.check()
         assert self.finished
-        assert self.got == self.expected
+        assert self.as_expected(self.expected)
         assert not self.alive
         assert not self.starting
 

@@ -35,12 +35,14 @@ from heliostat.data._optimize import Stage
 from heliostat.data._plan import UDF_STEPS, Actors, Here, MapBatches, Tasks, native_schema
 from heliostat.data._states import (
     Actor,
+    Nulls,
     Search,
     StageState,
     Task,
     halves,
     is_enough,
     next_input,
+    unless_all_failed,
 )
 from heliostat.data.block import Bundle
 
@@ -157,23 +159,23 @@ class Pipeline:
         state.rows_in += task.rows
         state.bytes_in += task.size_bytes
         state.bytes_out += sum(bundle.size_bytes for bundle in event.bundles)
-        made = event.bundles
-        if task.search is not None:
-            made = task.search.made(made)
-        state.made[event.task] = tuple(made)
+        before = [] if task.search is None else task.search.done
+        state.keep(event.task, [*before, *_made(state, event)])
         if event.more:
             state.source.extendleft(task.items)
         self._tell(state, f"task {event.task} made {len(event.bundles)} blocks")
         self._flush(event.stage)
 
-    def _flush(self, index: int) -> None:
-        """Let out of a stage what is next in order."""
+    def _flush(self, index: int, *, as_known: bool = False) -> None:
+        """Let out of a stage what is next in order; nulls when their columns are known."""
         state = self.stages[index]
         while state.phase == "open" and state.next_out in state.made:
+            if state.lacks_columns and not as_known:
+                return
             bundles = state.made.pop(state.next_out)
             state.next_out += 1
-            for bundle in bundles:
-                self._release(index, bundle)
+            for one in bundles:
+                self._release(index, one if isinstance(one, Bundle) else one.of(state.columns))
 
     def _task_failed(self, event: TaskFailed) -> None:
         state = self.stages[event.stage]
@@ -254,7 +256,7 @@ class Pipeline:
         """A part of a task has come through; whether it was the last."""
         if not search.left:
             return True
-        search.done.extend(event.bundles)
+        search.done.extend(_made(self.stages[event.stage], event))
         task.items = search.left.pop(0)
         task.crashes = CRASHES_BEFORE_SEARCH - 1
         task.attempt += 1
@@ -341,6 +343,8 @@ class Pipeline:
         while True:
             while sum(self._step(index) for index in reversed(range(len(self.stages)))):
                 pass
+            if self._let_go():
+                continue
             if not (self._wanted and sink.ready):
                 break
             self._wanted -= 1
@@ -368,6 +372,16 @@ class Pipeline:
             return False
         return not self._is_full(index) and self._launch(index)
 
+    def _let_go(self) -> bool:
+        """Let out nulls whose columns nothing that is under way will say."""
+        for index, state in enumerate(self.stages):
+            if state.running or state.retry:
+                return False
+            if state.next_out in state.made:
+                self._flush(index, as_known=True)
+                return True
+        return False
+
     def _start_pools(self) -> None:
         for index, state in enumerate(self.stages):
             place = state.stage.place
@@ -393,7 +407,7 @@ class Pipeline:
     def _relaunch(self, index: int) -> bool:
         state = self.stages[index]
         number, task = state.retry[0]
-        actor = self._free_actor(index)
+        actor = self._free_actor(index, alone=task.crashes > 0)
         if isinstance(state.stage.place, Actors) and actor is None:
             return False
         state.retry.popleft()
@@ -430,8 +444,12 @@ class Pipeline:
         self._tell(state, f"task {number}/{task.attempt} launched")
         self._out.append(Launch(index, number, task.attempt, task.items, actor))
 
-    def _free_actor(self, index: int) -> int | None:
-        """The ready actor with the fewest tasks; asks for one more where all are full."""
+    def _free_actor(self, index: int, *, alone: bool = False) -> int | None:
+        """The ready actor with the fewest tasks; asks for one more where all are full.
+
+        A task under which an actor died has the next one for itself: if that dies too, it is known
+        of what, and no other task is taken for the one that kills.
+        """
         state = self.stages[index]
         place = state.stage.place
         if not isinstance(place, Actors):
@@ -439,7 +457,8 @@ class Pipeline:
         free = [
             (len(actor.tasks), number)
             for number, actor in state.actors.items()
-            if actor.phase == "ready" and len(actor.tasks) < place.in_flight
+            if actor.phase == "ready" and len(actor.tasks) < (1 if alone else place.in_flight)
+            if not any(state.running[task].crashes for task in actor.tasks)
         ]
         if free:
             return min(free)[1]
@@ -531,7 +550,9 @@ class Pipeline:
             assert limit is None or state.rows_out <= limit, story
             for number, task in state.running.items():
                 if task.actor is not None:
-                    assert number in state.actors[task.actor].tasks, story
+                    beside = state.actors[task.actor].tasks
+                    assert number in beside, story
+                    assert not task.crashes or beside == {number}, story
             place = state.stage.place
             if isinstance(place, Actors):
                 assert len(state.actors) <= _max_actors(state), story
@@ -540,6 +561,11 @@ class Pipeline:
                     assert actor.phase == "ready" or not actor.tasks, story
             if state.phase == "done" and index == len(self.stages) - 1 and not state.ready:
                 assert self._over, story
+
+
+def _made(state: StageState, event: BlockReady) -> Sequence[Bundle | Nulls]:
+    nulls = state.stage.nulls
+    return unless_all_failed(event.bundles, event.failed) if nulls else event.bundles
 
 
 def _slots(stage: Stage, slots: int) -> int:

@@ -34,32 +34,45 @@ class Search:
 
     Attributes:
         left: Parts that are still to be run, in order.
-        done: What the parts before them have made; None for a row that is to be one of nulls.
-        taken: The columns that such a row came with: those of nulls where no row comes through.
+        done: What the parts before them have made.
     """
 
     left: list[tuple[Item, ...]] = field(default_factory=list)
-    done: list[Bundle | None] = field(default_factory=list)
-    taken: pa.Schema | None = None
+    done: list["Bundle | Nulls"] = field(default_factory=list)
 
     def lose(self, items: Sequence[Item]) -> None:
         """Have nulls in the place of this row."""
         (row,) = items
         assert isinstance(row, Bundle)
-        self.done.append(None)
-        self.taken = row.schema
-
-    def made(self, last: Sequence[Bundle]) -> tuple[Bundle, ...]:
-        """What the task has made, `last` by its last part."""
-        every = [*self.done, *last]
-        schema = next((one.schema for one in every if one is not None and one.rows), self.taken)
-        return tuple(_nulls(schema) if one is None else one for one in every)
+        self.done.append(Nulls(1, row.schema))
 
 
-def _nulls(schema: pa.Schema | None) -> Bundle:
-    fields = schema or pa.schema([])
-    row = [pa.nulls(1, one.type) for one in fields]
-    return Bundle.of(pa.Table.from_arrays(row, schema=pa.schema(fields)))
+@dataclass(frozen=True, slots=True)
+class Nulls:
+    """Rows of nulls of a task of which no row has come through, so that it knows no columns.
+
+    Attributes:
+        rows: How many.
+        taken: The columns that the rows came with: those of the nulls if nobody ever knows better.
+    """
+
+    rows: int
+    taken: pa.Schema
+    size_bytes = 0
+
+    def of(self, columns: pa.Schema | None) -> Bundle:
+        """The rows, with these columns."""
+        fields = self.taken if columns is None else columns
+        table = pa.Table.from_arrays(
+            [pa.nulls(self.rows, one.type) for one in fields], schema=fields
+        )
+        return Bundle.of(table)
+
+
+def unless_all_failed(bundles: Sequence[Bundle], failed: int) -> tuple[Bundle | Nulls, ...]:
+    """What a task has made where failing rows become nulls; Nulls if all of them failed."""
+    rows = sum(one.rows for one in bundles)
+    return (Nulls(rows, bundles[0].schema),) if rows and rows == failed else tuple(bundles)
 
 
 @dataclass(slots=True)
@@ -85,7 +98,8 @@ class StageState:
     next_out: int = 0
     running: dict[int, Task] = field(default_factory=dict)
     retry: deque[tuple[int, Task]] = field(default_factory=deque)
-    made: dict[int, tuple[Bundle, ...]] = field(default_factory=dict)
+    made: dict[int, tuple[Bundle | Nulls, ...]] = field(default_factory=dict)
+    columns: pa.Schema | None = None
     ready: deque[Bundle] = field(default_factory=deque)
     actors: dict[int, Actor] = field(default_factory=dict)
     next_actor: int = 0
@@ -111,6 +125,19 @@ class StageState:
     def idle(self) -> bool:
         """Nothing made, nothing in the making."""
         return not (self.running or self.retry or self.made or self.ready)
+
+    def keep(self, number: int, made: Sequence[Bundle | Nulls]) -> None:
+        """Have what a task has made wait for its turn, and learn from it which columns there are."""
+        self.made[number] = tuple(made)
+        if self.columns is None:
+            rows = (one for one in made if isinstance(one, Bundle) and one.rows)
+            self.columns = next((one.schema for one in rows), None)
+
+    @property
+    def lacks_columns(self) -> bool:
+        """Whether what is next in order is nulls, and nothing has said yet of which columns."""
+        waits = any(isinstance(one, Nulls) for one in self.made[self.next_out])
+        return waits and self.columns is None
 
     def cost(self, size_bytes: int) -> int:
         """What a task over so many bytes is likely to hold: its input and its output."""

@@ -40,10 +40,8 @@ def grid_search(values: Iterable[Any]) -> dict[str, list[Any]]:
         >>> grid_search([1, 2])
         {'grid_search': [1, 2]}
     """
-    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
-        raise TypeError(
-            f"grid_search() takes a list of values, got {values!r}; one is [{values!r}]"
-        )
+    if not isinstance(values, Iterable):
+        raise TypeError(f"grid_search() takes a list of values, got {values!r}")
     listed = list(values)
     if not listed:
         raise ValueError("grid_search() needs at least one value, got an empty list")
