@@ -58,7 +58,7 @@ def test_what_is_not_there_is_said_with_what_is(capsys):
     assert said(capsys, "list")[1].startswith("no jobs")
     for verb in ("status", "logs", "stop"):
         code, _, err = said(capsys, verb, "nope")
-        assert (code, "there is no job 'nope'; the last are: none" in err) == (1, True)
+        assert (code, "there is no job 'nope', nor any other" in err) == (1, True)
     code, _, err = said(capsys, "submit", "--env", "A", "--", "true")
     assert (code, "NAME=VALUE" in err) == (2, True)
     code, _, err = said(capsys, "submit", "--working-dir", "/no/such", "--", "true")

@@ -266,7 +266,8 @@ def test_an_answer_that_is_not_serves_names_the_address(
     monkeypatch.setattr(Stranger, "answer", answer)
     address = f"http://127.0.0.1:{stranger}"
     code, told = status(address, capsys, monkeypatch, tmp_path)
-    assert (code, f"no Serve answers at {address}" in told) == (2, True), told
+    assert (code, f"no Serve answers at {address} " in told) == (2, True), told
+    assert "`heliostat dashboard`" in told  # for what a program runs itself, which has no REST
 
 
 @pytest.mark.parametrize(

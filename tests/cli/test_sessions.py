@@ -16,7 +16,10 @@ from datetime import datetime
 
 import pytest
 
+import heliostat as ray
+from heliostat._engines.local.scheduling.scheduler import KEPT
 from heliostat.cli import main
+from heliostat.cli._state import _REMEMBERED
 from heliostat.cli._tables import table
 from heliostat.testing.clock import until
 from tests.cli.command import heliostat
@@ -159,6 +162,24 @@ def test_summary_counts(driver):
     assert asked("summary", "objects", pid=driver)["total_size_mb"] > 2
     _, text, _ = said("summary", "tasks", "--pid", driver)
     assert re.search(r"^quick +3$", text, re.MULTILINE)
+
+
+def test_of_more_tasks_than_are_remembered_it_says_so():
+    ray.init(num_cpus=1)
+
+    @ray.remote
+    def nothing():
+        pass
+
+    try:
+        ray.get([nothing.remote() for _ in range(KEPT + 1)])
+        pid = str(os.getpid())
+        told = [said("list", "tasks", "--pid", pid), said("summary", "tasks", "--pid", pid)]
+    finally:
+        ray.shutdown()
+    assert KEPT == _REMEMBERED
+    for code, _, err in told:
+        assert (code, "the newest 10,000 are remembered" in err) == (0, True)
 
 
 def test_logs_are_told_as_far_as_they_are_kept_and_move_no_cursor(driver):

@@ -146,6 +146,19 @@ def test_the_ids_of_objects_tell_them_apart(run: dashboard.Dashboard, browser: P
     assert len(set(shown)) == len(shown)
 
 
+def test_what_a_task_has_not_given_yet_is_nowhere(run: dashboard.Dashboard, browser: Page) -> None:
+    show(browser, run.url)
+    turn_to(browser, "objects")
+    browser.until(
+        f"[...{ROWS}.querySelectorAll('tr')].some((r) => r.innerText.includes('running'))"
+    )
+    places = browser.run(
+        "[...document.querySelectorAll('tbody tr')].map((row) => [row.cells[2], row.cells[3]])"
+        ".filter(([state]) => state?.innerText === 'running').map(([, place]) => place.innerText)"
+    )
+    assert set(places) == {"not there yet"}
+
+
 def test_colours_and_titles_of_terminals_are_left_out_of_logs(
     run: dashboard.Dashboard, browser: Page
 ) -> None:

@@ -1,13 +1,16 @@
 """Writes that go on where a killed run stopped."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import pyarrow.compute as pc
 import pytest
 
 import heliostat as ray
+from heliostat.data._commit import Staging
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -154,3 +157,76 @@ def test_parts_may_lie_in_directories_by_columns(source, tmp_path):
 def test_a_least_size_of_files_and_a_checkpoint_exclude_each_other(source, tmp_path):
     with pytest.raises(ValueError, match="min_rows_per_file=50 would join rows of several parts"):
         write(source, tmp_path, min_rows_per_file=50)
+
+
+def plain(source):
+    return ray.data.read_parquet(source).map(lambda row: row)
+
+
+@pytest.mark.parametrize("where", ["mine", ".", ""])
+def test_a_directory_with_files_of_others_is_no_checkpoint_and_keeps_them(
+    where, source, tmp_path, monkeypatch
+):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    precious = tmp_path / "mine" / "precious"
+    precious.write_text("x")
+    checkpoint = str(tmp_path / where) if where == "mine" else where
+    with pytest.raises(ValueError, match=r"checkpoint='.*directory of its own"):
+        plain(source).write_parquet(str(tmp_path / "out"), checkpoint=checkpoint)
+    assert precious.read_text() == "x"
+
+
+@pytest.mark.parametrize("where", ["out", "out/state", "."])
+def test_a_checkpoint_and_its_target_do_not_contain_each_other(where, source, tmp_path):
+    target, checkpoint = tmp_path / "place" / "out", tmp_path / "place" / where
+    with pytest.raises(ValueError, match=r"checkpoint=.*neither may be inside the other"):
+        plain(source).write_parquet(str(target), checkpoint=str(checkpoint))
+
+
+def test_a_checkpoint_elsewhere_is_refused(source, tmp_path):
+    with pytest.raises(ValueError, match=r"checkpoint='s3://bucket/state'.*of this machine"):
+        plain(source).write_parquet(str(tmp_path / "out"), checkpoint="s3://bucket/state")
+
+
+def test_a_file_that_somebody_put_into_a_checkpoint_stays(source, tmp_path):
+    with pytest.raises(RuntimeError, match="killed here"):
+        write(source, tmp_path, fail=57)
+    (tmp_path / "state" / "note").write_text("x")
+    write(source, tmp_path)
+    assert os.listdir(tmp_path / "state") == ["note"]
+
+
+def test_a_checkpoint_may_be_on_another_disk_than_the_target(source, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        assert os.stat(other).st_dev != os.stat(tmp_path).st_dev
+        plain(source).write_parquet(str(tmp_path / "out"), checkpoint=os.path.join(other, "state"))
+        assert os.listdir(other) == []
+    assert ray.data.read_parquet(str(tmp_path / "out")).count() == 100
+
+
+def test_what_is_appended_by_one_checkpoint_after_another_is_all_there(tmp_path):
+    out, state = str(tmp_path / "out"), str(tmp_path / "state")
+    for day in (1, 2):
+        ray.data.range(10 * day).write_parquet(str(tmp_path / f"day{day}"))
+        plain(str(tmp_path / f"day{day}")).write_parquet(out, checkpoint=state)
+    assert ray.data.read_parquet(out).count() == 30
+
+
+def test_a_run_that_ended_between_its_commit_and_the_end_of_its_checkpoint_appends_once(
+    source, tmp_path, monkeypatch
+):
+    out, state, kept = (str(tmp_path / name) for name in ("out", "state", "kept"))
+    commit = Staging.commit
+
+    def committed(staging):
+        commit(staging)
+        if staging._path == out:
+            shutil.copytree(state, kept)
+
+    monkeypatch.setattr(Staging, "commit", committed)
+    plain(source).write_parquet(out, checkpoint=state)
+    monkeypatch.undo()
+    os.rename(kept, state)
+    plain(source).write_parquet(out, checkpoint=state)
+    assert ray.data.read_parquet(out).count() == 100

@@ -34,6 +34,7 @@ from heliostat.serve.exceptions import (
 from heliostat.serve.metrics import Counter
 from heliostat.serve.schema import ApplicationStatus, DeploymentStatus, ReplicaState
 from heliostat.util.metrics import exposition
+from heliostat.util.state import list_actors
 
 
 def free_port() -> int:
@@ -193,6 +194,14 @@ def test_applications_live_beside_each_other_by_prefix(
     serve.delete("one")
     assert client.post("/one", json=[1]).status_code == 404
     assert client.post("/one/two", json=[1]).json() == {"predictions": [2]}
+
+
+def test_lists_say_which_deployment_an_actor_is_a_replica_of(
+    client: httpx.Client, scaler: serve.Deployment
+):
+    serve.run(scaler.bind(2), name="fares")
+    known = {row.class_name for row in list_actors() if row.state == "ALIVE"}
+    assert f"ServeReplica:fares:{scaler.name}" in known
 
 
 def test_user_config_reaches_reconfigure_and_contexts_tell_who_runs(client: httpx.Client):

@@ -513,6 +513,24 @@ def test_trials_behind_others_end_with_the_study_without_having_run():
     assert set(places.bench.status()) == {"TERMINATED"}
 
 
+def test_trials_behind_others_that_an_interrupt_ended_are_there_for_a_restore():
+    places = lots()
+    [lot] = places.places.values()
+    places.send(m.Interrupted())
+    ends = {c.trial.trial_id: c.what for c in of(m.Snapshot, places.bench.commands)}
+    assert {ends[trial_id] for trial_id, _ in lot} == {"interrupt"}
+
+
+def test_trials_behind_one_whose_failure_ends_the_study_do_not_run():
+    places = lots(cpus=2, fail_fast=True)
+    lead = max(places.places, key=lambda one: len(places.places[one]))
+    [(trial_id, attempt), *others] = places.places.pop(lead)
+    places.send(m.TrialDone(trial_id, attempt, [], ValueError("no")))
+    assert others
+    assert not places.places
+    assert places.bench.experiment.finished
+
+
 def test_a_searcher_that_learns_is_not_asked_ahead():
     class Ones(Searcher):
         def suggest(self, trial_id):

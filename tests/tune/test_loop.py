@@ -371,3 +371,18 @@ def test_a_scheduler_stops_a_trainers_ranks_and_their_cpus_are_free_for_the_next
     )
     assert grid.errors == []
     assert [result.metrics["training_iteration"] for result in grid] == [4, 1]
+
+
+def test_a_trial_that_is_paused_before_it_saved_anything_is_no_secret(run_study, caplog):
+    class PauseOnce(tune.schedulers.FIFOScheduler):
+        def on_trial_result(self, tune_controller, trial, result):
+            return self.PAUSE if trial.attempt == 1 else self.CONTINUE
+
+    def trial(config):
+        for step in range(3):
+            tune.report({"step": step})
+
+    grid = run_study(trial, num_samples=3, scheduler=PauseOnce())
+    assert {result.metrics["step"] for result in grid} == {2}
+    (said,) = caplog.messages
+    assert "has saved nothing, so it will begin anew: give tune.report" in said

@@ -13,6 +13,7 @@
 - `_deploy.py`: files that run a program elsewhere; `_manifests.py`: what is in them
 - `_doctor.py`: whether the machine has what is needed
 - `_check.py`: what of Ray a script uses that is not here, by the lists that `_parity.py` reads
+- `_parser.py`: what is said of a command line that makes no sense
 
 Every command is a function of its options that gives the exit code. argparse, not click: decision 013.
 """
@@ -46,6 +47,7 @@ from heliostat.cli import (
     _why,
 )
 from heliostat.cli._errors import CommandError
+from heliostat.cli._parser import Parser
 
 __all__ = ["main"]
 
@@ -93,10 +95,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _parser() -> tuple[argparse.ArgumentParser, Any]:
-    parser = argparse.ArgumentParser(
-        prog="heliostat", description="Ray's AI libraries on a fast embedded engine."
-    )
+def _parser() -> tuple[Parser, Any]:
+    parser = Parser(prog="heliostat", description="Ray's AI libraries on a fast embedded engine.")
     parser.add_argument("--version", action="version", version=f"heliostat {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:

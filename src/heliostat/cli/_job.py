@@ -110,8 +110,9 @@ def _details(client: Any, job_id: str) -> Any:
     try:
         return client.get_job_info(job_id)
     except (RuntimeError, ValueError) as error:
-        known = ", ".join(job.submission_id for job in client.list_jobs()[-5:]) or "none"
-        raise CommandError(f"there is no job {job_id!r}; the last are: {known}") from error
+        known = ", ".join(job.submission_id for job in client.list_jobs()[-5:])
+        others = f"; the last are: {known}" if known else ", nor any other"
+        raise CommandError(f"there is no job {job_id!r}{others}") from error
 
 
 def _show(client: Any, job_id: str, *, as_json: bool, fail: bool = False) -> int:

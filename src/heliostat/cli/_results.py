@@ -79,12 +79,13 @@ def tune_results(options: argparse.Namespace) -> int:
     if options.json:
         write_json(rows)
         return 0
+    telling = _telling(rows, options.metric)
     shown = [
         {
             "trial": row["trial_id"],
             "status": row["status"],
             **{f"config/{name}": value for name, value in row["config"].items()},
-            **{name: row["metrics"].get(name) for name in _telling(rows, options.metric)},
+            **{name: row["metrics"].get(name) for name in telling},
             "checkpoint": os.path.basename(row["checkpoint"] or ""),
         }
         for row in rows[: options.limit]

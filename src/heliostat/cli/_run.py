@@ -54,9 +54,10 @@ def add_parser(commands: Any) -> None:
     )
     add_json(parser)
     parser.add_argument("target", metavar="TARGET", help="a script, or a module with -m")
-    parser.add_argument(
+    arguments = parser.add_argument(
         "args", metavar="ARGS", nargs=argparse.REMAINDER, help="what the program is given"
     )
+    arguments.required = False  # argparse would say that they are missing, too
     parser.set_defaults(carry_out=_carry_out)
 
 

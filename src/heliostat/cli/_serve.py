@@ -27,6 +27,10 @@ _LOOK_S = 0.3  # so often files are looked at
 _ADDRESS = "http://127.0.0.1:8265"
 _ANSWER_S = 30  # a question is answered in less; a deployment takes as long as it takes
 _DETAILS = {"applications", "proxies"}
+_OTHERWISE = (
+    "start it with: heliostat serve start, or say where it is with --address; what a program runs "
+    "with serve.run() itself is in `heliostat dashboard`"
+)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -39,21 +43,32 @@ def add_parser(commands: Any) -> None:
     serve = commands.add_parser("serve", help="run applications, and look after them")
     verbs = serve.add_subparsers(dest="verb", required=True, metavar="VERB")
     run = verbs.add_parser("run", help="run a config file or an import path, until Ctrl-C")
-    run.add_argument("target", metavar="CONFIG_OR_IMPORT_PATH")
-    run.add_argument("arguments", nargs="*", metavar="KEY=VALUE", help="for an app builder")
-    run.add_argument("--name", default="default")
-    run.add_argument("--route-prefix", default="/")
+    run.add_argument(
+        "target",
+        metavar="CONFIG_OR_IMPORT_PATH",
+        help="fares.yaml, or fares:app for what `bind` gave",
+    )
+    run.add_argument(
+        "arguments", nargs="*", default=[], metavar="KEY=VALUE", help="for an app builder"
+    )
+    run.add_argument("--name", default="default", help="of the application (%(default)s)")
+    run.add_argument("--route-prefix", default="/", help="where it is in URLs (%(default)s)")
     run.add_argument("-r", "--reload", action="store_true", help="deploy anew when files change")
     start = verbs.add_parser("start", help="run without applications, for `deploy`")
     for verb in (run, start):
-        verb.add_argument("--http-host", default=None)
-        verb.add_argument("--http-port", type=int, default=None)
-        verb.add_argument("--rest-port", type=int, default=8265, help="where `deploy` finds it")
+        verb.add_argument("--http-host", default=None, help="where HTTP listens (127.0.0.1)")
+        verb.add_argument("--http-port", type=int, default=None, help="at which port (8000)")
+        verb.add_argument(
+            "--rest-port",
+            type=int,
+            default=8265,
+            help="where `deploy`, `status` ... find it (%(default)s)",
+        )
     build = verbs.add_parser("build", help="write a config file for import paths")
-    build.add_argument("import_paths", nargs="+", metavar="IMPORT_PATH")
-    build.add_argument("-o", "--output-path", default=None)
+    build.add_argument("import_paths", nargs="+", metavar="IMPORT_PATH", help="as in fares:app")
+    build.add_argument("-o", "--output-path", default=None, help="the file; else it is printed")
     deploy = verbs.add_parser("deploy", help="give a config file to a running Serve")
-    deploy.add_argument("config_file", metavar="CONFIG")
+    deploy.add_argument("config_file", metavar="CONFIG", help="as `build` writes it")
     for verb in (run, start, build):
         verb.add_argument("--app-dir", default=".", help="where modules are looked for first")
     status = verbs.add_parser("status", help="how applications and replicas are")
@@ -62,8 +77,9 @@ def add_parser(commands: Any) -> None:
     shutdown.add_argument("-y", "--yes", action="store_true", help="do not ask")
     for verb in (deploy, status, config, shutdown):
         verb.add_argument(
-            "-a", "--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", _ADDRESS)
-        )
+            "-a", "--address", default=os.environ.get("RAY_API_SERVER_ADDRESS", _ADDRESS),
+            help="where the Serve to ask is (%(default)s)",
+        )  # fmt: skip
     for verb in (status, config):
         verb.add_argument("-n", "--name", default=None, help="of this application only")
     for verb in verbs.choices.values():
@@ -287,16 +303,19 @@ def _ask(address: str, method: str, body: Any = None) -> Any:
         {"authorization": f"Bearer {_token(address)}", "content-type": "application/json"},
         method=method,
     )
-    nobody = f"no Serve answers at {address}; start it with: heliostat serve start"
+    nobody = f"no Serve answers at {address}"
     try:
         with urllib.request.urlopen(request, timeout=_ANSWER_S if method == "GET" else None) as it:
             answer = json.load(it)
     except urllib.error.HTTPError as error:
-        raise ServeUsage(_refusal(error) or f"{nobody} ({error})") from error
+        raise ServeUsage(
+            _refusal(error) or f"{nobody} but something else ({error}); {_OTHERWISE}"
+        ) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise ServeUsage(f"{nobody} ({error})") from error
+        why = getattr(error, "reason", error)
+        raise ServeUsage(f"{nobody} ({getattr(why, 'strerror', why)}); {_OTHERWISE}") from error
     if not isinstance(answer, dict) or (method == "GET" and not answer.keys() >= _DETAILS):
-        raise ServeUsage(f"{nobody} (what answers is something else)")
+        raise ServeUsage(f"{nobody} but something else; {_OTHERWISE}")
     return answer
 
 
@@ -326,7 +345,8 @@ def _token(address: str) -> str:
 def _refusal(error: HTTPError) -> str:
     """What Serve says about a request that it refuses; nothing if somebody else does."""
     try:
-        return str(json.load(error)["error"])
+        with error:
+            return str(json.load(error)["error"])
     except (ValueError, KeyError, TypeError):
         return ""
 

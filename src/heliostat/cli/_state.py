@@ -15,6 +15,7 @@ from heliostat.util._rows import select
 from heliostat.util._summaries import of_actors, of_objects, of_tasks
 
 _MOST = 100
+_REMEMBERED = 10_000  # so many tasks that have ended a session remembers
 _FILTER = re.compile(r"(?P<field>\w+)\s*(?P<predicate>!=|=|~)\s*(?P<value>.*)", re.DOTALL)
 
 
@@ -107,7 +108,17 @@ def list_rows(options: argparse.Namespace) -> int:
     sys.stdout.write(table(found, columns, width()) + "\n")
     if len(found) == options.limit < len(rows):
         sys.stderr.write(f"(the newest {options.limit} of {len(rows)}; --limit shows more)\n")
+    _say_what_is_forgotten(options.kind, rows)
     return 0
+
+
+def _say_what_is_forgotten(kind: str, rows: list[dict[str, Any]]) -> None:
+    ended = sum(row["state"] in ("FINISHED", "FAILED") for row in rows) if kind == "tasks" else 0
+    if ended >= _REMEMBERED:
+        sys.stderr.write(
+            f"(of the tasks that have ended, the newest {ended:,} are remembered; "
+            "`heliostat dashboard` keeps 100,000 from when it is opened)\n"
+        )
 
 
 def _filter(text: str) -> tuple[str, str, str]:
@@ -166,6 +177,7 @@ def summary(options: argparse.Namespace) -> int:
     if options.json:
         write_json(counts)
         return 0
+    _say_what_is_forgotten(options.kind, rows)
     named = counts.pop("summary", {})
     counts.pop("summary_by")
     sys.stdout.write("\n".join(f"{name}: {cell(value)}" for name, value in counts.items()) + "\n")

@@ -21,11 +21,11 @@ from typing import NoReturn
 
 from pyarrow import fs
 
-__all__ = ["SaveMode", "Staging"]
+__all__ = ["CANNOT", "SaveMode", "Staging", "remove"]
 
 _SUFFIX = ".staged"
 # A file system that cannot swap directories or link files says one of these.
-_CANNOT = (
+CANNOT = (
     errno.ENOSYS,
     errno.EINVAL,
     errno.EPERM,
@@ -146,7 +146,7 @@ class Staging:
         if self._mode is SaveMode.OVERWRITE:
             for name in os.listdir(self._path):
                 if not name.endswith(_SUFFIX):
-                    _remove(os.path.join(self._path, name))
+                    remove(os.path.join(self._path, name))
         for file in new:
             _move(self.directory, self._path, file)
 
@@ -158,7 +158,7 @@ class Staging:
             _link_tree(self.directory, merged)
             _swap(merged, self._path, exactly=True)
         except OSError as error:
-            if error.errno not in _CANNOT:
+            if error.errno not in CANNOT:
                 raise
             return False
         else:
@@ -217,7 +217,7 @@ def _swap(new: str, old: str, *, exactly: bool = False) -> None:
     try:
         _exchange(new, old)
     except OSError as error:
-        if exactly or error.errno not in _CANNOT:
+        if exactly or error.errno not in CANNOT:
             raise
         aside = f"{new}.old{_SUFFIX}"
         os.rename(old, aside)
@@ -266,7 +266,8 @@ def _move(source: str, target: str, file: str) -> None:
     os.replace(os.path.join(source, file), destination)
 
 
-def _remove(path: str) -> None:
+def remove(path: str) -> None:
+    """Remove a file, a link or a directory with all that is in it."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     else:

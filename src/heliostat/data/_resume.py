@@ -4,18 +4,20 @@ A directory beside the target keeps the files of finished parts and a line about
 the same parts leaves those out; when all are there, the files become the target's in one step.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from heliostat.data._commit import SaveMode, Staging
+from heliostat.data._commit import CANNOT, SaveMode, Staging, remove
 from heliostat.data._optimize import counts_rows
 from heliostat.data._plan import (
     ROW_FOR_ROW,
@@ -35,6 +37,7 @@ __all__ = ["resumable_write"]
 # A part is what one task reads; small enough that little is lost, large enough to pay.
 PART_BYTES = 64 << 20
 _STATE = "checkpoint.json"
+_BEGUN = f"{_STATE}.new"
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,12 @@ def resumable_write(
         plan: A read, with steps above it that take each row by itself.
         sink: Where to, on this machine.
         options: How each part is written.
-        checkpoint: A directory of this machine that outlives the run; it goes when all is done.
+        checkpoint: A directory of its own, of this machine; it outlives the run, and goes when
+            all is done.
         bundles: Runs a plan.
 
     Raises:
-        ValueError: if the plan is of another kind, or the checkpoint belongs to another write.
+        ValueError: if the plan is of another kind, or the checkpoint is somebody else's directory.
     """
     read, steps = _split(plan)
     if not sink.is_local:
@@ -104,31 +108,57 @@ def resumable_write(
                 f"{name}={value} would join rows of several parts, which a checkpoint keeps in "
                 "files of their own: leave one of the two out"
             )
+    checkpoint = _place(checkpoint, sink.path)
     parts = list(read.source.read_tasks(PART_BYTES))
     names = [f"{number:06d}-{_digest(part)}" for number, part in enumerate(parts)]
     told = {"target": sink.path, "parts": names, "steps": [step_name(step) for step in steps]}
-    checkpoint = os.path.abspath(checkpoint)
-    done = _open(checkpoint, told)
-    if not begun(sink, options):
-        shutil.rmtree(checkpoint)
+    if not begun(sink, options, checkpoint=checkpoint):
+        _end(checkpoint, names)
         return
     final, sink._staging = sink._staging, None
     assert final is not None
     try:
+        token, done = _open(checkpoint, told)
         for number, (name, part) in enumerate(zip(names, parts, strict=True)):
             if name not in done:
                 whole: Plan = Read(OnePart(read.source, part), read.place)
                 for step in steps:
                     whole = Apply(whole, step)
-                _write_part(whole, sink, options, checkpoint, name, number, bundles)
-        stage = final.directory
+                sink.write_uuid = f"{token}_{number:06d}"
+                _write_part(whole, sink, options, os.path.join(checkpoint, name), bundles)
         for name in names:
-            part_files = os.path.join(checkpoint, name)
-            shutil.copytree(part_files, stage, copy_function=os.link, dirs_exist_ok=True)
+            shutil.copytree(
+                os.path.join(checkpoint, name),
+                final.directory,
+                copy_function=_link,
+                dirs_exist_ok=True,
+            )
         final.commit()
     finally:
         final.abort()
-    shutil.rmtree(checkpoint)
+    _end(checkpoint, names)
+
+
+def _place(checkpoint: str, target: str) -> str:
+    """The directory of a checkpoint, which is its own: what is in it is removed at the end."""
+    here = checkpoint.removeprefix("file://")
+    if not here or "://" in here:
+        raise ValueError(
+            f"checkpoint={checkpoint!r} must be a directory of its own, of this machine"
+        )
+    path, target = os.path.realpath(here), os.path.realpath(target)
+    if os.path.commonpath((path, target)) in (path, target):
+        raise ValueError(
+            f"checkpoint={checkpoint!r} and the target {target!r}: neither may be inside the other"
+        )
+    with contextlib.suppress(FileNotFoundError):
+        there = os.listdir(path)
+        if there and _STATE not in there and there != [_BEGUN]:
+            raise ValueError(
+                f"checkpoint={checkpoint!r} has other files in it ({min(there)!r}): give a directory "
+                "of its own, which is removed when all is written"
+            )
+    return path
 
 
 def _split(plan: Plan) -> tuple[Read, list[Any]]:
@@ -168,40 +198,58 @@ def _said(value: Any) -> str:
     return type(value).__name__
 
 
-def _open(checkpoint: str, told: Mapping[str, Any]) -> set[str]:
-    """The parts that are done; a checkpoint is begun if there is none."""
+def _open(checkpoint: str, told: Mapping[str, Any]) -> tuple[str, set[str]]:
+    """How names of its files begin, and the parts that are done; begins one if there is none."""
     path = os.path.join(checkpoint, _STATE)
     os.makedirs(checkpoint, exist_ok=True)
     try:
         with open(path) as file:
             before = json.load(file)
     except FileNotFoundError:
-        with open(f"{path}.new", "w") as file:
-            json.dump(told, file)
-        os.replace(f"{path}.new", path)
-        return set()
+        # Of this write alone, so that the next one from here replaces no file of it; and the same
+        # whenever it goes on, so that what was committed already is replaced.
+        token = uuid.uuid4().hex[:12]
+        begun_path = os.path.join(checkpoint, _BEGUN)
+        with open(begun_path, "w") as file:
+            json.dump({**told, "token": token}, file)
+        os.replace(begun_path, path)
+        return token, set()
     for name, value in told.items():
         if before.get(name) != value:
             raise ValueError(
                 f"the checkpoint {checkpoint!r} was begun with other {name}; give another "
                 "directory, or remove it to start again"
             )
-    return {name for name in told["parts"] if os.path.isdir(os.path.join(checkpoint, name))}
+    done = {name for name in told["parts"] if os.path.isdir(os.path.join(checkpoint, name))}
+    return before["token"], done
+
+
+def _end(checkpoint: str, names: Iterable[str]) -> None:
+    """Remove what is ours; its state last, without which the rest would be anybody's."""
+    if not os.path.isfile(os.path.join(checkpoint, _STATE)):
+        return
+    for name in (*names, _STATE):
+        with contextlib.suppress(FileNotFoundError):
+            remove(os.path.join(checkpoint, name))
+    with contextlib.suppress(OSError):  # somebody has put something there, or mounted it
+        os.rmdir(checkpoint)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in CANNOT:
+            raise
+        shutil.copyfile(source, target)
 
 
 def _write_part(
-    plan: Plan,
-    sink: FileDatasink,
-    options: WriteOptions,
-    checkpoint: str,
-    name: str,
-    number: int,
-    bundles: Any,
+    plan: Plan, sink: FileDatasink, options: WriteOptions, directory: str, bundles: Any
 ) -> None:
     """The files of one part, in a directory that appears when all of them are complete."""
-    staging = Staging(os.path.join(checkpoint, name), SaveMode.OVERWRITE)
+    staging = Staging(directory, SaveMode.OVERWRITE)
     sink.directory = staging.begin()
-    sink.write_uuid = f"{os.path.basename(checkpoint)}_{number:06d}"
     try:
         run_write(bundles(plan), None, _Within(sink), options)
         staging.commit()

@@ -92,14 +92,17 @@ def run_write(
         raise
 
 
-def begun(sink: FileDatasink, options: WriteOptions) -> bool:
+def begun(sink: FileDatasink, options: WriteOptions, **places: str) -> bool:
     """Look at what is there, and make a place to write to; False if there is nothing to do.
+
+    `places` are other directories that tasks write to, by the arguments that name them.
 
     Raises:
         ValueError: if tasks would write on several machines, to a directory that this one has alone.
     """
     if _way(sink, options) is _in_tasks and len(nodes := heliostat.nodes()) > 1:
-        check_shared("path", sink.path, nodes)
+        for what, place in {"path": sink.path, **places}.items():
+            check_shared(what, place, nodes)
     return sink.begin()
 
 

@@ -177,8 +177,10 @@ class ReplicaActors:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
                 group, 0, placement_group_capture_child_tasks=True
             )
+        # Lists, logs and `why` call an actor by its class: which deployment's it is must be in that.
+        titled = type(f"ServeReplica:{self._app_name}:{spec.name}", (Replica,), {})
         return (
-            ray.remote(Replica)
+            ray.remote(titled)
             .options(max_concurrency=100_000, **options)
             .remote(
                 self._app_name, spec.name, self._identities[name], spec.config, http, self._tracing

@@ -78,7 +78,7 @@ class Display:
             return
         if self._line is None:
             return
-        notes = [f"{experiment.running} running"]
+        notes = [f"{experiment.running} running"] if experiment.running else []
         if experiment.failed:
             notes.append(f"{experiment.failed} failed")
         best = look_up(self._top[0].last_result, str(self._metric)) if self._top else None

@@ -187,7 +187,8 @@ class Experiment:
         match event:
             case m.Interrupted():
                 under_way = [one for one in self._live.values() if one.state != STOPPING]
-                self._cut |= {one.trial_id for one in (*under_way, *self._waiting)}
+                under_way += (*self._waiting, *self._lots.get_trials())
+                self._cut |= {one.trial_id for one in under_way}
                 self._stop_all("interrupted", out)
             case m.Tick():
                 if self._deadline is None and not self._stopped and self.study.time_budget_s:
@@ -406,8 +407,7 @@ class Experiment:
                 out.append(m.Stop(trial.trial_id))
             if trial.state != STOPPING:  # one that pauses is on its way out already
                 trial.move(STOPPING, why)
-            self._take_back(trial)
-        for trial in self._waiting:
+        for trial in (*self._lots.end(), *self._waiting):
             if self._scheduler is not None:
                 self._scheduler.on_trial_remove(self, trial)
             self._complete(trial, out)

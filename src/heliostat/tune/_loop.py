@@ -6,6 +6,7 @@ libraries keep of a GPU), it is hosted by an actor, which then hosts others.
 """
 
 import functools
+import logging
 import shutil
 import signal
 import threading
@@ -41,6 +42,8 @@ from heliostat.tune.callback import Callback
 
 if TYPE_CHECKING:
     from heliostat.tune._mirror import Mirror
+
+_log = logging.getLogger("heliostat.tune")
 
 # How long what was kept for a next trial may take to clean up.
 _CLOSE_S = 10.0
@@ -124,6 +127,7 @@ class Loop:
         # Whether Ctrl-C may come through now, and whether the decider knows of one.
         self._waiting = False
         self._told = False
+        self._lost_work = False  # somebody was paused who had saved nothing
         self._curves: dict[str, deque[tuple[float, float]]] = {}
 
     def run(self) -> None:
@@ -444,6 +448,18 @@ class Loop:
             self._display.failed(trial)
         elif what in ("complete", "interrupt"):
             self._display.saw(trial)
+        elif what == "pause" and trial.resume_from is None and trial.donor is None:
+            self._warn_of_loss(trial)
+
+    def _warn_of_loss(self, trial: Trial) -> None:
+        if not self._lost_work:
+            _log.warning(
+                "trial %s is paused and has saved nothing, so it will begin anew: give "
+                "tune.report(..., checkpoint=...) a checkpoint and begin at tune.get_checkpoint(), or "
+                "take a scheduler that does not pause, such as ASHAScheduler. Said once",
+                trial,
+            )
+        self._lost_work = True
 
     def _keep_states(self) -> None:
         states = [callback.get_state() for callback in self._callbacks]

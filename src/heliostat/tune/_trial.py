@@ -220,6 +220,16 @@ class Lots:
             self._size = 1
         return list(after or ())
 
+    def end(self) -> list[Trial]:
+        """Nobody runs after anybody.
+
+        Returns:
+            Those who were to.
+        """
+        then = self.get_trials()
+        self._after.clear()
+        return then
+
     def part(self, trials: Iterable[Trial]) -> None:
         """Let each of these run with no other behind it from now on."""
         self._alone.update(trial.trial_id for trial in trials)

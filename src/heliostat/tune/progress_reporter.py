@@ -374,12 +374,12 @@ class TrialProgressCallback(Callback):
         self._most: int | None = _MOST_METRICS
 
     @classmethod
-    def of(cls, verbose: int | None, metric: str | None) -> list["TrialProgressCallback"]:
-        """What `RunConfig(verbose=)` asks for: nothing, some metrics a line, or all."""
+    def of(cls, verbose: int | None, metric: str | None) -> "TrialProgressCallback":
+        """What `RunConfig(verbose=)` asks for: some metrics a line, or all."""
         made = cls(metric)
         if verbose == Verbosity.V3_TRIAL_DETAILS:
             made._most = None
-        return [made] if (verbose or 0) >= Verbosity.V2_TRIAL_NORM else []
+        return made
 
     def words(self, result: Mapping[str, Any]) -> str:
         """The metrics of a report in a line."""

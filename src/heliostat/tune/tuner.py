@@ -448,8 +448,9 @@ class Tuner:
         for trial in ended:
             log.append("complete", trial=trial.trial_id)
         callbacks = list(run.callbacks or ())
-        if not any(isinstance(one, TrialProgressCallback) for one in callbacks):
-            callbacks += TrialProgressCallback.of(run.verbose, config.metric)
+        talks = (run.verbose or 0) > 1
+        if talks and not any(isinstance(one, TrialProgressCallback) for one in callbacks):
+            callbacks.append(TrialProgressCallback.of(run.verbose, config.metric))
         _give_states(callbacks, directory / CALLBACKS_FILE)
         for callback in callbacks:
             total = experiment.total

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import socket
 import sys
+from pathlib import Path
 
 import cloudpickle
 import lightgbm
@@ -21,6 +23,7 @@ from heliostat.train import (
 from heliostat.train.lightgbm import (
     LightGBMTrainer,
     RayTrainReportCallback,
+    _backend,
     get_network_params,
     normalize_pandas_for_lightgbm,
 )
@@ -135,3 +138,17 @@ def test_a_killed_rank_is_started_again_from_the_last_checkpoint(run_config, tab
 def test_outside_a_loop_there_is_no_network_and_a_warning(caplog):
     assert get_network_params() == {}
     assert "outside the loop of a LightGBMTrainer" in caplog.text
+
+
+def test_a_rank_waits_at_a_port_that_the_system_gives_to_nobody_by_itself():
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as other:
+        patch.setattr(_backend._Here, "held", None)
+        patch.setattr(_backend._Here, "port", 0)
+        port = _backend._hold_port()
+        held = _backend._Here.held
+        assert port == held.getsockname()[1]
+        assert not first <= port <= last
+        with pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        held.close()

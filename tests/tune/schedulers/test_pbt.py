@@ -169,7 +169,7 @@ def test_the_population_gets_better(simulate):
     assert mean(ran) < mean(alone)
 
 
-def test_nobody_takes_over_from_a_trial_that_has_saved_nothing():
+def test_nobody_takes_over_from_a_trial_that_has_saved_nothing_and_it_is_said_once(caplog):
     pbt = make()
     trials = [Trial(f"t{n}", "f", {"x": 0.5}, f"{n}", "/x", {}) for n in range(4)]
     study = Recorder(trials)
@@ -179,6 +179,10 @@ def test_nobody_takes_over_from_a_trial_that_has_saved_nothing():
     for value, trial in enumerate(trials):
         pbt.on_trial_result(study, trial, {"training_iteration": 4, "loss": value})
     assert study.exploits == []
+    for trial in trials:
+        pbt.on_trial_result(study, trial, {"training_iteration": 8, "loss": 3})
+    (said,) = caplog.messages
+    assert "which has saved nothing: give tune.report(..., checkpoint=...)" in said
 
 
 def test_the_best_are_asked_to_save_themselves():

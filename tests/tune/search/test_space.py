@@ -151,3 +151,9 @@ def test_functions_and_classes_of_the_user_are_constants():
         "f": tune.sample_from(abs),
     }
     tune.Tuner(len, param_space=space)
+
+
+@pytest.mark.parametrize("values", ["abc", b"abc", {"a": 1}, 3])
+def test_what_is_no_list_of_values_is_no_grid(values):
+    with pytest.raises(TypeError, match=r"takes a list of values, got .*; one is \["):
+        _space.grid_search(values)

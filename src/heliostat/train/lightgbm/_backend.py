@@ -1,14 +1,17 @@
 """Tells LightGBM's ranks where they meet. It knows nothing of data or models.
 
 LightGBM is told a port for every rank and opens it when training begins. Until the rank asks for
-its parameters it holds the port itself, so that nobody takes it in between.
+its parameters it holds the port itself, so that nobody takes it in between. From there to LightGBM's
+own opening nobody holds it: it is none of those that the system gives to whoever asks for any.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -20,6 +23,8 @@ from heliostat.train._worker_group import WorkerGroup
 from heliostat.train.backend import Backend, BackendConfig
 
 HOST = "127.0.0.1"
+FIRST_PORT = 10_000  # below, servers have theirs
+TRIES = 100
 
 _log = logging.getLogger("heliostat.train")
 
@@ -67,9 +72,22 @@ class _Here:
 
 def _hold_port() -> int:
     _Here.held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    _Here.held.bind((HOST, 0))
+    for port in (*random.sample(_ports_to_choose(), TRIES), 0):
+        try:
+            _Here.held.bind((HOST, port))
+            break
+        except OSError:
+            continue
     _Here.port = _Here.held.getsockname()[1]
     return _Here.port
+
+
+def _ports_to_choose() -> list[int]:
+    """Those that the system gives to nobody by itself."""
+    text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    first, last = map(int, text.split())
+    most = [port for port in range(FIRST_PORT, 1 << 16) if not first <= port <= last]
+    return most if len(most) > TRIES else list(range(FIRST_PORT, 1 << 16))
 
 
 def _remember(ports: list[int]) -> None:

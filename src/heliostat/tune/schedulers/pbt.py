@@ -6,6 +6,7 @@ study: which trial takes over from which, with what; the study pauses, remembers
 
 import copy
 import json
+import logging
 import math
 import os
 import random
@@ -21,6 +22,8 @@ from heliostat.tune.error import TuneError
 from heliostat.tune.schedulers._explore import Explorer, check_mutations, fill
 from heliostat.tune.schedulers.trial_scheduler import Trials, TrialScheduler
 from heliostat.tune.search.searcher import check_mode
+
+_log = logging.getLogger("heliostat.tune")
 
 # A trial that will have saved itself soon.
 _SAVE = (SAVING, PAUSING)
@@ -118,6 +121,7 @@ class PopulationBasedTraining(TrialScheduler):
         )
         self._members: dict[str, Member] = {}
         self._takeovers = 0
+        self._missed = False  # somebody could not take over
 
     def on_trial_add(self, tune_controller: Trials, trial: Trial) -> None:
         """Take a trial into the population; what its config lacks of the mutations is drawn.
@@ -198,6 +202,16 @@ class PopulationBasedTraining(TrialScheduler):
         """Let a trial go on from one of the best; False when that one has saved nothing."""
         donor = self._rng.choice(high)
         if donor.resume_from is None and donor.state not in _SAVE:
+            if not self._missed:
+                _log.warning(
+                    "%s: trial %s cannot go on from trial %s, which has saved nothing: give "
+                    "tune.report(..., checkpoint=...) a checkpoint, and begin at "
+                    "tune.get_checkpoint(). Said once",
+                    type(self).__name__,
+                    trial,
+                    donor,
+                )
+            self._missed = True
             return False
         mine, its = self._members[trial.trial_id], self._members[donor.trial_id]
         config, changes = self._explore(donor, mine)

@@ -40,8 +40,10 @@ def grid_search(values: Iterable[Any]) -> dict[str, list[Any]]:
         >>> grid_search([1, 2])
         {'grid_search': [1, 2]}
     """
-    if not isinstance(values, Iterable):
-        raise TypeError(f"grid_search() takes a list of values, got {values!r}")
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
+        raise TypeError(
+            f"grid_search() takes a list of values, got {values!r}; one is [{values!r}]"
+        )
     listed = list(values)
     if not listed:
         raise ValueError("grid_search() needs at least one value, got an empty list")

@@ -139,7 +139,8 @@ export const objects = listed("Objects", "objects", [
 
 function where(row) {
   if (row.spilled) return "on disk";
-  return row.reference_type === "PINNED_IN_MEMORY" ? "shared memory" : "in the driver";
+  if (row.reference_type === "PINNED_IN_MEMORY") return "shared memory";
+  return ["FINISHED", "FAILED"].includes(row.task_status) ? "in the driver" : "not there yet";
 }
 
 export const workers = listed("Workers", "workers", [

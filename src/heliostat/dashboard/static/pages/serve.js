@@ -36,7 +36,7 @@ function application(app, series) {
         ["p99", (row) => milliseconds(newest(series, `p99 ${app.name}/${row.name}`)), "right"],
         ["because", (row) => row.message],
       ], app.deployments, (row) => row.name)),
-    h("div", { class: "cards", key: `${app.name} plots` },
+    h("div", { class: "cards four", key: `${app.name} plots` },
       card("Requests", h(Plot, { title: "requests a second", time: true, least: 1, x: series.at, lines: lines("requests") })),
       card("Latency", h(Plot, { title: "time in the replica", time: true, least: 1, x: series.at, lines: latency, show: (v) => milliseconds(v) })),
       card("Autoscaling", h(Plot, { title: "replicas that run", time: true, least: 1, x: series.at, lines: lines("replicas") })),
