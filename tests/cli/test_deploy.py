@@ -45,6 +45,16 @@ def test_files_are_written_and_the_next_steps_told(program, capsys):
     assert "requirements.txt" in (program / "deploy" / "Dockerfile").read_text()
 
 
+def test_a_virtual_environment_of_any_name_stays_out_of_the_image(program, capsys):
+    for name in ("env13", "tools/venv", ".venv"):
+        (program / name).mkdir(parents=True)
+        (program / name / "pyvenv.cfg").touch()
+    assert main(["deploy", "My_Train.py", "--target", "docker"]) == 0
+    ignored = (program / "deploy" / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {"env13", "tools/venv"} <= set(ignored)
+    assert ignored.count(".venv") == 1
+
+
 @pytest.mark.parametrize("app", ["app.yaml", "pages.main:app"])
 def test_an_application_listens_for_others_in_a_container_and_for_this_machine_else(
     program, app, capsys

@@ -175,7 +175,15 @@ def _request(options: argparse.Namespace, out: Path) -> Request:
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         },
         kind=_kind(options, serves=serves),
+        environments=_environments(folder),
     )
+
+
+def _environments(folder: Path) -> tuple[str, ...]:
+    """Virtual environments in the folder or one below it, whatever they are called."""
+    marks = sorted([*folder.glob("*/pyvenv.cfg"), *folder.glob("*/*/pyvenv.cfg")])
+    found = (mark.parent.relative_to(folder).as_posix() for mark in marks)
+    return tuple(name for name in found if name.isprintable() and name != ".venv")
 
 
 def _kind(options: argparse.Namespace, *, serves: bool) -> Kind:

@@ -17,7 +17,7 @@ _DRAIN_S = 60  # how long requests that run may take when a process is asked to 
 _LEAVE_S = 5  # until nobody sends new requests to a pod that is about to end
 _STORAGE = "/storage"
 _HEALTH = "/-/healthz"
-_IGNORED = (".git", ".venv", ".env", "**/__pycache__", "*.egg-info", ".pytest_cache")
+_IGNORED = (".git", ".venv", ".env", "**/__pycache__", "**/.*_cache", "*.egg-info")
 _ROOM = "10Gi"  # of the volume that a cluster is given when none is named
 _GROUP = 1000  # of the user in Ray's images: its pods may write to their volume
 _USER = 10001  # by number: whoever asks for a user that is not root sees that this is none
@@ -49,6 +49,7 @@ class Request:
         has_requirements: Whether there is a requirements.txt in it.
         user: Who runs it under systemd.
         python: The interpreter, absolute.
+        environments: Folders of virtual environments in the program's.
         versions: Of "heliostat", "ray" and "python" (two numbers).
         kind: What KubeRay is to make of it.
     """
@@ -72,6 +73,7 @@ class Request:
     python: str
     versions: Mapping[str, str]
     kind: Kind = "RayJob"
+    environments: tuple[str, ...] = ()
 
 
 def files(target: Target, request: Request) -> dict[str, str]:
@@ -81,7 +83,9 @@ def files(target: Target, request: Request) -> dict[str, str]:
     on_ray = target == "kuberay"
     image = {
         "Dockerfile": _dockerfile(request, on_ray=on_ray),
-        "Dockerfile.dockerignore": "\n".join((*_IGNORED, *_own_folder(request), "")),
+        "Dockerfile.dockerignore": "\n".join(
+            (*_IGNORED, *request.environments, *_own_folder(request), "")
+        ),
     }
     if target == "compose":
         return {**image, "compose.yaml": _yaml(_compose(request))}
@@ -98,11 +102,13 @@ def next_steps(target: Target, request: Request, folder: str) -> list[str]:
     limits = f"--cpus {request.cpus:g} --memory {request.memory} --shm-size {_shm(request)}"
     ports = f"-p {PORT}:{PORT} " if request.serves else ""
     gpus = f"--gpus {request.gpus} " if request.gpus else ""
+    mounted = shlex.quote(f"{_volume(request)}:{_STORAGE}")
+    volume = "" if _is_url(request.storage) else f"-v {mounted} "
     return {
         "docker": [
             build,
-            f"docker run --init --stop-timeout {_DRAIN_S} {limits} {gpus}{ports}"
-            f"-v {shlex.quote(f'{_volume(request)}:{_STORAGE}')} {request.image}",
+            f"docker run --init --stop-timeout {_DRAIN_S} {limits} {gpus}{ports}{volume}"
+            f"{request.image}",
         ],
         "compose": [f"docker compose -f {at}compose.yaml up --build"],
         "systemd": [
@@ -160,7 +166,12 @@ def _dockerfile(request: Request, *, on_ray: bool) -> str:
     lines = [f"FROM {ray if on_ray else f'python:{python}-slim'}"]
     if not on_ray:
         owned = f"mkdir {_STORAGE} && chown app {_STORAGE}"
-        lines.append(f"RUN useradd --create-home --uid {_USER} app && {owned}")
+        lines += [
+            # For LightGBM, whose wheel has it not.
+            "RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \\",
+            "    && rm -rf /var/lib/apt/lists/*",
+            f"RUN useradd --create-home --uid {_USER} app && {owned}",
+        ]
     lines += [
         "WORKDIR /app",
         f'ARG HELIOSTAT="heliostat[{extras}]=={heliostat}"',
@@ -328,6 +339,8 @@ def _claim(request: Request) -> dict[str, Any]:
 
 
 def _cluster(request: Request) -> dict[str, Any]:
+    # Nobody sends requests to a pod's port that is about to end: those that run have half the time.
+    leaves = f"sleep {_DRAIN_S // 2}; ray stop" if request.serves else "ray stop"
     # KubeRay gives head and workers the probes that suit them, where a manifest has none.
     workers = {
         "groupName": "workers",
@@ -335,7 +348,7 @@ def _cluster(request: Request) -> dict[str, Any]:
         "minReplicas": request.nodes,
         "maxReplicas": request.max_nodes,
         "rayStartParams": {},
-        "template": _pod(request, "ray-worker", _leaving("ray stop"), gpus=request.gpus),
+        "template": _pod(request, "ray-worker", _leaving(leaves), gpus=request.gpus),
     }
     head = {
         # Nothing but the driver of a job runs there.
