@@ -1,7 +1,10 @@
 """Collective calls among actors, on gloo."""
 
+import asyncio
 import os
+import sys
 
+import cloudpickle
 import numpy as np
 import pytest
 
@@ -9,10 +12,49 @@ import heliostat as ray
 from heliostat.exceptions import RayError
 from heliostat.util import collective
 from heliostat.util.collective._rendezvous import Rendezvous
+from heliostat.util.collective.collective_group.base_collective_group import BaseGroup
 from heliostat.util.collective.types import ReduceOp
+
+# Workers cannot import test modules by name.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 pytestmark = pytest.mark.timeout(300)
 torch = pytest.importorskip("torch")
+
+
+class Board:
+    """What ranks write on, and read from when all have written."""
+
+    def __init__(self):
+        self.sums, self.all_are_here = {}, asyncio.Condition()
+
+    async def add(self, group, size, array):
+        async with self.all_are_here:
+            count, total = self.sums.get(group, (0, 0))
+            self.sums[group] = count + 1, total + array
+            self.all_are_here.notify_all()
+            await self.all_are_here.wait_for(lambda: self.sums[group][0] == size)
+            return self.sums[group][1]
+
+
+class BoardGroup(BaseGroup):
+    """A network of a user's own."""
+
+    @classmethod
+    def backend(cls):
+        return "BOARD"
+
+    @classmethod
+    def check_backend_availability(cls):
+        return True
+
+    def allreduce(self, tensor, allreduce_options=None):
+        assert allreduce_options.reduceOp is ReduceOp.SUM
+        board = ray.get_actor("board")
+        (array,) = tensor
+        array[:] = ray.get(board.add.remote(self.group_name, self.world_size, array))
+
+    barrier = reduce = allgather = broadcast = reducescatter = send = recv = allreduce
 
 
 class Rank:
@@ -40,6 +82,55 @@ class Rank:
             collective.recv(sent, 0, group)
         collective.barrier(group)
         return [t.tolist() for t in (*two, scattered, given)], summed.tolist(), sent.tolist()
+
+    def several(self, group, rank):
+        """Every call with two tensors a rank: 1 and 2 here, 3 and 4 there."""
+        found = {}
+
+        def two():
+            return [torch.full((2,), float(2 * rank + 1)), torch.full((2,), float(2 * rank + 2))]
+
+        def note(name, tensors):
+            found[name] = [tensor[0].item() for tensor in tensors]
+
+        mine = two()
+        collective.allreduce_multigpu(mine, group)
+        note("allreduce", mine)
+        mine = two()
+        collective.reduce_multigpu(mine, 1, 1, group, ReduceOp.PRODUCT)
+        note("reduce", mine)
+        mine = two()
+        collective.broadcast_multigpu(mine, 1, 1, group)
+        note("broadcast", mine)
+        gathered = [[torch.zeros(2) for _ in range(4)] for _ in range(2)]
+        collective.allgather_multigpu(gathered, two(), group)
+        note("allgather", [*gathered[0], *gathered[1]])
+        kept = [torch.zeros(2), torch.zeros(2)]
+        lists = [[torch.full((2,), float(n)) for n in range(4)] for _ in range(2)]
+        collective.reducescatter_multigpu(kept, lists, group)
+        note("reducescatter", kept)
+        part = torch.zeros(2, 2)
+        if rank == 0:
+            collective.send_multigpu(torch.full((2, 2), 5.0), 1, 1, group, n_elements=3)
+        else:
+            collective.recv_multigpu(part, 0, 0, group, n_elements=3)
+        found["recv"] = part.tolist()
+        return found
+
+    def own_network(self, size, rank):
+        collective.register_collective_backend("board", BoardGroup)
+        collective.init_collective_group(size, rank, "board", "on board")
+        array = np.full(2, rank + 1.0)
+        collective.allreduce(array, "on board")
+        backend = collective.get_group_handle("on board").backend()
+        collective.destroy_collective_group("on board")
+        return array.tolist(), backend
+
+    def declared_network(self, rank):
+        collective.register_collective_backend("board", BoardGroup)
+        array = np.full(2, rank + 1.0)
+        collective.allreduce(array, "declared board")
+        return array.tolist()
 
     def columns(self, group):
         matrix = torch.arange(6.0).reshape(2, 3)
@@ -86,6 +177,52 @@ def test_every_other_call_does_what_it_says(pair):
     assert second[1:] == ([2.0, 2.0], [7.0, 7.0])
 
 
+def test_a_rank_may_have_several_tensors(pair):
+    join(pair, "several")
+    calls = [actor.several.remote("several", n) for n, actor in enumerate(pair)]
+    first, second = ray.get(calls, timeout=60)
+    assert first["allreduce"] == second["allreduce"] == [10, 10]
+    assert (first["reduce"], second["reduce"]) == ([1, 2], [3, 24])
+    assert first["broadcast"] == second["broadcast"] == [4, 4]
+    assert first["allgather"] == second["allgather"] == [1, 2, 3, 4, 1, 2, 3, 4]
+    assert (first["reducescatter"], second["reducescatter"]) == ([0, 4], [8, 12])
+    assert second["recv"] == [[5, 5], [5, 0]]
+
+
+def test_a_network_of_ones_own_carries_tensors(pair):
+    board = ray.remote(num_cpus=0)(Board).options(name="board").remote()
+    calls = [actor.own_network.remote(2, rank) for rank, actor in enumerate(pair)]
+    assert ray.get(calls, timeout=60) == [([3.0, 3.0], "BOARD")] * 2
+    with pytest.raises(ValueError, match=r"got 'board'.*register_collective_backend"):
+        collective.create_collective_group(pair, 2, [0, 1], "board", "declared board")
+    collective.register_collective_backend("board", BoardGroup)
+    assert collective.is_backend_available("board")
+    collective.create_collective_group(pair, 2, [0, 1], "board", "declared board")
+    calls = [actor.declared_network.remote(rank) for rank, actor in enumerate(pair)]
+    assert ray.get(calls, timeout=60) == [[3.0, 3.0]] * 2
+    collective.destroy_collective_group("declared board")
+    ray.kill(board)
+
+
+def test_what_is_no_backend_is_refused(local):
+    with pytest.raises(TypeError, match="takes a subclass of BaseGroup"):
+        collective.register_collective_backend("x", dict)
+    with pytest.raises(ValueError, match="there is a backend 'NCCL' already"):
+        collective.register_collective_backend("nccl", BoardGroup)
+
+    class Away(BoardGroup):
+        @classmethod
+        def check_backend_availability(cls):
+            return False
+
+    with pytest.raises(ValueError, match="there is a backend 'BOARD' already, BoardGroup"):
+        collective.register_collective_backend("board", Away)
+    collective.register_collective_backend("away", Away)
+    with pytest.raises(RuntimeError, match="backend 'away' is not to be had here: Away"):
+        collective.init_collective_group(1, 0, "away", "nowhere")
+    assert not collective.is_group_initialized("nowhere")
+
+
 def test_the_driver_may_declare_a_group(pair):
     collective.create_collective_group(pair, 2, [1, 0], backend="gloo", group_name="declared")
     with pytest.raises(RuntimeError, match="there is a group 'declared' already"):
@@ -105,12 +242,10 @@ def test_bad_input_is_refused_with_what_to_do(local):
         collective.init_collective_group(1, 0)
     with pytest.raises(ValueError, match="rank must be from 0 to 1, got 2"):
         collective.init_collective_group(2, 2, backend="gloo")
-    with pytest.raises(ValueError, match="backend must be 'gloo', got 'mpi'"):
+    with pytest.raises(ValueError, match=r"backend must be 'gloo'.*, got 'mpi'"):
         collective.init_collective_group(2, 0, backend="mpi")
     with pytest.raises(RuntimeError, match="not in the collective group"):
         collective.allreduce(np.zeros(1))
-    with pytest.raises(NotImplementedError, match="without _multigpu"):
-        collective.allreduce_multigpu([np.zeros(1)])
     with pytest.raises(ValueError, match="make no group"):
         collective.create_collective_group([], 2, [0, 1], backend="gloo")
     assert [collective.get_rank(), collective.get_collective_group_size()] == [-1, -1]
@@ -129,6 +264,10 @@ def test_a_group_of_one_takes_what_gloo_takes(local):
             collective.allreduce(np.zeros(1), "one", "sum")
         with pytest.raises(ValueError, match="one tensor for each of the 1 ranks"):
             collective.allgather([], np.zeros(1), "one")
+        with pytest.raises(ValueError, match="at least one tensor is needed"):
+            collective.allreduce_multigpu([], "one")
+        with pytest.raises(ValueError, match="dst_tensor must be from 0 to 0, got 1"):
+            collective.reduce_multigpu([np.zeros(1)], 0, 1, "one")
     finally:
         collective.destroy_collective_group("one")
 
@@ -167,8 +306,9 @@ def test_a_driver_that_waits_in_vain_is_told_for_whom(local):
 
 def test_a_meeting_takes_each_rank_once_and_one_size():
     meeting = Rendezvous()
-    meeting.declare({"actor": 1}, 2, 500)
-    assert (meeting.declared("actor"), meeting.declared("stranger")) == ((1, 2, 500), None)
+    meeting.declare({"actor": 1}, 2, 500, "gloo")
+    assert meeting.declared("actor") == (1, 2, 500, "gloo")
+    assert meeting.declared("stranger") is None
     path = meeting.join(0, 2, 11)
     assert os.path.exists(path)
     assert meeting.join(1, 2, 12) == path

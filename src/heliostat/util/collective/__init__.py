@@ -2,17 +2,22 @@
 
 Every rank calls `init_collective_group` first, or the driver `create_collective_group` with the
 actors. Arrays and tensors are changed in place. Everything stays on this machine's loopback.
+
+A rank may have several tensors, one on each of its GPUs: that is what the `_multigpu` calls are for.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import heliostat as ray
 from heliostat.util.collective import types
-from heliostat.util.collective._group import Group, torch_or_refuse
+from heliostat.util.collective._group import GlooGroup, torch_or_refuse
 from heliostat.util.collective._rendezvous import find, meet
+from heliostat.util.collective.backend_registry import class_of, register_collective_backend
+from heliostat.util.collective.collective_group.base_collective_group import BaseGroup
 from heliostat.util.collective.types import Backend, ReduceOp
 
 __all__ = [
@@ -39,22 +44,19 @@ __all__ = [
     "reduce_multigpu",
     "reducescatter",
     "reducescatter_multigpu",
+    "register_collective_backend",
     "send",
     "send_multigpu",
     "types",
 ]
 
-_GROUPS: dict[str, Group] = {}  # of this process
+_GROUPS: dict[str, BaseGroup] = {}  # of this process
 _DECLARED: dict[str, Any] = {}  # rendezvous of groups that this process has declared
 
 
 def gloo_available() -> bool:
     """Whether torch is there, whose gloo is used."""
-    try:
-        torch_or_refuse()
-    except ImportError:
-        return False
-    return True
+    return GlooGroup.check_backend_availability()
 
 
 def nccl_available() -> bool:
@@ -74,8 +76,8 @@ def is_backend_available(backend: str) -> bool:
         (False, False)
     """
     try:
-        return Backend(backend) == Backend.GLOO and gloo_available()
-    except ValueError:
+        return class_of(backend).check_backend_availability()
+    except (NotImplementedError, ValueError):
         return False
 
 
@@ -91,13 +93,14 @@ def init_collective_group(
     Args:
         world_size: How many ranks there are.
         rank: Which one this process is.
-        backend: "gloo".
+        backend: "gloo", or what `register_collective_backend` was told.
         group_name: A process can be in several groups.
         gloo_timeout: Milliseconds to wait for others, here and in every call.
 
     Raises:
         NotImplementedError: For the backend nccl, which is the default as in Ray.
-        RuntimeError: If this process is in a group of that name already.
+        RuntimeError: If this process is in a group of that name already, or the backend is not to be
+            had here.
         ValueError: For a rank out of range or taken.
         ImportError: If there is no torch.
         RayError: If others did not come in time.
@@ -107,7 +110,7 @@ def init_collective_group(
         >>> from heliostat.util import collective
         >>> collective.init_collective_group(1, 0, backend="gloo")  # doctest: +SKIP
     """
-    _check_backend(backend)
+    class_of(backend)
     if not 0 <= rank < world_size:
         raise ValueError(f"rank must be from 0 to {world_size - 1}, got {rank}")
     if group_name in _GROUPS:
@@ -115,8 +118,7 @@ def init_collective_group(
             f"this process is rank {_GROUPS[group_name].rank} of group {group_name!r} already; "
             "destroy_collective_group() first, or use another group_name"
         )
-    torch_or_refuse()
-    _GROUPS[group_name] = Group(group_name, rank, world_size, gloo_timeout, meet(group_name))
+    _join(backend, world_size, rank, group_name, gloo_timeout, None)
 
 
 def create_collective_group(
@@ -140,7 +142,7 @@ def create_collective_group(
         RuntimeError: If the group exists.
         ValueError: If actors and ranks do not fit together.
     """
-    _check_backend(backend)
+    class_of(backend)
     if len(actors) != len(ranks) or sorted(ranks) != list(range(world_size)):
         raise ValueError(
             f"{len(actors)} actors with ranks {list(ranks)} make no group of world_size="
@@ -150,12 +152,14 @@ def create_collective_group(
         raise RuntimeError(f"there is a group {group_name!r} already; use another group_name")
     rendezvous = _DECLARED[group_name] = meet(group_name)
     who = {actor._actor_id.hex(): rank for actor, rank in zip(actors, ranks, strict=True)}
-    ray.get(rendezvous.declare.remote(who, world_size, gloo_timeout))
+    ray.get(rendezvous.declare.remote(who, world_size, gloo_timeout, backend))
 
 
 def destroy_collective_group(group_name: str = "default") -> None:
     """Leave a group, or forget one that this process declared; nothing happens without one."""
-    _GROUPS.pop(group_name, None)
+    group = _GROUPS.pop(group_name, None)
+    if group is not None:
+        group.destroy_group()
     rendezvous = _DECLARED.pop(group_name, None)
     if rendezvous is not None:
         ray.kill(rendezvous)
@@ -173,10 +177,10 @@ def get_rank(group_name: str = "default") -> int:
 
 def get_collective_group_size(group_name: str = "default") -> int:
     """How many ranks the group has, or -1 if this process is not in it."""
-    return _GROUPS[group_name].size if group_name in _GROUPS else -1
+    return _GROUPS[group_name].world_size if group_name in _GROUPS else -1
 
 
-def get_group_handle(group_name: str = "default") -> Group:
+def get_group_handle(group_name: str = "default") -> BaseGroup:
     """What this process is in a group; it joins now, if the driver has declared that it is in it.
 
     Args:
@@ -193,39 +197,54 @@ def get_group_handle(group_name: str = "default") -> Group:
 
 def allreduce(tensor: Any, group_name: str = "default", op: ReduceOp = ReduceOp.SUM) -> None:
     """Reduce over all ranks, in place on each."""
+    allreduce_multigpu([tensor], group_name, op)
+
+
+def allreduce_multigpu(
+    tensor_list: list[Any], group_name: str = "default", op: ReduceOp = ReduceOp.SUM
+) -> None:
+    """Reduce all tensors of all ranks, in place on each."""
     group = _group(group_name)
-    options = group.dist.AllreduceOptions()
-    options.reduceOp = group.reduce_op(op)
-    tensors = [group.tensor(tensor)]
-    group.run("allreduce", lambda whole: group.gloo.allreduce(whole, options), tensors)
+    group.allreduce(_several(tensor_list), types.AllReduceOptions(op))
 
 
 def barrier(group_name: str = "default") -> None:
     """Wait until all ranks are here."""
-    group = _group(group_name)
-    group.run("barrier", lambda _: group.gloo.barrier(), [])
+    _group(group_name).barrier()
 
 
 def reduce(
     tensor: Any, dst_rank: int = 0, group_name: str = "default", op: ReduceOp = ReduceOp.SUM
 ) -> None:
     """Reduce over all ranks, in place on `dst_rank`."""
+    reduce_multigpu([tensor], dst_rank, 0, group_name, op)
+
+
+def reduce_multigpu(
+    tensor_list: list[Any],
+    dst_rank: int = 0,
+    dst_tensor: int = 0,
+    group_name: str = "default",
+    op: ReduceOp = ReduceOp.SUM,
+) -> None:
+    """Reduce all tensors of all ranks, in place on the tensor `dst_tensor` of `dst_rank`."""
     group = _group(group_name)
-    options = group.dist.ReduceOptions()
-    options.reduceOp = group.reduce_op(op)
-    options.rootRank = _rank(group, dst_rank)
-    tensors = [group.tensor(tensor)]
-    group.run("reduce", lambda whole: group.gloo.reduce(whole, options), tensors)
+    place = _place(group, dst_rank, dst_tensor, tensor_list, "dst_tensor")
+    group.reduce(_several(tensor_list), types.ReduceOptions(op, *place))
 
 
 def broadcast(tensor: Any, src_rank: int = 0, group_name: str = "default") -> None:
     """Give all ranks what `src_rank` has, in place."""
+    broadcast_multigpu([tensor], src_rank, 0, group_name)
+
+
+def broadcast_multigpu(
+    tensor_list: list[Any], src_rank: int = 0, src_tensor: int = 0, group_name: str = "default"
+) -> None:
+    """Give all tensors of all ranks what the tensor `src_tensor` of `src_rank` has, in place."""
     group = _group(group_name)
-    options = group.dist.BroadcastOptions()
-    options.rootRank = _rank(group, src_rank)
-    options.rootTensor = 0
-    tensors = [group.tensor(tensor)]
-    group.run("broadcast", lambda whole: group.gloo.broadcast(whole, options), tensors)
+    place = _place(group, src_rank, src_tensor, tensor_list, "src_tensor")
+    group.broadcast(_several(tensor_list), types.BroadcastOptions(*place))
 
 
 def allgather(tensor_list: list[Any], tensor: Any, group_name: str = "default") -> None:
@@ -234,13 +253,22 @@ def allgather(tensor_list: list[Any], tensor: Any, group_name: str = "default") 
     Raises:
         ValueError: If the list has not one tensor for each rank.
     """
+    allgather_multigpu([tensor_list], [tensor], group_name)
+
+
+def allgather_multigpu(
+    output_tensor_lists: list[list[Any]], input_tensor_list: list[Any], group_name: str = "default"
+) -> None:
+    """Collect all tensors of all ranks in each of the lists, by rank and then by their place.
+
+    Raises:
+        ValueError: If a list has not one tensor for each.
+    """
     group = _group(group_name)
-    outs = _one_each(group, tensor_list)
-
-    def start(whole: Any) -> Any:
-        return group.gloo.allgather([whole[:-1]], [whole[-1]])
-
-    group.run("allgather", start, [*outs, group.tensor(tensor)])
+    ins = _several(input_tensor_list)
+    for outs in _several(output_tensor_lists):
+        _one_each(group, outs, len(ins))
+    group.allgather(output_tensor_lists, ins, types.AllGatherOptions())
 
 
 def reducescatter(
@@ -251,42 +279,88 @@ def reducescatter(
     Raises:
         ValueError: If the list has not one tensor for each rank.
     """
+    reducescatter_multigpu([tensor], [tensor_list], group_name, op)
+
+
+def reducescatter_multigpu(
+    output_tensor_list: list[Any],
+    input_tensor_lists: list[list[Any]],
+    group_name: str = "default",
+    op: ReduceOp = ReduceOp.SUM,
+) -> None:
+    """Reduce all lists of all ranks, and keep those that are this rank's, by their place.
+
+    Raises:
+        ValueError: If a list has not one tensor for each.
+    """
     group = _group(group_name)
-    ins = _one_each(group, tensor_list)
-    options = group.dist.ReduceScatterOptions()
-    options.reduceOp = group.reduce_op(op)
-
-    def start(whole: Any) -> Any:
-        return group.gloo.reduce_scatter([whole[-1]], [whole[:-1]], options)
-
-    group.run("reducescatter", start, [*ins, group.tensor(tensor)])
+    outs = _several(output_tensor_list)
+    for ins in _several(input_tensor_lists):
+        _one_each(group, ins, len(outs))
+    group.reducescatter(outs, input_tensor_lists, types.ReduceScatterOptions(op))
 
 
 def send(tensor: Any, dst_rank: int, group_name: str = "default") -> None:
     """Send a tensor to a rank, which calls `recv`."""
+    send_multigpu(tensor, dst_rank, 0, group_name)
+
+
+def send_multigpu(
+    tensor: Any,
+    dst_rank: int,
+    dst_gpu_index: int,
+    group_name: str = "default",
+    n_elements: int = 0,
+) -> None:
+    """Send a tensor, or its first `n_elements`, to a rank, which calls `recv_multigpu`.
+
+    What one rank sends another comes in order, whichever of its GPUs `dst_gpu_index` names.
+    """
     group = _group(group_name)
     _other(group, dst_rank)
-    tensors = [group.tensor(tensor)]
-    group.run("send", lambda whole: group.gloo.send(whole, dst_rank, 0), tensors)
+    options = types.SendOptions(dst_rank, dst_gpu_index, _elements(tensor, n_elements))
+    group.send([tensor], options)
 
 
 def recv(tensor: Any, src_rank: int, group_name: str = "default") -> None:
     """Receive into a tensor what a rank sends."""
+    recv_multigpu(tensor, src_rank, 0, group_name)
+
+
+def recv_multigpu(
+    tensor: Any,
+    src_rank: int,
+    src_gpu_index: int,
+    group_name: str = "default",
+    n_elements: int = 0,
+) -> None:
+    """Receive into a tensor, or its first `n_elements`, what a rank sends by `send_multigpu`."""
     group = _group(group_name)
     _other(group, src_rank)
-    tensors = [group.tensor(tensor)]
-    group.run("recv", lambda whole: group.gloo.recv(whole, src_rank, 0), tensors)
+    options = types.RecvOptions(src_rank, src_gpu_index, _elements(tensor, n_elements))
+    group.recv([tensor], options)
 
 
-def _check_backend(backend: str) -> None:
-    if Backend(backend) != Backend.GLOO:
-        raise NotImplementedError(
-            f"backend={backend!r} is not offered: collective calls run on CPUs here; pass "
-            "backend='gloo'"
+def _join(
+    backend: str, size: int, rank: int, name: str, timeout_ms: int, rendezvous: Any
+) -> BaseGroup:
+    """This process as a rank, from now on; the rendezvous is for gloo, made if there is none."""
+    kind = class_of(backend)
+    if kind is GlooGroup:
+        torch_or_refuse()
+        made: BaseGroup = GlooGroup(size, rank, name, timeout_ms, rendezvous or meet(name))
+    elif kind.check_backend_availability():
+        made = kind(size, rank, name)
+    else:
+        raise RuntimeError(
+            f"backend {backend!r} is not to be had here: {kind.__name__}."
+            "check_backend_availability() says so"
         )
+    _GROUPS[name] = made
+    return made
 
 
-def _group(name: str) -> Group:
+def _group(name: str) -> BaseGroup:
     """The group of this process; joined now, if the driver has declared it."""
     group = _GROUPS.get(name)
     if group is not None:
@@ -299,39 +373,47 @@ def _group(name: str) -> Group:
             f"this process is not in the collective group {name!r}; call init_collective_group() "
             "in every rank, or create_collective_group() in the driver"
         )
-    rank, size, timeout_ms = place
-    group = _GROUPS[name] = Group(name, rank, size, timeout_ms, rendezvous)
-    return group
+    rank, size, timeout_ms, backend = place
+    return _join(backend, size, rank, name, timeout_ms, rendezvous)
 
 
-def _rank(group: Group, rank: int) -> int:
-    if not 0 <= rank < group.size:
-        raise ValueError(f"rank must be from 0 to {group.size - 1}, got {rank}")
+def _rank(group: BaseGroup, rank: int) -> int:
+    if not 0 <= rank < group.world_size:
+        raise ValueError(f"rank must be from 0 to {group.world_size - 1}, got {rank}")
     return rank
 
 
-def _other(group: Group, rank: int) -> None:
+def _other(group: BaseGroup, rank: int) -> None:
     if _rank(group, rank) == group.rank:
         raise RuntimeError(f"rank {rank} is this process itself")
 
 
-def _one_each(group: Group, tensors: list[Any]) -> list[Any]:
-    if not isinstance(tensors, list) or len(tensors) != group.size:
-        raise ValueError(f"the list needs one tensor for each of the {group.size} ranks")
-    return [group.tensor(tensor) for tensor in tensors]
+def _place(
+    group: BaseGroup, rank: int, tensor: int, tensors: list[Any], what: str
+) -> tuple[int, int]:
+    """A tensor of a rank; whether another rank has so many, it says itself."""
+    if _rank(group, rank) == group.rank and not 0 <= tensor < len(_several(tensors)):
+        raise ValueError(f"{what} must be from 0 to {len(tensors) - 1}, got {tensor}")
+    return rank, tensor
 
 
-def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
-    """Not offered: there are no collective calls among GPUs.
-
-    Raises:
-        NotImplementedError: Always; the call of the same name without _multigpu is there.
-    """
-    raise NotImplementedError(
-        "the _multigpu calls are not offered: collective calls run on CPUs here; use the call of "
-        "the same name without _multigpu, one rank for each process"
-    )
+def _several(tensors: list[Any]) -> list[Any]:
+    if not isinstance(tensors, list) or not tensors:
+        raise ValueError(f"a list of at least one tensor is needed, got {tensors!r:.80}")
+    return tensors
 
 
-allgather_multigpu = allreduce_multigpu = broadcast_multigpu = recv_multigpu = _refuse
-reduce_multigpu = reducescatter_multigpu = send_multigpu = _refuse
+def _one_each(group: BaseGroup, tensors: list[Any], of_each: int) -> None:
+    if not isinstance(tensors, list) or len(tensors) != group.world_size * of_each:
+        several = f", {of_each} of each" if of_each > 1 else ""
+        raise ValueError(
+            f"the list needs one tensor for each of the {group.world_size} ranks{several}"
+        )
+
+
+def _elements(tensor: Any, count: int) -> int:
+    if count and not 0 <= count <= math.prod(tensor.shape):
+        raise ValueError(
+            f"n_elements must be from 0 (all) to {math.prod(tensor.shape)}, got {count}"
+        )
+    return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -12,9 +13,21 @@ import numpy as np
 
 import heliostat as ray
 from heliostat.exceptions import RayError
-from heliostat.util.collective.types import ReduceOp
+from heliostat.util.collective.collective_group.base_collective_group import BaseGroup
+from heliostat.util.collective.types import (
+    AllGatherOptions,
+    AllReduceOptions,
+    Backend,
+    BarrierOptions,
+    BroadcastOptions,
+    RecvOptions,
+    ReduceOp,
+    ReduceOptions,
+    ReduceScatterOptions,
+    SendOptions,
+)
 
-__all__ = ["Group", "torch_or_refuse"]
+__all__ = ["GlooGroup", "torch_or_refuse"]
 
 UNTOLD = ("send", "recv", "reducescatter")  # their work is not completed before it is waited for
 LOOK_S = 0.5  # how often to look whether the others live
@@ -35,58 +48,172 @@ def torch_or_refuse() -> Any:
     return torch
 
 
-class Group:
-    """This process as one rank of a group."""
+class GlooGroup(BaseGroup):
+    """This process as one rank of a group that gloo connects.
 
-    def __init__(self, name: str, rank: int, size: int, timeout_ms: int, rendezvous: Any) -> None:
-        self.name = name
-        self.rank = rank
-        self.size = size
+    Several tensors of one rank are reduced here first, and its results copied to all of them. Those
+    on a GPU go through the CPU's memory.
+    """
+
+    def __init__(
+        self, world_size: int, rank: int, group_name: str, timeout_ms: int, rendezvous: Any
+    ) -> None:
+        super().__init__(world_size, rank, group_name)
         self._rendezvous = rendezvous
         self._torch = torch_or_refuse()
         self._pids: dict[int, int] = {}
-        path = ray.get(rendezvous.join.remote(rank, size, os.getpid()))
+        path = ray.get(rendezvous.join.remote(rank, world_size, os.getpid()))
         self._gloo = self._connect(path, timeout_ms)
         self._pids = ray.get(rendezvous.pids.remote())
 
-    @property
-    def group_name(self) -> str:
-        """What it is called."""
-        return self.name
+    @classmethod
+    def backend(cls) -> str:
+        """The name of the backend."""
+        return Backend.GLOO
 
-    @property
-    def world_size(self) -> int:
-        """How many ranks it has."""
-        return self.size
+    @classmethod
+    def check_backend_availability(cls) -> bool:
+        """Whether torch is there, whose gloo is used."""
+        try:
+            torch_or_refuse()
+        except ImportError:
+            return False
+        return True
+
+    def allreduce(self, tensor: list[Any], allreduce_options: AllReduceOptions) -> None:
+        """Reduce over all ranks, in place on each."""
+        options = self._dist.AllreduceOptions()
+        options.reduceOp = self._reduce_op(allreduce_options.reduceOp)
+        mine = self._tensors(tensor)
+        whole = self._reduced(mine, allreduce_options.reduceOp)
+        self._run("allreduce", lambda used: self._gloo.allreduce(used, options), [whole])
+        _give(mine, whole)
+
+    def barrier(self, barrier_options: BarrierOptions = BarrierOptions()) -> None:  # noqa: B008 - frozen
+        """Wait until all ranks are here."""
+        del barrier_options
+        self._run("barrier", lambda _: self._gloo.barrier(), [])
+
+    def reduce(self, tensor: list[Any], reduce_options: ReduceOptions) -> None:
+        """Reduce over all ranks, in place on one."""
+        options = self._dist.ReduceOptions()
+        options.reduceOp = self._reduce_op(reduce_options.reduceOp)
+        options.rootRank = reduce_options.root_rank
+        mine = self._tensors(tensor)
+        whole = self._reduced(mine, reduce_options.reduceOp)
+        self._run("reduce", lambda used: self._gloo.reduce(used, options), [whole])
+        if self.rank == reduce_options.root_rank:
+            _give([mine[reduce_options.root_tensor]], whole)
+
+    def broadcast(self, tensor: list[Any], broadcast_options: BroadcastOptions) -> None:
+        """Give all ranks what one has."""
+        options = self._dist.BroadcastOptions()
+        options.rootRank = broadcast_options.root_rank
+        options.rootTensor = 0
+        mine = self._tensors(tensor)
+        here = self.rank == broadcast_options.root_rank
+        whole = mine[broadcast_options.root_tensor if here else 0]
+        self._run("broadcast", lambda used: self._gloo.broadcast(used, options), [whole])
+        _give(mine, whole)
+
+    def allgather(
+        self, tensor_list: list[list[Any]], tensor: list[Any], allgather_options: AllGatherOptions
+    ) -> None:
+        """Collect the tensors of all ranks."""
+        del allgather_options
+        ins = self._tensors(tensor)
+        first, *others = [self._tensors(outs) for outs in tensor_list]
+
+        def start(used: Any) -> Any:
+            return self._gloo.allgather([used[:-1]], [used[-1]])
+
+        for number, one in enumerate(ins):
+            self._run("allgather", start, [*first[number :: len(ins)], one])
+        for outs in others:
+            for out, found in zip(outs, first, strict=True):
+                out.copy_(found)
+
+    def reducescatter(
+        self,
+        tensor: list[Any],
+        tensor_list: list[list[Any]],
+        reducescatter_options: ReduceScatterOptions,
+    ) -> None:
+        """Reduce lists over all ranks, and keep this rank's part."""
+        op = reducescatter_options.reduceOp
+        options = self._dist.ReduceScatterOptions()
+        options.reduceOp = self._reduce_op(op)
+        outs = self._tensors(tensor)
+        lists = [self._tensors(ins) for ins in tensor_list]
+        parts = [self._reduced(list(same), op) for same in zip(*lists, strict=True)]
+
+        def start(used: Any) -> Any:
+            return self._gloo.reduce_scatter([used[-1]], [used[:-1]], options)
+
+        for number, out in enumerate(outs):
+            self._run("reducescatter", start, [*parts[number :: len(outs)], out])
+
+    def send(self, tensor: list[Any], send_options: SendOptions) -> None:
+        """Send a tensor to a rank."""
+        part = self._part(tensor, send_options.n_elements)
+        to = send_options.dst_rank
+        self._run("send", lambda used: self._gloo.send(used, to, 0), part)
+
+    def recv(self, tensor: list[Any], recv_options: RecvOptions) -> None:
+        """Receive into a tensor what a rank sends."""
+        part = self._part(tensor, recv_options.n_elements)
+        of = recv_options.src_rank
+        self._run("recv", lambda used: self._gloo.recv(used, of, 0), part)
+
+    def _part(self, tensors: list[Any], elements: int) -> list[Any]:
+        (one,) = self._tensors(tensors)
+        return [one.view(-1)[:elements] if elements else one]
+
+    def _tensors(self, values: list[Any]) -> list[Any]:
+        return [self._tensor(value) for value in values]
+
+    def _reduced(self, tensors: list[Any], op: ReduceOp) -> Any:
+        """The tensors of this rank as one; it alone is itself."""
+        if len(tensors) == 1:
+            return tensors[0]
+        torch = self._torch
+        ways = {
+            ReduceOp.SUM: torch.add,
+            ReduceOp.PRODUCT: torch.mul,
+            ReduceOp.MIN: torch.minimum,
+            ReduceOp.MAX: torch.maximum,
+        }
+        first, *others = (tensor.cpu() for tensor in tensors)
+        return functools.reduce(ways[op], others, first.clone())
 
     def _connect(self, path: str, timeout_ms: int) -> Any:
         dist = self._torch.distributed
         options = dist.ProcessGroupGloo._Options()
         options._timeout = timedelta(milliseconds=timeout_ms)
         options._devices = [dist.ProcessGroupGloo.create_device(hostname="127.0.0.1")]
-        store = dist.PrefixStore(self.name, dist.FileStore(path, -1))
+        store = dist.PrefixStore(self.group_name, dist.FileStore(path, -1))
         store.set_timeout(timedelta(milliseconds=timeout_ms))
         try:
-            return dist.ProcessGroupGloo(store, self.rank, self.size, options)
+            return dist.ProcessGroupGloo(store, self.rank, self.world_size, options)
         except RuntimeError as error:
             came = ray.get(self._rendezvous.pids.remote())
-            missing = sorted(set(range(self.size)) - set(came)) or "none"
+            missing = sorted(set(range(self.world_size)) - set(came)) or "none"
             raise RayError(
-                f"rank {self.rank} of collective group {self.name!r} waited {timeout_ms} ms for "
+                f"rank {self.rank} of collective group {self.group_name!r} waited {timeout_ms} ms for "
                 f"the others; ranks that did not come: {missing}. Every rank has to call "
                 "init_collective_group"
             ) from error
 
-    def tensor(self, value: Any) -> Any:
+    def _tensor(self, value: Any) -> Any:
         """The value as a tensor of the same memory.
 
         Raises:
-            TypeError: For what is no array and no CPU tensor.
+            TypeError: For what is no array and no tensor of a CPU or a GPU.
             ValueError: For a read-only array.
         """
         torch = self._torch
         if isinstance(value, torch.Tensor):
-            if value.device.type != "cpu":
+            if value.device.type not in ("cpu", "cuda"):
                 raise TypeError(f"gloo takes CPU tensors, got one on {value.device}; use .cpu()")
             return value
         if not isinstance(value, np.ndarray):
@@ -99,9 +226,9 @@ class Group:
             )
         return torch.from_numpy(value)
 
-    def run(self, what: str, start: Callable[[Any], Any], tensors: Sequence[Any]) -> None:
-        """Start something on contiguous tensors, wait for it, and bring the results back."""
-        whole = [tensor.contiguous() for tensor in tensors]
+    def _run(self, what: str, start: Callable[[Any], Any], tensors: Sequence[Any]) -> None:
+        """Start something on contiguous tensors of the CPU, wait for it, and bring the results back."""
+        whole = [tensor.cpu().contiguous() for tensor in tensors]
         try:
             work = start(whole)
             if what not in UNTOLD:
@@ -131,14 +258,14 @@ class Group:
             time.sleep(0.02)
         who = f"rank {', '.join(map(str, gone))} died" if gone else "another rank failed or is late"
         return RayError(
-            f"{what}() of rank {self.rank} in collective group {self.name!r}: {who} ({error}). "
+            f"{what}() of rank {self.rank} in collective group {self.group_name!r}: {who} ({error}). "
             "The group cannot be used any more: destroy it and make a new one"
         )
 
     def _gone(self) -> list[int]:
         return [rank for rank, pid in sorted(self._pids.items()) if not _lives(pid)]
 
-    def reduce_op(self, op: ReduceOp) -> Any:
+    def _reduce_op(self, op: ReduceOp) -> Any:
         """The op as torch calls it.
 
         Raises:
@@ -149,14 +276,15 @@ class Group:
         return getattr(self._torch.distributed.ReduceOp, op.name)
 
     @property
-    def gloo(self) -> Any:
-        """The process group of torch's."""
-        return self._gloo
-
-    @property
-    def dist(self) -> Any:
-        """torch.distributed."""
+    def _dist(self) -> Any:
         return self._torch.distributed
+
+
+def _give(tensors: list[Any], result: Any) -> None:
+    """Put a result into these tensors, one of which may have it."""
+    for tensor in tensors:
+        if tensor is not result:
+            tensor.copy_(result)
 
 
 def _lives(pid: int) -> bool:

@@ -24,17 +24,19 @@ class Rendezvous:
         self._size = 0
         self._declared: dict[str, int] = {}
         self._timeout_ms = 0
+        self._backend = ""
         self._pids: dict[int, int] = {}
 
-    def declare(self, ranks: dict[str, int], size: int, timeout_ms: int) -> None:
+    def declare(self, ranks: dict[str, int], size: int, timeout_ms: int, backend: str) -> None:
         """Say which actor is which rank, before any of them has come."""
         self._declared, self._size, self._timeout_ms = ranks, size, timeout_ms
+        self._backend = backend
 
-    def declared(self, actor: str) -> tuple[int, int, int] | None:
-        """The rank of an actor, the size of the group and its time-out."""
+    def declared(self, actor: str) -> tuple[int, int, int, str] | None:
+        """The rank of an actor, the size of the group, its time-out and its backend."""
         if actor not in self._declared:
             return None
-        return self._declared[actor], self._size, self._timeout_ms
+        return self._declared[actor], self._size, self._timeout_ms, self._backend
 
     def join(self, rank: int, size: int, pid: int) -> str:
         """A rank comes; where the file is.

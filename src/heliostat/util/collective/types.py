@@ -1,10 +1,23 @@
-"""The words of `heliostat.util.collective`: backends and ways to reduce."""
+"""The words of `heliostat.util.collective`: backends, ways to reduce, and what goes with a call."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar
 
-__all__ = ["Backend", "ReduceOp"]
+__all__ = [
+    "AllGatherOptions",
+    "AllReduceOptions",
+    "Backend",
+    "BarrierOptions",
+    "BroadcastOptions",
+    "RecvOptions",
+    "ReduceOp",
+    "ReduceOptions",
+    "ReduceScatterOptions",
+    "SendOptions",
+]
 
 
 class ReduceOp(Enum):
@@ -17,7 +30,7 @@ class ReduceOp(Enum):
 
 
 class Backend:
-    """The names of backends; there is one here, gloo.
+    """The names of backends: gloo, and those that `register_collective_backend` was told of.
 
     Example:
         >>> Backend("gloo")
@@ -26,6 +39,7 @@ class Backend:
 
     NCCL = "NCCL"
     GLOO = "GLOO"
+    registered: ClassVar[set[str]] = set()
 
     def __new__(cls, name: str) -> str:  # type: ignore[misc]  # as in Ray, it gives a string
         """The name as constants have it.
@@ -33,7 +47,85 @@ class Backend:
         Raises:
             ValueError: For any other name.
         """
-        known = {"NCCL": cls.NCCL, "GLOO": cls.GLOO, "TORCH_GLOO": cls.GLOO}
-        if str(name).upper() not in known:
-            raise ValueError(f"backend must be 'gloo', got {name!r}")
-        return known[str(name).upper()]
+        upper = str(name).upper()
+        if upper in ("NCCL", "GLOO", *cls.registered):
+            return upper
+        if upper == "TORCH_GLOO":
+            return cls.GLOO
+        others = "".join(f" or {one!r}" for one in sorted(cls.registered))
+        raise ValueError(
+            f"backend must be 'gloo'{others}, got {name!r}; one of your own is made known by "
+            "register_collective_backend() in every process that uses it"
+        )
+
+
+# A time of -1 is that of the group.
+
+
+@dataclass(frozen=True)
+class AllReduceOptions:
+    """Of `allreduce`."""
+
+    reduceOp: ReduceOp = ReduceOp.SUM
+    timeout_ms: int = -1
+
+
+@dataclass(frozen=True)
+class BarrierOptions:
+    """Of `barrier`."""
+
+    timeout_ms: int = -1
+
+
+@dataclass(frozen=True)
+class ReduceOptions:
+    """Of `reduce`: which tensor of which rank is to have the result."""
+
+    reduceOp: ReduceOp = ReduceOp.SUM
+    root_rank: int = 0
+    root_tensor: int = 0
+    timeout_ms: int = -1
+
+
+@dataclass(frozen=True)
+class AllGatherOptions:
+    """Of `allgather`."""
+
+    timeout_ms: int = -1
+
+
+@dataclass(frozen=True)
+class BroadcastOptions:
+    """Of `broadcast`: which tensor of which rank all are to have."""
+
+    root_rank: int = 0
+    root_tensor: int = 0
+    timeout_ms: int = -1
+
+
+@dataclass(frozen=True)
+class ReduceScatterOptions:
+    """Of `reducescatter`."""
+
+    reduceOp: ReduceOp = ReduceOp.SUM
+    timeout_ms: int = -1
+
+
+@dataclass(frozen=True)
+class SendOptions:
+    """Of `send`: the first `n_elements`, or all if that is 0."""
+
+    dst_rank: int = 0
+    dst_gpu_index: int = 0
+    n_elements: int = 0
+    timeout_ms: int = -1
+
+
+@dataclass(frozen=True)
+class RecvOptions:
+    """Of `recv`: the first `n_elements`, or all if that is 0."""
+
+    src_rank: int = 0
+    src_gpu_index: int = 0
+    n_elements: int = 0
+    timeout_ms: int = -1
