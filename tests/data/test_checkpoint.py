@@ -34,7 +34,7 @@ def test_a_write_goes_on_where_it_stopped(tmp_path, monkeypatch):
     broken[0] = False
     seen.clear()
     write()
-    assert min(seen) >= 20
+    assert min(seen) == 10  # of four parts the first was done by itself, the next two together
     rows = ray.data.read_parquet(target).take_all()
     assert [row["id"] for row in rows] == list(range(40))
     assert os.listdir(kept) == []

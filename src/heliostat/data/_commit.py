@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from pyarrow import fs
 
-__all__ = ["CANNOT", "SaveMode", "Staging", "remove"]
+__all__ = ["CANNOT", "SaveMode", "Staging"]
 
 _SUFFIX = ".staged"
 # A file system that cannot swap directories or link files says one of these.
@@ -146,7 +146,7 @@ class Staging:
         if self._mode is SaveMode.OVERWRITE:
             for name in os.listdir(self._path):
                 if not name.endswith(_SUFFIX):
-                    remove(os.path.join(self._path, name))
+                    _remove(os.path.join(self._path, name))
         for file in new:
             _move(self.directory, self._path, file)
 
@@ -266,8 +266,7 @@ def _move(source: str, target: str, file: str) -> None:
     os.replace(os.path.join(source, file), destination)
 
 
-def remove(path: str) -> None:
-    """Remove a file, a link or a directory with all that is in it."""
+def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     else:

@@ -1,7 +1,7 @@
-"""Writes that go on where a killed run stopped: each part that is read is written by itself.
+"""Writes that go on where a killed run stopped: some of the parts that are read at a time.
 
-A directory beside the target keeps the files of finished parts and a line about each. A run with
-the same parts leaves those out; when all are there, the files become the target's in one step.
+A directory of its own keeps the files of groups of parts that are finished. A run with the same
+parts leaves those out; when all are there, the files become the target's in one step.
 """
 
 import contextlib
@@ -9,15 +9,17 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from heliostat.data._commit import CANNOT, SaveMode, Staging, remove
+from heliostat.data._commit import CANNOT, SaveMode, Staging
 from heliostat.data._optimize import counts_rows
 from heliostat.data._plan import (
     ROW_FOR_ROW,
@@ -36,16 +38,20 @@ __all__ = ["resumable_write"]
 
 # A part is what one task reads; small enough that little is lost, large enough to pay.
 PART_BYTES = 64 << 20
+# To begin costs something, such as a model that actors load: a group that took less than this is
+# followed by one of twice as many parts.
+PACE_S = 30.0
+_GROUP = re.compile(r"(\d{6,})-(\d{6,})")  # its first part, and the one after its last
 _STATE = "checkpoint.json"
 _BEGUN = f"{_STATE}.new"
 
 
 @dataclass(frozen=True)
-class OnePart:
-    """A source that is one part of another."""
+class SomeParts:
+    """A source of some of the parts of another."""
 
     source: Any
-    part: Part
+    parts: tuple[Part, ...]
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -55,8 +61,9 @@ class OnePart:
 
     @property
     def rows(self) -> int | None:
-        """As the part says."""
-        return self.part.rows or None
+        """As the parts say."""
+        rows = [part.rows for part in self.parts]
+        return sum(rows) if all(rows) else None
 
     @property
     def reads_in_driver(self) -> bool:
@@ -68,8 +75,8 @@ class OnePart:
         return str(self.source.describe())
 
     def read_tasks(self, target_bytes: int) -> list[Part]:
-        """The part."""
-        return [self.part]
+        """The parts."""
+        return list(self.parts)
 
     def select(self, columns: tuple[str, ...]) -> None:
         """Parts are cut with their columns."""
@@ -85,12 +92,12 @@ class OnePart:
 def resumable_write(
     plan: Plan, sink: FileDatasink, options: WriteOptions, checkpoint: str, bundles: Any
 ) -> None:
-    """Write part by part; parts that an earlier run has finished are left out.
+    """Write some parts at a time; those that an earlier run has finished are left out.
 
     Args:
         plan: A read, with steps above it that take each row by itself.
         sink: Where to, on this machine.
-        options: How each part is written.
+        options: How each group is written.
         checkpoint: A directory of its own, of this machine; it outlives the run, and goes when
             all is done.
         bundles: Runs a plan.
@@ -113,30 +120,34 @@ def resumable_write(
     names = [f"{number:06d}-{_digest(part)}" for number, part in enumerate(parts)]
     told = {"target": sink.path, "parts": names, "steps": [step_name(step) for step in steps]}
     if not begun(sink, options, checkpoint=checkpoint):
-        _end(checkpoint, names)
+        _end(checkpoint)
         return
     final, sink._staging = sink._staging, None
     assert final is not None
     try:
-        token, done = _open(checkpoint, told)
-        for number, (name, part) in enumerate(zip(names, parts, strict=True)):
-            if name not in done:
-                whole: Plan = Read(OnePart(read.source, part), read.place)
-                for step in steps:
-                    whole = Apply(whole, step)
-                sink.write_uuid = f"{token}_{number:06d}"
-                _write_part(whole, sink, options, os.path.join(checkpoint, name), bundles)
-        for name in names:
-            shutil.copytree(
-                os.path.join(checkpoint, name),
-                final.directory,
-                copy_function=_link,
-                dirs_exist_ok=True,
-            )
+        token = _open(checkpoint, told)
+        first, size = 0, 1
+        while first < len(parts):
+            done = _done(checkpoint)
+            if first in done:
+                first = done[first]
+                continue
+            end = min([first + size, len(parts), *(start for start in done if start > first)])
+            whole: Plan = Read(SomeParts(read.source, tuple(parts[first:end])), read.place)
+            for step in steps:
+                whole = Apply(whole, step)
+            sink.write_uuid = f"{token}_{first:06d}"
+            group, began = f"{first:06d}-{end:06d}", time.monotonic()
+            _write_group(whole, sink, options, os.path.join(checkpoint, group), bundles)
+            if time.monotonic() - began < PACE_S:
+                size *= 2
+        for group in filter(_GROUP.fullmatch, os.listdir(checkpoint)):
+            files = os.path.join(checkpoint, group)
+            shutil.copytree(files, final.directory, copy_function=_link, dirs_exist_ok=True)
         final.commit()
     finally:
         final.abort()
-    _end(checkpoint, names)
+    _end(checkpoint)
 
 
 def _place(checkpoint: str, target: str) -> str:
@@ -198,8 +209,8 @@ def _said(value: Any) -> str:
     return type(value).__name__
 
 
-def _open(checkpoint: str, told: Mapping[str, Any]) -> tuple[str, set[str]]:
-    """How names of its files begin, and the parts that are done; begins one if there is none."""
+def _open(checkpoint: str, told: Mapping[str, Any]) -> str:
+    """How names of its files begin; begins one if there is none."""
     path = os.path.join(checkpoint, _STATE)
     os.makedirs(checkpoint, exist_ok=True)
     try:
@@ -213,24 +224,32 @@ def _open(checkpoint: str, told: Mapping[str, Any]) -> tuple[str, set[str]]:
         with open(begun_path, "w") as file:
             json.dump({**told, "token": token}, file)
         os.replace(begun_path, path)
-        return token, set()
+        return token
     for name, value in told.items():
         if before.get(name) != value:
             raise ValueError(
                 f"the checkpoint {checkpoint!r} was begun with other {name}; give another "
                 "directory, or remove it to start again"
             )
-    done = {name for name in told["parts"] if os.path.isdir(os.path.join(checkpoint, name))}
-    return before["token"], done
+    kept: str = before["token"]
+    return kept
 
 
-def _end(checkpoint: str, names: Iterable[str]) -> None:
+def _done(checkpoint: str) -> dict[int, int]:
+    """Where groups of parts that are done begin and end."""
+    found = filter(None, map(_GROUP.fullmatch, os.listdir(checkpoint)))
+    return {int(group[1]): int(group[2]) for group in found}
+
+
+def _end(checkpoint: str) -> None:
     """Remove what is ours; its state last, without which the rest would be anybody's."""
-    if not os.path.isfile(os.path.join(checkpoint, _STATE)):
+    state = os.path.join(checkpoint, _STATE)
+    if not os.path.isfile(state):
         return
-    for name in (*names, _STATE):
-        with contextlib.suppress(FileNotFoundError):
-            remove(os.path.join(checkpoint, name))
+    for name in os.listdir(checkpoint):
+        if _GROUP.match(name.removeprefix(".")):  # also what a killed run had begun
+            shutil.rmtree(os.path.join(checkpoint, name))
+    os.unlink(state)
     with contextlib.suppress(OSError):  # somebody has put something there, or mounted it
         os.rmdir(checkpoint)
 
@@ -244,10 +263,10 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def _write_part(
+def _write_group(
     plan: Plan, sink: FileDatasink, options: WriteOptions, directory: str, bundles: Any
 ) -> None:
-    """The files of one part, in a directory that appears when all of them are complete."""
+    """The files of some parts, in a directory that appears when all of them are complete."""
     staging = Staging(directory, SaveMode.OVERWRITE)
     sink.directory = staging.begin()
     try:

@@ -36,8 +36,8 @@ class WriteFileOptions(TypedDict, total=False):
         concurrency: How many files are written at once.
         mode: What to do if something is there: `"append"` (the default), `"overwrite"`,
             `"ignore"`, `"error"` or `"create"`. Readers see all of a write, or nothing.
-        checkpoint: A directory that keeps what is finished: the same write, run again after its
-            process was killed, goes on from there. For a read followed by functions of rows or
+        checkpoint: A directory of its own that keeps what is finished: the same write, run again
+            after its process was killed, goes on from there. For a read followed by functions of rows or
             batches; batches then end where a part that is read ends.
     """
 
