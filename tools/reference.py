@@ -2,7 +2,7 @@
 
 `python -m tools.reference [SITE]` reads the site's inventory and exits 1 when a name of Ray's that is
 here is not in it: under its own path, under that of the object that it names, or in the text of a page
-of docs/api. It knows nothing of how the pages are made.
+of docs/api; or when a page shows an example as running text. It knows nothing of how the pages are made.
 """
 
 import sys
@@ -35,8 +35,14 @@ def missing(paths: Iterable[str], known: set[str], text: str, package: str) -> l
     return found
 
 
+def flattened(site: Path) -> list[str]:
+    """Pages on which an example is running text, where its lines are one and `>>>` are quotations."""
+    pages = sorted((site / "api").glob("*.html"))
+    return [page.name for page in pages if '<details class="example"' in page.read_text()]
+
+
 def main() -> int:
-    """Print what is missing; 1 when there is any."""
+    """Print what is missing or unreadable; 1 when there is any."""
     site = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
     if not (site / "objects.inv").is_file():
         print(f"{site} has no objects.inv: make the site first, with `make docs`")
@@ -47,7 +53,10 @@ def main() -> int:
     absent = missing(paths, inventory((site / "objects.inv").read_bytes()), text, "heliostat")
     for name in absent:
         print(f"{name}: not in the API reference; add `::: its module` to a page of docs/api")
-    return int(bool(absent))
+    unreadable = flattened(site)
+    for name in unreadable:
+        print(f"api/{name}: has examples as running text; see tools/docs_examples.py")
+    return int(bool(absent or unreadable))
 
 
 if __name__ == "__main__":

@@ -31,3 +31,10 @@ def test_a_site_that_is_not_made_is_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["reference", str(tmp_path)])
     assert reference.main() == 1
     assert "make the site first" in capsys.readouterr().out
+
+
+def test_an_example_that_is_running_text_is_told(tmp_path):
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "core.html").write_text('<details class="example" open>&gt; ray.put(3)')
+    (tmp_path / "api" / "data.html").write_text('<div class="highlight"><pre>&gt;&gt;&gt; ray')
+    assert reference.flattened(tmp_path) == ["core.html"]

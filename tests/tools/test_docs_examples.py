@@ -1,0 +1,31 @@
+"""What our docstrings call an example is code on the site."""
+
+import pytest
+
+griffe = pytest.importorskip("griffe")
+
+SOURCE = '''
+def put(value: int):
+    """Keep a value.
+
+    Args:
+        value: What to keep.
+
+    Example:
+        It comes back:
+
+        >>> get(put(3))
+        3
+    """
+'''
+
+
+def test_an_example_is_text_and_code(tmp_path):
+    from tools.docs_examples import DocsExamples
+
+    extensions = griffe.load_extensions(DocsExamples)
+    (tmp_path / "kept.py").write_text(SOURCE)
+    module = griffe.load("kept", search_paths=[tmp_path], extensions=extensions)
+    sections = module["put"].docstring.parse("google")
+    examples = next(one for one in sections if one.kind.value == "examples")
+    assert [kind.value for kind, _ in examples.value] == ["text", "examples"]
