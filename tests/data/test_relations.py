@@ -225,6 +225,10 @@ def test_sql_sees_several_datasets_and_common_table_expressions():
 def test_a_query_that_is_not_understood_is_told_at_its_line():
     with pytest.raises(ValueError, match='Referenced column "zz" not found'):
         ray.data.range(1).sql("SELECT zz FROM ds")
+    with pytest.raises(ValueError, match=r"SQL\(SELCT 1\): Parser.* at or near \"SELCT\"$"):
+        ray.data.range(1).sql("SELCT 1")
+    with pytest.raises(ValueError, match=r"(?s)at or near \"FRM\"\n\nLINE 2: FRM ds"):
+        ray.data.range(1).sql("SELECT 1 a\nFRM ds\n")
     with pytest.raises(ValueError, match="differ only in case"):
         ray.data.from_items([{"a": 1, "A": 2}]).distinct()
 

@@ -35,6 +35,12 @@ def test_types_may_be_given_for_all_or_by_column():
     assert (batch["a"].dtype, batch["b"].dtype) == (torch.int8, torch.int64)
 
 
+def test_what_is_no_dtype_is_told_at_once():
+    for wrong in ("x", {"id": np.float32}):
+        with pytest.raises(TypeError, match=r"dtypes must be of torch, such as torch.float32"):
+            next(iter(ray.data.range(1).iter_torch_batches(dtypes=wrong)))
+
+
 def test_arrays_and_lists_of_one_length_are_tensors_of_more_dimensions():
     ds = ray.data.from_numpy(np.zeros((4, 2, 3)))
     assert next(iter(ds.iter_torch_batches(batch_size=4)))["data"].shape == (4, 2, 3)

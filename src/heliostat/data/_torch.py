@@ -27,6 +27,7 @@ def torch_converter(
 
     Raises:
         ImportError: if torch is not installed.
+        TypeError: if a dtype is none of torch's.
         ValueError: if `dtypes` and `collate_fn` are both given.
     """
     try:
@@ -35,6 +36,9 @@ def torch_converter(
         raise ImportError("iter_torch_batches needs torch: pip install torch") from error
     if collate_fn is not None and dtypes is not None:
         raise ValueError("give either dtypes or collate_fn: a collate_fn makes the types itself")
+    for one in dtypes.values() if isinstance(dtypes, Mapping) else (dtypes,):
+        if one is not None and not isinstance(one, torch.dtype):
+            raise TypeError(f"dtypes must be of torch, such as torch.float32, got {one!r:.80}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     there = device is None or torch.device(device).type == "cpu"

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from heliostat.data._times import as_times, in_known_units
+
 __all__ = [
     "RaggedTensorType",
     "from_numbers",
@@ -110,6 +112,7 @@ def to_arrow(column: Any, name: str, source: str) -> Any:
             if column.dtype != object or not _holds_arrays(column):
                 return pa.Array.from_pandas(column)
             column = list(column)
+        column = as_times(column)
         if _holds_arrays(column) and not (
             isinstance(column, np.ndarray) and column.dtype != object
         ):
@@ -160,7 +163,11 @@ def _from_numpy(array: "np.ndarray[Any, Any]") -> Any:
     array = array.astype(array.dtype.newbyteorder("="), order="C")
     if array.ndim > 1:
         return tensors(array)
-    return from_numbers(array) if array.dtype.kind in "iuf" else pa.array(array)
+    return _elements_of(array)
+
+
+def _elements_of(array: "np.ndarray[Any, Any]") -> Any:
+    return from_numbers(array) if array.dtype.kind in "iuf" else pa.array(in_known_units(array))
 
 
 def from_numbers(array: "np.ndarray[Any, Any]") -> Any:
@@ -235,7 +242,7 @@ def tensors(array: "np.ndarray[Any, Any]", missing: "np.ndarray[Any, Any] | None
     if size == 0:
         raise pa.ArrowInvalid(f"tensors of shape {array.shape[1:]} have no elements")
     flat = array.reshape(-1)
-    elements = from_numbers(flat) if flat.dtype.kind in "iuf" else pa.array(flat)
+    elements = _elements_of(flat)
     kind = pa.fixed_shape_tensor(elements.type, array.shape[1:])
     mask = None if missing is None else pa.array(missing)
     storage = pa.FixedSizeListArray.from_arrays(elements, size, mask=mask)
@@ -362,7 +369,7 @@ def ragged(values: Sequence[Any]) -> Any:
         DataType(double)
     """
     there = [value for value in values if value is not None]
-    flat = pa.array(np.concatenate([np.ravel(value) for value in there]))
+    flat = _elements_of(np.concatenate([np.ravel(value) for value in there]))
     sizes = [0 if value is None else value.size for value in values]
     ends = np.concatenate([[0], np.cumsum(sizes)])
     data: Any = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), flat)

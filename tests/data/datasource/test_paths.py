@@ -42,6 +42,8 @@ def test_what_is_not_there_is_named_or_left_out(folder):
         assert names([path, f"{folder}/a.txt"], ignore_missing=True) == ["a.txt"]
     with pytest.raises(ValueError, match="empty list"):
         names([])
+    with pytest.raises(TypeError, match=r"paths must be a string or a list of them, got 3"):
+        ray.data.read_csv(3)
     with pytest.raises(TypeError, match="int"):
         names([1])
 

@@ -164,7 +164,8 @@ def _ask(sql: str, tables: tuple[tuple[str, pa.Schema], ...], name: str) -> pa.S
 
 def refused(error: Exception, name: str) -> Exception:
     """DuckDB's error as one of ours, or the error itself if it is of something else."""
-    said = str(error)
+    # The line that DuckDB shows begins with what is ours; the query's name has the user's.
+    said = str(error).partition("\n\nLINE 1: ")[0]
     if said.startswith("Out of Memory"):
         remedy = "raise DataContext.memory_budget_bytes, or free memory"
         return MemoryError(f"{name} needs more memory than it may have; {remedy}: {said}")

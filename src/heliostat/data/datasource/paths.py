@@ -4,7 +4,7 @@ import contextlib
 import fnmatch
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -205,8 +205,11 @@ def find(
 
     Raises:
         FileNotFoundError: if a path does not exist.
+        TypeError: if there is what is no path.
         ValueError: if there are no files, or they are on several filesystems.
     """
+    if not isinstance(paths, str | os.PathLike | Iterable):
+        raise TypeError(f"paths must be a string or a list of them, got {paths!r:.80}")
     listed = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not listed:
         raise ValueError(f"an empty list of {kind} paths; give at least one")
