@@ -235,9 +235,10 @@ def test_the_real_ray_and_programs_that_say_ray_share_a_process(tmp_path):
     (real / "inner").mkdir(parents=True)
     (real / "__init__.py").write_text("import ray.inner as first\nNAME = 'the real one'\n")
     (real / "inner" / "__init__.py").write_text(
-        "import ray\ndef name():\n    import ray.late\n    from ray import late\n"
-        "    return ray.NAME, late.WORD\n"
+        "import ray, ray.cloudpickle\ndef name():\n    import ray.late\n    from ray import late\n"
+        "    return ray.NAME, late.WORD, ray.cloudpickle.KIND\n"
     )
+    (real / "cloudpickle.py").write_text("KIND = 'theirs'\n")
     (real / "late.py").write_text("WORD = 'late'\n")
     run(
         """
@@ -249,7 +250,7 @@ def test_the_real_ray_and_programs_that_say_ray_share_a_process(tmp_path):
         _alias.share()
         real = importlib.import_module("ray")
         assert real.NAME == "the real one"
-        assert real.first.name() == ("the real one", "late")
+        assert real.first.name() == ("the real one", "late", "theirs")
         import ray, ray.exceptions
         from ray.util import state
         assert ray.__name__ == "heliostat" and state.__name__ == "heliostat.util.state"

@@ -76,7 +76,8 @@ def share() -> None:
         return
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
     for name in [name for name in sys.modules if _is_theirs(name)]:
-        if not _is_theirs(sys.modules[name].__name__):
+        module = sys.modules[name]
+        if isinstance(module, _Inner) or not _is_theirs(module.__name__):
             del sys.modules[name]
     divert()
 

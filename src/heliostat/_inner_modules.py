@@ -34,7 +34,7 @@ heliostat.tune.stopper ray.tune.stopper.maximum_iteration ray.tune.stopper.noop
 heliostat.tune.stopper ray.tune.stopper.stopper ray.tune.stopper.timeout
 heliostat.tune.stopper ray.tune.stopper.trial_plateau
 heliostat.data.datasource ray.data.datasource.datasource ray.data.datasource.file_based_datasource
-heliostat.data.datasource ray.data.datasource.file_datasink ray.data.datasource.filename_provider
+heliostat.data.datasource ray.data.datasource.file_datasink
 heliostat.data.preprocessors ray.data.preprocessors.hasher ray.data.preprocessors.tokenizer
 heliostat.runtime_env ray.runtime_env.runtime_env
 heliostat.util.multiprocessing ray.util.multiprocessing.pool

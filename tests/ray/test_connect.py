@@ -90,6 +90,16 @@ def test_workers_that_cannot_have_heliostat(without_heliostat):
         ray.init(without_heliostat.address)
 
 
+def test_a_number_of_nodes_that_is_none(one_node, monkeypatch):
+    monkeypatch.setenv("HELIOSTAT_MAX_NODES", "many")
+    ray.init(one_node.address, log_to_driver=False)
+    try:
+        with pytest.raises(ValueError, match="HELIOSTAT_MAX_NODES='many' is no number of machines"):
+            ray.cluster_resources()
+    finally:
+        ray.shutdown()
+
+
 def test_a_cluster_without_gpus(one_node):
     @ray.remote(num_gpus=1)
     def task():

@@ -569,8 +569,7 @@ class RayEngine:
 
     def free(self) -> dict[str, float]:
         """What of it is free now."""
-        free: dict[str, float] = self._ray.available_resources()
-        return free
+        return dict(self._ray.available_resources())
 
     def records(self, kind: str, part: Part | None = None) -> list[dict[str, Any]]:
         """Rows about the session."""

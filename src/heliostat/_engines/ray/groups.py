@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -71,10 +72,9 @@ def lacking(nodes: Sequence[Node], shape: Resources, scheduling: Scheduling | No
     """Why no machine can ever run this, in words; empty if one can."""
     roomy = [node for node in nodes if not missing(node.total, shape)]
     if not roomy:
-        most: dict[str, int] = {}
+        most: Counter[str] = Counter()
         for node in nodes:
-            for name, units in node.total.items():
-                most[name] = max(most.get(name, 0), units)
+            most |= Counter(node.total)  # the larger of each
         lacks = missing(most, shape) or ", ".join(f"{n}: {u / UNIT:g}" for n, u in shape)
         return (
             f"more than any of the {len(nodes)} nodes of the cluster has: {lacks}. Ask for less, add "
@@ -87,7 +87,10 @@ def lacking(nodes: Sequence[Node], shape: Resources, scheduling: Scheduling | No
 
 def most_nodes() -> int:
     """How many machines an autoscaler may have; Ray itself does not tell."""
-    return int(os.environ.get("HELIOSTAT_MAX_NODES", "0"))
+    said = os.environ.get("HELIOSTAT_MAX_NODES", "0")
+    if not (said.isascii() and said.isdecimal()):
+        raise ValueError(f"HELIOSTAT_MAX_NODES={said!r} is no number of machines; unset it")
+    return int(said)
 
 
 def with_those_to_come(nodes: Sequence[Node], most: int) -> Sequence[Node]:
@@ -347,8 +350,7 @@ def _row(entry: KeptGroup, state: Mapping[str, Any]) -> dict[str, Any]:
 
 def in_all(nodes: Sequence[Node]) -> dict[str, int]:
     """What all machines have together."""
-    total: dict[str, int] = {}
+    total: Counter[str] = Counter()
     for node in nodes:
-        for name, units in node.total.items():
-            total[name] = total.get(name, 0) + units
+        total.update(node.total)
     return total

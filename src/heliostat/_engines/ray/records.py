@@ -23,8 +23,7 @@ _INSTEAD = {
 def rows(kind: str) -> list[dict[str, Any]]:
     """Rows of one kind, with Ray's names."""
     if kind == "metrics":
-        found: list[dict[str, Any]] = theirs.ray().get(_totals().rows.remote())
-        return found
+        return list(theirs.ray().get(_totals().rows.remote()))
     if kind in _INSTEAD:
         raise NotImplementedError(
             f"no {kind} of a Ray cluster are collected here: use `ray {_INSTEAD[kind]}`"
