@@ -18,8 +18,8 @@ def check_room(nodes: Sequence[Node]) -> None:
             if amount > total.get(resource, 0):
                 raise ValueError(
                     f"each replica of {node.name!r} asks for {resource}: {amount}, but the cluster "
-                    f"has {total.get(resource, 0)}; change ray_actor_options, or give more to "
-                    "heliostat.init()"
+                    f"has {total.get(resource, 0)}; change ray_actor_options, or give more: "
+                    "to heliostat.init() on one machine, nodes to a cluster"
                 )
 
 

@@ -338,11 +338,14 @@ class DataParallelTrainer:
 
 def _remedy(resource: str) -> str:
     if resource == "GPU":
-        return "set use_gpu=False, or heliostat.init(num_gpus=...) for GPUs that it did not see"
+        return (
+            "set use_gpu=False, add a node with GPUs to a cluster, or on one machine say "
+            "heliostat.init(num_gpus=...) for GPUs that it did not see"
+        )
     if resource == "CPU":
         return (
-            "use fewer workers, less for each (resources_per_worker={'CPU': 0.5}), or "
-            "heliostat.init(num_cpus=...)"
+            "use fewer workers, less for each (resources_per_worker={'CPU': 0.5}), more nodes of a "
+            "cluster, or on one machine heliostat.init(num_cpus=...)"
         )
     return f"declare it with heliostat.init(resources={{{resource!r}: ...}})"
 

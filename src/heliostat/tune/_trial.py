@@ -248,6 +248,6 @@ def check_fits(request: Mapping[str, float], capacity: Mapping[str, float], who:
     ]
     if missing:
         raise TuneError(
-            f"{who} can never run here ({'; '.join(missing)}). Ask for less, or give the cluster "
-            "more: heliostat.init(num_cpus=, num_gpus=, resources=)"
+            f"{who} can never run here ({'; '.join(missing)}). Ask for less, or give more: "
+            "heliostat.init(num_cpus=, num_gpus=, resources=) on one machine, nodes to a cluster"
         )
