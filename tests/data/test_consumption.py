@@ -22,6 +22,8 @@ def test_take_runs_no_more_than_it_needs():
     calls = []
     ds = ray.data.range(10_000).map_batches(lambda b: calls.append(len(b["id"])) or b, batch_size=8)
     assert [row["id"] for row in ds.take(10)] == list(range(10))
+    with pytest.raises(TypeError, match="take: limit must be an int, got 'all'"):
+        ds.take("all")
     assert sum(calls) == 16
 
 

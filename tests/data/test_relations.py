@@ -82,6 +82,9 @@ def test_a_sort_by_several_keys_lets_each_have_its_direction():
     assert [(row["a"], row["b"]) for row in got] == [
         (a, b) for a in (2, 1, 0) for b in (a, a + 3, a + 6)
     ]
+    for wrong in ("yes", ["a"]):
+        with pytest.raises(TypeError, match="sort: descending must be a bool, or one a key"):
+            ray.data.range(1).sort("id", descending=wrong)
     with pytest.raises(ValueError, match="2 keys but 1 directions"):
         ds.sort(["a", "b"], descending=[True])
     with pytest.raises(KeyError, match="no column named 'zz'"):

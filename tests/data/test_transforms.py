@@ -127,6 +127,19 @@ def test_a_bad_batch_names_the_step_and_the_column(result, message):
     assert "MapBatches(<lambda>)" in str(caught.value)
 
 
+def test_flat_map_needs_rows_in_something():
+    async def later(row):
+        return row
+
+    for fn in (lambda row: 5, lambda row: row, later):
+        ds = ray.data.range(1).flat_map(fn)
+        with pytest.raises(
+            ValueError, match=r"FlatMap\(.*\) must give several rows, such as a list"
+        ):
+            ds.take_all()
+    assert ray.data.range(1).flat_map(lambda row: row, on_error="skip").take_all() == []
+
+
 def test_a_row_must_be_a_dict():
     with pytest.raises(ValueError, match="must give rows, that is dicts, got int"):
         ray.data.range(1).map(lambda row: 5).take_all()

@@ -353,7 +353,7 @@ def _awaited(blocks: Iterable[pa.Table], step: UdfStep, fn: Awaited) -> Iterator
     rows = (row for block in blocks for row in iter_rows(block))
     made = (result for _, result in fn.ahead(rows, lambda row: ((row, *args), kwargs)))
     if isinstance(step, FlatMap):
-        made = (one for result in made for one in result)
+        made = (one for result in made for one in _several(result, step))
     yield from _in_blocks(_row(one, step) for one in made)
 
 
@@ -446,8 +446,18 @@ def _rows(
 ) -> Iterator[Mapping[str, Any]]:
     for block in blocks:
         for row in iter_rows(block):
-            for one in _drain(iter(call(row)), step):
+            for one in _drain(_several(call(row), step), step):
                 yield _row(one, step)
+
+
+def _several(result: Any, step: UdfStep) -> Iterator[Any]:
+    if not isinstance(result, Mapping):
+        with contextlib.suppress(TypeError):
+            return iter(result)
+    raise ValueError(
+        f"{step_name(step)} must give several rows, such as a list of dicts, "
+        f"got {type(result).__name__}: {result!r:.80}"
+    )
 
 
 def _row(one: Any, step: UdfStep) -> Mapping[str, Any]:
@@ -472,7 +482,7 @@ def _rows_that_work(
         for row in iter_rows(block):
             try:
                 result = call(row)
-                results = result if isinstance(step, FlatMap) else [result]
+                results = _several(result, step) if isinstance(step, FlatMap) else [result]
                 made = [_row(one, step) for one in results]
             except Exception as error:  # noqa: BLE001 - the user's code
                 failures.add(row, error)

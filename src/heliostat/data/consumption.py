@@ -55,11 +55,18 @@ class Consumption(Planned):
         Returns:
             Dicts.
 
+        Raises:
+            TypeError: if the limit is no whole number.
+
         Example:
             >>> import heliostat as ray
             >>> ray.data.range(100).take(2)
             [{'id': 0}, {'id': 1}]
         """
+        if not hasattr(limit, "__index__"):
+            raise TypeError(
+                f"take: limit must be an int, got {limit!r}; take_all() gives every row"
+            )
         return list(self._rows(Apply(self._plan, Limit(max(0, limit)))))
 
     def take_all(self, limit: int | None = None) -> list[Row]:

@@ -50,6 +50,7 @@ class Relations(Planned):
         Raises:
             KeyError: if a column does not exist.
             NotImplementedError: if `boundaries` are given.
+            TypeError: if a direction is no bool.
             ValueError: if the numbers of keys and directions differ.
 
         Example:
@@ -64,6 +65,8 @@ class Relations(Planned):
             )
         keys = names_of(key, "sort")
         down = (descending,) * len(keys) if isinstance(descending, bool) else tuple(descending)
+        if not all(one in (True, False) for one in down):
+            raise TypeError(f"sort: descending must be a bool, or one a key, got {descending!r}")
         if len(down) != len(keys):
             raise ValueError(f"sort: {len(keys)} keys but {len(down)} directions: {down}")
         return self._derive(Apply(self._plan, SortRows(keys, down)))

@@ -39,3 +39,10 @@ def test_what_is_no_picture_is_named(pictures):
         file.write(b"\x89PNG\r\n\x1a\nno")
     with pytest.raises(ValueError, match=r"1/a\.png' as Image"):
         ray.data.read_images(pictures).take_all()
+
+
+def test_what_is_no_array_is_not_written_as_a_picture(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"column 'id' holds an array of shape \(\) that is no PNG"
+    ):
+        ray.data.range(1).write_images(str(tmp_path), column="id")

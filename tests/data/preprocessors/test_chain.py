@@ -27,3 +27,8 @@ def test_what_never_learns_needs_no_fit():
     chain = Chain(Concatenator(["id"]))
     assert chain.fit_status() == "NOT_FITTABLE"
     assert chain.transform(ray.data.range(1)).take(1)[0]["concat_out"].tolist() == [0]
+
+
+def test_what_is_no_preprocessor_is_refused_at_once():
+    with pytest.raises(TypeError, match=r"Chain takes preprocessors one by one, got \[\]"):
+        Chain([])

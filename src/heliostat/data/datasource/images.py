@@ -81,7 +81,7 @@ class ImageDatasink(RowBasedFileDatasink):
         content = io.BytesIO()
         try:
             pillow().fromarray(np.asarray(row[self._column])).save(content, format=self._kind)
-        except (TypeError, ValueError, OSError) as error:
+        except (TypeError, ValueError, IndexError, OSError) as error:
             shape = np.asarray(row[self._column]).shape
             raise ValueError(
                 f"column {self._column!r} holds an array of shape {shape} that is no "

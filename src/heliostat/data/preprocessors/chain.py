@@ -16,6 +16,9 @@ class Chain(Preprocessor):
     Args:
         *preprocessors: In order.
 
+    Raises:
+        TypeError: if one is no preprocessor.
+
     Example:
         >>> import heliostat as ray
         >>> from heliostat.data.preprocessors import Concatenator, StandardScaler
@@ -26,6 +29,9 @@ class Chain(Preprocessor):
 
     def __init__(self, *preprocessors: Preprocessor) -> None:
         super().__init__()
+        for one in preprocessors:
+            if not isinstance(one, Preprocessor):
+                raise TypeError(f"Chain takes preprocessors one by one, got {one!r:.80}")
         self.preprocessors = preprocessors
 
     def fit_status(self) -> Preprocessor.FitStatus:
