@@ -9,6 +9,7 @@ import pytest
 
 import heliostat as ray
 from heliostat import dashboard, serve
+from heliostat.dashboard._history import History, folder
 from tests.browser import Page, page, program
 from tests.dashboard import everything
 
@@ -134,6 +135,32 @@ def test_what_waits_is_said_in_words_and_the_choice_of_states_says_all_at_first(
     assert browser.run("document.querySelector('select').selectedOptions[0]?.innerText") == "all"
 
 
+def test_a_list_of_some_of_the_tasks_says_how_many_there_were(
+    run: dashboard.Dashboard, browser: Page
+) -> None:
+    history = History(folder() / "burst.db", new=True)
+    history.add_tasks(
+        [
+            (f"{n:08x}", "f", "FINISHED", "NORMAL_TASK", None, 7, 0.0, n, n + 2.0, 2.0)
+            for n in range(3)
+        ]
+    )
+    history.sample(1.0, {"ended in all": 100_000.0})
+    history.put("session", {"run": "burst", "program": "burst.py", "pid": 1, "started_at": 1.0,
+                            "ended_at": 2.0, "heliostat": "0", "python": "3"})  # fmt: skip
+    history.close()
+    shown = dashboard.show("burst")
+    try:
+        show(browser, shown.url)
+        turn_to(browser, "tasks")
+        browser.run(f"{ENDED}.click()")
+        foot = "document.querySelector('.table-foot')?.innerText"
+        browser.until(f"{foot}?.startsWith('3 rows')")
+        assert "; 100,000 have ended: " in browser.run(foot)
+    finally:
+        shown.close()
+
+
 def test_the_ids_of_objects_tell_them_apart(run: dashboard.Dashboard, browser: Page) -> None:
     show(browser, run.url)
     turn_to(browser, "objects")
@@ -149,14 +176,10 @@ def test_the_ids_of_objects_tell_them_apart(run: dashboard.Dashboard, browser: P
 def test_what_a_task_has_not_given_yet_is_nowhere(run: dashboard.Dashboard, browser: Page) -> None:
     show(browser, run.url)
     turn_to(browser, "objects")
-    browser.until(
-        f"[...{ROWS}.querySelectorAll('tr')].some((r) => r.innerText.includes('running'))"
-    )
-    places = browser.run(
-        "[...document.querySelectorAll('tbody tr')].map((row) => [row.cells[2], row.cells[3]])"
-        ".filter(([state]) => state?.innerText === 'running').map(([, place]) => place.innerText)"
-    )
-    assert set(places) == {"not there yet"}
+    rows = "[...document.querySelectorAll('tbody tr')]"
+    waits = f"{rows}.find((row) => row.cells[2]?.innerText === 'waits for a worker')"
+    browser.until(f"({ROWS}.scrollTop = {ROWS}.scrollHeight, {waits} !== undefined)")
+    assert browser.run(f"{waits}.cells[3].innerText") == "not there yet"
 
 
 def test_colours_and_titles_of_terminals_are_left_out_of_logs(

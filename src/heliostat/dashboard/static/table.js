@@ -8,9 +8,11 @@ import { rowsOf } from "./source.js";
 const ROW = 33;
 const PAGE = 100;
 const SPARE = 8;
+const MANY = 1000;
 
 // Props: kind, columns ([{key, title, width, show(row), align, sort}]), query ({text, state, of}),
-// open(row), none (a description of an empty table), tick (changes when rows may have changed).
+// open(row), none (a description of an empty table), tick (changes when rows may have changed),
+// all (how many there have been, if rows are of the newest only).
 export const Table = {
   mount(first) {
     const element = document.createElement("div");
@@ -114,6 +116,8 @@ export const Table = {
 
     function foot() {
       const text = `${number(total)} ${total === 1 ? "row" : "rows"}`;
+      // The two are counted at moments that differ: a few more are no news.
+      if ((props.all || 0) - total > MANY) return `${text}; ${number(props.all)} have ended: older ones, and some of many at once, are not listed`;
       return leftOut ? `${text}; ${number(leftOut)} more were left out of this report` : text;
     }
 

@@ -53,10 +53,12 @@ const TASKS = {
 export const tasks = {
   title: "Tasks",
   async load() {
-    return {};
+    const values = ((await page("series")) || { values: {} }).values["ended in all"] || [];
+    return { ended: values.findLast((one) => one !== null) || 0 };
   },
-  view(facts, app) {
+  view({ ended }, app) {
     const one = TASKS[seen.tasks];
+    const all = seen.tasks === "ended_tasks" && !seen.text && !seen.state ? ended : 0;
     const pick = (kind) => {
       seen.tasks = kind;
       seen.state = "";
@@ -68,7 +70,7 @@ export const tasks = {
         search(app), one.states.length ? select(one.states, app) : null),
       card(one.label, { wide: true, key: seen.tasks }, h(Table, {
         kind: seen.tasks, columns: one.columns, query: { text: seen.text, state: seen.state }, label: one.label,
-        open: (row) => openDetails(row.name, row), none: one.none(), tick: app.tick,
+        open: (row) => openDetails(row.name, row), none: one.none(), all, tick: app.tick,
       })),
     ];
   },
