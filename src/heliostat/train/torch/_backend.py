@@ -1,7 +1,8 @@
 """Joins ranks in torch.distributed. It knows nothing of data or models.
 
 Rank 0's process keeps the store where the ranks meet: it takes a free port itself, so none can be
-taken in between. Each loop runs inside a process group, which ends with the loop.
+taken in between. Each loop runs inside a process group, which ends with the loop, but not before all
+ranks have joined it: to those that still connect, one that has left looks like one that died.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from heliostat.train.context import TrainContext, get_context
 
 HOST = "127.0.0.1"
 MEETINGS = ("env", "tcp")
+# How long one that fails waits for those that still connect: its own error is what people need.
+FAILING_S = 2
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ def _open_store() -> int:
 
 
 def _remember(port: int, config: TorchConfig) -> None:
+    if _Here.store is not None and _Here.store.port != port:  # of another group
+        _Here.store = None
     _Here.port, _Here.config = port, config
 
 
@@ -132,16 +137,29 @@ def _process_group() -> Iterator[None]:
             world_size=context.get_world_size(),
             timeout=timeout,
         )
+        store.set(_joined(context.get_world_rank()), "")
         try:
             yield
         except BaseException:
             if "nccl" not in kind:  # which waits for ranks that may be gone; the process ends soon
+                _wait_for_all(store, context, datetime.timedelta(seconds=FAILING_S))
                 distributed.destroy_process_group()
             raise
         else:
+            _wait_for_all(store, context, timeout)
             distributed.destroy_process_group()
         finally:
-            _Here.store, _Here.port = None, 0
+            _Here.port = 0  # the store stays as long as the process: others may still ask it
+
+
+def _joined(rank: int) -> str:
+    return f"heliostat/joined/{rank}"
+
+
+def _wait_for_all(store: TCPStore, context: TrainContext, timeout: datetime.timedelta) -> None:
+    """Wait until every rank has joined; who never does is not this rank's failure."""
+    with contextlib.suppress(RuntimeError):  # it took too long, or rank 0 is gone
+        store.wait([_joined(rank) for rank in range(context.get_world_size())], timeout)
 
 
 def _default_backend() -> str:
