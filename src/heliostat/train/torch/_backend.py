@@ -114,8 +114,6 @@ def _open_store() -> int:
 
 
 def _remember(port: int, config: TorchConfig) -> None:
-    if _Here.store is not None and _Here.store.port != port:  # of another group
-        _Here.store = None
     _Here.port, _Here.config = port, config
 
 
@@ -149,7 +147,9 @@ def _process_group() -> Iterator[None]:
             _wait_for_all(store, context, timeout)
             distributed.destroy_process_group()
         finally:
-            _Here.port = 0  # the store stays as long as the process: others may still ask it
+            _Here.port = 0
+            if context.get_world_size() == 1:  # with others it stays: they may still ask it
+                _Here.store = None
 
 
 def _joined(rank: int) -> str:
