@@ -174,6 +174,22 @@ def test_a_row_that_kills_an_actor_takes_no_other_row_with_it(context, monkeypat
         assert values(ds.map(Deadly, concurrency=1, on_error="skip")) == [0, 1, 2, 4, 5]
 
 
+def test_a_class_that_kills_its_process_when_it_is_built_ends_the_run(context, monkeypatch):
+    monkeypatch.setenv("HELIOSTAT_PROGRESS", "0")
+    ray.shutdown()
+    ray.init(num_cpus=2)
+
+    class Deadly:
+        def __init__(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def __call__(self, row):
+            return row
+
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        ray.data.range(6).map(Deadly, concurrency=1, on_error="skip").take_all()
+
+
 @pytest.fixture
 def files(tmp_path):
     """Three files of each kind, the one in the middle of which is none."""

@@ -291,6 +291,17 @@ def test_an_actor_that_cannot_be_built_fails_the_run():
     assert pipeline.handle(ActorLost(0, 0, error, False), 0.0)[-1] == Fail(error)
 
 
+def test_a_pool_whose_actors_all_die_while_they_are_built_fails_the_run():
+    place = pool(1)
+    stage = worker(source=(bundle(0, 1),), place=place, steps=(udf(place),), survives=True)
+    pipeline = Pipeline([stage], ALL, 9)
+    pipeline.handle(Wanted(9), 0.0)
+    for number in range(MAX_ATTEMPTS - 1):
+        out = pipeline.handle(ActorLost(0, number, CRASH, True), 0.0)
+        assert out == [StartActor(0, number + 1)]
+    assert pipeline.handle(ActorLost(0, number + 1, CRASH, True), 0.0)[-1] == Fail(CRASH)
+
+
 def test_blocks_without_rows_are_not_passed_on_but_their_columns_are_known():
     pipeline = Pipeline([worker(source=(bundle(0, 1),))], ALL, 1)
     [launch] = launches(pipeline.handle(Wanted(1), 0.0))

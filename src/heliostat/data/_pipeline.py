@@ -137,6 +137,7 @@ class Pipeline:
                 actor = self.stages[event.stage].actors.get(event.actor)
                 if actor is not None:
                     actor.phase = "ready"
+                    self.stages[event.stage].stillborn = 0
             case ActorLost():
                 self._actor_lost(event)
         if not self._over:
@@ -208,8 +209,11 @@ class Pipeline:
         if actor is None:
             return
         self._tell(state, f"actor {event.actor} lost: {event.error!r:.80}")
+        state.stillborn += actor.phase == "starting"
         too_many = state.next_actor >= _max_actors(state) + MAX_ATTEMPTS
-        if not event.crashed or (too_many and not state.stage.survives):
+        # Rows that kill may be left out, each at the price of an actor; a class that kills may not.
+        in_vain = state.stillborn >= MAX_ATTEMPTS or (too_many and not state.stage.survives)
+        if not event.crashed or in_vain:
             self._fail(event.error)
             return
         for number in sorted(actor.tasks):
@@ -564,8 +568,7 @@ class Pipeline:
 
 
 def _made(state: StageState, event: BlockReady) -> Sequence[Bundle | Nulls]:
-    nulls = state.stage.nulls
-    return unless_all_failed(event.bundles, event.failed) if nulls else event.bundles
+    return unless_all_failed(event.bundles, event.failed) if state.stage.nulls else event.bundles
 
 
 def _slots(stage: Stage, slots: int) -> int:

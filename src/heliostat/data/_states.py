@@ -103,6 +103,7 @@ class StageState:
     ready: deque[Bundle] = field(default_factory=deque)
     actors: dict[int, Actor] = field(default_factory=dict)
     next_actor: int = 0
+    stillborn: int = 0
     empty: pa.Schema | None = None
     tasks: int = 0
     retries: int = 0
