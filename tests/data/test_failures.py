@@ -169,6 +169,12 @@ def test_a_row_that_kills_an_actor_takes_no_other_row_with_it(context, monkeypat
                 os.kill(os.getpid(), signal.SIGKILL)
             return {"v": row["id"]}
 
+    # Two that may be left out, at the price of more actors than a pool would lose otherwise.
+    monkeypatch.setattr(context, "max_errored_blocks", 2)
+    Both = type("Both", (), {"__call__": lambda self, row: Deadly()({"id": row["id"] % 4})})
+    assert values(ray.data.range(8, override_num_blocks=8).map(Both, concurrency=1)) == [
+        0, 1, 2, 0, 1, 2,
+    ]  # fmt: skip
     for blocks in (1, 6):
         ds = ray.data.range(6, override_num_blocks=blocks)
         assert values(ds.map(Deadly, concurrency=1, on_error="skip")) == [0, 1, 2, 4, 5]

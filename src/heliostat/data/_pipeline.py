@@ -210,10 +210,10 @@ class Pipeline:
             return
         self._tell(state, f"actor {event.actor} lost: {event.error!r:.80}")
         state.stillborn += actor.phase == "starting"
-        too_many = state.next_actor >= _max_actors(state) + MAX_ATTEMPTS
-        # Rows that kill may be left out, each at the price of an actor; a class that kills may not.
-        in_vain = state.stillborn >= MAX_ATTEMPTS or (too_many and not state.stage.survives)
-        if not event.crashed or in_vain:
+        # Rows and blocks that kill may be left out at the price of actors; a class that kills may not.
+        spares = state.stage.survives or not 0 <= self._max_errored <= self._errored
+        too_many = not spares and state.next_actor >= _max_actors(state) + MAX_ATTEMPTS
+        if not event.crashed or too_many or state.stillborn >= MAX_ATTEMPTS:
             self._fail(event.error)
             return
         for number in sorted(actor.tasks):
