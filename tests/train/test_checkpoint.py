@@ -18,6 +18,22 @@ def test_a_checkpoint_says_where_it_is(checkpoint):
     assert str(checkpoint) == f"Checkpoint(filesystem=local, path={checkpoint.path})"
 
 
+class PickledByRay:
+    def __init__(self, path):
+        self.state = {"path": path, "filesystem": fs.LocalFileSystem(), "_uuid": 7}
+
+    def __reduce__(self):
+        return object.__new__, (Checkpoint,), self.state
+
+
+def test_a_checkpoint_that_ray_has_pickled_is_read(checkpoint):
+    theirs = pickle.loads(pickle.dumps(PickledByRay(checkpoint.path)))
+    assert str(theirs) == str(checkpoint)
+    with theirs.as_directory() as path:
+        assert os.listdir(path) == ["deep"]
+    assert str(pickle.loads(pickle.dumps(theirs))) == str(checkpoint)
+
+
 def test_reading_copies_nothing(checkpoint):
     with checkpoint.as_directory() as path:
         assert path == checkpoint.path

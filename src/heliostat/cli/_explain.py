@@ -24,8 +24,9 @@ def add_parser(commands: Any) -> None:
     verbs = data.add_subparsers(dest="verb", required=True, metavar="VERB")
     parser = verbs.add_parser("explain", help="its plan, as asked for and as it would run")
     parser.add_argument(
-        "target", metavar="SCRIPT[:NAME]", help="a dataset, or a function that gives one; else all"
-    )
+        "target", metavar="SCRIPT[:NAME]",
+        help="the script is run; NAME is a dataset, or a function that gives one; else all",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(carry_out=explain)
 

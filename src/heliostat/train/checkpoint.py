@@ -45,6 +45,12 @@ class Checkpoint:
             raise ValueError("Checkpoint(path='') names no directory; '.' is the working directory")
         self.path, self._remote = locate("Checkpoint(path=...)", path, filesystem)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "filesystem" in state:  # Ray has pickled it, which keeps the local file system, too
+            where = (state["path"], state["filesystem"])
+            state = dict(zip(("path", "_remote"), locate("Checkpoint", *where), strict=True))
+        self.__dict__.update(state)
+
     @property
     def filesystem(self) -> Any:
         """The pyarrow file system that `path` is on."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,16 @@ def test_without_ray_a_cluster_is_an_error_that_says_what_to_install(
         heliostat.init(**options)
     assert time.monotonic() - begin < 5
     assert not heliostat.is_initialized()
+
+
+@without_ray
+def test_a_folder_that_is_called_ray_is_not_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ray").mkdir()  # as /tmp has one where Ray has run
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="which is not installed here"):
+        heliostat.init(address="auto")
 
 
 @without_ray

@@ -20,7 +20,7 @@ _RANGE = "ray>=2.60,<3"
 def ray() -> Any:
     """Ray's own module; an ImportError says what to install."""
     _alias.share()
-    if "ray" not in sys.modules and importlib.util.find_spec("ray") is None:
+    if "ray" not in sys.modules and not getattr(importlib.util.find_spec("ray"), "origin", None):
         raise ImportError(
             "the ray engine needs Ray itself, which is not installed here: "
             f"pip install 'heliostat[ray]=={__version__}' (that is {_RANGE})"
