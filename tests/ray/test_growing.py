@@ -41,6 +41,8 @@ def test_a_run_waits_for_nodes_that_are_added_for_it(tmp_path, monkeypatch):
             fit()
         monkeypatch.setenv("HELIOSTAT_MAX_NODES", "3")
         assert ray.cluster_resources()["CPU"] == 6
+        names = [name for name in ray.cluster_resources() if name.startswith("node:1")]
+        assert sum(ray.cluster_resources()[name] for name in names) == 2  # of those that are there
         with ThreadPoolExecutor(1) as thread:
             fitted = thread.submit(fit)
             until(is_full, "one rank has its place, and the others wait", 60)

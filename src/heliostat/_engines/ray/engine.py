@@ -255,8 +255,7 @@ class RayEngine:
         return made[concurrency]
 
     def _mine(self, actor: bytes, handle: Any) -> ObjectRef[Any]:
-        known = self.holds.find(actor)
-        return self.holds.add(actor, known or ActorHold(handle))
+        return self.holds.add(actor, self.holds.find(actor) or ActorHold(handle))
 
     def call_actor(self, spec: CallSpec) -> list[ObjectRef[Any]]:
         """Call a method."""
@@ -306,8 +305,7 @@ class RayEngine:
         """The actor of that identifier: this one."""
         running = self.running()
         if running.actor == actor and host.HERE:
-            handle = self._ray.get_runtime_context().current_actor
-            here = host.HERE[0]
+            handle, (here,) = self._ray.get_runtime_context().current_actor, host.HERE
             info = ActorInfo(ActorID(actor), here.class_name, *here.about)
             return info, self._mine(bytes(actor), handle)
         raise ValueError(f"{actor!r} is not the actor that asks; use its handle or its name")

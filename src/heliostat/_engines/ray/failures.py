@@ -92,8 +92,7 @@ def _of_a_task(error: Any) -> BaseException:
             f"a worker of the cluster cannot run {name}, because it lacks Heliostat: {cause}. "
             "Install the same version of it on every node"
         )
-    wrapped = RayTaskError(name, str(error), cause)
-    return raisable(wrapped)
+    return raisable(RayTaskError(name, str(error), cause))
 
 
 def _class_like(error: BaseException) -> type[RayError] | None:

@@ -97,7 +97,11 @@ def with_those_to_come(nodes: Sequence[Node], most: int) -> Sequence[Node]:
     """The machines, and those that an autoscaler adds up to so many: each like the largest."""
     working = [node for node in nodes if node.total.get("CPU")]
     largest = max(working, key=lambda node: node.total["CPU"], default=None)
-    return nodes if largest is None else (*nodes, *[largest] * (most - len(working)))
+    if largest is None:
+        return nodes
+    # Names of machines, such as "node:10.0.0.7", are of those that are there.
+    common = {name: units for name, units in largest.total.items() if not name.startswith("node:")}
+    return (*nodes, *[largest._replace(total=common)] * (most - len(working)))
 
 
 def lacking_for(nodes: Sequence[Node], spec: GroupSpec) -> str:
@@ -168,9 +172,8 @@ def where(
     elif isinstance(strategy, NodeLabelSchedulingStrategy):
         hard, soft = (_expressions(rules, whole) for rules in (strategy.hard, strategy.soft))
         strategy = strategies.NodeLabelSchedulingStrategy(hard, soft=soft)
-    options = {} if strategy is scheduling.strategy else {"scheduling_strategy": strategy}
-    if isinstance(strategy, str):
-        options["scheduling_strategy"] = strategy
+    known = isinstance(strategy, str) or strategy is not scheduling.strategy
+    options = {"scheduling_strategy": strategy} if known else {}
     if scheduling.selector:
         options["label_selector"] = _selector(scheduling.selector, whole)
     if scheduling.fallbacks:
