@@ -91,8 +91,8 @@ def test_workers_that_cannot_have_heliostat(without_heliostat):
 
 
 def test_a_number_of_nodes_that_is_none(one_node, monkeypatch):
-    monkeypatch.setenv("HELIOSTAT_MAX_NODES", "many")
     ray.init(one_node.address, log_to_driver=False)
+    monkeypatch.setenv("HELIOSTAT_MAX_NODES", "many")
     try:
         with pytest.raises(ValueError, match="HELIOSTAT_MAX_NODES='many' is no number of machines"):
             ray.cluster_resources()
