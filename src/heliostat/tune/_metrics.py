@@ -42,6 +42,12 @@ def user_metrics(result: Mapping[str, Any]) -> dict[str, Any]:
     return flatten({key: value for key, value in result.items() if key not in AUTO_KEYS})
 
 
+def score(value: Any, mode: str | None) -> float:
+    """A value as a number of which more is better; what is none is worse than any, as NaN is."""
+    kind, number = rank(value, mode or "max")
+    return -math.inf if kind else -number
+
+
 def rank(value: Any, mode: str) -> tuple[int, float]:
     """A key to sort results by, best first: numbers, then NaN, then what is no number or missing."""
     try:

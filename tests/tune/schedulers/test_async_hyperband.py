@@ -201,12 +201,12 @@ def test_one_with_other_rules_or_another_clock_is_asked_each_time():
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1), st.floats(1.01, 9))
 def test_the_edge_of_a_rung_is_numpys_quantile_to_the_last_bit(scores, factor):
-    assert quantile(scores, 1 - 1 / factor) == np.quantile(scores, 1 - 1 / factor)
+    assert quantile(sorted(scores), 1 - 1 / factor) == np.quantile(scores, 1 - 1 / factor)
 
 
 @given(st.lists(st.sampled_from([-math.inf, 0.0, 1.0, math.inf]), min_size=1), st.floats(1.01, 9))
 def test_with_infinities_the_edge_of_a_rung_is_the_lower_neighbour(scores, factor):
     expected = np.quantile(scores, 1 - 1 / factor, method="lower")
-    assert quantile([*scores, math.inf], 0.0) == min(scores)
+    assert quantile([*sorted(scores), math.inf], 0.0) == min(scores)
     if not all(map(math.isfinite, scores)):
-        assert quantile(scores, 1 - 1 / factor) == expected
+        assert quantile(sorted(scores), 1 - 1 / factor) == expected

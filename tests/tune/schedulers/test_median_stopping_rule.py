@@ -100,6 +100,15 @@ def test_nan_is_worse_than_anything():
     assert report(rule, study, 2, 2, math.nan) == "STOP"
 
 
+def test_infinities_of_both_kinds_have_no_mean_and_count_as_worst():
+    rule, study = begin(3)
+    for age, acc in ((2, math.inf), (3, -math.inf)):
+        report(rule, study, 0, age, acc)
+    report(rule, study, 1, 3, 0.5)
+    assert report(rule, study, 2, 3, 0.0) == rule.CONTINUE
+    assert report(rule, study, 2, 3, math.nan) == rule.CONTINUE
+
+
 def test_with_too_few_to_compare_with_those_that_wait_get_their_turn():
     rule, study = begin(2)
     study.trials[1].state = "PENDING"

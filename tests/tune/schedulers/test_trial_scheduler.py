@@ -2,8 +2,19 @@
 
 import math
 
+import pytest
+
+from heliostat import tune
 from heliostat.tune._trial import Trial
-from heliostat.tune.schedulers import FIFOScheduler, TrialScheduler
+from heliostat.tune.schedulers import (
+    ASHAScheduler,
+    FIFOScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+from heliostat.tune.schedulers.pb2 import PB2
 
 ENGINE = None
 
@@ -36,3 +47,36 @@ def test_a_metric_is_given_once():
     assert scheduler.metric == "loss"
     assert not scheduler.set_search_properties("auc", None)
     assert scheduler.set_search_properties(None, None)
+
+
+_ODD = ("a", [1], None, math.nan, math.inf, -math.inf, {"b": 2}, 0.5)
+_MUTATIONS = {"x": tune.uniform(0, 1)}
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **goal: ASHAScheduler(max_t=9, grace_period=1, reduction_factor=3, **goal),
+        lambda **goal: HyperBandScheduler(max_t=9, **goal),
+        lambda **goal: MedianStoppingRule(grace_period=1, min_samples_required=1, **goal),
+        lambda **goal: PopulationBasedTraining(
+            "training_iteration", perturbation_interval=2, hyperparam_mutations=_MUTATIONS,
+            require_attrs=False, **goal,
+        ),
+        lambda **goal: PB2(
+            "training_iteration", perturbation_interval=2, hyperparam_bounds={"x": [0, 1]},
+            require_attrs=False, **goal,
+        ),
+    ],
+    ids=["asha", "hyperband", "median", "pbt", "pb2"],
+)  # fmt: skip
+def test_a_metric_that_is_no_number_is_worse_than_any_and_ends_no_study(make, mode, simulate):
+    ran = simulate(
+        make(metric="loss", mode=mode),
+        lambda config, age: _ODD[(int(config["x"] * 1000) + age // 3) % len(_ODD)],
+        samples=8,
+        length=9,
+        save_every=1,
+    )
+    assert {trial.state for trial in ran.experiment.get_trials()} == {"TERMINATED"}

@@ -3,11 +3,12 @@
 No trial ever waits for others. At each rung (an age) a trial is compared with those that came by before.
 """
 
+import bisect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heliostat.tune._metrics import look_up
+from heliostat.tune._metrics import look_up, score
 from heliostat.tune._trial import Trial
 from heliostat.tune.schedulers.trial_scheduler import Trials, TrialScheduler
 from heliostat.tune.search.searcher import check_mode
@@ -68,8 +69,10 @@ class AsyncHyperBandScheduler(TrialScheduler):
             [grace_period * reduction_factor**k for k in reversed(range(skip, count))]
             for skip in range(min(brackets, count))
         ]
-        # Scores by trial, for each rung of each ladder.
-        self._seen: list[list[dict[str, float]]] = [[{} for _ in ladder] for ladder in self.rungs]
+        # For each rung of each ladder who has come by, and their scores in ascending order: there may be
+        # a hundred thousand, and each is compared with all.
+        self._seen: list[list[set[str]]] = [[set() for _ in ladder] for ladder in self.rungs]
+        self._scores: list[list[list[float]]] = [[[] for _ in ladder] for ladder in self.rungs]
         self._ladder: dict[str, int] = {}
 
     def on_trial_add(self, tune_controller: Trials, trial: Trial) -> None:
@@ -91,28 +94,23 @@ class AsyncHyperBandScheduler(TrialScheduler):
             return self.CONTINUE
         if age >= self._max_t and self._stop_last:
             return self.STOP
-        score = float(value) if self._mode == "max" else -float(value)
-        # NaN is worse than anything, so it is stopped wherever there is something to compare with.
-        return self._judge(trial.trial_id, age, -math.inf if math.isnan(score) else score)
+        return self._judge(trial.trial_id, age, score(value, self._mode))
 
-    def _judge(self, trial_id: str, age: float, score: float) -> str:
+    def _judge(self, trial_id: str, age: float, worth: float) -> str:
         ladder = self._ladder[trial_id]
-        for rung, seen in zip(self.rungs[ladder], self._seen[ladder], strict=True):
+        marks = zip(self.rungs[ladder], self._seen[ladder], self._scores[ladder], strict=True)
+        for rung, seen, scores in marks:
             if age < rung:
                 continue
             if trial_id in seen:
                 if not self._stop_last:
                     return self.CONTINUE
                 continue
-            cutoff = self._cutoff(seen)
-            seen[trial_id] = score
-            return self.STOP if cutoff is not None and score < cutoff else self.CONTINUE
+            worse = bool(scores) and worth < quantile(scores, 1 - 1 / self._factor)
+            seen.add(trial_id)
+            bisect.insort(scores, worth)
+            return self.STOP if worse else self.CONTINUE
         return self.CONTINUE
-
-    def _cutoff(self, seen: dict[str, float]) -> float | None:
-        if not seen:
-            return None
-        return quantile(seen.values(), 1 - 1 / self._factor)
 
     def next_turn(self, trial: Trial) -> float:
         """The next rung."""
@@ -145,21 +143,20 @@ class AsyncHyperBandScheduler(TrialScheduler):
         return f"Using AsyncHyperBand: {', '.join(counts)}"
 
 
-def quantile(values: Iterable[float], share: float) -> float:
+def quantile(ordered: Sequence[float], share: float) -> float:
     """The value that a share of all are below, between two of them where it has to be.
 
     Args:
-        values: At least one number; infinities may be among them.
+        ordered: At least one number, in ascending order; infinities may be among them.
         share: From 0 to 1.
 
     Returns:
         What numpy's `quantile` gives, to the last bit: a trial may lie exactly at the edge.
 
     Example:
-        >>> quantile([4.0, 1.0, 2.0], 0.75)
+        >>> quantile([1.0, 2.0, 4.0], 0.75)
         3.0
     """
-    ordered = sorted(values)
     place = (len(ordered) - 1) * share
     below = math.floor(place)
     low, high = ordered[below], ordered[min(below + 1, len(ordered) - 1)]

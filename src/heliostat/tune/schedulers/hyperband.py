@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from heliostat.tune._metrics import look_up
+from heliostat.tune._metrics import look_up, score
 from heliostat.tune._trial import Trial
 from heliostat.tune.schedulers.trial_scheduler import Trials, TrialScheduler
 from heliostat.tune.search.searcher import check_mode
@@ -151,8 +151,7 @@ class HyperBandScheduler(TrialScheduler):
         bracket = self._bracket[trial.trial_id]
         if age is None or value is None or trial.trial_id not in bracket.trials:
             return self.CONTINUE
-        score = float(value) if self._mode == "max" else -float(value)
-        bracket.trials[trial.trial_id] = (age, -math.inf if math.isnan(score) else score)
+        bracket.trials[trial.trial_id] = (age, score(value, self._mode))
         if not bracket.waits(trial.trial_id):
             return self.CONTINUE
         if bracket.is_last_round():

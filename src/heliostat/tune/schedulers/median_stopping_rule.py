@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from heliostat.tune._metrics import look_up
+from heliostat.tune._metrics import look_up, score
 from heliostat.tune._trial import PAUSED, PENDING, Trial
 from heliostat.tune.schedulers.trial_scheduler import Trials, TrialScheduler
 from heliostat.tune.search.searcher import check_mode
@@ -76,9 +76,8 @@ class MedianStoppingRule(TrialScheduler):
         me = trial.trial_id
         if age is None or value is None or me in self._stopped:
             return self.CONTINUE
-        score = float(value) if self._mode == "max" else -float(value)
         mine = self._scores.setdefault(me, {})
-        mine[age] = -math.inf if math.isnan(score) else score
+        mine[age] = score(value, self._mode)
         if age < self._grace:
             return self.CONTINUE
         others = [
@@ -92,8 +91,8 @@ class MedianStoppingRule(TrialScheduler):
         return self.STOP if self._hard_stop else self.PAUSE
 
     def _mean(self, scores: Mapping[float, float], until: float) -> float:
-        known = [score for age, score in scores.items() if self._grace <= age <= until]
-        return statistics.fmean(known) if known else -math.inf
+        known = [value for age, value in scores.items() if self._grace <= age <= until]
+        return statistics.fmean(known) if known and -math.inf not in known else -math.inf
 
     def _give_way(self, study: Trials, trial: Trial, age: float) -> str:
         """With too few to compare with, let those that wait catch up."""
@@ -112,8 +111,7 @@ class MedianStoppingRule(TrialScheduler):
         """Remember the last report."""
         age, value = look_up(result, self._time_attr), look_up(result, self._metric or "")
         if age is not None and value is not None:
-            score = float(value) if self._mode == "max" else -float(value)
-            self._scores.setdefault(trial.trial_id, {})[age] = score
+            self._scores.setdefault(trial.trial_id, {})[age] = score(value, self._mode)
 
     def choose_trial_to_run(self, tune_controller: Trials) -> Trial | None:
         """Those worse than the median come last."""

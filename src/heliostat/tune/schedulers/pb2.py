@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from heliostat.tune._metrics import look_up
+from heliostat.tune._metrics import look_up, score
 from heliostat.tune._trial import Trial
 from heliostat.tune.schedulers.pbt import Member, PopulationBasedTraining
 from heliostat.tune.schedulers.trial_scheduler import Trials
@@ -86,13 +86,13 @@ class PB2(PopulationBasedTraining):
         member = self._members[trial.trial_id]
         age, value = look_up(result, self._time_attr), look_up(result, self._metric or "")
         if age is not None and value is not None and self._is_turn(member, age):
-            self._learn(trial, age, value if self._mode == "max" else -value)
+            self._learn(trial, age, score(value, self._mode))
         return super().on_trial_result(tune_controller, trial, result)
 
-    def _learn(self, trial: Trial, age: float, score: float) -> None:
+    def _learn(self, trial: Trial, age: float, now: float) -> None:
         since, before = self._before.get(trial.trial_id, (0.0, math.nan))
-        self._before[trial.trial_id] = (age, score)
-        gain = (score - before) / (age - since) if age > since else math.nan
+        self._before[trial.trial_id] = (age, now)
+        gain = (now - before) / (age - since) if age > since else math.nan
         values = [float(trial.config[name]) for name in self._bounds]
         if math.isfinite(gain):
             self._intervals.append([age, *values, gain])

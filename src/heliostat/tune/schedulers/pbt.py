@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from heliostat.tune._messages import Exploit, Policy
-from heliostat.tune._metrics import look_up
+from heliostat.tune._metrics import look_up, score
 from heliostat.tune._trial import PAUSED, PAUSING, PENDING, SAVING, Trial
 from heliostat.tune.error import TuneError
 from heliostat.tune.schedulers._explore import Explorer, check_mutations, fill
@@ -147,8 +147,7 @@ class PopulationBasedTraining(TrialScheduler):
         member = self._members[trial.trial_id]
         if not self._is_turn(member, age):
             return self.CONTINUE
-        score = float(value) if self._mode == "max" else -float(value)
-        member.score = -math.inf if math.isnan(score) else score
+        member.score = score(value, self._mode)
         member.trained = age
         if self._synch:
             return self.PAUSE  # until all are there
@@ -187,9 +186,9 @@ class PopulationBasedTraining(TrialScheduler):
     def _quantiles(self, study: Trials) -> tuple[list[Trial], list[Trial]]:
         scored = []
         for trial in study.get_live_trials():
-            score = self._members[trial.trial_id].score
-            if score is not None:
-                scored.append((score, trial))
+            its = self._members[trial.trial_id].score
+            if its is not None:
+                scored.append((its, trial))
         scored.sort(key=lambda pair: pair[0])
         if len(scored) <= 1:
             return [], []

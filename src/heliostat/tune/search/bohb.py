@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from heliostat.tune._metrics import look_up
+from heliostat.tune._metrics import look_up, score
 from heliostat.tune.search._flat import FlatSpace, check_ready
 from heliostat.tune.search._unit import to_place, to_value
 from heliostat.tune.search.sample import Categorical
@@ -180,9 +180,8 @@ class TuneBOHB(Searcher):
         value = look_up(result, str(self._metric))
         if trial_id not in self._places or value is None:
             return
-        loss = float(value) if self._mode == "min" else -float(value)
         budget = result.get("training_iteration", 1)
-        self._losses.setdefault(budget, {})[trial_id] = math.inf if math.isnan(loss) else loss
+        self._losses.setdefault(budget, {})[trial_id] = -score(value, str(self._mode))
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
