@@ -138,7 +138,7 @@ test-ray:  ## programs under Ray and under Heliostat, and the engine on Ray, in 
 $(VENV)/.tests-ray: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --upgrade pip
-	$(INSTALL) --editable '.[demo,ray]' 'ray[default,data,train,tune,serve]' joblib polars scikit-learn torchmetrics torch==2.13.0 torchvision==0.28.0 --group test
+	$(INSTALL) --editable '.[demo,ray]' 'ray[default,data,train,tune,serve]' joblib mlxtend polars scikit-learn torchmetrics torch==2.13.0 torchvision==0.28.0 --group test
 	@touch $@
 
 constraints:  ## write constraints.txt anew from a fresh environment with the newest of everything
