@@ -15,7 +15,7 @@ from heliostat.data._execute import check_room, pack
 from heliostat.data._optimize import Stage
 from heliostat.data._plan import Actors, Here, Tasks
 from heliostat.data.block import Bundle
-from heliostat.exceptions import RayTaskError, WorkerCrashedError
+from heliostat.exceptions import RayActorError, RayTaskError, WorkerCrashedError
 
 
 class Refused(Exception):
@@ -218,8 +218,14 @@ def test_a_row_that_kills_every_worker_is_an_error_and_no_hang(local):
     def die(row):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(WorkerCrashedError):
+    class Deadly:
+        def __call__(self, row):
+            die(row)
+
+    with pytest.raises(WorkerCrashedError, match=r"while it ran Map\(.*die\)"):
         ray.data.range(1).map(die).take_all()
+    with pytest.raises(RayActorError, match=r"actor MapWorker\(Map\(Deadly\)\)"):
+        ray.data.range(1).map(Deadly, concurrency=1).take_all()
 
 
 def test_the_same_seed_gives_the_same_rows_whatever_the_workers(local):

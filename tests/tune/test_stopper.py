@@ -131,3 +131,24 @@ def test_what_makes_no_sense_for_a_plateau_is_refused_and_a_missing_metric_named
 def test_what_no_stopper_can_count_with_is_named(make):
     with pytest.raises(TypeError, match="got 'a'"):
         make()
+
+
+def test_a_function_of_other_arguments_is_refused_at_once():
+    with pytest.raises(
+        TypeError, match=r"\(trial_id, result\), but the arguments of .* \(result\)"
+    ):
+        as_stopper(lambda result: True)
+    assert as_stopper(lambda *both: True)("1", {})
+
+
+def test_a_limit_for_what_is_no_number_is_named():
+    with pytest.raises(TuneError, match=r"stop={'loss': 1}\) needs a number, but trial 7.*'low'"):
+        MetricStopper({"loss": 1})("7", {"loss": "low"})
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", [1, 2]), ("max", [3, 2])])
+def test_what_is_not_a_number_is_among_no_best(mode, best):
+    stopper = ExperimentPlateauStopper("loss", top=2, mode=mode)
+    for value in (2.0, math.nan, 3.0, math.nan, 1.0):
+        stopper("1", {"loss": value})
+    assert stopper._best == best

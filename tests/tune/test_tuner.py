@@ -450,6 +450,11 @@ def test_a_trainer_that_needs_more_than_there_is_is_refused(run_study):
         ({"trainable": 3}, TypeError, "got 3"),
         ({"trainable": None}, TypeError, "got None"),
         ({"trainable": lambda: 1}, TypeError, "must take the config"),
+        (
+            {"trainable": lambda config, data: 1},
+            TypeError,
+            r"missing a required argument: 'data'\); with_parameters\(\) gives those",
+        ),
         ({"trainable": parabola, "param_space": [1]}, TypeError, "param_space must be a dict"),
         ({"trainable": parabola, "tune_config": {}}, TypeError, "tune_config must be a TuneConfig"),
         ({"trainable": parabola, "run_config": {}}, TypeError, "run_config must be a RunConfig"),
@@ -555,3 +560,27 @@ def test_a_scheduler_with_a_metric_of_its_own_needs_none_from_the_config(run_stu
     scheduler.set_search_properties("loss", "min")
     with pytest.raises(ValueError, match="drop one"):
         run_study(parabola, {"x": 1}, metric="loss", mode="min", scheduler=scheduler)
+
+
+def test_parameters_that_the_function_lacks_are_named_before_any_trial(run_study):
+    def sized(config, data):
+        return {"size": len(data)}
+
+    with pytest.raises(TypeError, match=r"those given \['other'\] \(missing"):
+        run_study(tune.with_parameters(sized, other=1))
+    assert run_study(tune.with_parameters(sized, data=[1]))[0].metrics["size"] == 1
+
+
+def test_a_metric_that_is_none_is_the_worst_and_ends_no_study(run_study):
+    def sometimes(config):
+        tune.report({"loss": None if config["x"] else 3})
+
+    grid = run_study(sometimes, {"x": tune.grid_search([1, 0])}, metric="loss", mode="min")
+    assert grid.get_best_result().config == {"x": 0}
+    nothing = run_study(lambda config: {"loss": None}, metric="loss", mode="min")
+    assert not nothing.errors
+
+
+def test_a_name_of_a_trial_that_is_no_text_is_refused(run_study):
+    with pytest.raises(TypeError, match="trial_name_creator must return a text, got 3"):
+        run_study(lambda config: {"x": 1}, trial_name_creator=lambda trial: 3)

@@ -292,9 +292,11 @@ class Execution:
         assert isinstance(stage.place, Actors)
         # Without a wish of the user's the pool's size alone says how many run at once.
         options = {"num_cpus": 0, **self._placed(stage.place)}
-        handle: Any = (
-            heliostat.remote(StageActor).options(**options).remote(stage.steps, self._context)
-        )
+        if number not in self._functions:
+            # What errors and lists call it by, as with Ray.
+            named = type(f"MapWorker({stage.name})", (StageActor,), {})
+            self._functions[number] = heliostat.remote(named)
+        handle = self._functions[number].options(**options).remote(stage.steps, self._context)
         self._actors[number, actor] = handle
         self._pending[handle.build.remote()] = Flying(number, -1, 0, actor)
 

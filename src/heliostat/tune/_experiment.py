@@ -345,7 +345,7 @@ class Experiment:
             self.fail(self._no_metric(trial), out)
 
     def _has_metric(self, trial: Trial) -> bool:
-        return look_up(trial.last_result, str(self.study.metric)) is not None
+        return str(self.study.metric) in {**trial.last_result, **user_metrics(trial.last_result)}
 
     def _complete(self, trial: Trial, out: list[m.Command]) -> None:
         trial.move(TERMINATED, "done")

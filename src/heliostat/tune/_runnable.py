@@ -378,19 +378,23 @@ def _unwrapped(trainable: Any) -> Any:
 
 
 def _check_takes_config(function: Callable[..., Any]) -> None:
-    inner = function
+    inner, given = function, dict[str, Any]()
     while isinstance(inner, _Resourced | _Parametrized):
+        given |= inner.refs if isinstance(inner, _Parametrized) else {}
         inner = inner.inner
     try:
         signature = inspect.signature(inner)
     except ValueError:  # a builtin without a signature
         return
     try:
-        signature.bind_partial({})
+        signature.bind({}, **given)
     except TypeError as error:
+        several = len(given) + 1 < len(signature.parameters) or bool(given)
+        more = "; with_parameters() gives those beside the config by name" if several else ""
         raise TypeError(
             f"the function to tune must take the config: def {_name(inner)}(config): ..., "
-            f"but its arguments are {signature}"
+            f"but its arguments are {signature}{f', and those given {sorted(given)}' if given else ''}"
+            f" ({error}){more}"
         ) from error
 
 

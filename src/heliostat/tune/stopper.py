@@ -1,5 +1,6 @@
 """Stoppers: rules that end a trial, or the whole study, by what was reported."""
 
+import inspect
 import math
 import time
 from collections import defaultdict, deque
@@ -9,7 +10,7 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
-from heliostat.tune._metrics import look_up, user_metrics
+from heliostat.tune._metrics import look_up, rank, user_metrics
 from heliostat.tune.error import TuneError
 
 
@@ -126,7 +127,14 @@ class MetricStopper(Stopper):
                     f"RunConfig(stop=) names the metric {name!r}, which trial {trial_id} did not "
                     f"report; it reported {sorted(user_metrics(result))}"
                 )
-            if value >= limit:
+            try:
+                reached = bool(value >= limit)
+            except (TypeError, ValueError) as error:
+                raise TuneError(
+                    f"RunConfig(stop={{{name!r}: {limit!r}}}) needs a number, but trial {trial_id} "
+                    f"reported {value!r:.80}"
+                ) from error
+            if reached:
                 return True
         return False
 
@@ -349,7 +357,7 @@ class ExperimentPlateauStopper(Stopper):
             TuneError: A report lacks the metric.
         """
         self._best.append(_number(result, self._metric, trial_id))
-        self._best.sort(reverse=self._mode == "max")
+        self._best.sort(key=lambda value: rank(value, self._mode))
         del self._best[self._top :]
         self._still = self._still + 1 if self._stands() else 0
         return self.stop_all()
@@ -390,9 +398,24 @@ def as_stopper(stop: Any) -> Stopper:
         case list() | tuple():
             return CombinedStopper(*map(as_stopper, stop))
         case _ if callable(stop):
-            return FunctionStopper(stop)
+            return FunctionStopper(_of_two(stop))
         case _:
             raise TypeError(
                 f"stop must be a dict of metric to value, a function of (trial_id, result), or a "
                 f"Stopper, got {stop!r}"
             )
+
+
+def _of_two(function: Callable[..., Any]) -> Callable[..., Any]:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a builtin without a signature
+        return function
+    try:
+        signature.bind("trial_id", {})
+    except TypeError as error:
+        raise TypeError(
+            f"a stop function takes the trial's id and what it reported, (trial_id, result), but the "
+            f"arguments of {function!r} are {signature}"
+        ) from error
+    return function

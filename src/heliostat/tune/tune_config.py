@@ -82,13 +82,16 @@ class TuneConfig:
 
     def _check_search(self) -> None:
         _check_kind(
-            "search_alg", self.search_alg, lambda alg: isinstance(alg, Searcher), "a Searcher"
+            "search_alg",
+            self.search_alg,
+            lambda alg: isinstance(alg, Searcher),
+            'a Searcher (OptunaSearch(...), tune.create_searcher("optuna"))',
         )
         _check_kind(
             "scheduler",
             self.scheduler,
             lambda scheduler: isinstance(scheduler, TrialScheduler),
-            "a TrialScheduler",
+            'a TrialScheduler (ASHAScheduler(...), tune.create_scheduler("asha"))',
         )
         limit = self.max_concurrent_trials
         if limit is not None and (not isinstance(limit, int) or limit < 0):

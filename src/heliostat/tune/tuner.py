@@ -411,7 +411,13 @@ class Tuner:
         config = self._given.tune_config
         trial.base = self._runnable.request(trial.config)
         if config.trial_name_creator is not None:
-            trial.name = config.trial_name_creator(trial)
+            called = config.trial_name_creator(trial)
+            if not isinstance(called, str):
+                raise TypeError(
+                    f"trial_name_creator must return a text, got {called!r} for the trial with "
+                    f"{trial.config}"
+                )
+            trial.name = called
         if config.trial_dirname_creator is None:
             below = f"{trial}_{trial.experiment_tag}".replace("/", "_")
             below = below.encode()[:_LONGEST_DIRECTORY].decode(errors="ignore")
