@@ -7,7 +7,6 @@ import json
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
@@ -34,18 +33,9 @@ class Fares:
         return {"zone": zone}
 
 
-def fastapi_refuses_nan() -> bool:
-    """Whether it does itself; 0.115 quotes it in its answer, which is no JSON then: 500."""
-    bare = FastAPI()
-
-    @bare.post("/")
-    def view(trip: Trip) -> None: ...
-
-    client = TestClient(bare, raise_server_exceptions=False)
-    return client.post("/", content="NaN").status_code == 422
-
-
-FLOATS = st.floats() if fastapi_refuses_nan() else st.floats(allow_nan=False, allow_infinity=False)
+# Finite, as JSON's numbers are: Python reads and writes Infinity, but FastAPI cannot say in an answer
+# that it was refused.
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | FLOATS | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
