@@ -16,6 +16,8 @@ import heliostat
 from heliostat.testing import leaks
 
 leaks.mark()
+# Programs that tests start may end by a signal or `os._exit`: what they have printed is there.
+os.environ.setdefault("PYTHONUNBUFFERED", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell began us with `&`
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # Only does something when somebody imports torchvision.

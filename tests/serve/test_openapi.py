@@ -86,6 +86,6 @@ def test_any_other_body_is_refused_with_a_status_of_the_schema(client, body):
     tip=st.text(max_size=10),
 )
 def test_no_path_method_or_parameter_makes_a_5xx(client, method, path, tip):
-    for where in (f"/zones/{path}", f"/{path}", "/fare"):
+    for where in (f"/zones/{path}", f"/{path.lstrip('/')}", "/fare"):  # after // comes a host
         answer = client.request(method, where.replace("#", "%23"), params={"tip": tip})
         assert answer.status_code < 500
