@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 
 import cloudpickle
 import numpy as np
@@ -13,7 +14,7 @@ from heliostat.exceptions import RayError
 from heliostat.util import collective
 from heliostat.util.collective._rendezvous import Rendezvous
 from heliostat.util.collective.collective_group.base_collective_group import BaseGroup
-from heliostat.util.collective.types import ReduceOp
+from heliostat.util.collective.types import AllReduceOptions, RecvOptions, ReduceOp
 
 # Workers cannot import test modules by name.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -117,6 +118,17 @@ class Rank:
         found["recv"] = part.tolist()
         return found
 
+    def impatient(self, group, call):
+        """Calls something that the other rank does not call; how long that took."""
+        handle, tensors, start = collective.get_group_handle(group), [torch.ones(2)], time.time()
+        calls = {
+            "allreduce": lambda: handle.allreduce(tensors, AllReduceOptions(timeout_ms=300)),
+            "recv": lambda: handle.recv(tensors, RecvOptions(1, timeout_ms=300)),
+        }
+        with pytest.raises(RayError, match=f"{call}\\(\\) of rank 0"):
+            calls[call]()
+        return time.time() - start
+
     def own_network(self, size, rank):
         collective.register_collective_backend("board", BoardGroup)
         collective.init_collective_group(size, rank, "board", "on board")
@@ -187,6 +199,15 @@ def test_a_rank_may_have_several_tensors(pair):
     assert first["allgather"] == second["allgather"] == [1, 2, 3, 4, 1, 2, 3, 4]
     assert (first["reducescatter"], second["reducescatter"]) == ([0, 4], [8, 12])
     assert second["recv"] == [[5, 5], [5, 0]]
+
+
+@pytest.mark.parametrize("call", ["allreduce", "recv"])
+def test_a_call_with_a_time_of_its_own_waits_no_longer(pair, call):
+    group = f"impatient {call}"
+    join(pair, group)
+    assert 0.3 <= ray.get(pair[0].impatient.remote(group, call), timeout=60) < 20
+    for actor in pair:
+        ray.get(actor.leave.remote(group), timeout=60)
 
 
 def test_a_network_of_ones_own_carries_tensors(pair):

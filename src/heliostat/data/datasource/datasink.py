@@ -152,6 +152,9 @@ class Datasink(Generic[ReturnType]):
         return None
 
 
+_ELSEWHERE = {"partition_cols": " Only write_parquet makes directories by value."}
+
+
 def accepted(verb: str, arguments: Mapping[str, Any], writer: Callable[..., Any]) -> dict[str, Any]:
     """Arguments for a library's writer, looked at before anything runs.
 
@@ -173,14 +176,9 @@ def accepted(verb: str, arguments: Mapping[str, Any], writer: Callable[..., Any]
     known = [*inspect.signature(writer).parameters][2:]
     for name in arguments:
         if name not in known:
-            by = (
-                " Only write_parquet makes directories by value."
-                if name == "partition_cols"
-                else ""
-            )
             raise TypeError(
                 f"{verb}() got an unexpected argument {name!r}. Beside what every writer of files "
-                f"takes, it takes {known}.{by}"
+                f"takes, it takes {known}.{_ELSEWHERE.get(name, '')}"
             )
     return dict(arguments)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -86,13 +87,13 @@ class GlooGroup(BaseGroup):
         options.reduceOp = self._reduce_op(allreduce_options.reduceOp)
         mine = self._tensors(tensor)
         whole = self._reduced(mine, allreduce_options.reduceOp)
-        self._run("allreduce", lambda used: self._gloo.allreduce(used, options), [whole])
+        limit = allreduce_options.timeout_ms
+        self._run("allreduce", lambda used: self._gloo.allreduce(used, options), [whole], limit)
         _give(mine, whole)
 
     def barrier(self, barrier_options: BarrierOptions = BarrierOptions()) -> None:  # noqa: B008 - frozen
         """Wait until all ranks are here."""
-        del barrier_options
-        self._run("barrier", lambda _: self._gloo.barrier(), [])
+        self._run("barrier", lambda _: self._gloo.barrier(), [], barrier_options.timeout_ms)
 
     def reduce(self, tensor: list[Any], reduce_options: ReduceOptions) -> None:
         """Reduce over all ranks, in place on one."""
@@ -101,7 +102,8 @@ class GlooGroup(BaseGroup):
         options.rootRank = reduce_options.root_rank
         mine = self._tensors(tensor)
         whole = self._reduced(mine, reduce_options.reduceOp)
-        self._run("reduce", lambda used: self._gloo.reduce(used, options), [whole])
+        limit = reduce_options.timeout_ms
+        self._run("reduce", lambda used: self._gloo.reduce(used, options), [whole], limit)
         if self.rank == reduce_options.root_rank:
             _give([mine[reduce_options.root_tensor]], whole)
 
@@ -113,14 +115,14 @@ class GlooGroup(BaseGroup):
         mine = self._tensors(tensor)
         here = self.rank == broadcast_options.root_rank
         whole = mine[broadcast_options.root_tensor if here else 0]
-        self._run("broadcast", lambda used: self._gloo.broadcast(used, options), [whole])
+        limit = broadcast_options.timeout_ms
+        self._run("broadcast", lambda used: self._gloo.broadcast(used, options), [whole], limit)
         _give(mine, whole)
 
     def allgather(
         self, tensor_list: list[list[Any]], tensor: list[Any], allgather_options: AllGatherOptions
     ) -> None:
         """Collect the tensors of all ranks."""
-        del allgather_options
         ins = self._tensors(tensor)
         first, *others = [self._tensors(outs) for outs in tensor_list]
 
@@ -128,7 +130,8 @@ class GlooGroup(BaseGroup):
             return self._gloo.allgather([used[:-1]], [used[-1]])
 
         for number, one in enumerate(ins):
-            self._run("allgather", start, [*first[number :: len(ins)], one])
+            together = [*first[number :: len(ins)], one]
+            self._run("allgather", start, together, allgather_options.timeout_ms)
         for outs in others:
             for out, found in zip(outs, first, strict=True):
                 out.copy_(found)
@@ -151,19 +154,22 @@ class GlooGroup(BaseGroup):
             return self._gloo.reduce_scatter([used[-1]], [used[:-1]], options)
 
         for number, out in enumerate(outs):
-            self._run("reducescatter", start, [*parts[number :: len(outs)], out])
+            together = [*parts[number :: len(outs)], out]
+            self._run("reducescatter", start, together, reducescatter_options.timeout_ms)
 
     def send(self, tensor: list[Any], send_options: SendOptions) -> None:
         """Send a tensor to a rank."""
         part = self._part(tensor, send_options.n_elements)
         to = send_options.dst_rank
-        self._run("send", lambda used: self._gloo.send(used, to, 0), part)
+        limit = send_options.timeout_ms
+        self._run("send", lambda used: self._gloo.send(used, to, 0), part, limit)
 
     def recv(self, tensor: list[Any], recv_options: RecvOptions) -> None:
         """Receive into a tensor what a rank sends."""
         part = self._part(tensor, recv_options.n_elements)
         of = recv_options.src_rank
-        self._run("recv", lambda used: self._gloo.recv(used, of, 0), part)
+        limit = recv_options.timeout_ms
+        self._run("recv", lambda used: self._gloo.recv(used, of, 0), part, limit)
 
     def _part(self, tensors: list[Any], elements: int) -> list[Any]:
         (one,) = self._tensors(tensors)
@@ -226,26 +232,37 @@ class GlooGroup(BaseGroup):
             )
         return torch.from_numpy(value)
 
-    def _run(self, what: str, start: Callable[[Any], Any], tensors: Sequence[Any]) -> None:
-        """Start something on contiguous tensors of the CPU, wait for it, and bring the results back."""
+    def _run(
+        self, what: str, start: Callable[[Any], Any], tensors: Sequence[Any], limit_ms: int
+    ) -> None:
+        """Start something on contiguous tensors of the CPU, wait for it, and bring the results back.
+
+        The wait ends after `limit_ms`, or when the group's own time is over if that is negative.
+        """
         whole = [tensor.cpu().contiguous() for tensor in tensors]
         try:
             work = start(whole)
             if what not in UNTOLD:
-                self._await(work)
-            work.wait()
+                self._await(work, limit_ms)
+            if what not in UNTOLD or limit_ms < 0:
+                work.wait()
+            else:
+                work.wait(timedelta(milliseconds=limit_ms))
         except RuntimeError as error:
             raise self._blame(what, error) from error
         for tensor, used in zip(tensors, whole, strict=True):
             if tensor is not used:
                 tensor.copy_(used)
 
-    def _await(self, work: Any) -> None:
+    def _await(self, work: Any, limit_ms: int) -> None:
         """Wait for the work, but not for ranks that are gone: a chain of ranks would time out."""
         pause, look = 1e-5, time.monotonic() + LOOK_S
+        end = math.inf if limit_ms < 0 else time.monotonic() + limit_ms / 1000
         while not work.is_completed():
             time.sleep(pause)
             pause = min(2 * pause, 0.002)
+            if time.monotonic() > end:
+                raise RuntimeError(f"it took longer than {limit_ms} ms")
             if time.monotonic() > look:
                 look += LOOK_S
                 if self._gone():
