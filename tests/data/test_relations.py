@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -522,6 +523,20 @@ def test_files_are_compared_as_arrow_compares_nan_and_null(tmp_path, kind, turne
     ds = ray.data.read_parquet(str(tmp_path)).filter(expr=predicate)
     assert [repr(row["f"]) for row in ds.take_all()] == [repr(one) for one in expected]
     assert ds.count() == len(expected)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("sign", ["lt", "le", "gt", "ge", "eq", "ne"])
+def test_nan_beside_null_is_null_in_files_too(tmp_path, sign, turned):
+    table = pa.table({"f": [math.nan, math.nan, 1.0, None], "i": [None, 2, 2, None]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    compare = getattr(operator, sign)
+    predicate = compare(col("i"), col("f")) if turned else compare(col("f"), col("i"))
+    assert sql_of(predicate, table.schema) is not None
+    for one in (predicate, ~predicate, predicate.is_null()):
+        expected = pc.sum(evaluate(one, table)).as_py()
+        files = ray.data.read_parquet(str(tmp_path)).filter(expr=one)
+        assert files.count() == expected == len(files.take_all()), one
 
 
 def test_files_by_whose_whole_numbers_rows_are_matched_are_scanned_each_by_itself(tmp_path):

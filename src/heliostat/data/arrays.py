@@ -319,14 +319,7 @@ def _can_cast() -> bool:
 
 def no_rows(schema: pa.Schema) -> pa.Table:
     """A table of these columns without rows, whatever their types are."""
-    columns = []
-    for field in schema:
-        kind: Any = field.type
-        if isinstance(kind, pa.BaseExtensionType):
-            empty = pa.array([], kind.storage_type)
-            columns.append(pa.ExtensionArray.from_storage(kind, empty))
-        else:
-            columns.append(pa.array([], kind))
+    columns = [pa.nulls(0, field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 

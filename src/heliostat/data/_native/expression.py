@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from heliostat.data._evaluate import evaluate
-from heliostat.data._expr import Alias, Call, Column, Expr, Literal
+from heliostat.data._expr import Alias, Call, Column, Expr, Literal, columns_of
 from heliostat.data._native.relation import is_nan, quote, text
 from heliostat.data.arrays import no_rows
 from heliostat.data.datatype import arrow_type
@@ -144,7 +144,8 @@ def _listed(values: Sequence[Any], kind: pa.DataType) -> str | None:
 
 
 def _kind(expr: Expr, schema: pa.Schema) -> pa.DataType:
-    kind: pa.DataType = evaluate(expr, no_rows(schema)).type
+    read = pa.schema([schema.field(name) for name in columns_of(expr)])
+    kind: pa.DataType = evaluate(expr, no_rows(read)).type
     return kind
 
 
@@ -174,24 +175,66 @@ def _whole_or_decimal(kind: Any) -> bool:
 
 def _compare(call: Call, left: str, right: str, kinds: list[pa.DataType]) -> str | None:
     plain = f"({left} {COMPARISONS[call.function]} {right})"
-    doubtful = _doubtful(call, kinds)
-    if len(doubtful) > 1:
+    if sum(map(_may_be_nan, call.arguments, kinds)) > 1:
         # NaN beside null would have to be null, and a few words of SQL do not say that.
         return None
-    return _with_nan(call, plain, (left, right)[doubtful[0]]) if doubtful else plain
+    side = _too_high(call, kinds)
+    if side is None:
+        return plain
+    number, other = (left, right)[side], (left, right)[1 - side]
+    if isinstance(call.arguments[1 - side], Literal):
+        return f"({plain} AND NOT {is_nan(number)})"
+    return f"CASE WHEN {is_nan(number)} AND {other} IS NOT NULL THEN FALSE ELSE {plain} END"
 
 
-def _doubtful(call: Call, kinds: list[pa.DataType]) -> list[int]:
-    """Which of the two sides may be NaN."""
-    return [
-        side
-        for side in (0, 1)
-        if pa.types.is_floating(kinds[side]) and not isinstance(call.arguments[side], Literal)
-    ]
+def _may_be_nan(side: Expr, kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind)) and not isinstance(side, Literal)
 
 
-def _with_nan(call: Call, plain: str, doubtful: str) -> str:
-    """As Arrow compares: NaN is above no number and below none. For DuckDB it is above all."""
-    if call.function == "not_equal":
-        return f"({plain} OR {is_nan(doubtful)})"
-    return f"({plain} AND NOT {is_nan(doubtful)})"
+def _too_high(call: Call, kinds: list[pa.DataType]) -> int | None:
+    """Which side DuckDB takes for the greater if it is NaN; Arrow has it above and below nothing."""
+    side = {"greater": 0, "greater_equal": 0, "less": 1, "less_equal": 1}.get(call.function)
+    return side if side is not None and _may_be_nan(call.arguments[side], kinds[side]) else None
+
+
+def count_of(predicate: Expr, schema: pa.Schema) -> str | None:
+    """How many rows it is true of, as SQL.
+
+    Args:
+        predicate: A condition.
+        schema: Of the relation.
+
+    Returns:
+        An aggregate, or None if DuckDB would not give the same.
+
+    Example:
+        >>> count_of(Column("a") > 2, pa.schema([("a", pa.int64())]))
+        'coalesce(count_if(("a" > 2)), 0)::BIGINT'
+    """
+    sql = sql_of(predicate, schema)
+    if sql is None:
+        return None
+    if compares_a_column(predicate):
+        # Of a column alone DuckDB looks at each value once, however often it is there; of two
+        # conditions together it does not.
+        assert isinstance(predicate, Call)
+        kinds = [_kind(one, schema) for one in predicate.arguments]
+        side = _too_high(predicate, kinds)
+        if side is not None:
+            left, right = (sql_of(one, schema) for one in predicate.arguments)
+            all_true = f"({left} {COMPARISONS[predicate.function]} {right})"
+            return f"{_counted(all_true)} - {_counted(is_nan(str((left, right)[side])))}"
+    return _counted(sql)
+
+
+def compares_a_column(predicate: Expr) -> bool:
+    """Whether it compares a column with a value, and nothing else."""
+    match predicate:
+        case Call(function, (Column(), Literal()) | (Literal(), Column())):
+            return function in COMPARISONS
+    return False
+
+
+def _counted(sql: str) -> str:
+    # Null, where it is null for every row.
+    return f"coalesce(count_if({sql}), 0)::BIGINT"

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from heliostat.data._expr import Call, Expr, columns_of
-from heliostat.data._native.expression import sql_of
+from heliostat.data._native.expression import compares_a_column, count_of, sql_of
 from heliostat.data._native.relation import Relation, clash, is_nan, quote, quoted
 from heliostat.data.block import require_columns
 
@@ -196,19 +196,18 @@ class CountWhere:
     def write(self, inputs: Sequence[Relation]) -> Written:
         """A count of those for which it is true, in the way that takes the least time."""
         (below,) = inputs
-        sql = sql_of(self.predicate, below.schema)
         columns = (("count()", pa.int64()),)
         if isinstance(self.predicate, Call) and self.predicate.function in _BETTER_FILTERED:
+            sql = sql_of(self.predicate, below.schema)
             return Written(below.select('count(*) AS "count()"', f"WHERE {sql}"), columns)
-        # Null, where it is null for every row.
-        counted = f"coalesce(count_if({sql}), 0)::BIGINT"
+        counted = count_of(self.predicate, below.schema)
         return Written(below.select(f'{counted} AS "count()"'), columns)
 
     def kernels_are_faster(self, schema: pa.Schema) -> bool:
         """Whether Arrow reads and counts in less time than a query: of numbers, to be looked at all."""
         if isinstance(self.predicate, Call) and self.predicate.function in _BETTER_FILTERED:
             return False
-        return all(
+        return not compares_a_column(self.predicate) and all(
             pa.types.is_primitive(schema.field(name).type) for name in columns_of(self.predicate)
         )
 
