@@ -265,9 +265,11 @@ def test_workers_and_the_switch_are_silent(variable):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_closed_stream_is_no_error():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_stream_is_no_error(unbuffered):
     done = in_pipe(
-        "os.close(2)\nwith progress.line('Read') as line:\n    time.sleep(0.5)\nprint('end')\n"
+        "os.close(2)\nwith progress.line('Read') as line:\n    time.sleep(0.5)\nprint('end')\n",
+        PYTHONUNBUFFERED=unbuffered,
     )
     assert (done.returncode, done.stdout) == (0, "end\n")
 

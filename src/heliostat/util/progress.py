@@ -8,6 +8,7 @@ for programs that look: rows about what runs.
 """
 
 import atexit
+import errno
 import io
 import itertools
 import os
@@ -229,8 +230,10 @@ class Painter:
             setattr(sys, name, stream)
 
     def _begin(self) -> None:
-        self._stream = stream = sys.stderr
+        stream = sys.stderr
         live = _is_terminal(stream)
+        # What a closed file does not take stays in the stream, which would fail with it at the end.
+        self._stream = io.StringIO() if _is_closed(stream) else stream
         self._form = _live_form(stream) if live else Plain()
         if in_notebook() and hasattr(stream, "pub_thread"):  # else somebody captures it
             self._stream, self._form = _Output(), Notebook()
@@ -373,6 +376,14 @@ def _is_terminal(stream: TextIO) -> bool:
         return stream.isatty() and os.environ.get("TERM") != "dumb"
     except ValueError:
         return False
+
+
+def _is_closed(stream: TextIO) -> bool:
+    try:
+        os.fstat(stream.fileno())
+    except (AttributeError, OSError, ValueError) as error:
+        return getattr(error, "errno", None) == errno.EBADF
+    return False
 
 
 def _live_form(stream: TextIO) -> Live:
