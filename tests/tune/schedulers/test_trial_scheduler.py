@@ -80,3 +80,13 @@ def test_a_metric_that_is_no_number_is_worse_than_any_and_ends_no_study(make, mo
         save_every=1,
     )
     assert {trial.state for trial in ran.experiment.get_trials()} == {"TERMINATED"}
+
+
+@pytest.mark.parametrize("make", [ASHAScheduler, HyperBandScheduler, MedianStoppingRule])
+def test_reports_without_an_age_are_told_of_once(make, simulate, caplog):
+    scheduler = make(time_attr="epoch", metric="loss", mode="min")
+    ran = simulate(scheduler, lambda config, age: config["x"], samples=3, length=4)
+    assert {trial.state for trial in ran.experiment.get_trials()} == {"TERMINATED"}
+    (told,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
+    assert f"{make.__name__} stops nothing: it counts age by 'epoch', but reports have only" in told
+    assert "'loss'" in told

@@ -46,7 +46,7 @@ def test_points_come_first_and_count_as_samples():
 
 
 def test_a_point_outside_its_domain_is_named():
-    with pytest.raises(ValueError, match=r"x=7, which is not in Float"):
+    with pytest.raises(ValueError, match=r"x=7, which is not in tune\.\w+\("):
         introduced(BasicVariantGenerator([{"x": 7}]))
 
 

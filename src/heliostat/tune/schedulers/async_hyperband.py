@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heliostat.tune._metrics import look_up, score
+from heliostat.tune._metrics import score
 from heliostat.tune._trial import Trial
 from heliostat.tune.schedulers.trial_scheduler import Trials, TrialScheduler
 from heliostat.tune.search.searcher import check_mode
@@ -88,10 +88,10 @@ class AsyncHyperBandScheduler(TrialScheduler):
         self, tune_controller: Trials, trial: Trial, result: Mapping[str, Any]
     ) -> str:
         """Stop a trial that is old enough, or not good enough for its age."""
-        age = look_up(result, self._time_attr)
-        value = look_up(result, self._metric or "")
-        if age is None or value is None:
+        told = self._age_and_value(result, self._time_attr)
+        if told is None:
             return self.CONTINUE
+        age, value = told
         if age >= self._max_t and self._stop_last:
             return self.STOP
         return self._judge(trial.trial_id, age, score(value, self._mode))

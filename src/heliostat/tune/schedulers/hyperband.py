@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from heliostat.tune._metrics import look_up, score
+from heliostat.tune._metrics import score
 from heliostat.tune._trial import Trial
 from heliostat.tune.schedulers.trial_scheduler import Trials, TrialScheduler
 from heliostat.tune.search.searcher import check_mode
@@ -146,11 +146,11 @@ class HyperBandScheduler(TrialScheduler):
         self, tune_controller: Trials, trial: Trial, result: Mapping[str, Any]
     ) -> str:
         """Let a trial run to its milestone, and wait there for the others."""
-        age = look_up(result, self._time_attr)
-        value = look_up(result, self._metric or "")
+        told = self._age_and_value(result, self._time_attr)
         bracket = self._bracket[trial.trial_id]
-        if age is None or value is None or trial.trial_id not in bracket.trials:
+        if told is None or trial.trial_id not in bracket.trials:
             return self.CONTINUE
+        age, value = told
         bracket.trials[trial.trial_id] = (age, score(value, self._mode))
         if not bracket.waits(trial.trial_id):
             return self.CONTINUE

@@ -71,11 +71,10 @@ class MedianStoppingRule(TrialScheduler):
         self, tune_controller: Trials, trial: Trial, result: Mapping[str, Any]
     ) -> str:
         """Stop a trial that is worse than the median."""
-        age = look_up(result, self._time_attr)
-        value = look_up(result, self._metric or "")
-        me = trial.trial_id
-        if age is None or value is None or me in self._stopped:
+        told, me = self._age_and_value(result, self._time_attr), trial.trial_id
+        if told is None or me in self._stopped:
             return self.CONTINUE
+        age, value = told
         mine = self._scores.setdefault(me, {})
         mine[age] = score(value, self._mode)
         if age < self._grace:

@@ -1,12 +1,16 @@
 """TrialScheduler: who cuts a trial short. It sees results and decides; no I/O."""
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from heliostat.tune._messages import Exploit
+from heliostat.tune._metrics import look_up
 from heliostat.tune._trial import Trial
 from heliostat.tune.error import TuneError
+
+_log = logging.getLogger("heliostat.tune")
 
 
 class Trials(Protocol):
@@ -54,6 +58,7 @@ class TrialScheduler:
 
     # Whether results may change anything; if not, trials need not wait for an answer after each report.
     decides = True
+    _told = False  # of reports without an age
 
     def __init__(self) -> None:
         self._metric: str | None = None
@@ -96,6 +101,23 @@ class TrialScheduler:
             raise TuneError(
                 f"{type(self).__name__} needs a metric and a mode: give them to TuneConfig or to it"
             )
+
+    def _age_and_value(self, result: Mapping[str, Any], time_attr: str) -> tuple[Any, Any] | None:
+        """The age and the metric that a report tells; None without both of them.
+
+        Without an age nothing is ever judged, which is logged once.
+        """
+        age, value = look_up(result, time_attr), look_up(result, self._metric or "")
+        if age is not None and value is not None:
+            return age, value
+        if value is not None and not self._told:
+            self._told = True
+            _log.warning(
+                "%s stops nothing: it counts age by %r, but reports have only %s. Report it, or "
+                "give time_attr='training_iteration', which is counted for you",
+                type(self).__name__, time_attr, ", ".join(map(repr, sorted(result))),
+            )  # fmt: skip
+        return None
 
     def on_trial_add(self, tune_controller: Trials, trial: Trial) -> None:
         """A trial was proposed."""

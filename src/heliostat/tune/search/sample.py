@@ -83,6 +83,9 @@ class Domain:
         """
         return sampler_of(self)
 
+    def __str__(self) -> str:
+        return _call_of(self) if isinstance(self, Float | Integer) else repr(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Float(Domain):

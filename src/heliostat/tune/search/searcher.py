@@ -297,7 +297,7 @@ class BasicVariantGenerator(Searcher):
             if isinstance(domain, Domain) and value is not domain and not domain.is_valid(value):
                 raise ValueError(
                     f"points_to_evaluate gives {'/'.join(map(str, path))}={value!r}, "
-                    f"which is not in {domain!r}"
+                    f"which is not in {domain}"
                 )
         return merged
 
