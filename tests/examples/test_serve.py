@@ -18,6 +18,7 @@ by handle: +\1
 .*300 requests answered, none lost; at most [1234] replicas, now 0
 composed: +\1
 FastAPI: +\1
+.*float_type.*
 bad input: 422; documentation at /docs: 200""",
     "serve_streaming": r"over HTTP: streams .* last\nby handle: streams begin with\n.* the first\n",
     "serve_batching": r"99 scores and 1 error\nbatches of up to 16 rows",

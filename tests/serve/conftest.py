@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import socket
@@ -53,24 +52,18 @@ def client(port: int) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def lesson_url(client: httpx.Client, port: int, tmp_path: Path) -> str:
-    """Where the FastAPI lesson answers, with its page at /docs."""
+def lesson_url(client: httpx.Client, port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where the FastAPI lesson answers, with its page at /docs: it runs but for its load and its end."""
     pytest.importorskip("torch")
     pytest.importorskip("sklearn")
+    monkeypatch.setenv("PORT", str(port))
     path = Path(__file__).parents[2] / "examples" / "lessons" / "lesson5_serve.py"
-    spec = importlib.util.spec_from_file_location("lesson5_in_tests", path)
-    assert spec is not None
-    assert spec.loader is not None
-    lesson = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(lesson)
-    model = str(tmp_path / "model.pt")
-    lesson.train(model)
-    parts = {
-        "preprocessor": lesson.OnlinePreprocessor.bind(),
-        "model": lesson.OnlineClassifier.bind(model),
-    }
-    serve.run(lesson.FastAPIIngress.bind(**parts), name="lesson")
-    return f"http://127.0.0.1:{port}"
+    sections = path.read_text().rpartition("# %%\n")[0].split("# %% [markdown]\n")
+    lesson = "".join(each for each in sections if not each.startswith("# ## As many as are needed"))
+    made: dict[str, Any] = {"__name__": "lesson5_in_tests"}
+    exec(compile(lesson, path, "exec"), made)
+    yield f"http://127.0.0.1:{port}"
+    made["CLIENT"].close()
 
 
 @pytest.fixture
