@@ -1,6 +1,10 @@
 import os
+import subprocess
+import sys
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from heliostat.data._spill import SpillFile, thrift
@@ -47,3 +51,37 @@ def test_what_is_made_in_thrift_is_the_systems_until_the_last_one_leaves():
             assert pa.default_memory_pool().backend_name == "system"
         assert pa.default_memory_pool().backend_name == "system"
     assert pa.default_memory_pool().backend_name == own
+
+
+KEPT = """
+import sys, time
+import heliostat as ray
+
+def held_mib():
+    text = open("/proc/self/smaps_rollup").read()
+    return next(int(line.split()[1]) >> 10 for line in text.splitlines() if "Pss_Anon" in line)
+
+def wait_for_less(most):
+    end = time.monotonic() + 30
+    while held_mib() > most and time.monotonic() < end:
+        time.sleep(0.1)
+    assert held_mib() <= most, held_mib()
+
+ds = ray.data.read_parquet(sys.argv[1])
+for _ in ds.limit(10).iter_batches():
+    pass
+before = held_mib()
+all_rows = ds.materialize()
+assert held_mib() > before + 300
+del all_rows
+wait_for_less(before + 100)
+"""
+
+
+@pytest.mark.alone
+def test_an_idle_program_keeps_no_memory_of_rows_that_it_has_let_go(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        table = pa.table({f"c{n}": rng.random(1 << 20) for n in range(12)})
+        pq.write_table(table, tmp_path / f"{number}.parquet", compression="none")
+    subprocess.run([sys.executable, "-c", KEPT, str(tmp_path)], check=True, timeout=120)

@@ -51,6 +51,28 @@ def test_files_have_the_rows_that_were_asked_for(tmp_path):
         rows("g", min_rows_per_file=-1)
 
 
+def test_no_rows_are_a_file_that_tells_their_columns(tmp_path):
+    table = pa.table({"a": pa.array([], pa.int64()), "s": pa.array([], pa.string())})
+    path = str(tmp_path / "parquet")
+    for ds in (
+        ray.data.from_arrow(table),
+        ray.data.from_arrow(pa.table({"a": [1], "s": ["x"]})).filter(lambda row: False),
+    ):
+        for _ in range(2):  # beside what is there, nothing is added
+            ds.write_parquet(path)
+        ds.write_parquet(path, mode="overwrite")
+        assert len(files(path)) == 1
+        assert ray.data.read_parquet(path).schema().base_schema == table.schema
+        assert ray.data.read_parquet(path).take_all() == []
+    ray.data.from_arrow(table).write_csv(str(tmp_path / "csv"))
+    back = ray.data.read_csv(str(tmp_path / "csv"))
+    assert (back.columns(), back.count()) == (["a", "s"], 0)
+    ray.data.from_arrow(table).write_parquet(str(tmp_path / "parts"), partition_cols=["s"])
+    ray.data.from_arrow(table).write_json(str(tmp_path / "json"))
+    ray.data.from_items([]).write_parquet(str(tmp_path / "unknown"))
+    assert [files(tmp_path / name) for name in ("parts", "json", "unknown")] == [[], [], []]
+
+
 def test_partitions_are_directories_and_come_back(tmp_path):
     frame = pd.DataFrame(
         {

@@ -50,7 +50,7 @@ from heliostat.data._plan import (
     settled,
     step_name,
 )
-from heliostat.data._spill import thrift
+from heliostat.data._spill import give_back_when_idle, thrift
 from heliostat.data._stage import StageActor, StageResult, build_functions, run_stage
 from heliostat.data._states import StageState
 from heliostat.data._stats import StageStats, Stats
@@ -197,6 +197,7 @@ class Execution:
                 ledger.keep(number)
             del ledger.running[number]
             self._clean_up()
+            give_back_when_idle()
             # What ran below native parts comes first, as it did.
             below = [stage for one in self._executions if one.stats for stage in one.stats.stages]
             own = [_stage_stats(state) for state in pipeline.stages]

@@ -291,6 +291,7 @@ class Planned:
     """What the parts of Dataset stand on: a plan, and what Dataset does with plans."""
 
     _plan: Plan
+    _schema: pa.Schema | None
 
     def _self(self) -> "Dataset":
         raise NotImplementedError

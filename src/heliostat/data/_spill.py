@@ -9,6 +9,7 @@ import errno
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
@@ -25,6 +26,11 @@ _MAPPED_BYTES = 256 << 10
 
 
 _ARROWS_OWN = pa.default_memory_pool()
+
+# Who has had so much of Arrow's memory is looked at: idle is who holds the same after a moment.
+_MUCH_BYTES = 64 << 20
+_IDLE_S = 0.25
+_PIECES, _PIECE_BYTES = 20, 40 << 20
 
 
 class _Thrift:
@@ -69,6 +75,47 @@ def give_back_in_thrift() -> None:
     """The same where somebody is in `thrift`: each thread has something of its own to give back."""
     if _Thrift.count:
         give_back_memory()
+
+
+class _Idle:
+    """Who looks whether nobody takes memory any more; none where little was ever taken."""
+
+    lock = threading.Lock()
+    thread: threading.Thread | None = None
+    asked = False
+
+
+def give_back_when_idle() -> None:
+    """Once nobody takes memory, and again when what is in use is let go, give back what is kept."""
+    if (_ARROWS_OWN.max_memory() or 0) < _MUCH_BYTES:
+        return
+    with _Idle.lock:
+        _Idle.asked = True
+        if _Idle.thread is None or not _Idle.thread.is_alive():
+            _Idle.thread = threading.Thread(target=_watch, name="heliostat-idle", daemon=True)
+            _Idle.thread.start()
+
+
+def _watch() -> None:
+    given_back_at, before = -1, _ARROWS_OWN.bytes_allocated()
+    while True:
+        time.sleep(_IDLE_S)
+        now, last = _ARROWS_OWN.bytes_allocated(), before
+        before = now
+        if now != last or (now == given_back_at and not _Idle.asked):
+            continue
+        _Idle.asked = False
+        # mimalloc does it at once for the main thread only; but with each large block that anybody
+        # lets go, it gives back a few pieces that nobody has used for a while.
+        for _ in range(_PIECES):
+            pa.allocate_buffer(_PIECE_BYTES, memory_pool=_ARROWS_OWN)
+            time.sleep(_IDLE_S / 8)
+        _malloc.trim()
+        given_back_at = now
+        with _Idle.lock:
+            if now < _MUCH_BYTES and not _Idle.asked:
+                _Idle.thread = None
+                return
 
 
 class Extent(NamedTuple):

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow as pa
 import heliostat
 from heliostat._shared_directory import check_shared
 from heliostat.data._spill import give_back_in_thrift
+from heliostat.data.arrays import no_rows
 from heliostat.data.block import Block, Bundle, concat
 from heliostat.data.datasource.datasink import Datasink, FileDatasink, TaskContext, WriteResult
 
@@ -60,6 +61,7 @@ def run_write(
     schema: pa.Schema | None,
     sink: Datasink[Any],
     options: WriteOptions,
+    found: Callable[[], pa.Schema | None] = lambda: None,
 ) -> None:
     """Write all blocks to a sink.
 
@@ -68,6 +70,7 @@ def run_write(
         schema: The columns, if they are known.
         sink: Where to.
         options: How.
+        found: The columns, once all blocks are made.
 
     Raises:
         Exception: what the sink or the blocks' making raised, after the sink was told.
@@ -78,6 +81,10 @@ def run_write(
         sink.on_write_start(schema)
         write = _way(sink, options)
         results = list(write(parts(bundles, options), sink, options))
+        if not results and isinstance(sink, FileDatasink) and sink.tells_columns:
+            known = found() if schema is None else schema
+            if known is not None and known.names:
+                results = [_write(sink, 0, [no_rows(known)])]
         sink.on_write_complete(
             WriteResult(
                 sum(rows for rows, _, _ in results),

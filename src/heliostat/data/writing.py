@@ -542,7 +542,7 @@ class Writing(Planned):
                 require_columns([config.id_column], schema.names, "checkpoint_config")
             checkpoint = config.folder(sink.path)
         if checkpoint is None:
-            run_write(self._bundles(), schema, sink, asked)
+            run_write(self._bundles(), schema, sink, asked, lambda: self._schema)
             return
         from heliostat.data._resume import resumable_write  # noqa: PLC0415 - seldom asked for
 

@@ -50,6 +50,8 @@ def database(pid: int) -> Any:
         ("ieee_floating_point_ops", "true"),
         # The bounds of a file's numbers know nothing of NaN.
         ("parquet_can_have_nan", "true"),
+        # What a query has let go does not stay until the next.
+        ("allocator_background_threads", "true"),
         ("autoinstall_known_extensions", "false"),
         # Groups of whole numbers within a range of 2 to the power of this are places in an array.
         ("perfect_ht_threshold", "17"),

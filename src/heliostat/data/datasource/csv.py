@@ -84,6 +84,7 @@ class CsvDatasink(BlockBasedFileDatasink):
     def __init__(self, path: Any, arguments: Mapping[str, Any], **options: Any) -> None:
         super().__init__(path, file_format="csv", **options)
         self._arguments = accepted("write_csv", arguments, csv.write_csv)
+        self.tells_columns = getattr(arguments.get("write_options"), "include_header", True)
 
     def write_table(self, table: pa.Table, file: Any) -> None:
         """Write the rows."""

@@ -202,6 +202,8 @@ class FileDatasink(Datasink[list[str]]):
 
     # Whether Arrow's threads do the work: then no worker is needed for it.
     in_driver = False
+    # Whether a file without rows is written where there are no rows, for its columns.
+    tells_columns = False
 
     def __init__(
         self,
@@ -278,6 +280,8 @@ class FileDatasink(Datasink[list[str]]):
             )
         if there and self.mode is SaveMode.IGNORE:
             return False
+        if there and self.mode is SaveMode.APPEND:
+            self.tells_columns = False
         if self.is_local:
             if not self.try_create_dir and not os.path.isdir(self.path):
                 raise FileNotFoundError(f"no such directory: {self.path!r}")
@@ -548,7 +552,7 @@ class BlockBasedFileDatasink(FileDatasink):
         """
         names = []
         for block_index, block in enumerate(blocks):
-            if not block.num_rows:
+            if not block.num_rows and not self.tells_columns:
                 continue
             name = self.filename_provider.get_filename_for_block(
                 block, self.write_uuid, ctx.task_idx, block_index

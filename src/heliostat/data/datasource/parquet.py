@@ -530,6 +530,7 @@ class ParquetDatasink(BlockBasedFileDatasink):
         self._arguments = dict(arguments)
         self._arguments_fn = arguments_fn
         self._partition_cols = list(partition_cols)
+        self.tells_columns = not partition_cols
 
     def on_write_start(self, schema: pa.Schema | None = None) -> None:
         """Look at the columns to partition by, if they are known."""
