@@ -101,10 +101,11 @@ def _watch() -> None:
     while True:
         time.sleep(_IDLE_S)
         now, last = _ARROWS_OWN.bytes_allocated(), before
-        before = now
-        if now != last or (now == given_back_at and not _Idle.asked):
+        asked, _Idle.asked, before = _Idle.asked, False, now
+        if asked:  # whatever ended a moment ago may be followed by more
+            given_back_at = -1
+        if asked or now != last or now == given_back_at:
             continue
-        _Idle.asked = False
         # mimalloc does it at once for the main thread only; but with each large block that anybody
         # lets go, it gives back a few pieces that nobody has used for a while.
         for _ in range(_PIECES):
