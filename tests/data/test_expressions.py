@@ -84,6 +84,8 @@ def values(expr):
         (col("l").list.len(), [2, 0, None, 1]),
         (col("l").list.get(0), [3, None, None, 1]),
         (col("l").list.get(-1), [1, None, None, 1]),
+        (col("l").list[0], [3, None, None, 1]),
+        (col("l").list[0:1], [[3], [], None, [1]]),
         (col("l").list.sort(), [[1, 3], [], None, [1]]),
         (col("l").list.slice(0, 1), [[3], [], None, [1]]),
         (col("t").dt.year(), [2024] * 4),
@@ -114,6 +116,8 @@ def test_structs_maps_and_arrays_have_namespaces():
     )
     row = ds.take(1)[0]
     assert (row["x"], row["k"], row["v"], row["y"]) == (1, ["k"], [1], "a")
+    by_sign = {"x": col("p").struct["x"], "y": col("p").struct[1]}
+    assert ray.data.from_arrow(table).with_columns(by_sign).take(1)[0]["y"] == "a"
 
 
 def test_all_expressions_of_one_verb_see_the_old_columns():

@@ -112,7 +112,7 @@ def test_outer_and_inner_joins_give_the_rows_of_pandas(left, right, kind):
         tuple(None if one != one else one for one in row) for row in theirs.itertuples(index=False)
     ]
     assert count(
-        tuple(None if one != one else one for one in row.values()) for row in ours
+        tuple(None if row[name] != row[name] else row[name] for name in "kvw") for row in ours
     ) == count(clean)
 
 
@@ -149,6 +149,17 @@ def test_keys_may_have_other_names_on_the_right():
     assert got == [{"id": 1, "b": None}, {"id": 2, "b": "x"}, {"id": 3, "b": "y"}]
 
 
+def test_where_the_rows_of_the_right_side_count_the_keys_have_its_names():
+    left = ray.data.from_items([{"id": 1, "v": 5}, {"id": 2, "v": 6}])
+    right = ray.data.from_items([{"v": 7, "key": 2}, {"v": 8, "key": 3}])
+    joined = left.join(right, "right_outer", 1, on="id", right_on="key", left_suffix="_l")
+    assert joined.columns() == ["v_l", "v", "key"]
+    assert [list(row.values()) for row in joined.sort("key").take_all()] == [
+        [6, 7, 2],
+        [None, 8, 3],
+    ]
+
+
 def test_an_asof_join_finds_the_nearest_row_of_the_same_group():
     left = ray.data.from_items([{"t": 5, "g": "a"}, {"t": 1, "g": "b"}, {"t": 9, "g": "a"}])
     right = ray.data.from_items([{"t": 4, "g": "a", "p": 1}, {"t": 6, "g": "a", "p": 2}])
@@ -167,6 +178,17 @@ def test_distinct_keeps_the_first_of_each_kind_in_order(rows, blocks):
     for row in ds.take_all():
         firsts.setdefault(row["k"], row)
     assert plain(ds.distinct("k").take_all()) == plain(firsts.values())
+
+
+def test_the_first_rows_of_a_zip_are_as_many_as_were_asked_for():
+    ds = ray.data.range(9000, override_num_blocks=9)
+    zipped = ds.zip(ds.map(lambda row: {"b": -row["id"]}))
+    first = [{"id": n, "b": -n} for n in range(2)]
+    assert zipped.take(2) == first
+    assert zipped.filter(expr="id != 5").take(2) == first
+    assert zipped.sort("id").filter(expr="b <= 0").limit(2).take_all() == first
+    nothing = ray.data.from_items([{"id": 1}]).filter(expr="id > 1")
+    assert zipped.join(nothing, "inner", 1, on=("id",)).take_all() == []
 
 
 def test_zip_puts_rows_side_by_side_and_refuses_uneven_ones():

@@ -4,6 +4,7 @@ Each is given the function that makes a node (`Expr._call`), so that this file n
 nodes. `_evaluate` has the few kernels that Arrow lacks.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -277,6 +278,11 @@ class ListNamespace(Namespace):
             raise ValueError(f"null_placement must be at_start or at_end, got {null_placement!r}")
         return self._call("list_sort", order=order, null_placement=null_placement)
 
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return self.slice(key.start, key.stop, key.step)
+        return self.get(operator.index(key))
+
 
 class StructNamespace(Namespace):
     """Structs."""
@@ -297,8 +303,10 @@ class StructNamespace(Namespace):
         """
         return self._call("struct_field", indices=index)
 
-    def __getitem__(self, field_name: str) -> Any:
-        return self.field(field_name)
+    def __getitem__(self, key: str | int) -> Any:
+        if isinstance(key, str):
+            return self.field(key)
+        return self.field_by_index(operator.index(key))
 
 
 class DatetimeNamespace(Namespace):

@@ -14,6 +14,7 @@ from heliostat.data._expr import Unnest, columns_of
 from heliostat.data._failures import RAISE
 from heliostat.data._mix import Mix
 from heliostat.data._native.engine import is_sql, leaves
+from heliostat.data._native.join import Zip
 from heliostat.data._native.queries import Aggregate, Sort
 from heliostat.data._ordering.order import is_plain
 from heliostat.data._plan import (
@@ -203,6 +204,14 @@ def push_limit_below_rows(plan: Plan) -> Plan | None:
     return None
 
 
+def push_limit_into_zip(plan: Plan) -> Plan | None:
+    """The first rows side by side are those of the first rows of each."""
+    match plan:
+        case Apply(Relate(inputs, Zip() as query), Limit() as limit):
+            return Relate(tuple(Apply(one, limit) for one in inputs), query)
+    return None
+
+
 def push_limit_into_leaf(plan: Plan) -> Plan | None:
     """A source reads only the first rows; blocks in memory are cut."""
     match plan:
@@ -329,6 +338,7 @@ def sort_only_the_first(plan: Plan) -> Plan | None:
 RULES: tuple[Callable[[Plan], Plan | None], ...] = (
     merge_limits,
     push_limit_below_rows,
+    push_limit_into_zip,
     push_limit_into_leaf,
     drop_is_select,
     merge_selects,

@@ -66,6 +66,9 @@ class Preprocessor:
     def _transform_pandas(self, df: "pd.DataFrame") -> "pd.DataFrame":
         raise NotImplementedError(f"{type(self).__name__} must define _transform_pandas")
 
+    def _transform_arrow(self, table: pa.Table) -> pa.Table:
+        raise NotImplementedError(f"{type(self).__name__} must define _transform_arrow")
+
     def _transform_numpy(self, batch: dict[str, Any]) -> dict[str, Any]:
         raise NotImplementedError(f"{type(self).__name__} must define _transform_numpy")
 
@@ -205,9 +208,7 @@ class Preprocessor:
         batch = to_batch(table, self._batch_format, writable=True)
         changed = self._transform_batch(batch)
         if is_frame(data):
-            frame = (
-                to_batch(from_batch(changed), "pandas") if isinstance(changed, dict) else changed
-            )
+            frame = changed if is_frame(changed) else to_batch(from_batch(changed), "pandas")
             frame.index = data.index
             return frame
         if isinstance(data, pa.Table):
@@ -215,12 +216,15 @@ class Preprocessor:
         return to_batch(from_batch(changed), "numpy")
 
     def _transform_batch(self, batch: Any) -> Any:
-        missing = [name for name in self._needed() if name not in batch]
+        names = batch.column_names if isinstance(batch, pa.Table) else list(batch)
+        missing = [name for name in self._needed() if name not in names]
         if missing:
             raise KeyError(
                 f"{type(self).__name__}: no column named {', '.join(map(repr, missing))}; "
-                f"the columns are {list(batch)}"
+                f"the columns are {names}"
             )
+        if self._batch_format == "pyarrow":
+            return self._transform_arrow(batch)
         if self._batch_format == "pandas":
             return self._transform_pandas(batch)
         return self._transform_numpy(batch)
@@ -242,7 +246,7 @@ class Preprocessor:
         """The format of the batches it works on.
 
         Returns:
-            `"pandas"` or `"numpy"`.
+            `"pandas"`, `"numpy"` or `"pyarrow"`.
         """
         return cls._batch_format
 

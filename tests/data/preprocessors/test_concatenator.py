@@ -24,3 +24,12 @@ def test_vectors_are_flattened_only_if_asked_for():
     assert flat.tolist() == [1, 1, 1]
     with pytest.raises(ValueError, match="flatten=True"):
         Concatenator(["a", "v"]).transform(ds).take_all()
+
+
+def test_null_in_other_columns_stays_null():
+    ds = ray.data.from_items([{"a": 1, "n": 1, "s": "x"}, {"a": 2, "n": None, "s": None}])
+    made = Concatenator(["a"]).transform(ds)
+    assert made.columns() == ["n", "s", "concat_out"]
+    assert [(row["n"], row["s"]) for row in made.take_all()] == [(1, "x"), (None, None)]
+    named_as_one = Concatenator(["a"], "n").transform(ds).take_all()
+    assert [(row["s"], row["n"].tolist()) for row in named_as_one] == [("x", [1]), (None, [2])]

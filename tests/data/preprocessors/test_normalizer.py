@@ -25,3 +25,11 @@ def test_values_are_those_of_scikit_learn(norm):
 def test_an_unknown_norm_is_refused():
     with pytest.raises(ValueError, match="'zz'"):
         Normalizer(["a"], norm="zz")
+
+
+def test_a_missing_value_counts_as_none():
+    ds = ray.data.from_items([{"a": 3.0, "b": -4.0}, {"a": None, "b": -2.0}])
+    for norm, row in (("l1", [3 / 7, -4 / 7]), ("l2", [0.6, -0.8]), ("max", [0.75, -1.0])):
+        rows = Normalizer(["a", "b"], norm=norm).transform(ds).take_all()
+        assert list(rows[0].values()) == pytest.approx(row)
+        assert rows[1] == {"a": None, "b": -1.0}

@@ -16,7 +16,7 @@ import pyarrow as pa
 from heliostat.data._evaluate import computed_schema
 from heliostat.data._native.binding import bind, cursor, limit_memory, refused
 from heliostat.data._native.expression import sql_of
-from heliostat.data._native.join import Join
+from heliostat.data._native.join import Join, Zip
 from heliostat.data._native.nothing import NothingKnownError, of_nothing
 from heliostat.data._native.queries import Aggregate, CountWhere, Text
 from heliostat.data._native.relation import Relation, clash, quote, quoted
@@ -185,7 +185,10 @@ class Segment:
     def _relation(self, plan: Plan) -> Relation:
         match plan:
             case Relate(inputs, query):
-                return bind(query, [self._relation(one) for one in inputs])
+                found = bind(query, [self._relation(one) for one in inputs])
+                if isinstance(query, Zip) and not _takes_all(self.plan):
+                    return Relation(f"WITH _z AS MATERIALIZED ({found.sql}) FROM _z", found.schema)
+                return found
             case _ if not is_sql(plan):
                 return self._leaf(plan)
             case Read(source):
@@ -245,6 +248,21 @@ class Segment:
             # DuckDB would make text of it.
             self.errors.append(error)
             raise
+
+
+def _takes_all(plan: Plan) -> bool:
+    """Whether all rows of a zip in it are asked for.
+
+    DuckDB takes a side that nobody asks any more for one that is shorter than the other.
+    """
+    match plan:
+        case Apply(below, step):
+            return not isinstance(step, Limit) and _takes_all(below)
+        case Relate(inputs, query):
+            return isinstance(query, Zip) or (
+                isinstance(query, Aggregate) and _takes_all(inputs[0])
+            )
+    return False
 
 
 def _hashed(plan: Plan) -> set[str]:

@@ -39,7 +39,7 @@ class Join:
         return f"Join({self.kind}; {', '.join(self.on)})"
 
     def write(self, inputs: Sequence[Relation]) -> Written:
-        """The keys of the left side once, then its other columns, then those of the right side."""
+        """The columns of the left side, then those of the right side; the keys once."""
         left, right = inputs
         require_columns(self.on, left.names, "join")
         require_columns(self.right_on, right.names, "join")
@@ -74,18 +74,20 @@ class Join:
         """Name, SQL and type of each column it gives."""
         same = dict(zip(self.on, self.right_on, strict=True))
         pairs: list[tuple[str, str, pa.DataType | None]] = []
-        # The keys are given once, by their names on the left side.
-        rights = [name for name in right.names if name not in self.right_on]
-        for one in left.schema:
-            name, sql = one.name, f"l.{quote(one.name)}"
-            if name in same and self.kind in ("right_outer", "full_outer"):
+        # The keys are given once: where the rows of the right side count, by their names there.
+        turned = self.kind == "right_outer"
+        lefts = [name for name in left.names if not turned or name not in same]
+        rights = [name for name in right.names if turned or name not in self.right_on]
+        for name in lefts:
+            new, sql = name, f"l.{quote(name)}"
+            if name in same and self.kind == "full_outer":
                 # On rows of the right side alone the key is the right side's.
                 sql = f"coalesce({sql}, r.{quote(same[name])})"
             if name in rights:
-                name += self.left_suffix or ""
-            pairs.append((name, sql, one.type))
+                new += self.left_suffix or ""
+            pairs.append((new, sql, left.schema.field(name).type))
         for name in rights:
-            new = name + (self.right_suffix or "") if name in left.names else name
+            new = name + (self.right_suffix or "") if name in lefts else name
             pairs.append((new, f"r.{quote(name)}", right.schema.field(name).type))
         names = [name for name, _, _ in pairs]
         if len(set(names)) < len(names):

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from heliostat.data.block import from_batch, to_batch
 from heliostat.data.preprocessor import Preprocessor
 
 __all__ = ["Concatenator"]
@@ -28,7 +30,7 @@ class Concatenator(Preprocessor):
     """
 
     _is_fittable = False
-    _batch_format = "numpy"
+    _batch_format = "pyarrow"
 
     def __init__(
         self,
@@ -53,7 +55,9 @@ class Concatenator(Preprocessor):
         """
         return [self.output_column_name]
 
-    def _transform_numpy(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def _transform_arrow(self, table: pa.Table) -> pa.Table:
+        # As numpy sees them only the columns that are joined: null in the others stays null.
+        batch = to_batch(table.select(list(dict.fromkeys(self.columns))), "numpy")
         parts = []
         for name in self.columns:
             part = np.asarray(batch[name])
@@ -65,7 +69,9 @@ class Concatenator(Preprocessor):
                     "use flatten=True"
                 )
             parts.append(part.reshape(len(part), -1))
-        rest = {name: column for name, column in batch.items() if name not in self.columns}
         joined = np.concatenate(parts, axis=1)
-        rest[self.output_column_name] = joined if self.dtype is None else joined.astype(self.dtype)
-        return rest
+        made = joined if self.dtype is None else joined.astype(self.dtype)
+        gone = {*self.columns, self.output_column_name}
+        rest = table.select([name for name in table.column_names if name not in gone])
+        column = from_batch({self.output_column_name: made})
+        return rest.append_column(column.schema.field(0), column.column(0))

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Normalizer"]
 
+# A value that is missing counts as none, as in pandas.
 NORMS = {
-    "l1": lambda values: np.abs(values).sum(axis=1),
-    "l2": lambda values: np.sqrt((values**2).sum(axis=1)),
-    "max": lambda values: np.abs(values).max(axis=1),
+    "l1": lambda values: np.nansum(np.abs(values), axis=1),
+    "l2": lambda values: np.sqrt(np.nansum(values**2, axis=1)),
+    "max": lambda values: np.nanmax(np.abs(values), axis=1, initial=0),
 }
 
 
