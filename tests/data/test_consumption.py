@@ -181,6 +181,11 @@ def test_a_stratified_split_has_the_same_shares_of_each_value():
     assert (train.sum("k"), test.sum("k")) == (15, 5)
     with pytest.raises(KeyError, match="zz"):
         ds.train_test_split(0.25, stratify="zz")
+    few = ray.data.from_items([{"k": n % 3} for n in range(12)])
+    # Of each value's share whole rows, as in Ray: not more than a tenth.
+    assert few.train_test_split(0.1, stratify="k")[1].count() == 0
+    assert few.train_test_split(0.3, stratify="k")[1].count() == 3
+    assert few.train_test_split(3, stratify="k")[1].count() == 3
 
 
 def test_to_count_rows_no_more_columns_are_read_than_it_takes(tmp_path):

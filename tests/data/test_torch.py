@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -39,6 +41,24 @@ def test_what_is_no_dtype_is_told_at_once():
     for wrong in ("x", {"id": np.float32}):
         with pytest.raises(TypeError, match=r"dtypes must be of torch, such as torch.float32"):
             next(iter(ray.data.range(1).iter_torch_batches(dtypes=wrong)))
+
+
+def test_a_type_for_a_column_that_is_not_there_is_refused():
+    with pytest.raises(KeyError, match="'zz'"):
+        next(iter(ray.data.range(2).iter_torch_batches(dtypes={"zz": torch.int32})))
+
+
+def test_what_a_collate_function_gives_is_left_as_it_is():
+    class Pair(NamedTuple):
+        x: torch.Tensor
+        y: torch.Tensor
+
+    batches = ray.data.range(2).iter_torch_batches(
+        collate_fn=lambda batch: Pair(torch.as_tensor(batch["id"]), torch.ones(2))
+    )
+    (pair,) = batches
+    assert type(pair) is Pair
+    assert pair.x.tolist() == [0, 1]
 
 
 def test_arrays_and_lists_of_one_length_are_tensors_of_more_dimensions():

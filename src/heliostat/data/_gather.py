@@ -114,7 +114,7 @@ def stratified(
     Args:
         table: The rows.
         column: Whose values have the same share in both.
-        test_share: How many of each are for testing.
+        test_share: How many of each are for testing, rounded down.
 
     Returns:
         Positions of both, ascending.
@@ -129,5 +129,6 @@ def stratified(
     counts = np.diff(np.r_[starts, len(codes)])
     place = np.arange(len(codes)) - np.repeat(starts, counts)
     testing = np.empty(len(codes), bool)
-    testing[order] = place >= np.repeat(counts - np.rint(counts * test_share), counts)
+    kept = counts - np.floor(counts * test_share + 1e-9)
+    testing[order] = place >= np.repeat(kept, counts)
     return np.flatnonzero(~testing), np.flatnonzero(testing)

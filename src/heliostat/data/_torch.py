@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from heliostat.data.block import to_batch
+from heliostat.data.block import require_columns, to_batch
 from heliostat.data.collate_fn import CollateFn
 
 
@@ -44,12 +44,15 @@ def torch_converter(
     there = device is None or torch.device(device).type == "cpu"
 
     def place(value: Any) -> Any:
-        return _placed(torch, value, None if there else device, pin_memory)
+        # What a collate_fn gives is left as it is, a tuple of a class of the user's among it.
+        return value if there and not pin_memory else _placed(torch, value, device, pin_memory)
 
     def convert(table: pa.Table) -> Any:
         if collate_fn is not None:
             form = collate_fn.batch_format if isinstance(collate_fn, CollateFn) else "numpy"
             return place(collate_fn(to_batch(table, form, writable=True, owned=owned)))
+        if isinstance(dtypes, Mapping):
+            require_columns(list(dtypes), table.column_names, "dtypes")
         arrays = to_batch(table, "numpy", writable=True, owned=owned)
         return {
             name: place(_tensor(torch, array, name, _dtype(dtypes, name)))

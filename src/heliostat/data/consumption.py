@@ -347,7 +347,8 @@ class Consumption(Planned):
             cut = int(rows * (1 - test_size))
         if stratify is not None:
             whole = concat([bundle.table() for bundle in bundles])
-            train_rows, test_rows = stratified(whole, stratify, (rows - cut) / max(1, rows))
+            share = test_size if isinstance(test_size, float) else test_size / rows
+            train_rows, test_rows = stratified(whole, stratify, share)
             return (
                 self._keep([Bundle.of(take_rows(whole, train_rows))], whole.schema),
                 self._keep([Bundle.of(take_rows(whole, test_rows))], whole.schema),
