@@ -20,12 +20,13 @@ def verbs(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()):
             yield from verbs(below, (*path, name))
 
 
-VERBS = dict(verbs(_parser()[0]))
+VERBS = dict(verbs(_parser()))
 # What the issue of the command line asks for, and what was added.
 ASKED = {
     ("run",), ("demo",), ("status",), ("list",), ("get",), ("summary",), ("why",), ("logs",),
     ("memory",), ("timeline",), ("stack",), ("top",), ("job", "submit"), ("job", "status"),
-    ("job", "logs"), ("job", "stop"), ("job", "list"), ("serve", "run"), ("serve", "start"),
+    ("job", "logs"), ("job", "stop"), ("job", "list"), ("job", "delete"),
+    ("serve", "run"), ("serve", "start"),
     ("serve", "build"), ("serve", "deploy"), ("serve", "status"), ("serve", "config"),
     ("serve", "shutdown"), ("data", "explain"), ("tune", "results"), ("tune", "gc"),
     ("train", "results"), ("dashboard",), ("report",), ("doctor",), ("check",), ("debug",), ("deploy",),
@@ -48,6 +49,7 @@ WRONG = {
     ("job", "status", "nothing"): ("no job 'nothing'", 1),
     ("job", "logs", "nothing"): ("no job 'nothing'", 1),
     ("job", "stop", "nothing"): ("no job 'nothing'", 1),
+    ("job", "delete", "nothing"): ("no job 'nothing'", 1),
     ("serve", "run", "no_such:app", "--http-port", "0", "--rest-port", "0"): ("no_such", 2),
     ("serve", "build", "no_such:app"): ("no_such", 2),
     ("serve", "deploy", "no-such.yaml"): ("no-such.yaml", 2),

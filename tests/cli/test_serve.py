@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -157,10 +158,16 @@ def test_a_config_is_deployed_changed_shown_and_shut_down(tmp_path):
         assert status["deployments"]["Word"]["replica_states"]["RUNNING"] == 2
         shown = yaml.safe_load(ask("config", "-n", "w").stdout)
         assert shown[0]["deployments"] == [{"name": "Word", "num_replicas": 2}]
+        elsewhere = free_port()
+        file.write_text(yaml.safe_dump({**config, "http_options": {"port": elsewhere}}))
+        told = ask("deploy", file).stdout.splitlines()
+        assert told[1:] == [f"http_options.port stays {http} until Serve is started anew"]
         wrong = {"applications": [{"import_path": "words:nothing"}]}
         file.write_text(yaml.safe_dump(wrong))
         refused = ask("deploy", file)
         assert (refused.returncode, "has no 'nothing'" in refused.stderr) == (2, True)
+        file.write_text("{}")  # what runs does not end because a file says nothing
+        assert "has no 'applications'" in ask("deploy", file).stderr
         assert get(http, "/w") == "three"
         for headers, code in (({}, 401), ({"origin": "http://evil.example"}, 403)):
             url = f"http://127.0.0.1:{rest}/api/serve/applications/"
@@ -171,6 +178,20 @@ def test_a_config_is_deployed_changed_shown_and_shut_down(tmp_path):
             error.value.close()
         assert ask("shutdown", "-y").returncode == 0
         assert process.wait(timeout=30) == 0
+
+
+def test_ctrl_c_at_a_question_is_no():
+    own, theirs = pty.openpty()
+    command = [sys.executable, "-m", "heliostat.cli", "serve", "shutdown"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        while b"[y/N]" not in seen:
+            seen += os.read(own, 1 << 16)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert os.read(own, 1 << 16) == b"\r\n"
+    os.close(own)
 
 
 def test_build_writes_a_file_that_run_takes(tmp_path):

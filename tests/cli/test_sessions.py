@@ -190,8 +190,9 @@ def test_logs_are_told_as_far_as_they_are_kept_and_move_no_cursor(driver):
     assert said("logs", pid, "--tail", "1", "--pid", driver)[1] == "last line\n"
     model = next(row["pid"] for row in rows if row["err"])
     assert said("logs", model, "--err", "--pid", driver)[1] == "?[2J?[31mred\n"
-    code, _, err = said("logs", 1, "--pid", driver)
-    assert (code, "`heliostat logs` lists who has" in err) == (1, True)
+    for number in range(10):  # a process, and not how an id begins
+        code, _, err = said("logs", number, "--pid", driver)
+        assert (code, "`heliostat logs` lists who has" in err) == (1, True)
 
 
 def test_memory_says_who_holds_what(driver):
@@ -255,6 +256,14 @@ def watched(driver, lines, columns):
     os.close(own)
     screen = seen.split(b"\x1b[H")[1].decode()
     return screen.replace("\x1b[K", "").replace("\x1b[J", "").splitlines()
+
+
+@pytest.mark.parametrize("interval", ["0", "-1", "nan", "inf", "1e9", "soon"])
+def test_top_pauses_for_a_time_that_makes_sense(interval, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["top", "--interval", interval])
+    assert ended.value.code == 2
+    assert f"{interval!r}" in capsys.readouterr().err
 
 
 def test_top_in_a_terminal_goes_on_within_its_size(driver):

@@ -54,6 +54,17 @@ def test_it_says_what_runs_and_what_waits_for_what(driver, capsys):
     assert "2.1 MB" in shown
 
 
+def test_a_process_that_is_not_there_yet_is_no_number():
+    row = {"pid": None, "rss": 0, "actor": "Model", "runs": "Model.__init__"}
+    assert _why._worker(row) == "a process that starts: actor Model, Model.__init__"
+    assert _why._worker({**row, "pid": 7}) == "process 7: actor Model, Model.__init__"
+    actor = {
+        "class_name": "Model", "name": "", "state": "PENDING_CREATION", "pid": None,
+        "num_pending_calls": 1, "reason": "",
+    }  # fmt: skip
+    assert "no process yet" in _why._actor(actor)
+
+
 def test_it_speaks_json_to_programs(driver, capsys):
     assert main(["why", "--json", str(driver.pid)]) == 0
     (report,) = json.loads(capsys.readouterr().out)

@@ -10,6 +10,7 @@ from heliostat.serve.config import ProxyLocation
 from heliostat.serve.schema import ServeDeploySchema
 
 APP = {"import_path": "a:b"}
+NONE: dict[str, Any] = {"applications": []}
 
 
 def test_a_file_is_read_with_rays_keys_and_written_again():
@@ -38,7 +39,10 @@ def test_a_file_is_read_with_rays_keys_and_written_again():
     [
         ([], "the config must be a mapping, got list"),
         ({"apps": []}, "the config has no 'apps'; it takes applications"),
+        ({}, "the config has no 'applications'"),
+        ({"applications": None}, "the config has no 'applications'"),
         ({"applications": [{}]}, "applications[0]: import_path must be"),
+        ({"applications": [{"import_pth": "x:y"}]}, "applications[0] has no 'import_pth'"),
         ({"applications": [{"import_path": "x"}]}, "must be 'module:name', got 'x'"),
         ({"applications": [{**APP, "prefix": "/"}]}, "applications[0] has no 'prefix'"),
         ({"applications": [APP, APP]}, "two applications have one name"),
@@ -48,14 +52,17 @@ def test_a_file_is_read_with_rays_keys_and_written_again():
             {"applications": [{**APP, "deployments": [{"name": "D", "replicas": 1}]}]},
             "deployments[0] (D): a deployment has no option 'replicas'",
         ),
-        ({"http_options": {"prot": 1}}, "http_options: http_options has no 'prot'"),
-        ({"proxy_location": "Moon"}, "got 'Moon'"),
-        ({"grpc_options": {"prot": 1}}, "grpc_options: grpc_options has no 'prot'"),
-        ({"logging_config": {"level": 1}}, "logging_config has no 'level'"),
-        ({"tracing_config": {"ratio": 1}}, "tracing_config: tracing_config has no 'ratio'"),
-        ({"controller_options": {"x": 1}}, "controller_options: controller_options has no 'x'"),
-        ({"target_capacity": 101}, "target_capacity must be 0..100, got 101"),
-        ({"target_capacity": "all"}, "target_capacity is a number, got 'all'"),
+        ({**NONE, "http_options": {"prot": 1}}, "http_options: http_options has no 'prot'"),
+        ({**NONE, "proxy_location": "Moon"}, "got 'Moon'"),
+        ({**NONE, "grpc_options": {"prot": 1}}, "grpc_options: grpc_options has no 'prot'"),
+        ({**NONE, "logging_config": {"level": 1}}, "logging_config has no 'level'"),
+        ({**NONE, "tracing_config": {"ratio": 1}}, "tracing_config: tracing_config has no 'ratio'"),
+        (
+            {**NONE, "controller_options": {"x": 1}},
+            "controller_options: controller_options has no 'x'",
+        ),
+        ({**NONE, "target_capacity": 101}, "target_capacity must be 0..100, got 101"),
+        ({**NONE, "target_capacity": "all"}, "target_capacity is a number, got 'all'"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(config: Any, words: str):

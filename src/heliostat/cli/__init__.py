@@ -18,11 +18,9 @@
 Every command is a function of its options that gives the exit code. argparse, not click: decision 013.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from heliostat._version import __version__
 from heliostat.cli import (
@@ -52,6 +50,7 @@ from heliostat.cli._parser import Parser
 __all__ = ["main"]
 
 PIPE_CLOSED = 141  # what a shell reports for a program that SIGPIPE ended
+INTERRUPTED = 130  # and for one that Ctrl-C did
 _COMMANDS = (
     _run, _demo, _serve, _why, _status, _state, _logs, _memory, _timeline, _stack, _top, _debug,
     _job, _explain, _results, _doctor, _check, _dashboard, _deploy,
@@ -73,32 +72,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         >>> main(["run", "no-such-file.py"])
         2
     """
-    options = _parse(argv)
+    options = _parser().parse_args(argv)
     try:
         code: int = options.carry_out(options)
         sys.stdout.flush()
     except CommandError as error:
         sys.stderr.write(f"heliostat {options.command}: {error}\n")
         return error.code
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return INTERRUPTED
     except BrokenPipeError:  # as in `heliostat list tasks | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     return code
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments. What a command does not know is told with what it takes, not with all commands."""
-    parser, commands = _parser()
-    options, unknown = parser.parse_known_args(argv)
-    if unknown:
-        commands.choices[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
-    return options
-
-
-def _parser() -> tuple[Parser, Any]:
+def _parser() -> Parser:
     parser = Parser(prog="heliostat", description="Ray's AI libraries on a fast embedded engine.")
     parser.add_argument("--version", action="version", version=f"heliostat {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.add_parser(commands)
-    return parser, commands
+    return parser

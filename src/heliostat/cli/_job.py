@@ -5,6 +5,7 @@ Everything is `heliostat.job_submission`'s; here it becomes words.
 
 import argparse
 import dataclasses
+import json
 import shlex
 import sys
 import time
@@ -15,7 +16,12 @@ from heliostat.cli._sessions import plain
 from heliostat.cli._tables import table, width, write_json
 
 _LOOK_S = 0.1
-_VERBS = {"logs": "what it has printed", "status": "how far it has come", "stop": "have it end"}
+_VERBS = {
+    "logs": "what it has printed",
+    "status": "how far it has come",
+    "stop": "have it end",
+    "delete": "forget one that has ended",
+}
 
 
 def add_parser(commands: Any) -> None:
@@ -29,6 +35,7 @@ def add_parser(commands: Any) -> None:
     )
     submit.add_argument("--submission-id", metavar="ID", help="its name; made up if left out")
     submit.add_argument("--working-dir", metavar="FOLDER", help="where the command runs")
+    submit.add_argument("--runtime-env-json", metavar="JSON", help="as `submit_job` takes it")
     submit.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     submit.add_argument("--no-wait", action="store_true", help="return when it has begun")
     submit.add_argument("command_line", nargs="+", metavar="COMMAND", help="after a --")
@@ -36,7 +43,7 @@ def add_parser(commands: Any) -> None:
     for name, help_ in _VERBS.items():
         verb = verbs.add_parser(name, help=help_)
         verb.add_argument("id", metavar="ID")
-        verb.set_defaults(carry_out={"logs": _logs, "status": _status, "stop": _stop}[name])
+        verb.set_defaults(carry_out=_OF_ONE[name])
         if name == "logs":
             verb.add_argument("-f", "--follow", action="store_true", help="until it has ended")
     verbs.add_parser("list", help="those that run, and the last that ended").set_defaults(
@@ -56,14 +63,7 @@ def _client() -> Any:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    client, runtime_env = _client(), dict[str, Any]()
-    if options.working_dir is not None:
-        runtime_env["working_dir"] = options.working_dir
-    if any("=" not in text for text in options.env):
-        raise UsageError(f"--env is NAME=VALUE, got {options.env}")
-    if options.env:
-        runtime_env["env_vars"] = dict(text.split("=", 1) for text in options.env)
-    words = options.command_line
+    client, runtime_env, words = _client(), _runtime_env(options), options.command_line
     try:
         job_id = client.submit_job(
             # One word is a command line for the shell already, as in 'python a.py | tee log'.
@@ -87,6 +87,24 @@ def _submit(options: argparse.Namespace) -> int:
         sys.stderr.write(f"\nit goes on; `heliostat job stop {job_id}` ends it\n")
         return 130
     return _show(client, job_id, as_json=False, fail=True)
+
+
+def _runtime_env(options: argparse.Namespace) -> dict[str, Any]:
+    """What is given as one, and over it what is given by itself."""
+    try:
+        found = json.loads(options.runtime_env_json or "{}")
+    except ValueError as error:
+        raise UsageError(f"--runtime-env-json is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"--runtime-env-json is a JSON object, got {options.runtime_env_json}")
+    if options.working_dir is not None:
+        found["working_dir"] = options.working_dir
+    if any("=" not in text for text in options.env):
+        raise UsageError(f"--env is NAME=VALUE, got {options.env}")
+    if options.env:
+        given = dict(text.split("=", 1) for text in options.env)
+        found["env_vars"] = {**(found.get("env_vars") or {}), **given}
+    return found
 
 
 def _tail(client: Any, job_id: str) -> None:
@@ -161,6 +179,23 @@ def _stop(options: argparse.Namespace) -> int:
     else:
         sys.stdout.write(f"{options.id} {'has been stopped' if ran else 'had ended already'}\n")
     return 0
+
+
+def _delete(options: argparse.Namespace) -> int:
+    client = _client()
+    _details(client, options.id)
+    try:
+        client.delete_job(options.id)
+    except RuntimeError as error:
+        raise CommandError(str(error)) from error
+    if options.json:
+        write_json({"submission_id": options.id, "deleted": True})
+    else:
+        sys.stdout.write(f"{options.id} is forgotten\n")
+    return 0
+
+
+_OF_ONE = {"logs": _logs, "status": _status, "stop": _stop, "delete": _delete}
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from heliostat.cli._errors import CommandError
 from heliostat.cli._sessions import NoSession, ask, chosen
 from heliostat.cli._tables import table, width, write_json
 
+_PID_DIGITS = 7  # of the largest that Linux gives: an id of ours begins with any digit
 _LOOK_S = 0.5
 
 Row = dict[str, Any]
@@ -77,16 +78,12 @@ def _list_logs(rows: Iterable[Row], *, as_json: bool) -> int:
 
 
 def _lines_of(rows: Iterable[Row], of: str, *, only_err: bool) -> list[Row]:
+    ids = () if of.isdigit() and len(of) <= _PID_DIGITS else ("task_id", "actor_id", "worker_id")
     return [
         row
         for row in rows
         if (not only_err or row["stream"] == "err")
-        and (
-            str(row["pid"]) == of
-            or any(
-                (row[field] or "").startswith(of) for field in ("task_id", "actor_id", "worker_id")
-            )
-        )
+        and (str(row["pid"]) == of or any((row[field] or "").startswith(of) for field in ids))
     ]
 
 

@@ -6,7 +6,7 @@ import argparse
 import difflib
 import re
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _UNKNOWN = re.compile(r"argument (COMMAND|VERB): invalid choice: '(.*?)' \(choose from (.*)\)")
 _MISSING = re.compile(r"the following arguments are required: (.*)")
@@ -14,6 +14,13 @@ _MISSING = re.compile(r"the following arguments are required: (.*)")
 
 class Parser(argparse.ArgumentParser):
     """As `argparse.ArgumentParser`, but for what it says of a command line that makes no sense."""
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Have the command or verb that does not know an argument say so, with its own usage."""
+        options, unknown = super().parse_known_args(*args, **kwargs)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
         """Say what there is, and end with exit code 2."""

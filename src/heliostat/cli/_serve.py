@@ -99,8 +99,10 @@ def carry_out(options: argparse.Namespace) -> int:
         return _build(options)
     if options.verb == "deploy":
         config = _read(Path(options.config_file))
-        _ask(options.address, "PUT", config)
-        _say(options, {"deployed": options.config_file}, f"deployed {options.config_file}\n")
+        same = _ask(options.address, "PUT", config).get("unchanged", [])
+        told = "".join(f"{one} until Serve is started anew\n" for one in same)
+        document = {"deployed": options.config_file, "unchanged": same}
+        _say(options, document, f"deployed {options.config_file}\n{told}")
         return 0
     if options.verb == "shutdown":
         return _shutdown(options)
@@ -138,7 +140,7 @@ def _run(options: argparse.Namespace) -> int:
             tracing_config=config.tracing_config,
             controller_options=config.controller_options,
         )
-        deployments = Deployments()
+        deployments = Deployments(config)
         with served(deployments, options.rest_port, ended.set):
             deployments.apply(config)
             names = [app.name for app in config.applications]
@@ -198,7 +200,7 @@ def _reload(
 
 def _config_of(options: argparse.Namespace) -> Any:
     if options.verb == "start":
-        return {}
+        return {"applications": []}
     if options.target.endswith((".yaml", ".yml", ".json")):
         if options.arguments:
             raise ServeUsage("KEY=VALUE arguments are for an import path; a file has its own args")

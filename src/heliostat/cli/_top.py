@@ -14,6 +14,7 @@ from heliostat.cli._status import describe, numbers
 from heliostat.cli._tables import cut, megabytes, table, width, write_json
 
 _GLANCE_S = 0.25  # over which a snapshot measures the use of CPUs
+_LONGEST_S = 86_400
 _FROM_THE_TOP, _CLEAR = "\x1b[H", "\x1b[J"
 
 Document = dict[str, Any]
@@ -23,12 +24,20 @@ def add_parser(commands: Any) -> None:
     """Add `top`."""
     parser = commands.add_parser("top", help="who uses CPUs and memory; watches until Ctrl-C")
     parser.add_argument(
-        "--interval", type=float, default=2.0, metavar="S", help="seconds (%(default)s)"
+        "--interval", type=_seconds, default=2.0, metavar="S", help="seconds (%(default)s)"
     )
     parser.add_argument("--once", action="store_true", help="one look, as without a terminal")
     parser.add_argument("--pid", type=int, help="the driver process, if several run")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(carry_out=top)
+
+
+def _seconds(text: str) -> float:
+    """As an option says them."""
+    seconds = float(text)
+    if not 0.1 <= seconds <= _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"0.1 to {_LONGEST_S:,} seconds, got {text!r}")
+    return seconds
 
 
 def top(options: argparse.Namespace) -> int:
@@ -49,7 +58,7 @@ def top(options: argparse.Namespace) -> int:
                 _show(_top_lines(document), live=live)
             if not live:
                 return 0
-            before, pause = now, max(0.1, options.interval)
+            before, pause = now, options.interval
     except KeyboardInterrupt:
         sys.stdout.write("\n")
     except NoSession as error:  # it was there when we began

@@ -92,15 +92,17 @@ def _section(title: str, rows: Any) -> list[str]:
 
 def _actor(row: dict[str, Any]) -> str:
     name = f" {row['name']!r}" if row["name"] else ""
-    text = f"{row['class_name']}{name}: {row['state']}, process {row['pid']}"
+    where = f"process {row['pid']}" if row["pid"] else "no process yet"
+    text = f"{row['class_name']}{name}: {row['state']}, {where}"
     text += f", {row['num_pending_calls']} calls not ended"
     return f"{text}; {row['reason']}" if row["reason"] else text
 
 
 def _worker(row: dict[str, Any]) -> str:
     who = f"actor {row['actor']}, " if row["actor"] else ""
-    size = f"{row['rss'] / 1e6:.0f} MB" if row["rss"] else "starting"
-    return f"process {row['pid']} ({size}): {who}{row['runs'] or 'idle'}"
+    size = f" ({row['rss'] / 1e6:.0f} MB)" if row["rss"] else ""
+    process = f"process {row['pid']}{size}" if row["pid"] else "a process that starts"
+    return f"{process}: {who}{row['runs'] or 'idle'}"
 
 
 def _object(row: dict[str, Any]) -> str:

@@ -63,10 +63,10 @@ def new_token(port: int) -> str:
 
 
 class Deployments:
-    """What was asked for last, and how to carry it out."""
+    """What was asked for last, and how to carry it out; `begun` says how Serve listens."""
 
-    def __init__(self) -> None:
-        self.config = ServeDeploySchema()
+    def __init__(self, begun: ServeDeploySchema | None = None) -> None:
+        self.config = self.begun = begun or ServeDeploySchema()
         self._lock = threading.Lock()
 
     def apply(self, config: ServeDeploySchema) -> None:
@@ -99,6 +99,12 @@ class Deployments:
                 api.delete(name)
             self.config = config
 
+    def unchanged(self) -> list[str]:
+        """What was asked for last and is otherwise: how to listen is said to Serve when it starts."""
+        now, asked = self.begun.to_http_options(), self.config.to_http_options()
+        pairs = [(key, getattr(now, key), getattr(asked, key)) for key in self.config.http_options]
+        return [f"http_options.{key} stays {has!r}" for key, has, wish in pairs if has != wish]
+
     def details(self) -> dict[str, Any]:
         """How everything is."""
         overview = asdict(api.status())
@@ -119,7 +125,7 @@ class Deployments:
         }
         return {
             "proxy_location": str(self.config.proxy_location),
-            "http_options": dict(self.config.http_options),
+            "http_options": dict(self.begun.http_options),
             "grpc_options": dict(self.config.grpc_options),
             "controller_health_metrics": found["health"],
             "target_groups": list(_target_groups(found)),
@@ -160,7 +166,7 @@ def application(deployments: Deployments, token: str, end: Callable[[], None]) -
             end()
             return JSONResponse({})
         deployments.apply(ServeDeploySchema.parse(json.loads(body)))
-        return JSONResponse({})
+        return JSONResponse({"unchanged": deployments.unchanged()})
 
     async def answer(request: Request) -> Response:
         refusal = _refusal(request, token)

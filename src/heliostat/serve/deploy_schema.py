@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from heliostat.serve.autoscaling import AutoscalingPolicy
 from heliostat.serve.config import DeploymentConfig
@@ -20,8 +20,6 @@ from heliostat.serve.server_options import (
     TracingConfig,
     gRPCOptions,
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class ServeApplicationSchema:
         Raises:
             ValueError: For a wrong or unknown key; says where.
         """
-        found = _mapping(value, where)
+        found = _mapping(value, where, ServeApplicationSchema)
         path = found.get("import_path")
         if not isinstance(path, str) or not path.replace(":", ".").strip(".").count("."):
             raise ValueError(f"{where}: import_path must be 'module:name', got {path!r}")
@@ -101,7 +99,7 @@ class ServeApplicationSchema:
             AutoscalingPolicy(**(found.get("autoscaling_policy") or {}))
         except TypeError as error:
             raise ValueError(f"{where}: autoscaling_policy: {error}") from error
-        return _made(ServeApplicationSchema, found, where)
+        return ServeApplicationSchema(**found)
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,9 @@ class ServeDeploySchema:
         Raises:
             ValueError: For a wrong or unknown key; says where.
         """
-        found = _mapping(value, "the config")
+        found = _mapping(value, "the config", ServeDeploySchema)
+        if found.get("applications") is None:  # without them all that run would end
+            raise ValueError("the config has no 'applications'; an empty list ends all that run")
         found["applications"] = [
             ServeApplicationSchema.parse(each, f"applications[{number}]")
             for number, each in enumerate(found.get("applications") or ())
@@ -161,7 +161,7 @@ class ServeDeploySchema:
                 raise ValueError(f"{name}: {error}") from error
         _check_logging(found, "the config")
         _check_capacity(found.get("target_capacity"))
-        return _made(ServeDeploySchema, found, "the config")
+        return ServeDeploySchema(**found)
 
     def to_http_options(self) -> HTTPOptions:
         """Where to listen."""
@@ -176,9 +176,14 @@ class ServeDeploySchema:
         return config
 
 
-def _mapping(value: Any, where: str) -> dict[str, Any]:
+def _mapping(value: Any, where: str, kind: Any = None) -> dict[str, Any]:
+    """A mapping, with keys that are fields of this kind only."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{where} must be a mapping, got {type(value).__name__}")
+    known = [each.name for each in fields(kind)] if kind else value
+    for key in value:
+        if key not in known:
+            raise ValueError(f"{where} has no {key!r}; it takes {', '.join(known)}")
     return dict(value)
 
 
@@ -204,11 +209,3 @@ def _check_logging(found: Mapping[str, Any], where: str) -> None:
         LoggingConfig.parse(found.get("logging_config"))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
-
-
-def _made(kind: type[T], found: dict[str, Any], where: str) -> T:
-    known = [each.name for each in fields(kind)]  # type: ignore[arg-type]  # it is a dataclass
-    for key in found:
-        if key not in known:
-            raise ValueError(f"{where} has no {key!r}; it takes {', '.join(known)}")
-    return kind(**found)

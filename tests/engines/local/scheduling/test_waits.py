@@ -47,8 +47,10 @@ class World:
         )  # fmt: skip
         return id_
 
-    def actor(self, number: int, *, free: bool = False, shape: m.Shape = ()) -> int:
-        """An actor that is there; the number of its process."""
+    def actor(
+        self, number: int, *, free: bool = False, shape: m.Shape = (), made: bool = True
+    ) -> int:
+        """An actor that is there, or is being made; the number of its process."""
         id_ = id_of(number)
         self.tell(
             m.Created(
@@ -57,7 +59,8 @@ class World:
             )
         )  # fmt: skip
         proc = self.proc_of(id_)
-        self.tell(m.Finished(proc, id_, (NOTHING,), 0, 0.0, ()))
+        if made:
+            self.tell(m.Finished(proc, id_, (NOTHING,), 0, 0.0, ()))
         return proc
 
     def group(self, number: int, *cpus: int) -> bytes:
@@ -187,6 +190,12 @@ def test_why_names_what_runs_and_for_how_long(world):
     world.waits(proc, b)
     assert world.why(a).endswith("where it waits for task 2")
     assert world.why(id_of(99)) == "nothing that runs makes it"
+
+
+def test_why_names_the_constructor_that_a_call_waits_for(world):
+    proc = world.actor(1, made=False)
+    said = f"A1.call2 waits for its actor, which is being constructed for 7 s in worker process {1000 + proc}"
+    assert world.why(world.call(2, 1)) == said
 
 
 def test_why_follows_arguments_and_resources():

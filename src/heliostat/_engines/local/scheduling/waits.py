@@ -78,12 +78,12 @@ class Why:
     def _running(self, task: Task, actor: Actor | None) -> str:
         worker = task.worker
         first = self._scheduler.staff.running_in(worker)
-        where = f"worker process {self._pids.get(worker.proc, '(starting)')}"
+        pid = self._pids.get(worker.proc)
+        where = f"worker process {pid}" if pid else "a worker process that starts"
         if first is not None and first is not task and not overlaps(actor):
             return f"comes after {first.name}, which {self._running(first, actor)}"
-        seconds = self._now - task.since
         what = "is being constructed" if actor is not None and task is actor.maker else "runs"
-        text = f"{what} for {seconds:.0f} s in {where}"
+        text = f"{what} for {self._now - task.since:.0f} s in {where}"
         waits = [*map(self._name, worker.waits), *self._memory(worker.proc, None)]
         return f"{text}, where it waits for {_list(waits)}" if waits else text
 
@@ -108,7 +108,7 @@ class Why:
 
     def _queued(self, task: Task, actor: Actor) -> str:
         if actor.state != "alive":
-            return f"waits for its actor, whose constructor {self.state(actor.maker)}"
+            return f"waits for its actor, which {self.state(actor.maker)}"
         ahead = actor.queue.index(task) if task in actor.queue else 0
         first = actor.queue[0] if ahead else None
         text = f"is in the queue of its actor behind {len(actor.calls) + ahead} calls"
