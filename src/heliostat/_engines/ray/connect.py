@@ -13,6 +13,7 @@ from heliostat import _alias
 from heliostat._core.options import UNIT, InitOptions
 from heliostat._engines.ray import environment, kept, theirs
 from heliostat._engines.ray.address import Address, expect_somebody, parse
+from heliostat._engines.ray.groups import most_nodes
 from heliostat._engines.ray.host import Home
 from heliostat._gpus import VISIBLE, gpu_count
 from heliostat._version import __version__
@@ -37,6 +38,7 @@ class Joined(NamedTuple):
 def join(options: InitOptions) -> Joined:
     """Begin a session as the options say."""
     address = parse(options.address)
+    most_nodes()  # or why it is none, before anything has begun
     if address.kind != "local":
         _leave_sizes_to(options)
     ray = theirs.ray()
