@@ -71,7 +71,7 @@ CAUSES: list[Exception] = [
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: type(cause).__name__)
 def test_an_error_is_also_of_its_causes_class(cause: Exception) -> None:
-    error = e.RayTaskError("f", "Traceback of f", cause, 7).as_instanceof_cause()
+    error = e.RayTaskError("f", "Traceback of f", cause, pid=7).as_instanceof_cause()
     assert isinstance(error, e.RayTaskError)
     assert isinstance(error, type(cause))
     assert error.cause is cause
@@ -85,7 +85,7 @@ def test_an_error_is_also_of_its_causes_class(cause: Exception) -> None:
     ids=lambda cause: type(cause).__name__,
 )
 def test_a_dual_error_can_be_pickled(cause: Exception) -> None:
-    error = e.RayTaskError("f", "tb", cause, 7).as_instanceof_cause()
+    error = e.RayTaskError("f", "tb", cause, pid=7).as_instanceof_cause()
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert str(again) == str(error)
@@ -96,6 +96,23 @@ def test_attributes_of_the_cause_are_attributes_of_the_error() -> None:
     assert error.port == 80
     with pytest.raises(AttributeError, match="harbour"):
         _ = error.harbour
+
+
+def test_what_is_said_of_the_call_can_be_read_and_survives_a_pickle() -> None:
+    plain = e.RayTaskError("A.m", "tb", ValueError("v"), "title", 7, "10.0.0.1", "my A", "ab12")
+    dual = plain.as_instanceof_cause()
+    assert dual.args == (plain.cause,)
+    for error in (plain, dual, pickle.loads(pickle.dumps(dual))):
+        assert (error.function_name, error.traceback_str, error.pid) == ("A.m", "tb", 7)
+        assert (error.proctitle, error.ip) == ("title", "10.0.0.1")
+        assert (error.actor_repr, error.actor_id) == ("my A", "ab12")
+
+
+def test_what_the_cause_has_under_the_same_name_is_the_causes() -> None:
+    cause: Any = ValueError("v")
+    cause.ip = "its own"
+    error = e.RayTaskError("f", "tb", cause, pid=7).as_instanceof_cause()
+    assert (error.ip, error.pid) == ("its own", 7)
 
 
 def test_a_base_exception_has_no_dual_class() -> None:
@@ -112,7 +129,7 @@ def test_a_base_exception_has_no_dual_class() -> None:
         e.ActorDiedError("dead", "abc"),
         e.ObjectLostError("lost", "abc"),
         e.UnserializableException("text"),
-        e.RayTaskError("f", "tb", ValueError("v"), 3),
+        e.RayTaskError("f", "tb", ValueError("v"), pid=3),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -127,7 +144,7 @@ def test_every_error_can_be_pickled_and_has_a_text(error: Exception) -> None:
 def test_causes_that_python_makes_in_their_own_way_can_be_caught_as_what_they_are(
     cause: Exception,
 ) -> None:
-    error = e.RayTaskError("f", "", cause, 1).as_instanceof_cause()
+    error = e.RayTaskError("f", "", cause, pid=1).as_instanceof_cause()
     assert isinstance(error, type(cause))
     assert isinstance(error, e.RayTaskError)
     assert error.cause is cause

@@ -45,7 +45,14 @@ class RayTaskError(RayError):
         function_name: The name of the function that raised.
         traceback_str: The remote traceback, as text.
         cause: The exception that the user's code raised.
+        proctitle: What that process calls itself; no worker here has another title than Python's.
         pid: The process it was raised in.
+        ip: Its machine, if that is another.
+        actor_repr: The actor as text, if somebody has said it.
+        actor_id: The actor whose method raised, in hex; None for a task.
+
+    What is given here can be read under the same names, also of what `get` raises, whose `args` are
+    the cause alone.
 
     Example:
         >>> error = RayTaskError("f", "Traceback ...", ValueError("no"))
@@ -54,13 +61,25 @@ class RayTaskError(RayError):
     """
 
     def __init__(
-        self, function_name: str, traceback_str: str, cause: BaseException, pid: int = 0
+        self,
+        function_name: str,
+        traceback_str: str,
+        cause: BaseException,
+        proctitle: str | None = None,
+        pid: int | None = None,
+        ip: str | None = None,
+        actor_repr: str | None = None,
+        actor_id: str | None = None,
     ) -> None:
-        super().__init__(function_name, traceback_str, cause, pid)
+        super().__init__(function_name, traceback_str, cause)
         self.function_name = function_name
         self.traceback_str = traceback_str
         self.cause = cause
+        self.proctitle = proctitle
         self.pid = pid
+        self.ip = ip
+        self.actor_repr = actor_repr
+        self.actor_id = actor_id
 
     def __str__(self) -> str:
         where = f" in {self.function_name}() (pid={self.pid})" if self.pid else ""
@@ -81,32 +100,40 @@ class RayTaskError(RayError):
         if dual is None:
             return self
         error = _new(dual, self.cause)
-        error.args = self.args
-        error.__dict__.update(self.__dict__)
+        error.args = (self.cause,)
+        error.__dict__.update(cause=self.cause, _plain=self)
         error.__cause__ = self.cause
+        for note in getattr(self, "__notes__", ()):
+            error.add_note(note)
         return error
 
 
 class _Dual(RayTaskError):
-    """What dual errors share; pickles as the plain error it was made from."""
+    """What dual errors share; pickles as the plain error it was made from.
+
+    What that says of the call can be read here, too, but for what the cause has under the same name.
+    """
+
+    _plain: RayTaskError
 
     def __init__(self) -> None:
         raise TypeError("made by RayTaskError.as_instanceof_cause()")
 
     def __getattr__(self, name: str) -> object:
-        if name.startswith("__") or name == "cause":
+        if name.startswith("__") or name in ("cause", "_plain"):
             raise AttributeError(name)
-        return getattr(self.cause, name)
+        try:
+            return getattr(self.cause, name)
+        except AttributeError:
+            return getattr(self._plain, name)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore_dual, (self.function_name, self.traceback_str, self.cause, self.pid)
+        return RayTaskError.as_instanceof_cause, (self._plain,)
 
-    __str__ = RayTaskError.__str__
+    def __str__(self) -> str:
+        return str(self._plain)
+
     __repr__ = RayError.__repr__
-
-
-def _restore_dual(name: str, traceback_str: str, cause: BaseException, pid: int) -> RayTaskError:
-    return RayTaskError(name, traceback_str, cause, pid).as_instanceof_cause()
 
 
 def _new(dual: type[_Dual], cause: Exception) -> _Dual:

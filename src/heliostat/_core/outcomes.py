@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from heliostat._core.options import Items
+from heliostat._core.session import current_engine
 from heliostat.exceptions import RayTaskError
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
@@ -27,7 +28,9 @@ def task_error(name: str, error: BaseException) -> RayTaskError:
     """What `get` raises for an error of the user's code, with the traceback of the user's frames."""
     if isinstance(error, RayTaskError):
         return error
-    return RayTaskError(name, user_traceback(error), error, os.getpid())
+    actor, pid = current_engine().running().actor, os.getpid()
+    here = actor.hex() if actor else None
+    return RayTaskError(name, user_traceback(error), error, pid=pid, actor_id=here)
 
 
 def user_traceback(error: BaseException) -> str:

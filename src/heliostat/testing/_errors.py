@@ -38,7 +38,20 @@ class ErrorTests(SharedSession):
         assert isinstance(error, ValueError)
         assert isinstance(error.cause, ValueError)
         assert error.cause.args == ("boom", 7)
+        assert error.args == (error.cause,)
         assert "ValueError" in type(error).__name__
+
+    def test_an_error_says_whose_method_of_which_actor_raised(self) -> None:
+        class Fragile:
+            def fail(self) -> None:
+                raise ValueError("broken")
+
+        actor: Any = ray.remote(Fragile).remote()
+        with pytest.raises(RayTaskError) as caught:
+            ray.get(actor.fail.remote())
+        assert caught.value.actor_id == actor._actor_id.hex()
+        assert caught.value.function_name.endswith("Fragile.fail")
+        assert failure(lambda: 1 / 0).actor_id is None
 
     def test_the_text_shows_the_remote_traceback_with_the_line_of_the_user(self) -> None:
         def deep() -> None:

@@ -57,8 +57,8 @@ def _pickled(name: str, wrapped: BaseException, error: BaseException) -> bytes:
     except Exception:  # noqa: BLE001 - a user's exception class may fail in any way
         text = UnserializableException(f"{type(error).__qualname__}: {error}")
         trace = wrapped.traceback_str if isinstance(wrapped, RayTaskError) else ""
-        pid = wrapped.pid if isinstance(wrapped, RayTaskError) else 0
-        data = cloudpickle.dumps(RayTaskError(name, trace, text, pid), protocol=5)
+        pid = wrapped.pid if isinstance(wrapped, RayTaskError) else None
+        data = cloudpickle.dumps(RayTaskError(name, trace, text, pid=pid), protocol=5)
     return data
 
 

@@ -222,7 +222,7 @@ class Worker:
         except Exception:  # noqa: BLE001 - a user's exception class may fail in any way
             text = UnserializableException(f"{type(error).__qualname__}: {error}")
             return self.engine.to_value(
-                type(wrapped)(name, wrapped.traceback_str, text, wrapped.pid), ERROR
+                type(wrapped)(name, wrapped.traceback_str, text, pid=wrapped.pid), ERROR
             )
 
     def _checked(self, error: BaseException) -> Value:
