@@ -182,6 +182,28 @@ def test_a_column_can_be_added_and_replaced(items, form):
     assert [row["c"] for row in again.take_all()] == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("form", ["pandas", "numpy", "pyarrow"])
+def test_a_new_column_leaves_the_others_as_they_are(form):
+    table = pa.table(
+        {"n": [3, None, 2**60 + 1], "f": [0.5, float("nan"), None], "s": ["x", None, "y"]}
+    )
+    ds = ray.data.from_arrow(table)
+    kept = ds.add_column("z", lambda batch: [1, 2, 3], batch_format=form).materialize()
+    assert kept.schema().base_schema == table.schema.append(pa.field("z", pa.int64()))
+    assert repr(kept.drop_columns(["z"]).take_all()) == repr(table.to_pylist())
+    with pytest.raises(ValueError, match=r"add_column.*2 values for 3 rows|Length of values"):
+        ds.add_column("z", lambda batch: [1, 2], batch_format=form).take_all()
+
+
+def test_one_value_of_pandas_is_the_column_of_all_rows(items):
+    assert [row["z"] for row in items.add_column("z", lambda frame: 5).take_all()] == [5] * 4
+
+
+def test_rows_without_columns_are_refused_and_not_lost():
+    with pytest.raises(ValueError, match="rows need a column at least"):
+        ray.data.range(3).map(lambda row: {}).take_all()
+
+
 def test_a_limit_below_zero_is_zero(items):
     assert items.limit(-3).take_all() == []
     with pytest.raises(TypeError, match="limit must be an int"):

@@ -166,6 +166,8 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> Block:
         ['a', 'b']
     """
     columns = _columns_of(rows)
+    if rows and not columns:
+        raise ValueError(f"rows need a column at least, and none of {len(rows)} has any")
     return pa.table(
         {str(name): to_arrow(values, str(name), "the rows") for name, values in columns.items()}
     )

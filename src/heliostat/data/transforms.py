@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
+import pyarrow as pa
+
 from heliostat.data._expr import Expr
 from heliostat.data._failures import OnError
 from heliostat.data._mix import Mix, MixStoppingCondition
@@ -19,8 +21,7 @@ from heliostat.data._plan import (
     Union,
     plans_of,
 )
-from heliostat.data.arrays import to_arrow
-from heliostat.data.block import check_batch_format
+from heliostat.data.block import check_batch_format, from_batch, to_batch
 from heliostat.data.columns import Columns, names_of
 from heliostat.data.compute import UdfOptions, parse_on_error, parse_udf
 from heliostat.data.randomness import Randomness
@@ -189,18 +190,22 @@ class Transforms(Columns, Randomness):
             raise TypeError(f"fn must be a function of the batch, got {fn!r}")
         form = check_batch_format(batch_format)
 
-        def add(batch: Any) -> Any:
+        def add(table: pa.Table) -> pa.Table:
+            batch = to_batch(table, form, writable=not options.get("zero_copy_batch"))
             column = fn(batch)
-            if form != "pyarrow":
+            if form == "pandas":  # which gives a single value to all rows, and looks at the index
                 batch[col] = column
-                return batch
-            column = to_arrow(column, col, "add_column")
-            if col in batch.column_names:
-                return batch.set_column(batch.column_names.index(col), col, column)
-            return batch.append_column(col, column)
+                column = batch[col]
+            made = from_batch({col: column}, "add_column", table.schema).column(0)
+            if len(made) != table.num_rows:
+                raise ValueError(f"add_column: {len(made)} values for {table.num_rows} rows")
+            if col in table.column_names:
+                return table.set_column(table.column_names.index(col), col, made)
+            return table.append_column(col, made)
 
         add.__name__ = f"add_column[{col}]"
-        return self.map_batches(add, batch_format=batch_format, **options)
+        # The other columns stay as they are: frames and arrays have no null for whole numbers.
+        return self.map_batches(add, batch_format="pyarrow", **options)
 
     def limit(self, limit: int) -> "Dataset":
         """Keep the first rows; no more is read or computed than they need.

@@ -15,7 +15,16 @@ def lines(path, content, **options):
 
 def test_lines_are_rows_and_empty_ones_are_left_out(tmp_path):
     assert lines(tmp_path / "a.txt", b"a\n\n  \nb") == ["a", "b"]
-    assert lines(tmp_path / "a.txt", b"a\n\nb\n", drop_empty_lines=False) == ["a", "", "b", ""]
+    assert lines(tmp_path / "a.txt", b"a\n\nb\n", drop_empty_lines=False) == ["a", "", "b"]
+
+
+def test_lines_end_as_in_files_of_any_system(tmp_path, monkeypatch):
+    content = b"a\r\nb\rc\n\r\nd"
+    for size in (1, 2, 3, 100):
+        monkeypatch.setattr(ours, "CHUNK_BYTES", size)
+        assert lines(tmp_path / "a.txt", content) == ["a", "b", "c", "d"]
+        every = lines(tmp_path / "a.txt", content, drop_empty_lines=False)
+        assert every == content.decode().splitlines()
 
 
 def test_pieces_of_a_large_file_are_cut_at_lines_not_within_characters(tmp_path, monkeypatch):

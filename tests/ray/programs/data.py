@@ -2,6 +2,7 @@
 
 import decimal
 import glob
+import importlib
 import os
 import sqlite3
 import tempfile
@@ -877,6 +878,109 @@ def preprocessors_refuse(ray):
         refused(lambda: pre.StandardScaler(["nothing"]).fit(ds)),
         refused(lambda: pre.SimpleImputer(["a"], strategy="nonsense")),
         told(pre.StandardScaler(["a"]).fit(ds).transform_batch({"a": np.array([1.0])})),
+    ]
+
+
+# Found by comparing by hand
+
+
+@program
+def items_of_lists_and_structs_by_index(ray):
+    col = library(ray, "data.expressions").col
+    ds = ray.data.from_items([{"l": [3, 4, 5], "d": {"j": 6, "k": 7}}])
+    made = [col("l").list[1], col("l").list[1:3], col("d").struct["j"], col("d").struct[1]]
+    return [[row["x"] for row in ds.with_column("x", e).take_all()] for e in made]
+
+
+@program
+def the_first_rows_of_a_zip(ray):
+    ds = ray.data.range(30).repartition(3)
+    zipped = ds.zip(ds.map(lambda row: {"b": -row["id"]}))
+    return [told(zipped.take(2)), rows(zipped.filter(expr="id > 3").limit(2)), zipped.columns()]
+
+
+@program
+def right_joins_by_other_names(ray):
+    left = ray.data.from_arrow(pa.table({"a": [1, 1, None], "v": [1, 2, 3]}))
+    right = ray.data.from_arrow(pa.table({"v": [10, 20], "c": [1, 2], "u": ["x", None]}))
+    found = []
+    for kind in ("inner", "left_outer", "right_outer", "full_outer", "right_semi", "right_anti"):
+        joined = left.join(right, kind, 2, on=("a",), right_on=("c",), left_suffix="_l")
+        found.append(sorted([list(row.items()) for row in told(joined.take_all())], key=repr))
+    return found
+
+
+@program
+def lines_of_text_of_any_system(ray):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "a.txt")
+        with open(path, "wb") as file:
+            file.write(b"one\r\n\r\ntwo\rthree\n")
+        return [
+            rows(ray.data.read_text(path)),
+            rows(ray.data.read_text(path, drop_empty_lines=False)),
+        ]
+
+
+@program
+def stratified_splits(ray):
+    ds = ray.data.from_items([{"n": n, "c": "abc"[n % 3]} for n in range(12)])
+    parts = [ds.train_test_split(size, stratify="c") for size in (0.1, 0.3, 3)]
+    return [[sorted(row["n"] for row in part.take_all()) for part in both] for both in parts]
+
+
+@program
+def preprocessors_and_missing_values(ray):
+    pre = library(ray, "data.preprocessors")
+    ds = ray.data.from_arrow(pa.table({"a": [3.0, None], "b": [4.0, -2.0], "n": [None, 1]}))
+    norms = [pre.Normalizer(["a", "b"], norm=norm) for norm in ("l1", "l2", "max")]
+    vectors = pre.Concatenator(["b"], output_column_name="v").transform(ds)
+    return [
+        *(told([[row["a"], row["b"]] for row in one.transform(ds).take_all()]) for one in norms),
+        [[row["n"], row["v"].tolist()] for row in vectors.take_all()],
+    ]
+
+
+@program
+def a_column_more_beside_null(ray):
+    ds = ray.data.from_arrow(pa.table({"n": [3, None, 2**60 + 1], "s": ["x", None, "y"]}))
+    more = ds.add_column("z", lambda batch: [1, 2, 3])
+    return [rows(more), types(more.materialize())[0]]
+
+
+@program
+def filters_that_are_text(ray):
+    ds = ray.data.from_arrow(pa.table({"a": [3, None, 1, 2], "s": ["b", None, "a", "B"]}))
+    said = [
+        "a > 1",
+        "a is None",
+        "s == 'b'",
+        "s in ['a', 'b']",
+        "a not in [1]",
+        "not (a > 1)",
+        "a >",
+    ]
+    return [
+        refused(lambda one=one: [row["a"] for row in ds.filter(expr=one).take_all()])
+        for one in said
+    ]
+
+
+@program
+def types_of_torch_batches(ray):
+    torch = importlib.import_module("torch")
+    ds = ray.data.from_arrow(pa.table({"i": [1, 2], "l": [[1, 2], [3, 4]], "b": [True, False]}))
+
+    def seen(**options):
+        batches = ds.iter_torch_batches(**options)
+        return [{k: [str(v.dtype), v.tolist()] for k, v in one.items()} for one in batches]
+
+    return [
+        seen(),
+        seen(dtypes=torch.float32),
+        seen(batch_size=1, drop_last=True),
+        seen(collate_fn=lambda batch: {"s": torch.as_tensor(batch["i"]).sum()}),
+        refused(lambda: seen(dtypes={"i": torch.int32, "l": torch.int32, "z": torch.int32})),
     ]
 
 

@@ -42,9 +42,12 @@ class TextFormat:
                         "give encoding=..."
                     ) from error
                 done += len(chunk)
-                *lines, left = (left + text).split("\n")
-                yield self._table(lines)
-        yield self._table([*(left + decoder.decode(b"", final=True)).split("\n")])
+                left += text
+                # Behind a line feed, so that no end of a line of two characters is cut.
+                end = left.rfind("\n") + 1
+                yield self._table(left[:end].splitlines())
+                left = left[end:]
+        yield self._table((left + decoder.decode(b"", final=True)).splitlines())
 
     def _table(self, lines: list[str]) -> pa.Table:
         if self.drop_empty_lines:
