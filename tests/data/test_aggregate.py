@@ -207,7 +207,9 @@ def test_different_values_come_in_the_order_in_which_they_first_occur():
     ds = ray.data.from_items([3, 1, None, 3, 1]).repartition(3)
     assert ds.unique("item") == [3, 1, None]
     assert ds.unique("item", ignore_nulls=True) == [3, 1]
-    assert ray.data.from_items([{"a": [1]}, {"a": [1]}, {"a": [2]}]).unique("a") == [[1], [2]]
+    nested = ray.data.from_items([{"a": [1]}, {"a": [1]}, {"a": None}, {"a": [2]}])
+    assert nested.unique("a") == [[1], None, [2]]
+    assert nested.unique("a", ignore_nulls=True) == [[1], [2]]
 
 
 def test_a_list_has_the_order_of_the_rows_however_many_threads_make_it(tmp_path):

@@ -103,6 +103,12 @@ def test_an_expression_gives_what_rays_gives(expr, expected):
     assert values(expr) == expected
 
 
+def test_a_list_may_be_the_value_of_all_rows():
+    ds = ray.data.range(2).with_columns({"l": lit([1, 2]), "e": lit([])})
+    assert ds.select_columns(["l", "e"]).take_all() == [{"l": [1, 2], "e": []}] * 2
+    assert ds.filter(expr="id > 5").with_column("m", lit([1])).count() == 0
+
+
 def test_structs_maps_and_arrays_have_namespaces():
     table = pa.table(
         {

@@ -64,7 +64,8 @@ def evaluate(
 
 def _repeated(value: Any, rows: int) -> Any:
     scalar: Any = value
-    return pa.repeat(scalar, rows) if isinstance(value, pa.Scalar) else value
+    # Arrow repeats no list zero times.
+    return pa.repeat(scalar, rows or 1)[:rows] if isinstance(value, pa.Scalar) else value
 
 
 class _Evaluation:

@@ -222,14 +222,14 @@ class Reductions(Planned):
             try:
                 found.append(pc.unique(values))
             except pa.ArrowNotImplementedError:
-                return self._unique_nested(plan)
+                return self._unique_nested(plan, ignore_nulls)
         different = pa.chunked_array(found).unique() if found else pa.array([])
         return [one for one in different.to_pylist() if one is not None or not ignore_nulls]
 
-    def _unique_nested(self, plan: Plan) -> list[Any]:
+    def _unique_nested(self, plan: Plan, ignore_nulls: bool) -> list[Any]:
         """Of lists and structs, which Arrow does not compare."""
         seen: dict[str, Any] = {}
         for bundle in self._bundles(plan):
             for value in bundle.table().column(0).to_pylist():
                 seen.setdefault(repr(value), value)
-        return list(seen.values())
+        return [one for one in seen.values() if one is not None or not ignore_nulls]
