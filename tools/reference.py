@@ -2,7 +2,8 @@
 
 `python -m tools.reference [SITE]` reads the site's inventory and exits 1 when a name of Ray's that is
 here is not in it: under its own path, under that of the object that it names, or in the text of a page
-of docs/api; or when a page shows an example as running text. It knows nothing of how the pages are made.
+of docs/api; or when a page shows an example as running text, or is too long to open. It knows nothing of
+how the pages are made.
 """
 
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from heliostat.cli._parity import find
 from tools.names import HERE, gaps, read_names
 
+LONGEST_BYTES = 2_000_000
 PAGES = HERE.parent / "docs" / "api"
 
 
@@ -41,6 +43,12 @@ def flattened(site: Path) -> list[str]:
     return [page.name for page in pages if '<details class="example"' in page.read_text()]
 
 
+def longest(site: Path) -> list[str]:
+    """Pages that are longer than a browser shows at once."""
+    pages = sorted((site / "api").glob("*.html"))
+    return [page.name for page in pages if page.stat().st_size > LONGEST_BYTES]
+
+
 def main() -> int:
     """Print what is missing or unreadable; 1 when there is any."""
     site = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
@@ -56,7 +64,10 @@ def main() -> int:
     unreadable = flattened(site)
     for name in unreadable:
         print(f"api/{name}: has examples as running text; see tools/docs_examples.py")
-    return int(bool(absent or unreadable))
+    long = longest(site)
+    for name in long:
+        print(f"api/{name}: is longer than {LONGEST_BYTES:,} bytes; give a part of it its own page")
+    return int(bool(absent or unreadable or long))
 
 
 if __name__ == "__main__":

@@ -38,3 +38,10 @@ def test_an_example_that_is_running_text_is_told(tmp_path):
     (tmp_path / "api" / "core.html").write_text('<details class="example" open>&gt; ray.put(3)')
     (tmp_path / "api" / "data.html").write_text('<div class="highlight"><pre>&gt;&gt;&gt; ray')
     assert reference.flattened(tmp_path) == ["core.html"]
+
+
+def test_a_page_that_is_too_long_is_told(tmp_path):
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "core.html").write_text("short")
+    (tmp_path / "api" / "data.html").write_bytes(bytes(reference.LONGEST_BYTES + 1))
+    assert reference.longest(tmp_path) == ["data.html"]
