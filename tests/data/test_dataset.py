@@ -205,3 +205,9 @@ def test_rows_that_are_there_are_shown():
     assert (names, first) == ("a  b", f"0  {'x' * 30}")
     assert (len(others), last) == (9, "(10 of 12 rows)")
     assert "rows)" not in repr(ds.limit(2).materialize())
+
+
+def test_a_dataset_is_true_however_many_rows_it_has():
+    assert bool(ray.data.range(0)) is True
+    with pytest.raises(AttributeError, match="count"):
+        len(ray.data.range(0))

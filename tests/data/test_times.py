@@ -3,6 +3,7 @@
 from datetime import date, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -48,3 +49,12 @@ def test_what_has_no_unit_in_common_stays_as_it_is(caplog):
 def test_a_row_may_give_a_day():
     ds = ray.data.range(2).map(lambda row: {"d": np.datetime64("2020-01-31") + row["id"]})
     assert ds.sort("d", descending=True).take(1) == [{"d": date(2020, 2, 1)}]
+
+
+def test_a_time_of_pandas_that_is_none_is_null():
+    day, time, span = date(2024, 1, 2), pd.Timestamp("2024-01-02"), pd.Timedelta("1s")
+    for value in (day, time, span):
+        for values in ([value, pd.NaT], [pd.NaT, value], [None, pd.NaT, value]):
+            got = ray.data.from_items([{"t": one} for one in values]).take_all()
+            assert [row["t"] for row in got] == [None if one is pd.NaT else one for one in values]
+    assert ray.data.from_items([{"t": pd.NaT}]).take_all() == [{"t": None}]

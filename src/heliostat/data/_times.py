@@ -1,5 +1,7 @@
 """Numpy's times as Arrow takes them: it knows seconds and finer, and days of dates."""
 
+import datetime
+import sys
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ def in_known_units(array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
 
 
 def as_times(column: Any) -> Any:
-    """A list of numpy's times, some of them None, as one array; any other list as it is.
+    """A list of numpy's times, some of them None, as one array; of Python's without pandas' NaT.
 
     Example:
         >>> as_times([np.datetime64("2020-02-01"), None])
@@ -35,6 +37,10 @@ def as_times(column: Any) -> Any:
     if isinstance(column, np.ndarray) and column.dtype != object:
         return column
     first = next((value for value in column if value is not None), None)
+    if isinstance(first, datetime.date | datetime.timedelta):
+        # Pandas' NaT is one of Python's times, of which Arrow would make a day of the year 1.
+        nat = getattr(sys.modules.get("pandas"), "NaT", None)
+        return column if nat is None else [None if one is nat else one for one in column]
     if not isinstance(first, np.datetime64 | np.timedelta64):
         return column
     if not all(value is None or type(value) is type(first) for value in column):

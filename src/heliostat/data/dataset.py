@@ -302,6 +302,9 @@ class Dataset(
         """
         self._name = name
 
+    def __bool__(self) -> bool:
+        return True  # `if ds:` asks whether there is one, and not how many rows it has
+
     def __len__(self) -> int:
         raise AttributeError("use count() to get the number of rows; it may have to run the plan")
 

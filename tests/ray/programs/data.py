@@ -642,6 +642,7 @@ def batches_shuffled_on_their_way(ray):
 def what_a_dataset_is_not(ray):
     ds = ray.data.range(3)
     return [
+        bool(ds),
         refused(lambda: len(ds)),
         refused(lambda: iter(ds)),
         refused(lambda: ds[0]),
