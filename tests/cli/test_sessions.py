@@ -263,7 +263,7 @@ def test_top_pauses_for_a_time_that_makes_sense(interval, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["top", "--interval", interval])
     assert ended.value.code == 2
-    assert f"{interval!r}" in capsys.readouterr().err
+    assert f"0.1 to 86,400 seconds, got {interval!r}" in capsys.readouterr().err
 
 
 def test_top_in_a_terminal_goes_on_within_its_size(driver):

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -34,7 +35,7 @@ def add_parser(commands: Any) -> None:
 
 def _seconds(text: str) -> float:
     """As an option says them."""
-    seconds = float(text)
+    seconds = float(text) if re.fullmatch(r"\d*\.?\d+", text) else 0.0
     if not 0.1 <= seconds <= _LONGEST_S:
         raise argparse.ArgumentTypeError(f"0.1 to {_LONGEST_S:,} seconds, got {text!r}")
     return seconds
