@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from starlette.testclient import TestClient
 
 from heliostat.serve._rest import Deployments, application, new_token, served, token_file
 from heliostat.serve.exceptions import PortTakenError
 from tests.serve.conftest import free_port
+
+with asyncio.Runner(loop_factory=uvloop.new_event_loop) as _runner:
+    _runner.run(asyncio.sleep(0))  # uvloop's first loop makes a pipe that stays with the process
 
 PATH = "/api/serve/applications/"
 
