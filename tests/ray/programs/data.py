@@ -585,6 +585,12 @@ def groups_as_functions_see_them(ray):
 
 
 @program
+def groups_without_a_format(ray):
+    groups = ray.data.from_items([{"k": 1, "v": 2}]).groupby("k")
+    return rows(groups.map_groups(lambda group: {"kind": [type(group).__name__]}))
+
+
+@program
 def an_aggregate_of_one_s_own(ray):
     agg = library(ray, "data.aggregate")
     longest = agg.AggregateFn(
