@@ -47,8 +47,9 @@ def test_tensorboard_gets_events(run_study):
     [result] = run_study(trial, {"x": 6.0}, run={"callbacks": [TBXLoggerCallback()]})
     [events] = Path(result.path).glob("events.out.tfevents*")
     data = events.read_bytes()
-    assert b"ray/tune/loss" in data
-    assert b"ray/tune/in/n" in data
+    # Once for each report, and once for what the configuration came to.
+    assert data.count(b"ray/tune/loss") == data.count(b"ray/tune/in/n") == 3 + 1
+    assert b"_hparams_/session_start_info" in data
 
 
 def test_without_tensorboardx_it_says_what_to_install(monkeypatch):

@@ -24,11 +24,12 @@ class TBXLoggerCallback(LoggerCallback):
     def __init__(self) -> None:
         try:
             from tensorboardX import SummaryWriter  # noqa: PLC0415 - optional
+            from tensorboardX.summary import hparams  # noqa: PLC0415 - as above
         except ImportError as error:
             raise ImportError(
                 "TBXLoggerCallback needs tensorboardX: pip install tensorboardX"
             ) from error
-        self._make = SummaryWriter
+        self._make, self._hparams = SummaryWriter, hparams
         self._writers: dict[str, Any] = {}
         self._last: dict[str, dict[str, float]] = {}
 
@@ -60,5 +61,7 @@ class TBXLoggerCallback(LoggerCallback):
             for name, value in flatten(trial.config).items()
         }
         if plain:
-            writer.add_hparams(plain, self._last.pop(trial.trial_id, {}), name=".")
+            # add_hparams opens a file of the same second for them, which would replace this one.
+            for summary in self._hparams(plain, self._last.pop(trial.trial_id, {})):
+                writer.file_writer.add_summary(summary)
         writer.close()
