@@ -64,7 +64,7 @@ class GlooGroup(BaseGroup):
         self._torch = torch_or_refuse()
         self._pids: dict[int, int] = {}
         path = ray.get(rendezvous.join.remote(rank, world_size, os.getpid()))
-        self._gloo = self._connect(path, timeout_ms)
+        self._gloo, self._timeout_ms = self._connect(path, timeout_ms), timeout_ms
         self._pids = ray.get(rendezvous.pids.remote())
 
     @classmethod
@@ -240,6 +240,9 @@ class GlooGroup(BaseGroup):
         The wait ends after `limit_ms`, or when the group's own time is over if that is negative.
         """
         whole = [tensor.cpu().contiguous() for tensor in tensors]
+        # Gloo's own, too: who leaves the group waits for what it has begun.
+        lasts_ms = self._timeout_ms if limit_ms < 0 else limit_ms
+        self._gloo._set_default_timeout(timedelta(milliseconds=lasts_ms))
         try:
             work = start(whole)
             if what not in UNTOLD:
