@@ -94,6 +94,7 @@ class LineDown(Message):
     """The process at the other end of a line is gone."""
 
     line: int
+    actor: bytes
 
 
 # ---- between two workers, on a line

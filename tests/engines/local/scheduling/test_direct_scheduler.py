@@ -192,7 +192,7 @@ def test_the_callers_of_a_process_that_is_gone_are_told() -> None:
     session = Session()
     session.tell(d.Dialled(session.caller, session.actor))
     commands = session.tell(m.WorkerLost(session.callee, "it died"))
-    assert sent(commands, d.LineDown) == [d.LineDown(1)]
+    assert sent(commands, d.LineDown) == [d.LineDown(1, session.actor)]
 
 
 def test_a_lost_call_of_a_dead_actor_fails() -> None:

@@ -129,16 +129,17 @@ class DirectScheduler:
     def process_lost(self, proc: int) -> None:
         """A process is gone: its callers are told, and what only it could tell is lost."""
         scheduler = self.scheduler
+        actors = scheduler.actors.actors.values()
+        called = next((actor.id for actor in actors if actor.worker == proc), b"")
         for caller, line in self.lines.pop(proc, {}).items():
-            scheduler.out.append(Send(caller, LineDown(line)))
+            scheduler.out.append(Send(caller, LineDown(line, called)))
         for callers in self.lines.values():
             callers.pop(proc, None)
-        for actor in scheduler.actors.actors.values():
+        for actor in actors:
             actor.dialled.discard(proc)
             if actor.worker == proc:
                 actor.switching.clear()
-        living = scheduler.actors.actors.values()
-        self.switching = {actor.id for actor in living if actor.switching}
+        self.switching = {actor.id for actor in actors if actor.switching}
         for task in [task for task in scheduler.tasks.values() if task.direct == proc]:
             self._leave(task)
             scheduler.fail(task, failures.owner_died(task.name))

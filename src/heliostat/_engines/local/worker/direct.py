@@ -299,7 +299,9 @@ class Direct:
     def _line_down(self, message: LineDown) -> None:
         """The callee is gone; the hub has heard the last of it."""
         line = self._numbered.get(message.line)
-        if line is None:  # no descriptor was left for it
+        if line is None:  # no descriptor was left for it, or its other end was gone before it came
+            if message.actor in self._routes:
+                self._routes[message.actor].dialled = False
             return
         for answer in line.last_words():
             self._handle(line, answer)
