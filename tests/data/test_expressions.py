@@ -103,6 +103,13 @@ def test_an_expression_gives_what_rays_gives(expr, expected):
     assert values(expr) == expected
 
 
+def test_what_is_no_position_is_told_with_what_is():
+    with pytest.raises(TypeError, match=r"list\[...\] takes a position or a slice, got 'a'"):
+        col("l").list["a"]
+    with pytest.raises(TypeError, match=r"struct\[...\] takes a name or a position, got 1.5"):
+        col("p").struct[1.5]
+
+
 def test_a_list_may_be_the_value_of_all_rows():
     ds = ray.data.range(2).with_columns({"l": lit([1, 2]), "e": lit([])})
     assert ds.select_columns(["l", "e"]).take_all() == [{"l": [1, 2], "e": []}] * 2

@@ -16,12 +16,6 @@ from heliostat.cli._sessions import plain
 from heliostat.cli._tables import table, width, write_json
 
 _LOOK_S = 0.1
-_VERBS = {
-    "logs": "what it has printed",
-    "status": "how far it has come",
-    "stop": "have it end",
-    "delete": "forget one that has ended",
-}
 
 
 def add_parser(commands: Any) -> None:
@@ -40,10 +34,10 @@ def add_parser(commands: Any) -> None:
     submit.add_argument("--no-wait", action="store_true", help="return when it has begun")
     submit.add_argument("command_line", nargs="+", metavar="COMMAND", help="after a --")
     submit.set_defaults(carry_out=_submit)
-    for name, help_ in _VERBS.items():
+    for name, (carry_out, help_) in _OF_ONE.items():
         verb = verbs.add_parser(name, help=help_)
         verb.add_argument("id", metavar="ID")
-        verb.set_defaults(carry_out=_OF_ONE[name])
+        verb.set_defaults(carry_out=carry_out)
         if name == "logs":
             verb.add_argument("-f", "--follow", action="store_true", help="until it has ended")
     verbs.add_parser("list", help="those that run, and the last that ended").set_defaults(
@@ -195,7 +189,12 @@ def _delete(options: argparse.Namespace) -> int:
     return 0
 
 
-_OF_ONE = {"logs": _logs, "status": _status, "stop": _stop, "delete": _delete}
+_OF_ONE = {
+    "logs": (_logs, "what it has printed"),
+    "status": (_status, "how far it has come"),
+    "stop": (_stop, "have it end"),
+    "delete": (_delete, "forget one that has ended"),
+}
 
 
 def _list(options: argparse.Namespace) -> int:

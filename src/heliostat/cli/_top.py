@@ -1,8 +1,8 @@
 """`heliostat top`: who uses CPUs and memory, and what runs; anew every two seconds in a terminal."""
 
 import argparse
+import contextlib
 import os
-import re
 import sys
 import time
 from collections import Counter
@@ -35,10 +35,10 @@ def add_parser(commands: Any) -> None:
 
 def _seconds(text: str) -> float:
     """As an option says them."""
-    seconds = float(text) if re.fullmatch(r"\d*\.?\d+", text) else 0.0
-    if not 0.1 <= seconds <= _LONGEST_S:
-        raise argparse.ArgumentTypeError(f"0.1 to {_LONGEST_S:,} seconds, got {text!r}")
-    return seconds
+    with contextlib.suppress(ValueError):
+        if 0.1 <= (seconds := float(text)) <= _LONGEST_S:
+            return seconds
+    raise argparse.ArgumentTypeError(f"0.1 to {_LONGEST_S:,} seconds, got {text!r}")
 
 
 def top(options: argparse.Namespace) -> int:

@@ -232,6 +232,12 @@ class StringNamespace(Namespace):
         return self._call(kernel, characters=characters)
 
 
+def _position(key: Any, takes: str) -> int:
+    if not hasattr(key, "__index__"):
+        raise TypeError(f"{takes}, got {key!r}")
+    return operator.index(key)
+
+
 class ListNamespace(Namespace):
     """Lists."""
 
@@ -281,7 +287,7 @@ class ListNamespace(Namespace):
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
             return self.slice(key.start, key.stop, key.step)
-        return self.get(operator.index(key))
+        return self.get(_position(key, "list[...] takes a position or a slice"))
 
 
 class StructNamespace(Namespace):
@@ -306,7 +312,7 @@ class StructNamespace(Namespace):
     def __getitem__(self, key: str | int) -> Any:
         if isinstance(key, str):
             return self.field(key)
-        return self.field_by_index(operator.index(key))
+        return self.field_by_index(_position(key, "struct[...] takes a name or a position"))
 
 
 class DatetimeNamespace(Namespace):

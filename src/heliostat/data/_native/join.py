@@ -180,6 +180,6 @@ class Zip:
         )
         # The shorter side is filled with nulls, which is never what was meant.
         there = " + ".join(f"t{number}.__there" for number in range(len(inputs)))
-        uneven = "zip: the datasets have different numbers of rows; cut them with limit()"
+        uneven = "the datasets have different numbers of rows; cut them with limit()"
         check = f"CASE WHEN ({there}) IS NULL THEN error('{uneven}') ELSE TRUE END"
         return Written(f"SELECT {', '.join(parts)} FROM {sides} WHERE {check}", tuple(columns))

@@ -56,12 +56,13 @@ class TBXLoggerCallback(LoggerCallback):
         writer = self._writers.pop(trial.trial_id, None)
         if writer is None:
             return
+        last = self._last.pop(trial.trial_id, {})
         plain = {
             name: value if isinstance(value, bool | int | float | str) else str(value)
             for name, value in flatten(trial.config).items()
         }
         if plain:
             # add_hparams opens a file of the same second for them, which would replace this one.
-            for summary in self._hparams(plain, self._last.pop(trial.trial_id, {})):
+            for summary in self._hparams(plain, last):
                 writer.file_writer.add_summary(summary)
         writer.close()
