@@ -221,3 +221,23 @@ def test_a_list_has_the_order_of_the_rows_however_many_threads_make_it(tmp_path)
     ds.write_parquet(str(tmp_path))
     read = ray.data.read_parquet(str(tmp_path)).aggregate(AsList("id"))
     assert read["list(id)"] == list(range(600_000))
+
+
+def test_counted_values_tell_of_nulls_whatever_the_columns_are_called():
+    table = pa.table({"x": [2, None, 2], "__it": ["a", "b", "a"], "g": [1, 1, 2]})
+    ds = ray.data.from_arrow(table)
+    assert ds.aggregate(ValueCounter("x"), ValueCounter("__it"), ApproximateTopK("x", 1)) == {
+        "value_counter(x)": {"values": [2, None], "counts": [2, 1]},
+        "value_counter(__it)": {"values": ["a", "b"], "counts": [2, 1]},
+        "approx_topk(x)": [{"x": 2, "count": 2}],
+    }
+    alone = ray.data.from_arrow(pa.table({"x": pa.array([None, None], pa.int64())}))
+    assert alone.aggregate(ValueCounter("x")) == {
+        "value_counter(x)": {"values": [None], "counts": [2]}
+    }
+
+
+def test_nulls_alone_are_no_zeros():
+    ds = ray.data.from_arrow(pa.table({"x": pa.array([None, None], pa.int64())}))
+    among_all = ZeroPercentage("x", ignore_nulls=False, alias_name="all")
+    assert ds.aggregate(ZeroPercentage("x"), among_all) == {"zero_pct(x)": None, "all": 0.0}

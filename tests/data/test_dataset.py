@@ -211,3 +211,9 @@ def test_a_dataset_is_true_however_many_rows_it_has():
     assert bool(ray.data.range(0)) is True
     with pytest.raises(AttributeError, match="count"):
         len(ray.data.range(0))
+
+
+def test_one_text_is_no_list_of_new_names():
+    two = ray.data.from_items([{"a": 1, "b": 2}])
+    with pytest.raises(TypeError, match="needs a dict or a list of names, got 'xy'"):
+        two.rename_columns("xy")

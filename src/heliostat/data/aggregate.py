@@ -43,6 +43,8 @@ __all__ = [
     "ZeroPercentage",
 ]
 
+IT = "__entry"  # in lambdas of SQL, where a column of that name would be meant instead
+
 
 class Count(Native):
     """How many rows, or values that are not null.
@@ -359,10 +361,11 @@ class ApproximateTopK(Native):
         name = quote(str(self._target_col_name))
         entries = f"map_entries(histogram({self._column}))"
         ranked = (
-            f"list_reverse_sort(list_transform({entries}, lambda x: {{'n': x.value, 'v': x.key}}))"
+            f"list_reverse_sort(list_transform({entries}, "
+            f"lambda {IT}: {{'n': {IT}.value, 'v': {IT}.key}}))"
         )
-        pair = f"{{{name}: x.v, 'count': x.n::BIGINT}}"
-        sql = f"list_transform(list_slice({ranked}, 1, {self._k}), lambda x: {pair})"
+        pair = f"{{{name}: {IT}.v, 'count': {IT}.n::BIGINT}}"
+        sql = f"list_transform(list_slice({ranked}, 1, {self._k}), lambda {IT}: {pair})"
         return self._made(sql)
 
 
@@ -458,7 +461,7 @@ class AsList(Native):
 
 
 class ValueCounter(Native):
-    """The different values and how often each occurs, the most frequent first.
+    """The different values, null among them, and how often each occurs, the most frequent first.
 
     Args:
         on: The column.
@@ -476,12 +479,15 @@ class ValueCounter(Native):
         super().__init__(on, True, alias_name)
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
-        entries = f"map_entries(histogram({self._column}))"
+        nulls = f"(count(*) - count({self._column}))"
+        null = f"CASE WHEN {nulls} > 0 THEN [{{'key': NULL, 'value': {nulls}}}] ELSE [] END"
+        entries = f"list_concat(map_entries(histogram({self._column})), {null})"
         ranked = (
-            f"list_sort(list_transform({entries}, lambda x: {{'n': -x.value::BIGINT, 'v': x.key}}))"
+            f"list_sort(list_transform({entries}, "
+            f"lambda {IT}: {{'n': -{IT}.value::BIGINT, 'v': {IT}.key}}))"
         )
-        values = f"list_transform({ranked}, lambda x: x.v)"
-        counts = f"list_transform({ranked}, lambda x: -x.n)"
+        values = f"list_transform({ranked}, lambda {IT}: {IT}.v)"
+        counts = f"list_transform({ranked}, lambda {IT}: -{IT}.n)"
         return self._made(f"{{'values': {values}, 'counts': {counts}}}")
 
 
@@ -532,5 +538,5 @@ class ZeroPercentage(Native):
         rows = f"count({self._column})" if self._ignore_nulls else "count(*)"
         # In TRY, of which no bounds are known: those of a file's numbers say nothing of NaN.
         zero = f"count_if(try({number(self, schema)}) = 0)"
-        sql = f"CASE WHEN {rows} > 0 THEN 100.0::DOUBLE * {zero} / {rows} END"
+        sql = f"CASE WHEN {rows} > 0 THEN 100.0::DOUBLE * coalesce({zero}, 0) / {rows} END"
         return self._made(sql, pa.float64())

@@ -176,6 +176,7 @@ class Columns(Planned):
 
         Raises:
             KeyError: if a column does not exist.
+            TypeError: if they are one text.
             ValueError: if two columns would have one name.
 
         Example:
@@ -184,6 +185,8 @@ class Columns(Planned):
             [{'number': 0}]
         """
         no_options("rename_columns", options)
+        if isinstance(names, str):
+            raise TypeError(f"rename_columns needs a dict or a list of names, got {names!r}")
         if isinstance(names, Mapping):
             step = Rename(pairs=tuple(names.items()))
             flat = [name for pair in step.pairs for name in pair]

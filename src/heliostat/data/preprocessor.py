@@ -282,12 +282,12 @@ class Preprocessor:
         return found
 
     def __repr__(self) -> str:
-        fields = {
-            name: value
+        fields = [
+            f"{name}={getattr(value, '__name__', repr(value))}"
             for name, value in self.__dict__.items()
             if not name.startswith("_") and name != "stats_"
-        }
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in fields.items())})"
+        ]
+        return f"{type(self).__name__}({', '.join(fields)})"
 
 
 class _Transform:

@@ -30,3 +30,14 @@ def test_what_makes_no_sense_is_refused():
     empty = ray.data.from_items([{"n": None}])
     with pytest.raises(ValueError, match="cannot fill column 'n'"):
         SimpleImputer(["n"]).fit_transform(empty).take_all()
+
+
+def test_a_column_that_is_not_there_is_missing_in_all_rows():
+    ds = ray.data.from_items([{"n": 1.0, "s": "x"}, {"n": 3.0, "s": "x"}])
+    mean = SimpleImputer(["n"]).fit(ds)
+    assert mean.transform_batch(pd.DataFrame({"s": ["y", "z"]})).to_dict("list") == {
+        "s": ["y", "z"],
+        "n": [2.0, 2.0],
+    }
+    constant = SimpleImputer(["t"], strategy="constant", fill_value="?", output_columns=["u"])
+    assert constant.transform(ds).take(1) == [{"n": 1.0, "s": "x", "u": "?"}]

@@ -55,3 +55,10 @@ def test_missing_texts_stay_missing_and_words_can_be_told_otherwise():
     frame = pd.DataFrame({"t": ["a,b", None]})
     assert column(Tokenizer(["t"], lambda text: text.split(",")), "t", frame) == [["a", "b"], None]
     assert column(CountVectorizer(["t"]), "t", frame) == [[1], None]
+
+
+def test_its_text_names_functions():
+    by_letters = Tokenizer(["t"], tokenization_fn=list)
+    assert (
+        repr(by_letters) == "Tokenizer(columns=['t'], tokenization_fn=list, output_columns=['t'])"
+    )

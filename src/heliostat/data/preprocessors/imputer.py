@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from heliostat.data.preprocessor import Preprocessor, outputs
+from heliostat.data.preprocessor import Preprocessor, frame_column, outputs
 from heliostat.data.preprocessors._statistics import count_values, moments
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ STRATEGIES = ("mean", "most_frequent", "constant")
 
 class SimpleImputer(Preprocessor):
     """Fills missing values of columns with their mean, their most frequent value or a constant.
+
+    A column that a batch lacks is filled as a whole.
 
     Args:
         columns: Which.
@@ -70,6 +72,9 @@ class SimpleImputer(Preprocessor):
                 (value for number, value in present if number == most), None
             )
 
+    def _needed(self) -> list[str]:
+        return []  # what is not there is missing in every row
+
     def _transform_pandas(self, df: "pd.DataFrame") -> "pd.DataFrame":
         made = {}
         for column, output in zip(self.columns, self.output_columns, strict=True):
@@ -81,6 +86,6 @@ class SimpleImputer(Preprocessor):
                     f"SimpleImputer cannot fill column {column!r}: the dataset that it was fitted "
                     "on had no value there"
                 )
-            series = df[column]
+            series = df[column] if column in df else frame_column((), df.index)
             made[output] = series.where(series.notna(), value).infer_objects()
         return df.assign(**made)
