@@ -30,6 +30,7 @@ from heliostat.data.aggregate import (
     ValueCounter,
     ZeroPercentage,
 )
+from heliostat.data.block import BlockAccessor
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -241,3 +242,29 @@ def test_nulls_alone_are_no_zeros():
     ds = ray.data.from_arrow(pa.table({"x": pa.array([None, None], pa.int64())}))
     among_all = ZeroPercentage("x", ignore_nulls=False, alias_name="all")
     assert ds.aggregate(ZeroPercentage("x"), among_all) == {"zero_pct(x)": None, "all": 0.0}
+
+
+class Spread(AggregateFnV2):
+    """How far apart a column's values are, told by what Ray's accessor of a block offers."""
+
+    def __init__(self, on):
+        super().__init__(f"spread({on})", lambda: None, on=on, ignore_nulls=True)
+
+    def aggregate_block(self, block):
+        column, told = self._target_col_name, BlockAccessor.for_block(block)
+        assert told.sum(column, True) == told.mean(column, True) * told.count(column, True)
+        return [told.min(column, True), told.max(column, True)]
+
+    def combine(self, current, new):
+        return new if current is None else [min(current[0], new[0]), max(current[1], new[1])]
+
+    def finalize(self, accumulated):
+        return accumulated[1] - accumulated[0]
+
+
+def test_an_aggregate_of_ones_own_asks_the_accessor_of_a_block():
+    ds = ray.data.from_arrow(pa.table({"g": [1, 1, 2], "x": [4, None, -2]}))
+    assert ds.aggregate(Spread("x")) == {"spread(x)": 6}
+    assert [row["spread(x)"] for row in ds.groupby("g").aggregate(Spread("x")).take_all()] == [0, 0]
+    told = BlockAccessor.for_block(pa.table({"x": [4, None]}))
+    assert (told.count("x"), told.sum("x", False), told.min("x", False)) == (2, None, None)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import heliostat
+from heliostat.data._deal import split_at
 from heliostat.data.block import (
     Bundle,
     Cell,
@@ -20,7 +21,6 @@ from heliostat.data.block import (
     from_batch,
     from_rows,
     iter_rows,
-    split_at,
     take_rows,
     to_batch,
 )

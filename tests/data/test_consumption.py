@@ -172,6 +172,10 @@ def test_shares_leave_the_rest_to_the_last_part():
     assert [part.count() for part in parts] == [10, 29, 61]
     with pytest.raises(ValueError, match="below 1 together"):
         ray.data.range(4).split_proportionately([0.5, 0.5])
+    few = ray.data.range(10).split_proportionately([0.2, 0.05, 0.05])
+    assert [part.count() for part in few] == [1, 1, 1, 7]
+    with pytest.raises(ValueError, match=r"4 rows are too few for shares of \[0.1\]"):
+        ray.data.range(4).split_proportionately([0.1])
 
 
 def test_a_stratified_split_has_the_same_shares_of_each_value():

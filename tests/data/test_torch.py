@@ -69,6 +69,9 @@ def test_arrays_and_lists_of_one_length_are_tensors_of_more_dimensions():
 
 
 def test_what_torch_has_no_tensor_for_is_told_by_its_column():
+    ragged = ray.data.from_items([{"a": np.zeros(1)}, {"a": np.zeros(2)}])
+    with pytest.raises(TypeError, match=r"arrays of shape \(1,\) and arrays of shape \(2,\)"):
+        list(ragged.iter_torch_batches())
     with pytest.raises(TypeError, match="column 'item' holds str, which torch has no tensor for"):
         next(iter(ray.data.from_items(["a"]).iter_torch_batches()))
 

@@ -5,8 +5,9 @@ that who is slow holds up nobody, and all have as many rows at any moment.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
-from heliostat.data.block import Bundle, split_at
+from heliostat.data.block import Bundle
 
 
 class Deal:
@@ -63,3 +64,35 @@ class Deal:
         self._open.discard(part)
         self._waiting[part].clear()
         return not self._open
+
+
+def split_at(bundles: Sequence[Bundle], indices: Sequence[int]) -> list[list[Bundle]]:
+    """Cut a sequence of bundles at the given rows.
+
+    Args:
+        bundles: In order.
+        indices: Row numbers, ascending.
+
+    Returns:
+        One list more than there are indices.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> two = split_at([Bundle.of(pa.table({"a": [1, 2, 3]}))], [1])
+        >>> [[bundle.rows for bundle in part] for part in two]
+        [[1], [2]]
+    """
+    parts: list[list[Bundle]] = []
+    queue = list(reversed(bundles))
+    done = 0
+    for index in indices:
+        part: list[Bundle] = []
+        while queue and done < index:
+            bundle = queue.pop()
+            rows = min(bundle.rows, index - done)
+            part.append(bundle.view(0, rows))
+            if rows < bundle.rows:
+                queue.append(bundle.view(rows, bundle.rows - rows))
+            done += rows
+        parts.append(part)
+    return [*parts, list(reversed(queue))]

@@ -94,6 +94,8 @@ def _regular(array: "np.ndarray[Any, Any]", name: str) -> "np.ndarray[Any, Any]"
     shapes = {getattr(one, "shape", None) for one in array}
     if len(shapes) != 1 or None in shapes:
         kinds = sorted({type(one).__name__ for one in array[:100]})
+        if None not in shapes:
+            kinds = [f"arrays of shape {shape}" for shape in sorted(shapes, key=str)[:3]]
         raise _no_numbers(name, " and ".join(kinds))
     return np.stack(list(array))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 import heliostat
 from heliostat.data.arrays import (
@@ -559,6 +560,27 @@ class BlockAccessor:
         """The rows, as dicts."""
         return iter_rows(self._table)
 
+    def count(self, on: str, ignore_nulls: bool = False) -> int:
+        """How many values a column has."""
+        column = self._table.column(on)
+        return len(column) - (column.null_count if ignore_nulls else 0)
+
+    def sum(self, on: str, ignore_nulls: bool) -> Any:
+        """The sum of a column; None of no values, and of nulls that are not ignored."""
+        return pc.sum(self._table.column(on), skip_nulls=ignore_nulls).as_py()
+
+    def mean(self, on: str, ignore_nulls: bool) -> Any:
+        """The mean of a column; None as `sum`."""
+        return pc.mean(self._table.column(on), skip_nulls=ignore_nulls).as_py()
+
+    def min(self, on: str, ignore_nulls: bool) -> Any:
+        """The least value of a column; None as `sum`."""
+        return pc.min(self._table.column(on), skip_nulls=ignore_nulls).as_py()
+
+    def max(self, on: str, ignore_nulls: bool) -> Any:
+        """The greatest value of a column; None as `sum`."""
+        return pc.max(self._table.column(on), skip_nulls=ignore_nulls).as_py()
+
 
 class Position(NamedTuple):
     """How a bundle is named in a message: which argument, which rows."""
@@ -566,34 +588,3 @@ class Position(NamedTuple):
     argument: int
     start: int
     rows: int
-
-
-def split_at(bundles: Sequence[Bundle], indices: Sequence[int]) -> list[list[Bundle]]:
-    """Cut a sequence of bundles at the given rows.
-
-    Args:
-        bundles: In order.
-        indices: Row numbers, ascending.
-
-    Returns:
-        One list more than there are indices.
-
-    Example:
-        >>> two = split_at([Bundle.of(pa.table({"a": [1, 2, 3]}))], [1])
-        >>> [[bundle.rows for bundle in part] for part in two]
-        [[1], [2]]
-    """
-    parts: list[list[Bundle]] = []
-    queue = list(reversed(bundles))
-    done = 0
-    for index in indices:
-        part: list[Bundle] = []
-        while queue and done < index:
-            bundle = queue.pop()
-            rows = min(bundle.rows, index - done)
-            part.append(bundle.view(0, rows))
-            if rows < bundle.rows:
-                queue.append(bundle.view(rows, bundle.rows - rows))
-            done += rows
-        parts.append(part)
-    return [*parts, list(reversed(queue))]

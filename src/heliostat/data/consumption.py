@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from heliostat.data._deal import split_at
 from heliostat.data._gather import stratified
 from heliostat.data._native.queries import Aggregate, CountWhere
 from heliostat.data._optimize import is_native, optimize
@@ -29,7 +30,6 @@ from heliostat.data.block import (
     check_batch_format,
     concat,
     iter_rows,
-    split_at,
     take_rows,
     to_batch,
 )
@@ -283,7 +283,7 @@ class Consumption(Planned):
             One dataset more than there are proportions.
 
         Raises:
-            ValueError: if a share is not above 0, or they leave nothing.
+            ValueError: if a share is not above 0, they leave nothing, or a part would have no row.
 
         Example:
             >>> import heliostat as ray
@@ -297,8 +297,12 @@ class Consumption(Planned):
         bundles, schema = self._run(self._plan)
         rows = sum(bundle.rows for bundle in bundles)
         shares = itertools.accumulate(proportions)
-        # Each part but the last is rounded down to whole rows; none begins before the one before.
+        # Each part but the last is rounded down to whole rows, and has one at least.
         cuts = [int(rows * share + 1e-9) for share in shares]
+        for part in range(len(cuts) - 1, 0, -1):
+            cuts[part - 1] = min(cuts[part - 1], cuts[part] - 1)
+        if cuts[0] < 1:
+            raise ValueError(f"{rows} rows are too few for shares of {proportions!r} and the rest")
         return [self._keep(part, schema) for part in split_at(bundles, cuts)]
 
     def train_test_split(

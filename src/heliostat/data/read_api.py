@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from heliostat.data import connectors
+from heliostat.data._deal import split_at
 from heliostat.data._plan import Blocks, Read
 from heliostat.data.arrays import is_frame
-from heliostat.data.block import Block, Bundle, from_batch, from_rows, split_at
+from heliostat.data.block import Block, Bundle, from_batch, from_rows
 from heliostat.data.compute import TaskPoolStrategy
 from heliostat.data.dataset import Dataset, MaterializedDataset
 from heliostat.data.datasource.custom import CustomSource, Datasource
