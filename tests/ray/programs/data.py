@@ -991,6 +991,244 @@ def types_of_torch_batches(ray):
     ]
 
 
+@program
+def values_are_counted(ray):
+    counter = library(ray, "data.aggregate").ValueCounter
+    ds = ray.data.from_arrow(pa.table({"x": [2, None, 2, 1], "g": ["a", "a", "b", "b"]}))
+    found = [ds.aggregate(counter("x")), *ds.groupby("g").aggregate(counter("x")).take_all()]
+    counts = [one["value_counter(x)"] for one in found]
+    return sorted(sorted(zip(map(str, c["values"]), c["counts"], strict=True)) for c in counts)
+
+
+@program
+def shares_and_nulls(ray):
+    kinds = library(ray, "data.aggregate")
+    ds = ray.data.from_arrow(pa.table({"x": [0, None, 3, 0], "f": [0.0, 2.5, None, None]}))
+    return told(
+        ds.aggregate(
+            kinds.MissingValuePercentage("x"),
+            kinds.ZeroPercentage("x"),
+            kinds.ZeroPercentage("x", ignore_nulls=False, alias_name="zeros of all"),
+            kinds.Quantile("f", q=0.25, alias_name="a quarter"),
+            kinds.Quantile("x", ignore_nulls=False, alias_name="with nulls"),
+            kinds.AbsMax("f"),
+            kinds.CountDistinct("x", ignore_nulls=False),
+        )
+    )
+
+
+@program
+def the_accessor_of_a_block(ray):
+    accessor = library(ray, "data.block").BlockAccessor
+
+    class Spread(library(ray, "data.aggregate").AggregateFnV2):
+        def __init__(self, on):
+            super().__init__(f"spread({on})", lambda: [9, -9], on=on, ignore_nulls=True)
+
+        def aggregate_block(self, block):
+            column, seen = self._target_col_name, accessor.for_block(block)
+            return [seen.min(column, True), seen.max(column, True)]
+
+        def combine(self, one, other):
+            return [min(one[0], other[0]), max(one[1], other[1])]
+
+        def finalize(self, both):
+            return both[1] - both[0]
+
+    table = pa.table({"g": [1, 1, 2], "x": [4, None, -2]})
+    ds, alone = ray.data.from_arrow(table), accessor.for_block(table)
+    return [
+        ds.aggregate(Spread("x")),
+        sorted(row["spread(x)"] for row in ds.groupby("g").aggregate(Spread("x")).take_all()),
+        [alone.count("x"), alone.count("x", True), alone.sum("x", True), alone.sum("x", False)],
+        [alone.mean("x", True), alone.min("g", False), alone.max("g", False)],
+    ]
+
+
+@program
+def shares_of_few_rows(ray):
+    ds = ray.data.range(10).materialize()
+    return [
+        [part.count() for part in ds.split_proportionately([0.2, 0.05, 0.05])],
+        refused(lambda: ds.split_proportionately([0.01])),
+        refused(lambda: ds.split_proportionately([0.2, -0.1])),
+    ]
+
+
+@program
+def columns_that_are_missing_are_imputed(ray):
+    imputer = library(ray, "data.preprocessors").SimpleImputer
+    ds = ray.data.from_arrow(pa.table({"n": [1.0, None, 3.0], "s": ["x", None, "x"]}))
+    frame, seen = pd.DataFrame({"o": [1, 2]}), []
+    for one in (
+        imputer(["n"]),
+        imputer(["s"], strategy="most_frequent", output_columns=["t"]),
+        imputer(["c"], strategy="constant", fill_value=7),
+    ):
+        fitted = one if one.strategy == "constant" else one.fit(ds)
+        seen.append(fitted.transform_batch(frame.copy()).to_dict("list"))
+    return [seen, rows(imputer(["n"]).fit_transform(ds))]
+
+
+@program
+def words_and_bins(ray):
+    made = library(ray, "data.preprocessors")
+    ds = ray.data.from_arrow(pa.table({"t": ["a b a", "b c"], "n": [0, 4]}))
+    texts = pd.DataFrame({"t": ["a z b", ""], "n": [1, 5]})
+
+    def seen(one, fit=True):
+        changed = (one.fit(ds) if fit else one).transform_batch(texts.copy())
+        return {k: [told(list(v) if k == "t" else v) for v in changed[k]] for k in changed}
+
+    return [
+        seen(made.CountVectorizer(["t"])),
+        seen(made.Tokenizer(["t"], tokenization_fn=list), fit=False),
+        seen(made.CustomKBinsDiscretizer(["n"], bins=[0, 2, 4]), fit=False),
+        seen(made.UniformKBinsDiscretizer(["n"], bins=2)),
+        repr(made.Tokenizer(["t"], tokenization_fn=list)),
+    ]
+
+
+@program
+def expressions_of_numbers(ray):
+    col = library(ray, "data.expressions").col
+    ds = ray.data.from_arrow(pa.table({"i": [1, -2, None, 4], "f": [1.5, -0.5, None, 2.4]}))
+    for verb in ("abs", "ceil", "floor", "trunc", "round", "sign", "exp", "ln", "negate"):
+        ds = ds.with_column(verb, getattr(col("f"), verb)())
+    ds = ds.with_column("square", col("i").power(2)).with_column("half", col("i") / 2)
+    ds = ds.with_column("in", col("i").is_in([1, None])).with_column("out", col("i").not_in([1]))
+    return [rows(ds), types(ds.materialize())]
+
+
+@program
+def expressions_of_text(ray):
+    col = library(ray, "data.expressions").col
+    ds = ray.data.from_arrow(pa.table({"s": [" Ab-c", "hello world", None, ""]}))
+    text = col("s").str
+    for name, one in {
+        "pad": text.pad(8, fillchar="*", side="both"),
+        "center": text.center(7, "*"),
+        "extract": text.extract("(?P<l>l+)"),
+        "find": text.find("o"),
+        "cut": text.replace_slice(0, 2, "ZZ"),
+        "parts": text.split_regex("[- ]"),
+        "words": text.split_whitespace(),
+        "once": text.replace("l", "L", max_replacements=1),
+        "like": text.match("%l_o%"),
+        "title": text.title(),
+        "bytes": text.byte_len(),
+        "slice": text.slice(0, 6, 2),
+    }.items():
+        ds = ds.with_column(name, one)
+    return [rows(ds), types(ds.materialize())]
+
+
+@program
+def expressions_of_times_and_nested_values(ray):
+    col = library(ray, "data.expressions").col
+    when = [pd.Timestamp("2024-02-29 13:45:59"), pd.Timestamp("1969-12-31 23:00:00"), None]
+    ds = ray.data.from_arrow(
+        pa.table(
+            {
+                "t": pa.array(when, pa.timestamp("us")),
+                "l": [[3, None, 2], [], None],
+                "d": [[[1], [2, 3]], [], None],
+                "s": [{"a": 1}, {"a": None}, None],
+                "m": pa.array([[("k", 1)], [], None], pa.map_(pa.string(), pa.int64())),
+            }
+        )
+    )
+    more = {
+        "floor": col("t").dt.floor("hour"),
+        "ceil": col("t").dt.ceil("day"),
+        "text": col("t").dt.strftime("%Y/%m"),
+        "sorted": col("l").list.sort(order="descending", null_placement="at_start"),
+        "two": col("l").list.slice(0, 2),
+        "flat": col("d").list.flatten(),
+        "field": col("s").struct.field("a"),
+        "keys": col("m").map.keys(),
+        "values": col("m").map.values(),
+    }
+    for name, one in more.items():
+        ds = ds.with_column(name, one)
+    return rows(ds.select_columns(list(more)))
+
+
+@program
+def what_columns_of_batches_become(ray):
+    one = ray.data.range(1).materialize()
+
+    def seen(values):
+        return refused(lambda: one.map_batches(lambda batch: {"a": values}).take_all())
+
+    return [
+        seen([1, None]),
+        seen([1, 2.5]),
+        seen([2**63]),
+        seen([[1], [1, 2]]),
+        seen(np.zeros((2, 1, 2), "float32")),
+        seen(np.array(["a", None], dtype=object)),
+        seen(np.array(["2024-01-01T00:00:01"], dtype="datetime64[ns]")),
+        rows(one.map_batches(lambda frame: frame.rename(columns={"id": 0}), batch_format="pandas")),
+        rows(one.map_batches(lambda batch: ({"a": [i]} for i in range(2)))),
+    ]
+
+
+@program
+def parquet_files_in_folders_by_value(ray):
+    ds = ray.data.from_arrow(
+        pa.table({"i": [1, 2, 3], "g": ["a", "b", "a"], "f": [0.5, None, 1.5]})
+    )
+    parquet = importlib.import_module("pyarrow.parquet")
+    with tempfile.TemporaryDirectory() as folder:
+        ds.write_parquet(f"{folder}/by", partition_cols=["g"])
+        back = ray.data.read_parquet(f"{folder}/by")
+        few = back.filter(expr="g == 'a'")
+        ds.repartition(1).write_parquet(f"{folder}/one", compression="gzip", row_group_size=2)
+        (file,) = glob.glob(f"{folder}/one/*.parquet")
+        told_of = parquet.ParquetFile(file).metadata
+        return [
+            sorted(os.listdir(f"{folder}/by")),
+            sorted(rows(back), key=str),
+            sorted(row["i"] for row in few.take_all()),
+            [told_of.num_row_groups, told_of.row_group(0).column(0).compression],
+            refused(lambda: ray.data.read_parquet(f"{folder}/one", file_extensions=["csv"])),
+        ]
+
+
+@program
+def parquet_files_whose_columns_differ(ray):
+    parquet = importlib.import_module("pyarrow.parquet")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, columns in {
+            "a": {"a": [1]},
+            "b": {"a": [2], "b": ["x"]},
+            "c": {"a": [2.5]},
+        }.items():
+            parquet.write_table(pa.table(columns), f"{folder}/{name}.parquet")
+        first, more, wide = (f"{folder}/{name}.parquet" for name in "abc")
+        return [
+            sorted(rows(ray.data.read_parquet([first, more])), key=str),
+            sorted(rows(ray.data.read_parquet([first, wide])), key=str),
+            ray.data.read_parquet([first, more], columns=[]).count(),
+        ]
+
+
+@program
+def texts_of_files_that_are_written(ray):
+    ds = ray.data.from_arrow(pa.table({"i": [1, None], "s": ['z,"q"', None]})).repartition(1)
+    with tempfile.TemporaryDirectory() as folder:
+        ds.write_csv(f"{folder}/csv")
+        ds.write_json(f"{folder}/lines")
+        ds.write_json(f"{folder}/whole", orient="records", lines=False)
+        texts = []
+        for kind in ("csv", "lines", "whole"):
+            (file,) = glob.glob(f"{folder}/{kind}/*")
+            with open(file) as opened:
+                texts.append(opened.read())
+        return [texts, rows(ray.data.read_csv(f"{folder}/csv"))]
+
+
 def begin(ray):
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
