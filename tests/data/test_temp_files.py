@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,30 @@ def test_they_stay_while_the_process_lives():
     with removed_if_killed():
         pass
     assert os.path.isdir(folder_of(os.getpid()))
+
+
+def test_queries_one_after_another_have_one_shell_which_ends_soon_after_the_last():
+    def shells():
+        stat = [Path(f"/proc/{pid}/stat") for pid in children.read_text().split()]
+        return sum(one.read_text().rpartition(")")[2].split()[0] not in "ZX" for one in stat)
+
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = shells()
+    for _ in range(3):
+        with removed_if_killed(), removed_if_killed():
+            assert shells() == before + 1
+    until(lambda: shells() == before)
+
+
+def test_a_shell_that_was_killed_is_replaced():
+    code = KILLED.format(interrupted=False).replace(
+        "with removed",
+        "with removed_if_killed(): os.system('pkill -9 -P %d sh' % os.getpid())\nwith removed",
+        1,
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    until(lambda: not os.path.exists(done.stdout.strip()))
 
 
 def test_what_others_have_left_is_removed_and_what_is_in_use_is_not():

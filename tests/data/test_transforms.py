@@ -131,12 +131,14 @@ def test_flat_map_needs_rows_in_something():
     async def later(row):
         return row
 
-    for fn in (lambda row: 5, lambda row: row, later):
-        ds = ray.data.range(1).flat_map(fn)
-        with pytest.raises(
-            ValueError, match=r"FlatMap\(.*\) must give several rows, such as a list"
-        ):
-            ds.take_all()
+    said = r"FlatMap\(.*\) must give several rows, such as a list"
+    for fn, error in (
+        (lambda row: 5, TypeError),
+        (later, ValueError),
+        (lambda row: row, ValueError),
+    ):
+        with pytest.raises(error, match=said):
+            ray.data.range(1).flat_map(fn).take_all()
     assert ray.data.range(1).flat_map(lambda row: row, on_error="skip").take_all() == []
 
 

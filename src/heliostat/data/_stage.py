@@ -451,10 +451,11 @@ def _rows(
 
 
 def _several(result: Any, step: UdfStep) -> Iterator[Any]:
-    if not isinstance(result, Mapping):
+    row = isinstance(result, Mapping)
+    if not row:
         with contextlib.suppress(TypeError):
             return iter(result)
-    raise ValueError(
+    raise (ValueError if row else TypeError)(
         f"{step_name(step)} must give several rows, such as a list of dicts, "
         f"got {type(result).__name__}: {result!r:.80}"
     )
