@@ -294,3 +294,13 @@ def test_rows_that_nobody_has_shared_out_are_cut_for_the_workers():
         lambda batch: {"rows": [len(batch["item"])]}
     )
     assert [row["rows"] for row in made.take_all()] == [4] * 16
+
+
+def test_integers_beside_null_that_floats_cannot_hold_stay_integers_in_pandas():
+    wide = [2**53 + 1, None, 5]
+    ds = ray.data.from_arrow(pa.table({"a": wide, "b": [1, None, 2]}))
+    assert ds.to_pandas().dtypes.astype(str).tolist() == ["int64[pyarrow]", "float64"]
+    same = ds.map_batches(lambda frame: frame[["a"]], batch_format="pandas")
+    assert [row["a"] for row in same.take_all()] == wide
+    unsigned = ray.data.from_arrow(pa.table({"a": pa.array([2**64 - 1, None], pa.uint64())}))
+    assert unsigned.to_pandas()["a"].tolist() == [2**64 - 1, pd.NA]

@@ -378,13 +378,23 @@ def _to_pandas(table: Block) -> "pd.DataFrame":
         for name, kind in zip(table.column_names, table.schema.types, strict=True)
         if is_tensor(kind)
     ]
-    frame = table.drop_columns(tensors).to_pandas(ignore_metadata=True)
+    kept = table.drop_columns(tensors)
+    frame = kept.to_pandas(ignore_metadata=True)
+    for name in filter(lambda name: _is_inexact(kept.column(name)), kept.column_names):
+        frame[name] = kept.column(name).to_pandas(types_mapper=pd.ArrowDtype)
     if not tensors:
         return frame
     frame.index = pd.RangeIndex(table.num_rows)
     for name in tensors:
         frame[name] = pd.Series(list(to_numpy(table.column(name), True)), dtype=object)
     return frame[table.column_names]
+
+
+def _is_inexact(column: Any) -> bool:
+    """Whether it has integers that no float, which pandas has beside nulls, can hold."""
+    wide = pa.types.is_integer(column.type) and column.type.bit_width == 64 and column.null_count
+    ends: Any = pc.min_max(column).as_py() if wide else {}
+    return any(abs(end or 0) > 2**53 for end in ends.values())
 
 
 def _session() -> str | None:
