@@ -209,6 +209,9 @@ def test_the_timeline_is_a_chrome_trace(driver, tmp_path):
     assert said("timeline", "-o", file, "--pid", driver)[0] == 0
     events = json.loads(file.read_text())
     assert [event["name"] for event in events].count("quick") == 3
+    (first, _) = [event for event in events if event["name"] == "forever"]
+    assert (first["ph"], first["args"]["state"]) == ("X", "RUNNING")
+    assert first["dur"] > 0
     assert len(asked("timeline", pid=driver)) == len(events)
     assert "No such file" in said("timeline", "-o", tmp_path / "no" / "x", "--pid", driver)[2]
 

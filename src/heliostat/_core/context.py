@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from typing import TYPE_CHECKING, Any
 
 from heliostat._core.actors import ActorHandle
@@ -288,7 +289,7 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
         filename: Where to write it as JSON; None: return the events instead.
 
     Returns:
-        The events, or None if they were written. They cover the last 10,000 tasks.
+        The events, or None if they were written. They cover the last 10,000 tasks; what runs ends now.
 
     Example:
         >>> import heliostat as ray
@@ -299,7 +300,7 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
         >>> [event["ph"] for event in ray.timeline() if event["name"] == "work"][-1]
         'X'
     """
-    events = trace(records("tasks"))
+    events = trace(records("tasks"), time.time() * 1000)
     if filename is not None:
         import json  # noqa: PLC0415 - only here, and every program would load it
 
@@ -308,20 +309,20 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     return events if filename is None else None
 
 
-def trace(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The events of a Chrome trace for rows of tasks."""
+def trace(rows: list[dict[str, Any]], now_ms: float) -> list[dict[str, Any]]:
+    """The events of a Chrome trace for rows of tasks; what still runs lasts until now."""
     return [
         {
             "name": row["name"],
             "cat": row["type"].lower(),
             "ph": "X",  # a span with a beginning and a length
             "ts": row["start_time_ms"] * 1000,
-            "dur": (row["end_time_ms"] - row["start_time_ms"]) * 1000,
+            "dur": max(0, (row["end_time_ms"] or now_ms) - row["start_time_ms"]) * 1000,
             "pid": f"node {row['node_id'][:8]}",
             "tid": f"worker {row['worker_pid']}",
             "cname": "terrible" if row["state"] == "FAILED" else "good",
             "args": {"task_id": row["task_id"], "state": row["state"]},
         }
         for row in rows
-        if row["end_time_ms"] is not None
+        if row["start_time_ms"] and (row["end_time_ms"] or row["state"] == "RUNNING")
     ]

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def timeline(options: argparse.Namespace) -> int:
     from heliostat._core.context import trace  # noqa: PLC0415 - other commands do without
 
     pid = chosen(options.pid)
-    events = trace(ask(pid, "tasks"))
+    events = trace(ask(pid, "tasks"), time.time() * 1000)
     if options.json:
         write_json(events)
         return 0
@@ -34,5 +35,8 @@ def timeline(options: argparse.Namespace) -> int:
         file.write_text(json.dumps(events))
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from error
-    sys.stdout.write(f"{file}: {len(events)} tasks; open it in https://ui.perfetto.dev\n")
+    still = sum(event["args"]["state"] == "RUNNING" for event in events)
+    sys.stdout.write(
+        f"{file}: {len(events)} tasks, {still} still running; open it in https://ui.perfetto.dev\n"
+    )
     return 0
