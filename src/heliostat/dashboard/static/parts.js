@@ -55,7 +55,7 @@ export function grid(label, columns, rows, keyOf) {
       h("tbody", {}, rows.map((row, index) => h("tr", { key: keyOf ? keyOf(row) : index },
         columns.map(([, show, align]) => {
           const cell = show(row);
-          return h("td", { class: align }, cell === null || cell === undefined || cell === "" ? "–" : cell);
+          return h("td", { class: align, title: typeof cell === "string" ? cell : undefined }, cell === null || cell === undefined || cell === "" ? "–" : cell);
         }))))));
 }
 
