@@ -10,6 +10,7 @@ import pytest
 import heliostat as ray
 from heliostat import dashboard, serve
 from heliostat.dashboard._history import History, folder
+from heliostat.testing.clock import until
 from tests.browser import Page, page, program
 from tests.dashboard import everything
 
@@ -100,6 +101,23 @@ def say_what_ran(one: Page) -> None:
         one.until(f"document.querySelector('main').innerText.includes({evil!r})")
     turn_to(one, "serve")
     one.until("document.querySelector('main').innerText.includes('<b>app</b>')")
+
+
+def test_the_timeline_shows_what_still_runs(
+    run: dashboard.Dashboard, browser: Page, tmp_path: Path
+) -> None:
+    @ray.remote(num_cpus=0)
+    def wait() -> None:
+        until((tmp_path / "go").exists)
+
+    waiting = wait.remote()
+    show(browser, run.url)
+    turn_to(browser, "timeline")
+    browser.until("document.querySelector('main').innerText.includes('1 of them still run')")
+    assert browser.run(PROBLEMS) == []
+    (tmp_path / "go").touch()
+    ray.get(waiting)
+    browser.until("!document.querySelector('main').innerText.includes('still run')")
 
 
 def test_every_page_of_a_running_program_opens_and_names_are_inert(

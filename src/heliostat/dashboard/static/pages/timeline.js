@@ -4,11 +4,13 @@ import { h } from "../dom.js";
 import { milliseconds, number } from "../format.js";
 import { card, empty } from "../parts.js";
 import { colour } from "../plot.js";
-import { isReport, rowsOf } from "../source.js";
+import { isReport, page, rowsOf } from "../source.js";
 
 const MOST = 4000;
 const LANE = 22;
 const LEFT = 84;
+// The seventh is a red, which would read as a failure.
+const COLOURS = 6;
 
 export const timeline = {
   title: "Timeline",
@@ -19,12 +21,20 @@ export const timeline = {
       rows.push(...found.rows);
       if (found.rows.length < 500) break;
     }
-    return rows;
+    const live = await rowsOf("live_tasks", { start: 0, most: 500, sort: "", down: "1", text: "", state: "RUNNING" });
+    const session = await page("session");
+    const until = session ? (session.ended_at || session.now) * 1000 : Date.now();
+    const ended = new Set(rows.map((row) => row.task_id)); // some end between the two answers
+    const running = live.rows.filter((row) => row.start_time_ms && row.worker_pid && !ended.has(row.task_id));
+    for (const row of running) {
+      rows.push({ ...row, runs: true, end_time_ms: Math.max(until, row.start_time_ms), duration_ms: Math.max(0, until - row.start_time_ms) });
+    }
+    return { rows, running: running.length };
   },
-  view(rows) {
-    if (!rows.length) return card("Timeline", { wide: true }, empty("No task has ended yet", "Each process has a lane here, and each task and call a bar."));
+  view({ rows, running }) {
+    if (!rows.length) return card("Timeline", { wide: true }, empty("No task has begun yet", "Each process has a lane here, and each task and call a bar."));
     return card(`The last ${number(rows.length)} tasks`, { wide: true },
-      h("p", { class: "muted" }, "Arrow keys move, + and − zoom, 0 shows all. ",
+      h("p", { class: "muted" }, running ? `${number(running)} of them still run: their bars are paler. ` : "", "Arrow keys move, + and − zoom, 0 shows all. ",
         isReport ? null : h("a", { href: "api/trace", download: "timeline.json" }, "As a Chrome trace")),
       h(Lanes, { rows }));
   },
@@ -92,9 +102,11 @@ const Lanes = {
         if (x + long < LEFT || x > width) continue;
         if (!names.has(row.name)) names.set(row.name, names.size);
         const left = Math.max(LEFT, x);
-        pen.fillStyle = row.state === "FAILED" ? style.getPropertyValue("--bad") : colour(names.get(row.name));
+        pen.fillStyle = row.state === "FAILED" ? style.getPropertyValue("--bad") : colour(names.get(row.name) % COLOURS);
+        pen.globalAlpha = row.runs ? 0.55 : 1;
         pen.fillRect(left, places.get(row.worker_pid) * LANE + 3, Math.max(1, x + long - left - 0.5), LANE - 7);
       }
+      pen.globalAlpha = 1;
       pen.fillStyle = style.getPropertyValue("--muted");
       pen.fillText(`${milliseconds(to - from)} in all, from left to right`, LEFT, height - 10);
     }
