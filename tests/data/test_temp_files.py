@@ -64,12 +64,18 @@ def test_queries_one_after_another_have_one_shell_which_ends_soon_after_the_last
 
 
 def test_a_shell_that_was_killed_is_replaced():
-    code = KILLED.format(interrupted=False).replace(
-        "with removed",
-        "with removed_if_killed(): os.system('pkill -9 -P %d sh' % os.getpid())\nwith removed",
-        1,
+    killed = """
+with removed_if_killed():
+    shell = temp_files._guard(folder)._shell
+    shell.kill()
+    shell.wait()
+with removed"""
+    code = KILLED.format(interrupted=False).replace("\nwith removed", killed, 1)
+    done = subprocess.run(
+        [sys.executable, "-c", f"from heliostat.data._native import temp_files\n{code}"],
+        capture_output=True,
+        text=True,
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     until(lambda: not os.path.exists(done.stdout.strip()))
 
