@@ -113,11 +113,11 @@ def test_the_timeline_shows_what_still_runs(
     waiting = wait.remote()
     show(browser, run.url)
     turn_to(browser, "timeline")
-    browser.until("document.querySelector('main').innerText.includes('1 of them still run')")
+    browser.until("document.querySelector('main').innerText.includes('1 of them had not ended')")
     assert browser.run(PROBLEMS) == []
     (tmp_path / "go").touch()
     ray.get(waiting)
-    browser.until("!document.querySelector('main').innerText.includes('still run')")
+    browser.until("!document.querySelector('main').innerText.includes('had not ended')")
 
 
 def test_every_page_of_a_running_program_opens_and_names_are_inert(

@@ -80,6 +80,22 @@ with removed"""
     until(lambda: not os.path.exists(done.stdout.strip()))
 
 
+def test_the_end_of_a_fork_is_not_the_end_of_the_shell():
+    forked = """
+with removed_if_killed():
+    child = os.fork()
+    if not child:
+        raise SystemExit
+    os.waitpid(child, 0)
+    time.sleep(0.2)  # the shell would end"""
+    code = KILLED.format(interrupted=False).replace("\nwith removed_if_killed():", forked, 1)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import time\n{code}"], capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    until(lambda: not os.path.exists(done.stdout.strip()))
+
+
 def test_what_others_have_left_is_removed_and_what_is_in_use_is_not():
     gone = (1 << 22) + 1  # above all there can be
     for pid in (gone, os.getpid()):

@@ -59,7 +59,7 @@ class _Guard:
     """The shell of a process. To start one takes as long as a twentieth of a short query."""
 
     def __init__(self, folder: str) -> None:
-        self._folder = folder
+        self._folder, self._owner = folder, os.getpid()
         self._lock = threading.Lock()
         self._shell: subprocess.Popen[bytes] | None = None
         self._queries = 0
@@ -92,6 +92,8 @@ class _Guard:
 
     def end(self, *, if_idle: bool = False) -> None:
         """Tell the shell that there is nothing to remove."""
+        if os.getpid() != self._owner:  # a fork has it, too, and its end is not the owner's
+            return
         with self._lock:
             used, self._used = self._used, False
             if if_idle and (self._queries or used):

@@ -34,7 +34,7 @@ export const timeline = {
   view({ rows, running }) {
     if (!rows.length) return card("Timeline", { wide: true }, empty("No task has begun yet", "Each process has a lane here, and each task and call a bar."));
     return card(`The last ${number(rows.length)} tasks`, { wide: true },
-      h("p", { class: "muted" }, running ? `${number(running)} of them still run: their bars are paler. ` : "", "Arrow keys move, + and − zoom, 0 shows all. ",
+      h("p", { class: "muted" }, running ? `${number(running)} of them had not ended: their bars are paler. ` : "", "Arrow keys move, + and − zoom, 0 shows all. ",
         isReport ? null : h("a", { href: "api/trace", download: "timeline.json" }, "As a Chrome trace")),
       h(Lanes, { rows }));
   },
