@@ -77,10 +77,10 @@ def test_waiting_tasks_are_counted_and_listed_by_page(busy, tmp_path):
 
     @ray.remote
     def held(path):
-        until(lambda: os.path.exists(path), 60)
+        until(lambda: os.path.exists(path), timeout_s=60)
 
     refs = [held.remote(str(gate)) for _ in range(250)]
-    until(lambda: busy.table("live_tasks", "state=RUNNING")["total"] == 2, 60)
+    until(lambda: busy.table("live_tasks", "state=RUNNING")["total"] == 2, timeout_s=60)
     found = busy.table("live_tasks", "start=200&most=100&text=held")
     assert (found["total"], len(found["rows"])) == (250, 50)
     waiting = busy.table("live_tasks", "state=PENDING_NODE_ASSIGNMENT&most=1")
@@ -126,7 +126,7 @@ def test_jobs_logs_trace_and_metrics(busy):
 
 
 def test_numbers_over_time_are_sampled(busy):
-    until(lambda: len(busy.page("series")["at"]) >= 2, 60)
+    until(lambda: len(busy.page("series")["at"]) >= 2, timeout_s=60)
     assert "tasks ended/s" in busy.page("series")["values"]
 
 
@@ -163,7 +163,7 @@ def test_all_that_have_ended_are_counted_however_many_came_at_once(state_dir):
             for _ in range(3):
                 ray.get([short.remote() for _ in range(8_000)])
             assert _ended(visitor) - before == 24_000
-            until(lambda: max(visitor.page("series")["values"]["ended in all"]) >= 24_000, 60)
+            until(lambda: max(visitor.page("series")["values"]["ended in all"]) >= 24_000, timeout_s=60)
         finally:
             shown.close()
         ray.get([short.remote() for _ in range(10)])

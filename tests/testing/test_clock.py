@@ -25,3 +25,8 @@ def test_until_gives_the_first_true_value() -> None:
 def test_until_gives_up_and_says_what_it_saw() -> None:
     with pytest.raises(AssertionError, match=r"the sun rises.*\[\]"):
         until(list, "the sun rises", timeout_s=0.01)
+
+
+def test_until_refuses_a_time_where_words_belong() -> None:
+    with pytest.raises(TypeError, match="got 60: give timeout_s by name"):
+        until(list, 60)  # type: ignore[arg-type]

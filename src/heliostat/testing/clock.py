@@ -79,11 +79,14 @@ def until(
 
     Raises:
         AssertionError: If the time is over; names `what` and the last value.
+        TypeError: If `what` is no text: a time is given by name.
 
     Example:
         >>> until(lambda: 3)
         3
     """
+    if not isinstance(what, str):
+        raise TypeError(f"what is waited for is said in words, got {what!r}: give timeout_s by name")
     deadline = time.monotonic() + timeout_s
     pause_s = 0.001
     while True:
