@@ -163,7 +163,10 @@ def test_all_that_have_ended_are_counted_however_many_came_at_once(state_dir):
             for _ in range(3):
                 ray.get([short.remote() for _ in range(8_000)])
             assert _ended(visitor) - before == 24_000
-            until(lambda: max(visitor.page("series")["values"]["ended in all"]) >= 24_000, timeout_s=60)
+            until(
+                lambda: max(visitor.page("series")["values"]["ended in all"]) >= 24_000,
+                timeout_s=60,
+            )
         finally:
             shown.close()
         ray.get([short.remote() for _ in range(10)])

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from heliostat.data._spill import SpillFile, thrift
+from heliostat.data import _spill
+from heliostat.data._spill import Gathered, SpillFile, thrift
 from heliostat.exceptions import OutOfDiskError
 
 
@@ -33,6 +34,17 @@ def test_the_file_has_no_name(monkeypatch, tmp_path):
     with SpillFile() as file:
         file.write(pa.table({"a": [1]}))
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("rows", "times"), [(10, 0), (200_000, 2)])
+def test_memory_is_given_back_before_and_after_many_rows_not_for_a_few(monkeypatch, rows, times):
+    seen = []
+    give_back = _spill.give_back_memory
+    monkeypatch.setattr(_spill, "give_back_memory", lambda: seen.append(give_back()))
+    tables = [pa.table({"a": range(rows)}) for _ in range(10)]
+    with Gathered(iter(tables)) as blocks:
+        assert [len(block) for block in blocks] == [rows] * 10
+    assert len(seen) == times
 
 
 def test_a_full_disk_is_told_with_its_place(monkeypatch):

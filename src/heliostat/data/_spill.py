@@ -29,6 +29,7 @@ _ARROWS_OWN = pa.default_memory_pool()
 
 # Who has had so much of Arrow's memory is looked at: idle is who holds the same after a moment.
 _MUCH_BYTES = 64 << 20
+_MANY_BYTES = 8 << 20
 _IDLE_S = 0.25
 _PIECES, _PIECE_BYTES = 20, 40 << 20
 
@@ -75,6 +76,38 @@ def give_back_in_thrift() -> None:
     """The same where somebody is in `thrift`: each thread has something of its own to give back."""
     if _Thrift.count:
         give_back_memory()
+
+
+class Gathered:
+    """Blocks for somebody who holds all of them: if they are many, allocators keep nothing beside.
+
+    That is told at the first blocks and at the end of the context: it takes a millisecond, which a
+    few rows are not worth.
+
+    Args:
+        blocks: An iterator of them; nothing here keeps one that was taken.
+    """
+
+    def __init__(self, blocks: Iterator[pa.Table]) -> None:
+        self._blocks = blocks
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._bytes > _MANY_BYTES:
+            give_back_memory()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> pa.Table:
+        block = next(self._blocks)
+        before, self._bytes = self._bytes, self._bytes + block.nbytes
+        if before <= _MANY_BYTES < self._bytes:
+            give_back_memory()
+        return block
 
 
 class _Idle:

@@ -3,6 +3,7 @@
 What it takes blocks from runs as an execution of its own, which it is given a way to start.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ from heliostat.data._plan import (
     walk,
     with_encoded_texts,
 )
-from heliostat.data._spill import give_back_memory
+from heliostat.data._spill import Gathered
 from heliostat.data.arrays import no_rows
 from heliostat.data.block import Bundle
 from heliostat.data.datasource.parquet import ParquetSource
@@ -69,23 +70,17 @@ def streamed(plan: Plan, run: Run, memory_bytes: int) -> Generator[pa.Table]:
                 for one in below:
                     one.close()
         case Apply(input, (SortRows() | Shuffle()) as step):
-            # They hold all their rows: before that, and after it, nobody keeps what is not in use.
-            give_back_memory()
             encoded, promised = with_encoded_texts(input), schema_of(input)
             rows, schema = run(encoded or input, memory_bytes // BELOW_SHARE)
-            try:
-                held_bytes = memory_bytes // (
-                    HELD_SHARE if _has_functions(input) else HELD_SHARE_ALONE
-                )
-                blocks, cast = _tables(rows, schema), promised if encoded else None
+            share = HELD_SHARE if _has_functions(input) else HELD_SHARE_ALONE
+            held_bytes = memory_bytes // share
+            with contextlib.closing(rows), Gathered(_tables(rows, schema)) as blocks:
+                cast = promised if encoded else None
                 match step:
                     case SortRows(keys, descending):
                         yield from sorted_blocks(blocks, keys, descending, held_bytes, cast)
                     case Shuffle(seed):
                         yield from shuffled_blocks(blocks, seed, held_bytes, cast)
-            finally:
-                rows.close()
-                give_back_memory()
         case Relate((Read(ParquetSource() as source, None),), CountWhere() as query) if (
             query.kernels_are_faster(source.schema)
         ):

@@ -86,7 +86,9 @@ def until(
         3
     """
     if not isinstance(what, str):
-        raise TypeError(f"what is waited for is said in words, got {what!r}: give timeout_s by name")
+        raise TypeError(
+            f"what is waited for is said in words, got {what!r}: give timeout_s by name"
+        )
     deadline = time.monotonic() + timeout_s
     pause_s = 0.001
     while True:

@@ -276,28 +276,6 @@ def test_bytes_become_tensors_where_the_schema_of_tensors_says_so(tmp_path):
         ray.data.read_parquet(path, tensor_column_schema={"n": (np.int16, (5,))})
 
 
-def test_a_file_that_was_replaced_is_read_anew_though_its_size_and_time_are_the_same(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr("heliostat.data.datasource.parquet.FOOTER_AGE_NS", 0)  # no file is too new
-    path = tmp_path / "one.parquet"
-
-    def write(values):
-        table = pa.table({"a": pa.array(values, pa.int64())})
-        pq.write_table(table, path, compression="none", use_dictionary=False)
-        os.utime(path, ns=(10**18, 10**18))
-        return path.stat().st_size
-
-    size = write(range(100))
-    assert ray.data.read_parquet(str(path)).max("a") == 99
-    assert ray.data.read_parquet(str(path)).count() == 100
-    changed = path.stat().st_ctime_ns
-    while path.stat().st_ctime_ns == changed:  # a clock that ticks every few milliseconds
-        assert write(range(100, 300, 2)) == size
-    assert ray.data.read_parquet(str(path)).max("a") == 298
-    assert ray.data.read_parquet(str(path)).filter(expr=col("a") > 200).count() == 49
-
-
 NUMBERS = {"a": [1, 2, 3], "b": [10, 20, 30]}
 
 

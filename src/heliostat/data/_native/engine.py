@@ -6,7 +6,7 @@ table if it is small, else as a stream.
 """
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from heliostat.data._evaluate import computed_schema
+from heliostat.data._expr import columns_of
 from heliostat.data._native.binding import bind, cursor, limit_memory, refused
 from heliostat.data._native.expression import sql_of
 from heliostat.data._native.join import Join, Zip
 from heliostat.data._native.nothing import NothingKnownError, of_nothing
 from heliostat.data._native.queries import Aggregate, CountWhere, Text
 from heliostat.data._native.relation import Relation, clash, quote, quoted
-from heliostat.data._native.scan import scan_of
+from heliostat.data._native.scan import is_scanned, scan_of
 from heliostat.data._native.temp_files import removed_if_killed
 from heliostat.data._native.types import from_storage, storage_type, to_storage
 from heliostat.data._plan import (
@@ -63,7 +64,7 @@ def is_sql(plan: Plan) -> bool:
         case Relate():
             return True
         case Read(source, None):
-            return scan_of(source) is not None
+            return is_scanned(source)
         case Union(inputs):
             schemas = [schema_of(one) for one in inputs]
             alike = all(one is not None and one == schemas[0] for one in schemas)
@@ -164,12 +165,23 @@ class Segment:
         if _gives_a_number(self.plan, schema):
             # A relation is bound twice, which is a tenth of the time of a short query.
             (row,) = duck.execute(relation.sql).fetchall()
-            values = zip(row, schema.types, strict=True)
+            values = zip(self._without_nan(row), schema.types, strict=True)
             yield pa.table([pa.array([one], kind) for one, kind in values], schema=schema)
             return
         for batch in duck.sql(relation.sql).to_arrow_reader(ROWS_A_BLOCK):
             if batch.num_rows:
                 yield from_storage(batch, schema)
+
+    def _without_nan(self, row: Sequence[Any]) -> Sequence[Any]:
+        """What is counted, without the NaN among it; where there is none, they are not counted again."""
+        match self.plan, row:
+            case Relate((below,), CountWhere(predicate)), (all_true, nan):
+                source = below.source if isinstance(below, Read) else None
+                if nan == 0 and is_scanned(source) and source.row_limit is None:
+                    for column in columns_of(predicate):
+                        source.has_no_nan(column)
+                return (all_true - nan,)
+        return row
 
     def _may_need_disk(self) -> bool:
         """Whether it takes in a good part of what it may hold, as far as one can tell."""
@@ -184,17 +196,15 @@ class Segment:
 
     def _relation(self, plan: Plan) -> Relation:
         match plan:
+            case Relate(_, Zip()) if not _takes_all(self.plan):
+                return self._leaf(plan)
             case Relate(inputs, query):
-                found = bind(query, [self._relation(one) for one in inputs])
-                if isinstance(query, Zip) and not _takes_all(self.plan):
-                    return Relation(f"WITH _z AS MATERIALIZED ({found.sql}) FROM _z", found.schema)
-                return found
+                return bind(query, [self._relation(one) for one in inputs])
             case _ if not is_sql(plan):
                 return self._leaf(plan)
             case Read(source):
-                scan = scan_of(source, _hashed(self.plan))
-                assert scan is not None
-                return scan
+                assert is_scanned(source)
+                return scan_of(source, _hashed(self.plan))
             case Union(inputs):
                 relations = [self._relation(one) for one in inputs]
                 selects = [f"({one.select()})" for one in relations]
@@ -253,7 +263,8 @@ class Segment:
 def _takes_all(plan: Plan) -> bool:
     """Whether all rows of a zip in it are asked for.
 
-    DuckDB takes a side that nobody asks any more for one that is shorter than the other.
+    DuckDB takes a side that nobody asks any more for one that is shorter than the other: where not
+    all are asked for, a zip is a query of its own, from which they are taken.
     """
     match plan:
         case Apply(below, step):

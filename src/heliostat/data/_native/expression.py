@@ -197,7 +197,7 @@ def _too_high(call: Call, kinds: list[pa.DataType]) -> int | None:
     return side if side is not None and _may_be_nan(call.arguments[side], kinds[side]) else None
 
 
-def count_of(predicate: Expr, schema: pa.Schema) -> str | None:
+def count_of(predicate: Expr, schema: pa.Schema) -> tuple[str, str | None] | None:
     """How many rows it is true of, as SQL.
 
     Args:
@@ -205,11 +205,12 @@ def count_of(predicate: Expr, schema: pa.Schema) -> str | None:
         schema: Of the relation.
 
     Returns:
-        An aggregate, or None if DuckDB would not give the same.
+        An aggregate, and perhaps another, of the rows with NaN that it counts too many; or None if
+        DuckDB would not give the same.
 
     Example:
         >>> count_of(Column("a") > 2, pa.schema([("a", pa.int64())]))
-        'coalesce(count_if(("a" > 2)), 0)::BIGINT'
+        ('coalesce(count_if(("a" > 2)), 0)::BIGINT', None)
     """
     sql = sql_of(predicate, schema)
     if sql is None:
@@ -223,8 +224,8 @@ def count_of(predicate: Expr, schema: pa.Schema) -> str | None:
         if side is not None:
             left, right = (sql_of(one, schema) for one in predicate.arguments)
             all_true = f"({left} {COMPARISONS[predicate.function]} {right})"
-            return f"{_counted(all_true)} - {_counted(is_nan(str((left, right)[side])))}"
-    return _counted(sql)
+            return _counted(all_true), _counted(is_nan(str((left, right)[side])))
+    return _counted(sql), None
 
 
 def compares_a_column(predicate: Expr) -> bool:

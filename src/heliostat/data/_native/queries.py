@@ -201,7 +201,12 @@ class CountWhere:
             sql = sql_of(self.predicate, below.schema)
             return Written(below.select('count(*) AS "count()"', f"WHERE {sql}"), columns)
         counted = count_of(self.predicate, below.schema)
-        return Written(below.select(f'{counted} AS "count()"'), columns)
+        assert counted is not None
+        all_true, nan = counted
+        if nan is not None and not below.no_nan.issuperset(columns_of(self.predicate)):
+            # Who asks takes the second number from the first, and remembers that it was none.
+            return Written(below.select(f"{all_true}, {nan}"), columns)
+        return Written(below.select(f'{all_true} AS "count()"'), columns)
 
     def kernels_are_faster(self, schema: pa.Schema) -> bool:
         """Whether Arrow reads and counts in less time than a query: of numbers, to be looked at all."""

@@ -19,6 +19,8 @@ class Relation:
     sql: str
     schema: pa.Schema
     is_scan: bool = False
+    # Columns that hold no NaN.
+    no_nan: frozenset[str] = frozenset()
 
     def select(self, what: str = "*", rest: str = "") -> str:
         """A SELECT over it.

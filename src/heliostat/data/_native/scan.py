@@ -1,12 +1,11 @@
 """Files that DuckDB reads by itself: it takes filters and columns down to the row groups."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 from pyarrow import fs
 
-from heliostat.data._failures import RAISE
 from heliostat.data._native.relation import Relation, clash, quoted, text
 from heliostat.data.datasource.parquet import ParquetSource
 
@@ -14,39 +13,44 @@ from heliostat.data.datasource.parquet import ParquetSource
 FEW_FILES = 64
 
 
-def scan_of(source: Any, hashed: Collection[str] = ()) -> Relation | None:
-    """A source as a relation that DuckDB scans.
+def is_scanned(source: Any) -> TypeGuard[ParquetSource]:
+    """Whether DuckDB scans a source: Parquet on a local disk, all files of which are alike.
 
     Args:
         source: Any.
+
+    Returns:
+        False as well where a file may be left out, or the order is random.
+    """
+    if not isinstance(source, ParquetSource):
+        return False
+    names = source.schema.names
+    local = isinstance(source.filesystem, fs.LocalFileSystem)
+    return local and bool(names) and source.is_plain and not clash(names)
+
+
+def scan_of(source: ParquetSource, hashed: Collection[str] = ()) -> Relation:
+    """A source as a relation that DuckDB scans.
+
+    Args:
+        source: One that `is_scanned`.
         hashed: Columns that rows are matched or grouped by.
 
     Returns:
-        The relation, or None if it is not Parquet on a local disk whose files are all alike and
-        none of which may be left out.
+        The relation.
     """
-    if not isinstance(source, ParquetSource) or not isinstance(
-        source.filesystem, fs.LocalFileSystem
-    ):
-        return None
     names = source.schema.names
-    if clash(names) or not names or source.options or source.shuffling is not None:
-        return None
-    if source.on_error != RAISE or source.predicate is not None:
-        return None
-    first = source.files[0].schema
-    if any(file.constants or not file.schema.equals(first) for file in source.files):
-        return None
-    if any(name not in first.names or first.field(name).type != source.schema.field(name).type
-           for name in names):  # fmt: skip
-        return None
     paths = [text(file.path) for file in source.files]
     if source.row_limit is None and _bounds_matter(source, hashed):
         return Relation(
-            " UNION ALL ".join(_select(names, [one]) for one in paths), source.schema, True
+            " UNION ALL ".join(_select(names, [one]) for one in paths),
+            source.schema,
+            is_scan=True,
+            no_nan=source.no_nan,
         )
     limit = "" if source.row_limit is None else f" LIMIT {source.row_limit}"
-    return Relation(_select(names, paths) + limit, source.schema, is_scan=True)
+    sql = _select(names, paths) + limit
+    return Relation(sql, source.schema, is_scan=True, no_nan=source.no_nan)
 
 
 def _select(names: list[str], paths: list[str]) -> str:

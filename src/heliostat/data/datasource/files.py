@@ -430,12 +430,17 @@ def with_constants(
     if partition_filter is not None:
         kept = set(partition_filter([one.path for one in found]))
         found = [one for one in found if one.path in kept]
+    # What a path tells is told by its directories: those of files beside each other tell the same.
+    told: dict[tuple[str, str], tuple[tuple[str, Any], ...]] = {}
     files = []
     for path, base, size in found:
-        constants: dict[str, Any] = {}
+        constants: tuple[tuple[str, Any], ...] = ()
         if partitioning is not None:
-            constants.update(partitioning.values(path, base))
+            place = path[: path.rfind("/")], base
+            if place not in told:
+                told[place] = tuple(partitioning.values(path, base).items())
+            constants = told[place]
         if include_paths:
-            constants["path"] = path
-        files.append(File(path, size, tuple(constants.items())))
+            constants = (*(pair for pair in constants if pair[0] != "path"), ("path", path))
+        files.append(File(path, size, constants))
     return files

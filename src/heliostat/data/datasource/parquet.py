@@ -4,13 +4,12 @@ Reads through `pyarrow.fs`, so that local paths and URIs go the same way. Nothin
 holds is unpickled.
 """
 
+import functools
 import itertools
-import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import numpy as np
@@ -20,18 +19,12 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from heliostat.data._failures import RAISE, OnError
-from heliostat.data.arrays import refuse_objects, schema_without_views, tensors
+from heliostat.data.arrays import refuse_objects, tensors
 from heliostat.data.block import require_columns, take_rows
 from heliostat.data.datasource.datasink import BlockBasedFileDatasink
-from heliostat.data.datasource.files import (
-    File,
-    Shuffling,
-    left_out,
-    scalar,
-    unreadable,
-    with_constants,
-)
+from heliostat.data.datasource.files import Shuffling, left_out, scalar, unreadable, with_constants
 from heliostat.data.datasource.parquet_filter import Predicate
+from heliostat.data.datasource.parquet_footer import ParquetFile, RowGroup, footer_of, open_file
 from heliostat.data.datasource.partitioning import Partitioning
 from heliostat.data.datasource.paths import Paths, find, resolve
 from heliostat.data.datasource.retry import retrying
@@ -43,40 +36,9 @@ EXTENSIONS = (".parquet", ".pq")
 FOOTER_THREADS = 16
 # So many footers on a disk of this machine are read before the threads have started.
 FEW_FILES = 64
-# As many of them are kept for the next time, of files that have not changed for so long.
-FOOTERS_KEPT = 1024
-FOOTER_AGE_NS = 2_000_000_000
-# A text by itself takes four bytes more than it has; its number, hardly more than one.
-FEW_TEXT_BYTES = 2
 # So many values tell whether a column has few different ones.
 SAMPLE = 1 << 13
 HIVE = Partitioning("hive")
-
-
-class RowGroup(NamedTuple):
-    """What the footer says about one row group."""
-
-    number: int
-    rows: int
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class ParquetFile:
-    """One file, by its footer."""
-
-    path: str
-    row_groups: tuple[RowGroup, ...]
-    schema: pa.Schema
-    # Columns whose value is in the path (`year=2024/`), and perhaps the path itself.
-    constants: tuple[tuple[str, Any], ...] = ()
-    # Columns of texts, of which it has few different ones.
-    few_texts: tuple[str, ...] = ()
-
-    @property
-    def rows(self) -> int:
-        """All its rows."""
-        return sum(group.rows for group in self.row_groups)
 
 
 @dataclass(frozen=True)
@@ -126,7 +88,7 @@ class ParquetTask:
             if predicate is not None and pushed:
                 return predicate.read(self.file.path, self.filesystem, numbers, present)
             few = self.file.few_texts if self.encoded else ()
-            with _open(self.file.path, self.filesystem, self.options, few) as opened:
+            with open_file(self.file.path, self.filesystem, self.options, few) as opened:
                 if self.row_limit is None:
                     several = len(present) > 1  # else it is not worth another thread
                     return opened.read_row_groups(numbers, present, use_threads=several)
@@ -199,6 +161,35 @@ class ParquetSource:
         size = sum(group.size_bytes for file in self.files for group in file.row_groups)
         kept = len(self.schema) / max(1, len(self.files[0].schema))
         return int(size * min(1.0, kept) * self._rows_told / max(1, rows))
+
+    @property
+    def no_nan(self) -> frozenset[str]:
+        """Columns of which it is known that no row holds NaN."""
+        return frozenset(set.intersection(*(file.no_nan for file in self.files)))
+
+    def has_no_nan(self, column: str) -> None:
+        """Remember it of these files, as long as they are what they are."""
+        for file in self.files:
+            file.no_nan.add(column)
+
+    @functools.cached_property
+    def is_plain(self) -> bool:
+        """Whether all rows of all files are read, which have these columns, of these types."""
+        first = self.files[0].schema
+        return (
+            not self.options
+            and self.shuffling is None
+            and self.on_error == RAISE
+            and self.predicate is None
+            and all(
+                not file.constants and (file.schema is first or file.schema.equals(first))
+                for file in self.files
+            )
+            and all(
+                one.name in first.names and first.field(one.name).type == one.type
+                for one in self.schema
+            )
+        )
 
     @property
     def reads_in_driver(self) -> bool:
@@ -318,10 +309,10 @@ def open_parquet(
     if not listed:
         raise ValueError(f"no Parquet files are left of {paths!r}")
     if isinstance(where, fs.LocalFileSystem) and len(listed) <= FEW_FILES:
-        read = [_footer(one, where, options, on_error) for one in listed]
+        read = [footer_of(one, where, options, on_error) for one in listed]
     else:
         with ThreadPoolExecutor(FOOTER_THREADS) as threads:
-            read = list(threads.map(lambda one: _footer(one, where, options, on_error), listed))
+            read = list(threads.map(lambda one: footer_of(one, where, options, on_error), listed))
     files = [one for one in read if one is not None]
     if not files:
         raise ValueError(f"none of the {len(listed)} Parquet files of {paths!r} can be read")
@@ -346,91 +337,10 @@ def open_parquet(
     return source
 
 
-def _open(
-    path: str,
-    filesystem: fs.FileSystem,
-    options: tuple[tuple[str, Any], ...],
-    encoded: Sequence[str] = (),
-) -> pq.ParquetFile:
-    # By its path alone Arrow opens a local file itself, a third faster; and fetches nothing ahead.
-    local = isinstance(filesystem, fs.LocalFileSystem)
-    source: Any = path if local else filesystem.open_input_file(path)
-    how = {"pre_buffer": not local, **dict(options)}
-    return pq.ParquetFile(source, read_dictionary=list(encoded) or None, **how)
-
-
-def _footer(
-    file: File,
-    filesystem: fs.FileSystem,
-    options: tuple[tuple[str, Any], ...],
-    on_error: OnError,
-) -> ParquetFile | None:
-    """What the footer says; None if it cannot be read, and the user wants to go on without it."""
-
-    def read() -> tuple[tuple[RowGroup, ...], pa.Schema, tuple[str, ...]]:
-        known = _known_footer(file.path) if isinstance(filesystem, fs.LocalFileSystem) else None
-        if known is not None and known in _FOOTERS:
-            return _FOOTERS[known]
-        with _open(file.path, filesystem, options) as opened:
-            metadata, schema = opened.metadata, opened.schema_arrow
-        groups = tuple(
-            RowGroup(number, group.num_rows, group.total_byte_size)
-            for number in range(metadata.num_row_groups)
-            if (group := metadata.row_group(number)).num_rows
-        )
-        footer = groups, schema_without_views(schema.remove_metadata()), few_texts(metadata, schema)
-        if known is not None:
-            while len(_FOOTERS) >= FOOTERS_KEPT:
-                _FOOTERS.pop(next(iter(_FOOTERS)), None)
-            _FOOTERS[known] = footer
-        return footer
-
-    try:
-        groups, schema, few = retrying(read, filesystem)
-    except (pa.ArrowException, OSError) as error:
-        made = unreadable(file.path, "Parquet", error)
-        made.__cause__ = error
-        left_out(file.path, "Parquet", on_error, made)
-        return None
-    names = schema.names
-    if len(set(names)) != len(names):
-        raise ValueError(f"{file.path!r} has two columns with one name: {names}")
-    constants = tuple((name, value) for name, value in file.constants if name not in names)
-    return ParquetFile(file.path, groups, schema, constants, few)
-
-
-def few_texts(metadata: pq.FileMetaData, schema: pa.Schema) -> tuple[str, ...]:
-    """Columns of texts whose pages are so small that they hold numbers of texts, not the texts."""
-    if metadata.num_columns != len(schema):
-        return ()
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    return tuple(
-        one.name
-        for place, one in enumerate(schema)
-        if pa.types.is_string(one.type)
-        and all(
-            group.column(place).total_uncompressed_size <= FEW_TEXT_BYTES * group.num_rows
-            for group in groups
-        )
-    )
-
-
-# What footers said, of files that are what they were then.
-_FOOTERS: dict[tuple[Any, ...], tuple[tuple[RowGroup, ...], pa.Schema, tuple[str, ...]]] = {}
-
-
-def _known_footer(path: str) -> tuple[Any, ...] | None:
-    """What a file is known by; None if it is so new that another might look the same."""
-    found = os.stat(path)
-    if time.time_ns() - found.st_ctime_ns < FOOTER_AGE_NS:
-        return None
-    return path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
 def _common_schema(files: Sequence[ParquetFile]) -> pa.Schema:
     whole = files[0].schema
     for file in files[1:]:
-        if file.schema.equals(whole):
+        if file.schema is whole or file.schema.equals(whole):
             continue
         try:
             whole = pa.unify_schemas([whole, file.schema], promote_options="permissive")

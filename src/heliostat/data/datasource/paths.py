@@ -2,8 +2,10 @@
 
 import contextlib
 import fnmatch
+import functools
 import glob
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -295,16 +297,22 @@ def _globbed(where: fs.FileSystem, pattern: str, endings: tuple[str, ...]) -> li
 
 def _listed(where: fs.FileSystem, path: str, base: str, endings: tuple[str, ...]) -> list[Found]:
     selector = fs.FileSelector(path, recursive=True)
-    files = []
+    files, inner = [], len(path.rstrip("/"))
     for info in retrying(lambda: where.get_file_info(selector), where):
-        inner = info.path[len(path) :].strip("/").split("/")
-        # Names that begin with a dot or an underscore are what writers keep for themselves.
-        hidden = any(part.startswith((".", "_")) and "=" not in part for part in inner)
-        counts = not endings or _ends(info.path, endings)
-        if info.type == fs.FileType.File and counts and not hidden:
+        counts = info.type == fs.FileType.File and (not endings or _ends(info.path, endings))
+        if counts and not _HIDDEN.search(info.path, inner):
             files.append(Found(info.path, base, info.size or 0))
     return sorted(files)
 
 
+# Names that begin with a dot or an underscore are what writers keep for themselves.
+_HIDDEN = re.compile(r"(?:^|/)[._][^/=]*(?:/|$)")
+
+
 def _ends(path: str, endings: tuple[str, ...]) -> bool:
-    return path.lower().endswith(tuple("." + one.lstrip(".").lower() for one in endings))
+    return path.lower().endswith(_suffixes(endings))
+
+
+@functools.lru_cache(maxsize=64)
+def _suffixes(endings: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple("." + one.lstrip(".").lower() for one in endings)

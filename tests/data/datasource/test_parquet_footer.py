@@ -1,0 +1,92 @@
+"""Footers are kept while a file stays what it was, with what was found out about it."""
+
+import math
+import os
+import threading
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import heliostat as ray
+from heliostat.data._native.scan import scan_of
+from heliostat.data.datasource import parquet_footer
+from heliostat.data.datasource.parquet import open_parquet
+from heliostat.data.expressions import col
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(parquet_footer, "AGE_NS", 0)  # no file is too new to be known
+
+
+def test_a_file_that_was_replaced_is_read_anew_though_its_size_and_time_are_the_same(tmp_path):
+    path = tmp_path / "one.parquet"
+
+    def write(values):
+        table = pa.table({"a": pa.array(values, pa.int64())})
+        pq.write_table(table, path, compression="none", use_dictionary=False)
+        os.utime(path, ns=(10**18, 10**18))
+        return path.stat().st_size
+
+    size = write(range(100))
+    assert ray.data.read_parquet(str(path)).max("a") == 99
+    assert ray.data.read_parquet(str(path)).count() == 100
+    changed = path.stat().st_ctime_ns
+    while path.stat().st_ctime_ns == changed:  # a clock that ticks every few milliseconds
+        assert write(range(100, 300, 2)) == size
+    assert ray.data.read_parquet(str(path)).max("a") == 298
+    assert ray.data.read_parquet(str(path)).filter(expr=col("a") > 200).count() == 49
+
+
+def test_nan_is_not_looked_for_again_where_there_was_none(tmp_path):
+    for name, values in (("0", [1.0, 5.0, None]), ("1", [7.0, -math.inf, 2.0])):
+        pq.write_table(pa.table({"v": values, "w": values}), tmp_path / f"{name}.parquet")
+    above = ray.data.read_parquet(str(tmp_path)).filter(expr=col("v") > 2)
+    assert above.count() == 2
+    assert open_parquet(str(tmp_path)).no_nan == {"v"}
+    assert scan_of(open_parquet(str(tmp_path))).no_nan == {"v"}
+    assert above.count() == 2
+    assert ray.data.read_parquet(str(tmp_path)).filter(expr=col("v") > 2).count() == 2
+    assert ray.data.read_parquet(str(tmp_path)).filter(expr=col("w") > 2).count() == 2
+    pq.write_table(pa.table({"v": [3.0, math.nan], "w": [math.nan] * 2}), tmp_path / "1.parquet")
+    for column, count in (("v", 2), ("w", 1)):
+        for _ in range(2):
+            ds = ray.data.read_parquet(str(tmp_path))
+            assert ds.filter(expr=col(column) > 2).count() == count
+    assert open_parquet(str(tmp_path)).no_nan == set()
+
+
+def test_of_the_first_rows_nothing_is_learnt_about_the_others(tmp_path):
+    pq.write_table(pa.table({"v": [3.0, 1.0, math.nan]}), tmp_path / "0.parquet")
+    ds = ray.data.read_parquet(str(tmp_path))
+    assert ds.limit(2).filter(expr=col("v") > 2).count() == 1
+    assert ds.filter(expr=col("v") > 2).count() == 1
+    assert ds.filter(expr=col("v") > 2).count() == 1
+
+
+def test_only_so_many_are_kept_whoever_opens_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_footer, "KEPT", 5)
+    parquet_footer._KNOWN.clear()
+    for number in range(40):
+        pq.write_table(pa.table({"v": [number]}), tmp_path / f"{number:02}.parquet")
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(open_parquet(str(tmp_path)).rows))
+        for _ in range(8)
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert found == [40] * 8
+    assert len(parquet_footer._KNOWN) == 5
+
+
+def test_files_that_are_alike_share_a_schema(tmp_path):
+    for number in range(3):
+        pq.write_table(pa.table({"v": [number]}), tmp_path / f"{number}.parquet")
+    files = open_parquet(str(tmp_path)).files
+    assert files[0].schema is files[1].schema is files[2].schema
