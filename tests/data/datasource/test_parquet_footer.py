@@ -90,3 +90,14 @@ def test_files_that_are_alike_share_a_schema(tmp_path):
         pq.write_table(pa.table({"v": [number]}), tmp_path / f"{number}.parquet")
     files = open_parquet(str(tmp_path)).files
     assert files[0].schema is files[1].schema is files[2].schema
+
+
+def test_a_file_that_changes_under_the_native_engine_is_read_as_it_is(tmp_path):
+    path = tmp_path / "0.parquet"
+    for number in range(1, 60):
+        values = [number] * 100
+        pq.write_table(pa.table({"v": values}), path, use_dictionary=False)
+        os.utime(path, (10**9, 10**9))
+        ds = ray.data.read_parquet(str(path))
+        assert ds.filter(expr=col("v") == number).count() == 100
+        assert ds.max("v") == number

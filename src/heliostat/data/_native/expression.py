@@ -144,8 +144,12 @@ def _listed(values: Sequence[Any], kind: pa.DataType) -> str | None:
 
 
 def _kind(expr: Expr, schema: pa.Schema) -> pa.DataType:
+    if isinstance(expr, Column):
+        kind: pa.DataType = schema.field(expr.name).type
+        if pa.types.is_primitive(kind):
+            return kind
     read = pa.schema([schema.field(name) for name in columns_of(expr)])
-    kind: pa.DataType = evaluate(expr, no_rows(read)).type
+    kind = evaluate(expr, no_rows(read)).type
     return kind
 
 
