@@ -144,12 +144,10 @@ def _listed(values: Sequence[Any], kind: pa.DataType) -> str | None:
 
 
 def _kind(expr: Expr, schema: pa.Schema) -> pa.DataType:
-    if isinstance(expr, Column):
-        kind: pa.DataType = schema.field(expr.name).type
-        if pa.types.is_primitive(kind):
-            return kind
-    read = pa.schema([schema.field(name) for name in columns_of(expr)])
-    kind = evaluate(expr, no_rows(read)).type
+    kind: pa.DataType | None = schema.field(expr.name).type if isinstance(expr, Column) else None
+    if kind is None or not pa.types.is_primitive(kind):
+        read = pa.schema([schema.field(name) for name in columns_of(expr)])
+        kind = evaluate(expr, no_rows(read)).type
     return kind
 
 
