@@ -56,7 +56,7 @@ class Page:
         """The value of an expression, as soon as it is true."""
         deadline = time.monotonic() + seconds
         while not (value := self.run(script)):
-            text = self.run("document.body.innerText")
+            text = self.run("document.body && document.body.innerText")
             assert time.monotonic() < deadline, f"{script} never came true; the page says {text!r}"
         return value
 

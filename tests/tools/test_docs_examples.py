@@ -29,3 +29,14 @@ def test_an_example_is_text_and_code(tmp_path):
     sections = module["put"].docstring.parse("google")
     examples = next(one for one in sections if one.kind.value == "examples")
     assert [kind.value for kind, _ in examples.value] == ["text", "examples"]
+
+
+def test_the_map_of_a_module_s_files_is_for_those_who_change_it(tmp_path):
+    from tools.docs_examples import DocsExamples
+
+    extensions = griffe.load_extensions(DocsExamples)
+    (tmp_path / "mapped.py").write_text(
+        '"""Keeps values.\n\nThe map: `kept.py` keeps, `_lost` loses.\n\nNothing is thrown away.\n"""\n'
+    )
+    module = griffe.load("mapped", search_paths=[tmp_path], extensions=extensions)
+    assert module.docstring.value == "Keeps values.\n\nNothing is thrown away."
