@@ -103,6 +103,22 @@ def say_what_ran(one: Page) -> None:
     one.until("document.querySelector('main').innerText.includes('<b>app</b>')")
 
 
+@pytest.mark.parametrize("name", ["tasks", "actors", "objects", "workers", "tune"])
+def test_a_table_shows_its_last_column_on_a_usual_screen(
+    name: str, run: dashboard.Dashboard, browser: Page
+) -> None:
+    size = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.ask("Emulation.setDeviceMetricsOverride", **size)
+    try:
+        show(browser, run.url)
+        turn_to(browser, name)
+        browser.until(f"{ROWS} !== null && {ROWS}.querySelector('tbody .link') !== null")
+        assert browser.run(f"{ROWS}.scrollWidth - {ROWS}.clientWidth") <= 0
+        assert browser.run(CUT) == 0
+    finally:
+        browser.ask("Emulation.clearDeviceMetricsOverride")
+
+
 def test_the_timeline_shows_what_still_runs(
     run: dashboard.Dashboard, browser: Page, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ const ROW = 33;
 const PAGE = 100;
 const SPARE = 8;
 const MANY = 1000;
+const TIGHT = 0.88; // of the widths that columns ask for: with less, the table is scrolled sideways
 
 // Props: kind, columns ([{key, title, width, show(row), align, sort}]), query ({text, state, of}),
 // open(row), none (a description of an empty table), tick (changes when rows may have changed),
@@ -95,6 +96,8 @@ export const Table = {
       if (error) return h("p", { class: "problem", role: "alert" }, error);
       if (total === 0) return props.none;
       const [from, to] = visible();
+      const widths = props.columns.map((one) => parseFloat(one.width));
+      const wide = widths.reduce((sum, one) => sum + one, 0);
       const body = [];
       for (let index = from; index < to; index += 1) {
         const page = pages.get(Math.floor(index / PAGE));
@@ -103,8 +106,8 @@ export const Table = {
       const after = Math.max(0, (total || 0) - to) * ROW;
       return [
         h("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": props.label, onscroll: scrolled },
-          h("table", { "aria-rowcount": total === null ? -1 : total + 1 },
-            h("colgroup", {}, props.columns.map((one) => h("col", { style: { width: one.width || "9rem" } }))),
+          h("table", { "aria-rowcount": total === null ? -1 : total + 1, style: { width: "100%", "min-width": `${TIGHT * wide}rem` } },
+            h("colgroup", {}, widths.map((one) => h("col", { style: { width: `${(100 * one) / wide}%` } }))),
             h("thead", {}, h("tr", { "aria-rowindex": 1 }, props.columns.map(head))),
             h("tbody", {},
               h("tr", { class: "space", "aria-hidden": "true" }, h("td", { style: { height: `${from * ROW}px` }, colspan: props.columns.length })),

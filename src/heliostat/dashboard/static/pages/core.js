@@ -124,7 +124,7 @@ export const actors = listed("Actors", "actors", [
   { key: "name", title: "name", width: "10rem" },
   { key: "state", title: "state", width: "9rem", show: (row) => pill(row.state) },
   { key: "pid", title: "process", width: "6rem", align: "right" },
-  { key: "num_pending_calls", title: "calls", width: "6rem", align: "right", show: (row) => number(row.num_pending_calls) },
+  { key: "num_pending_calls", title: "waiting", width: "6rem", align: "right", show: (row) => number(row.num_pending_calls) },
   { key: "num_restarts", title: "restarts", width: "6rem", align: "right" },
   { key: "required_resources", title: "holds", width: "9rem", sort: false, show: (row) => amounts(row.required_resources) },
   { key: "reason", title: "because", width: "20rem", show: (row) => row.reason || row.death_cause },

@@ -109,13 +109,13 @@ function shade(y, study) {
 
 function trialTable(study, app) {
   const columns = [
-    { key: "name", title: "trial", width: "15rem" },
+    { key: "name", title: "trial", width: "12rem" },
     { key: "state", title: "state", width: "8rem", show: (row) => pill(row.state) },
     ...study.metrics.slice(0, 5).map((name) => ({ key: `metrics.${name}`, title: name, width: "8rem", align: "right", show: (row) => number(row.metrics[name]) })),
     ...study.parameters.slice(0, 8).map((name) => ({ key: `config.${name}`, title: name, width: "8rem", align: "right", show: (row) => number(row.config[name]) })),
     { key: "iteration", title: "reports", width: "6rem", align: "right", show: (row) => number(row.iteration) },
     { key: "seconds", title: "took", width: "6rem", align: "right", show: (row) => seconds(row.seconds) },
-    { key: "error", title: "error", width: "16rem", show: (row) => row.error },
+    ...(study.counts.ERROR ? [{ key: "error", title: "error", width: "16rem", show: (row) => row.error }] : []),
   ];
   return h(Table, {
     kind: "trials", columns, query: { text: "", state: "", of: study.path }, label: "Trials", tick: app.tick,
