@@ -1,7 +1,8 @@
 """The taxi lesson: read, split, train, tune, predict in batches, predict over HTTP.
 
 Will a passenger tip more than a fifth of the fare? Real trips, of which `data/README.md` tells
-the source. Run it with `heliostat demo`, or from a checkout with `python examples/taxi.py`.
+the source. Run it with `heliostat demo`, or from a checkout with `python examples/taxi.py`. What it
+trains is removed at the end, unless STORAGE_PATH in the environment names a folder that keeps it.
 """
 
 import json
@@ -137,12 +138,16 @@ def area_under_curve(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Run the lesson and leave nothing behind."""
+    """Run the lesson; what it leaves behind is in the folder that was given, if one was."""
     # Two workers need two CPUs; on a machine with one they take turns.
     ray.init(num_cpus=max(2, os.cpu_count() or 1))
     try:
-        with tempfile.TemporaryDirectory(prefix="heliostat-taxi-") as storage:
-            learn(storage)
+        if kept := os.environ.get("STORAGE_PATH"):
+            learn(str(Path(kept).resolve()))
+        else:
+            with tempfile.TemporaryDirectory(prefix="heliostat-taxi-") as storage:
+                learn(storage)
+            print(f"\nWhat was in {storage} is removed; STORAGE_PATH=folder keeps it.")
     finally:
         serve.shutdown()
         ray.shutdown()

@@ -54,6 +54,21 @@ def test_the_demo_ends_with_predictions_that_agree(tmp_path):
     area = float(re.search(r"AUC on 103,84\d validation trips: (0\.\d+)", done.stdout)[1])
     assert 0.5 < area < 0.65
     assert list(tmp_path.iterdir()) == []
+    named = re.search(r"^Results: (.*)$", done.stdout, re.MULTILINE)[1]
+    gone = re.search(
+        r"^What was in (.*) is removed; STORAGE_PATH=folder keeps it\.$", done.stdout, re.MULTILINE
+    )
+    assert named.startswith(f"{gone[1]}/")
+
+
+@pytest.mark.slow
+def test_the_demo_keeps_what_it_trained_in_a_folder_that_is_given(tmp_path):
+    done = heliostat("demo", "kept", cwd=tmp_path, timeout_s=180)
+    assert done.returncode == 0, done.stderr
+    named = Path(re.search(r"^Results: (.*)$", done.stdout, re.MULTILINE)[1])
+    assert named.parent == tmp_path / "kept"
+    assert list(named.rglob("model.ubj"))
+    assert "is removed" not in done.stdout
 
 
 @pytest.mark.slow

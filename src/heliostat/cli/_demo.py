@@ -5,6 +5,7 @@ Knows only paths and which packages the demo imports.
 
 import argparse
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,17 @@ class DemoNotHere(UsageError):
 def add_parser(commands: Any) -> None:
     """Add `demo`."""
     parser = commands.add_parser("demo", help="the taxi lesson: read, train, tune, predict, serve")
+    parser.add_argument(
+        "folder", nargs="?", help="where to keep what was trained (default: nowhere)"
+    )
     _run.add_json(parser)
     parser.set_defaults(carry_out=demo)
 
 
 def demo(options: argparse.Namespace) -> int:
     """Run it; the exit code."""
+    if options.folder:
+        os.environ["STORAGE_PATH"] = options.folder
     return _run.run(str(find()), [], as_json=options.json)
 
 
