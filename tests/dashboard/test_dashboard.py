@@ -10,6 +10,7 @@ import pytest
 
 import heliostat as ray
 from heliostat import dashboard
+from heliostat.dashboard import _history
 from heliostat.dashboard._collector import Moments
 from heliostat.dashboard._documents import percentile, usage
 from heliostat.dashboard._history import Query
@@ -222,6 +223,34 @@ def test_a_history_shows_the_same_when_the_session_has_ended(tmp_path, monkeypat
     assert '"name": "old"' in text
     elsewhere = set(re.findall(r"https?://[\w.]+", text))
     assert elsewhere <= {"http://www.w3.org", "https://github.com"}  # a namespace; uPlot's home
+
+
+def test_the_history_of_a_program_that_was_killed_has_what_it_printed_and_ran(
+    tmp_path, monkeypatch
+):
+    script = (
+        "import threading\nimport heliostat as ray\n"
+        "ray.init(num_cpus=1, include_dashboard=True)\n"
+        "@ray.remote\n"
+        "def stuck():\n    print('said', flush=True)\n    threading.Event().wait()\n"
+        "ray.get(stuck.remote())\n"
+    )
+    monkeypatch.setenv("HELIOSTAT_STATE_DIR", str(tmp_path))
+
+    def kept(name):
+        for found in _history.runs():
+            with _history.reading(found.path) as history:
+                return history.get(name)
+        return None
+
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen([sys.executable, "-c", script], stdout=quiet, stderr=quiet) as program:
+        try:
+            until(lambda: (kept("overview") or {"live": ()})["live"], timeout_s=60)
+            until(lambda: "said" in str(kept("logs")), timeout_s=30)
+        finally:
+            program.kill()
+    assert [row["name"] for row in kept("live_tasks")] == ["stuck"]
 
 
 def test_a_program_without_a_dashboard_does_not_load_it():

@@ -40,6 +40,9 @@ class Keeper:
         gate.wait()
         return os.getpid()
 
+    def end(self):
+        os._exit(3)
+
 
 def test_tasks_that_have_ended_are_listed_with_their_end():
     ray.get([echo.remote(1), echo.remote(2)])
@@ -52,6 +55,20 @@ def test_tasks_that_have_ended_are_listed_with_their_end():
     assert (failed["name"], failed.error_type) == ("fail", "TASK_EXECUTION_EXCEPTION")
     assert len(state.list_tasks(limit=2)) == 2
     assert "start_time_ms" not in failed
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_call_in_whose_midst_its_actor_died_is_listed_as_failed(engine, restarts):
+    if engine == "inline":
+        pytest.skip("an actor of this process does not die alone")
+    keeper = Keeper.options(max_restarts=restarts).remote()
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(keeper.end.remote())
+    (failed,) = state.list_tasks(filters=[("state", "=", "failed")])
+    assert failed.name == "Keeper.end"
+    assert state.summarize_tasks()["cluster"]["summary"]["Keeper.end"]["state_counts"] == {
+        "FAILED": 1
+    }
 
 
 def test_a_task_is_found_by_its_reference_and_counted_by_its_name():

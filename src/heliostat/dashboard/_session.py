@@ -97,11 +97,7 @@ class Running:
     def close(self) -> None:
         """Write down the end."""
         self._history.put("session", {**self._about, "ended_at": time.time()})
-        self._history.put("live_tasks", _live_tasks(Query(most=1000))[0])
         self._collector.close()
-        names = [row["name"] for row in _documents.logs()["rows"]][-KEPT_LOGS:]
-        texts = {name: _documents.log(name, KEPT_LOG_LINES) for name in names}
-        self._history.put("logs", {"rows": [{"name": name} for name in names], "texts": texts})
 
     def _session(self) -> Any:
         return {**self._about, "now": time.time(), "ended_at": None}
@@ -111,7 +107,23 @@ class Running:
         for kind in ("actors", "workers", "placement_groups"):
             kept[kind] = _first_rows(kind)
         kept["objects"] = lambda: _documents.objects(0, LARGEST)
+        kept["live_tasks"] = lambda: _live_tasks(Query(most=1000))[0]
+        kept["logs"] = _logs
         return kept
+
+
+def _logs() -> Any:
+    """All in one look at the session: it is taken while the session works."""
+    texts: dict[str, list[bytes]] = {}
+    for row in records("logs"):
+        name = f"worker-{row['worker_id']}-{row['pid']}.{row['stream']}"
+        texts.setdefault(name, []).append(row["data"])
+    names = sorted(texts)[-KEPT_LOGS:]
+    ends = {name: b"".join(texts[name][-KEPT_LOG_LINES:]) for name in names}
+    return {
+        "rows": [{"name": name} for name in names],
+        "texts": {name: text.decode(errors="replace") for name, text in ends.items()},
+    }
 
 
 def _first_rows(kind: str) -> Any:

@@ -141,6 +141,16 @@ class ErrorTests(SharedSession):
         assert "stuck" in str(error)
         assert "Locked" in str(error)
 
+    def test_an_error_that_cannot_be_pickled_says_of_which_actor_it_is(self) -> None:
+        class Fragile:
+            def fail(self) -> None:
+                raise type("Locked", (Exception,), {"__reduce__": None})("stuck")
+
+        actor: Any = ray.remote(Fragile).remote()
+        with pytest.raises(RayTaskError, match="stuck") as caught:
+            ray.get(actor.fail.remote())
+        assert caught.value.actor_id == actor._actor_id.hex()
+
     def test_an_error_whose_text_raises_is_still_an_error(self) -> None:
         class Mute(Exception):
             def __str__(self) -> str:

@@ -56,9 +56,11 @@ def _pickled(name: str, wrapped: BaseException, error: BaseException) -> bytes:
         pickle.loads(data)  # some pickle and then do not load
     except Exception:  # noqa: BLE001 - a user's exception class may fail in any way
         text = UnserializableException(f"{type(error).__qualname__}: {error}")
-        trace = wrapped.traceback_str if isinstance(wrapped, RayTaskError) else ""
-        pid = wrapped.pid if isinstance(wrapped, RayTaskError) else None
-        data = cloudpickle.dumps(RayTaskError(name, trace, text, pid=pid), protocol=5)
+        plain = RayTaskError(name, "", text)
+        if isinstance(wrapped, RayTaskError):
+            trace, actor = wrapped.traceback_str, wrapped.actor_id
+            plain = RayTaskError(name, trace, text, pid=wrapped.pid, actor_id=actor)
+        data = cloudpickle.dumps(plain, protocol=5)
     return data
 
 

@@ -336,6 +336,8 @@ class ActorScheduler:
             scheduler.resolve(actor.id, actor.death)
         for task in actor.unfinished():
             if not task.direct:  # its caller may have the result
+                if task.worker is not None:
+                    scheduler.note_end(task, 0, scheduler.now - task.since, 1)
                 task.worker = None
                 scheduler.fail(task, actor.death)
         actor.calls.clear()
@@ -369,6 +371,7 @@ class ActorScheduler:
         for task in reversed(calls.values()):
             if task.direct:
                 continue  # its caller may have the result
+            scheduler.note_end(task, 0, scheduler.now - task.since, 1)
             task.worker = None
             if task.retries == 0:
                 scheduler.fail(task, self._restarting(actor))

@@ -221,9 +221,9 @@ class Worker:
             return self._checked(wrapped)
         except Exception:  # noqa: BLE001 - a user's exception class may fail in any way
             text = UnserializableException(f"{type(error).__qualname__}: {error}")
-            return self.engine.to_value(
-                type(wrapped)(name, wrapped.traceback_str, text, pid=wrapped.pid), ERROR
-            )
+            trace, actor = wrapped.traceback_str, wrapped.actor_id
+            plain = type(wrapped)(name, trace, text, pid=wrapped.pid, actor_id=actor)
+            return self.engine.to_value(plain, ERROR)
 
     def _checked(self, error: BaseException) -> Value:
         value = self.engine.to_value(error, ERROR)
