@@ -67,6 +67,21 @@ def url() -> str:
     return "" if _shown is None else str(_shown.url)
 
 
+def summary(python: str, version: str) -> str:
+    """What a notebook shows of a session: its versions, and where its dashboard is.
+
+    Example:
+        >>> "<td>3.11.9</td>" in summary("3.11.9", "0.1.0")
+        True
+    """
+    where = url()
+    link = f'<a href="{where}" target="_blank">{where.partition("/?")[0]}</a>'
+    shown = link if where else "none; heliostat.init(include_dashboard=True) shows one"
+    rows = {"Python": python, "Heliostat": version, "Dashboard": shown}
+    cells = (f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows.items())
+    return f"<table>{''.join(cells)}</table>"
+
+
 def end() -> None:
     """Close it, while the session still answers."""
     global _shown

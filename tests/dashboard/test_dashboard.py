@@ -258,8 +258,21 @@ def test_a_program_without_a_dashboard_does_not_load_it():
         "import sys, heliostat as ray\n"
         "with ray.init(num_cpus=1) as context:\n"
         "    assert context.dashboard_url == ''\n"
+        "    page = context._repr_html_()\n"
+        "    assert '<th>Dashboard</th><td>none; ' in page and ray.__version__ in page, page\n"
         "    assert not {'heliostat.dashboard', 'http.server', 'sqlite3'} & set(sys.modules)\n"
     )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_a_notebook_shows_a_link_to_the_dashboard(tmp_path, monkeypatch):
+    script = (
+        "import heliostat as ray\n"
+        "with ray.init(num_cpus=1, include_dashboard=True) as context:\n"
+        '    link = f\'<a href="http://{context.dashboard_url}" target="_blank">\'\n'
+        "    assert link in context._repr_html_(), context._repr_html_()\n"
+    )
+    monkeypatch.setenv("HELIOSTAT_STATE_DIR", str(tmp_path))
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 

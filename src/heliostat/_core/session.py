@@ -14,7 +14,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from heliostat import _showing
@@ -68,13 +67,11 @@ class RayContext(Mapping[str, Any]):
     def __enter__(self) -> RayContext:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         shutdown()
+
+    def _repr_html_(self) -> str:
+        return _showing.summary(self.python_version, self.ray_version)
 
     def disconnect(self) -> None:
         """End the session, as `shutdown` does."""
