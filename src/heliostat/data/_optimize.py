@@ -45,6 +45,7 @@ from heliostat.data._plan import (
     UdfStep,
     Union,
     Where,
+    are_handful,
     rename,
     schema_of,
     step_name,
@@ -171,8 +172,8 @@ def _rewritten(plan: Plan) -> Plan:
 def _groups_sorted_apart(plan: Plan) -> Plan:
     """Groups that are the result are sorted here: the engine takes as long for it as to make them."""
     match plan:
-        case Relate((below,), Aggregate(keys, _, True) as query) if keys and _sorted_here(
-            plan, keys
+        case Relate((below,), Aggregate(keys, _, True) as query) if (
+            keys and _sorted_here(plan, keys) and not are_handful(below, keys)
         ):
             groups = Relate((below,), replace(query, ordered=False))
             return Apply(groups, SortRows(keys, (False,) * len(keys)))

@@ -506,6 +506,16 @@ def with_encoded_texts(plan: Plan) -> Plan | None:
     return None
 
 
+def are_handful(plan: Plan, columns: Sequence[str]) -> bool:
+    """Whether columns of a plan's rows hold a handful of different texts, as far as footers tell."""
+    match plan:
+        case Read(ParquetSource() as source):
+            return source.handful.issuperset(columns)
+        case Apply(below, Select() | Drop() | Where() | Limit()):
+            return are_handful(below, columns)
+    return False
+
+
 def settled(plan: Plan) -> Plan:
     """The plan with a seed drawn wherever it asks for another one each time."""
     match plan:

@@ -101,3 +101,44 @@ def test_a_file_that_changes_under_the_native_engine_is_read_as_it_is(tmp_path):
         ds = ray.data.read_parquet(str(path))
         assert ds.filter(expr=col("v") == number).count() == 100
         assert ds.max("v") == number
+
+
+def test_groups_of_a_handful_of_texts_come_in_order_without_a_sort_of_their_own(tmp_path, capsys):
+    zones = ["b", None, "a", "c"]
+    for number in range(2):
+        table = pa.table({
+            "zone": [zones[(n + number) % 4] for n in range(1000)],
+            "many": [f"text {number} {n}" for n in range(1000)],
+            "v": [math.nan if n % 4 == 0 else float(n) for n in range(1000)],
+        })  # fmt: skip
+        pq.write_table(table, tmp_path / f"{number}.parquet", row_group_size=300)
+    assert open_parquet(str(tmp_path)).handful == {"zone"}
+    ds = ray.data.read_parquet(str(tmp_path))
+    grouped = ds.groupby("zone").count()
+    grouped.explain()
+    assert "Sort" not in capsys.readouterr().out
+    ds.groupby("many").count().explain()
+    assert "Sort" in capsys.readouterr().out
+    assert grouped.take_all() == [{"zone": z, "count()": 500} for z in ("a", "b", "c", None)]
+    sums = ds.groupby("zone").sum("v").take_all()
+    apart = ray.data.from_arrow(pq.read_table(tmp_path)).groupby("zone").sum("v").take_all()
+    assert str(sums) == str(apart)
+    narrow = ds.filter(expr=col("many") == "text 0 2").select_columns(["zone", "v"])
+    assert narrow.groupby("zone").max("v").take_all() == [{"zone": "a", "max(v)": 2.0}]
+    nothing = ds.filter(expr=col("many") == "x").groupby("zone").count()
+    assert nothing.take_all() == []
+    assert nothing.schema().names == ["zone", "count()"]
+    assert nothing.materialize().schema().names == ["zone", "count()"]
+    renamed = ds.rename_columns({"many": "zone", "zone": "many"})
+    assert renamed.groupby("zone").count().count() == 2000
+
+
+def test_what_is_no_dictionary_is_no_handful(tmp_path):
+    table = pa.table({"zone": ["a", "b"] * 500})
+    pq.write_table(table, tmp_path / "0.parquet")
+    pq.write_table(table, tmp_path / "1.parquet", use_dictionary=False)
+    assert open_parquet(str(tmp_path / "0.parquet")).handful == {"zone"}
+    assert open_parquet(str(tmp_path)).handful == set()
+    pq.write_table(table.slice(0, 0), tmp_path / "1.parquet")
+    counts = ray.data.read_parquet(str(tmp_path)).groupby("zone").count().take_all()
+    assert counts == [{"zone": "a", "count()": 500}, {"zone": "b", "count()": 500}]

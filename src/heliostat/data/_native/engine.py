@@ -37,6 +37,7 @@ from heliostat.data._plan import (
     Step,
     Union,
     Where,
+    are_handful,
     native_schema,
     rename,
     schema_of,
@@ -162,11 +163,11 @@ class Segment:
 
     def _given(self, duck: Any, relation: Relation) -> Iterator[pa.Table]:
         schema = relation.schema
-        if _gives_a_number(self.plan, schema):
+        if _gives_little(self.plan, schema):
             # A relation is bound twice, which is a tenth of the time of a short query.
-            (row,) = duck.execute(relation.sql).fetchall()
-            values = zip(self._without_nan(row), schema.types, strict=True)
-            yield pa.table([pa.array([one], kind) for one, kind in values], schema=schema)
+            if rows := [self._without_nan(one) for one in duck.execute(relation.sql).fetchall()]:
+                columns = zip(zip(*rows, strict=True), schema.types, strict=True)
+                yield pa.table([pa.array(one, kind) for one, kind in columns], schema=schema)
             return
         for batch in duck.sql(relation.sql).to_arrow_reader(ROWS_A_BLOCK):
             if batch.num_rows:
@@ -292,12 +293,16 @@ def _hashed(plan: Plan) -> set[str]:
     return names
 
 
-def _gives_a_number(plan: Plan, schema: pa.Schema) -> bool:
-    """Whether it is one row of what Python has exactly."""
+def _gives_little(plan: Plan, schema: pa.Schema) -> bool:
+    """Whether it is a row, or a few rows, of what Python has exactly."""
     match plan:
         case Relate(_, Aggregate(()) | CountWhere()):
-            return all(one in (pa.int64(), pa.float64(), pa.string()) for one in schema.types)
-    return False
+            pass
+        case Relate((below,), Aggregate(keys)) if are_handful(below, keys):
+            pass
+        case _:
+            return False
+    return all(one in (pa.int64(), pa.float64(), pa.string()) for one in schema.types)
 
 
 def _bytes_scanned(plan: Plan) -> int:

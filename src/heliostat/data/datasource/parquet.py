@@ -163,6 +163,11 @@ class ParquetSource:
         return int(size * min(1.0, kept) * self._rows_told / max(1, rows))
 
     @property
+    def handful(self) -> frozenset[str]:
+        """Columns of texts of which there are no more than a few hundred in each file."""
+        return frozenset(set.intersection(*(set(file.handful) for file in self.files)))
+
+    @property
     def no_nan(self) -> frozenset[str]:
         """Columns of which it is known that no row holds NaN."""
         return frozenset(set.intersection(*(file.no_nan for file in self.files)))

@@ -24,6 +24,8 @@ KEPT = 1024
 AGE_NS = 2_000_000_000
 # A text by itself takes four bytes more than it has; its number, hardly more than one.
 FEW_TEXT_BYTES = 2
+# What a dictionary of a handful of texts takes in the file at most.
+HANDFUL_BYTES = 2 << 10
 
 
 class RowGroup(NamedTuple):
@@ -45,6 +47,8 @@ class ParquetFile:
     constants: tuple[tuple[str, Any], ...] = ()
     # Columns of texts, of which it has few different ones.
     few_texts: tuple[str, ...] = ()
+    # Those of them that it has a handful of.
+    handful: tuple[str, ...] = ()
     # Columns that have turned out to hold no NaN, which no footer says.
     no_nan: set[str] = field(default_factory=set, compare=False)
 
@@ -90,7 +94,10 @@ def footer_of(
         plain = schema_without_views(schema.remove_metadata())
         if len(set(plain.names)) != len(plain):
             raise ValueError(f"{file.path!r} has two columns with one name: {plain.names}")
-        footer = ParquetFile(file.path, groups, plain, few_texts=few_texts(metadata, schema))
+        few = few_texts(metadata, schema)
+        footer = ParquetFile(
+            file.path, groups, plain, few_texts=few, handful=_handful(metadata, schema, few)
+        )
         return footer if known is None else _kept(known, footer)
 
     try:
@@ -121,6 +128,21 @@ def few_texts(metadata: pq.FileMetaData, schema: pa.Schema) -> tuple[str, ...]:
             for group in groups
         )
     )
+
+
+def _handful(metadata: pq.FileMetaData, schema: pa.Schema, few: Sequence[str]) -> tuple[str, ...]:
+    """Those of these columns whose dictionaries are so small that they hold no more than a few hundred."""
+
+    def dictionary_bytes(name: str) -> int:
+        places = [
+            metadata.row_group(number).column(schema.names.index(name))
+            for number in range(metadata.num_row_groups)
+        ]
+        known = [one for one in places if one.has_dictionary_page]
+        sizes = [one.data_page_offset - (one.dictionary_page_offset or 0) for one in known]
+        return max(sizes, default=0) if len(known) == len(places) else HANDFUL_BYTES + 1
+
+    return tuple(name for name in few if dictionary_bytes(name) <= HANDFUL_BYTES)
 
 
 # What footers said, of files that are what they were then.
