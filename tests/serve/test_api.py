@@ -323,7 +323,7 @@ def test_nothing_is_left_however_the_driver_ends(
         assert (driver.returncode, errors) == (0, "")
     elif end.startswith("serve"):
         assert (driver.returncode, errors) == (0, "Serve shuts down.\n")
-    until(lambda: not is_alive(replica) and not is_open(port), timeout_s=2)
+    until(lambda: not is_alive(replica) and not is_open(port), 2)
 
 
 def test_a_taken_port_is_told_at_once_and_leaves_nothing(tmp_path: Path):
