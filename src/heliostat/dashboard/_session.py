@@ -13,6 +13,7 @@ from heliostat.dashboard import _documents
 from heliostat.dashboard._collector import Collector
 from heliostat.dashboard._history import History, Query
 from heliostat.runtime_context import Part, records
+from heliostat.util._kept_logs import log_name
 
 # What a history has of each: a page, whole.
 PAGES = ("overview", "jobs", "data", "train", "tune", "serve")
@@ -116,8 +117,7 @@ def _logs() -> Any:
     """All in one look at the session: it is taken while the session works."""
     texts: dict[str, list[bytes]] = {}
     for row in records("logs"):
-        name = f"worker-{row['worker_id']}-{row['pid']}.{row['stream']}"
-        texts.setdefault(name, []).append(row["data"])
+        texts.setdefault(log_name(row), []).append(row["data"])
     names = sorted(texts)[-KEPT_LOGS:]
     ends = {name: b"".join(texts[name][-KEPT_LOG_LINES:]) for name in names}
     return {

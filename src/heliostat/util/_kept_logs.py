@@ -39,7 +39,7 @@ def list_logs(
     del node_id, node_ip, timeout
     check_address(address)
     found: dict[str, list[str]] = {}
-    for name, row in {_log_name(row): row for row in records("logs")}.items():
+    for name, row in {log_name(row): row for row in records("logs")}.items():
         if glob_filter is None or fnmatch.fnmatchcase(name, glob_filter):
             found.setdefault(f"worker_{row['stream']}", []).append(name)
     return found
@@ -143,11 +143,12 @@ def _pieces(
 
 def _log_lines(field: str, wanted: Any, suffix: str) -> list[dict[str, Any]]:
     if field == "filename":
-        return [row for row in records("logs") if _log_name(row) == wanted]
+        return [row for row in records("logs") if log_name(row) == wanted]
     return [row for row in records("logs") if row["stream"] == suffix and row[field] == wanted]
 
 
-def _log_name(row: Mapping[str, Any]) -> str:
+def log_name(row: Mapping[str, Any]) -> str:
+    """What a row of `logs` belongs to is called."""
     return f"worker-{row['worker_id']}-{row['pid']}.{row['stream']}"
 
 

@@ -11,7 +11,7 @@ import pytest
 import heliostat as ray
 from heliostat.data._native.scan import scan_of
 from heliostat.data.datasource import parquet_footer
-from heliostat.data.datasource.parquet import open_parquet
+from heliostat.data.datasource.parquet import FEW_FILES, open_parquet
 from heliostat.data.expressions import col
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -57,6 +57,15 @@ def test_nan_is_not_looked_for_again_where_there_was_none(tmp_path):
             ds = ray.data.read_parquet(str(tmp_path))
             assert ds.filter(expr=col(column) > 2).count() == count
     assert open_parquet(str(tmp_path)).no_nan == set()
+
+
+def test_what_was_learnt_of_a_file_is_not_believed_of_another_in_its_place(tmp_path):
+    path = tmp_path / "0.parquet"
+    pq.write_table(pa.table({"v": [3.0, 1.0]}), path)
+    above = ray.data.read_parquet(str(tmp_path)).filter(expr=col("v") > 2)
+    assert [above.count(), above.count()] == [1, 1]
+    pq.write_table(pa.table({"v": [3.0, math.nan]}), path)
+    assert [above.count(), above.count()] == [1, 1]
 
 
 def test_of_the_first_rows_nothing_is_learnt_about_the_others(tmp_path):
@@ -142,3 +151,14 @@ def test_what_is_no_dictionary_is_no_handful(tmp_path):
     pq.write_table(table.slice(0, 0), tmp_path / "1.parquet")
     counts = ray.data.read_parquet(str(tmp_path)).groupby("zone").count().take_all()
     assert counts == [{"zone": "a", "count()": 500}, {"zone": "b", "count()": 500}]
+
+
+def test_a_handful_in_each_of_many_files_may_be_many(tmp_path):
+    for number in range(FEW_FILES + 1):
+        pq.write_table(pa.table({"user": [f"user {number}"] * 100}), tmp_path / f"{number}.parquet")
+        if number == FEW_FILES - 1:
+            assert open_parquet(str(tmp_path)).handful == {"user"}
+    assert open_parquet(str(tmp_path)).handful == set()
+    assert (
+        len(ray.data.read_parquet(str(tmp_path)).groupby("user").count().take_all()) == number + 1
+    )

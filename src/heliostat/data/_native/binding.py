@@ -50,8 +50,7 @@ def database(pid: int) -> Any:
         ("ieee_floating_point_ops", "true"),
         # The bounds of a file's numbers know nothing of NaN.
         ("parquet_can_have_nan", "true"),
-        # `parquet_metadata_cache` stays off: a file that changes, but not in size and time, is taken for
-        # what it was; and what is kept is never given back.
+        # No `parquet_metadata_cache`: for it, a file that keeps size and time stays what it was.
         # What a query has let go does not stay until the next.
         ("allocator_background_threads", "true"),
         ("autoinstall_known_extensions", "false"),

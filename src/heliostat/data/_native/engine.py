@@ -179,8 +179,7 @@ class Segment:
             case Relate((below,), CountWhere(predicate)), (all_true, nan):
                 source = below.source if isinstance(below, Read) else None
                 if nan == 0 and is_scanned(source) and source.row_limit is None:
-                    for column in columns_of(predicate):
-                        source.has_no_nan(column)
+                    source.have_no_nan(columns_of(predicate))
                 return (all_true - nan,)
         return row
 
@@ -296,13 +295,11 @@ def _hashed(plan: Plan) -> set[str]:
 def _gives_little(plan: Plan, schema: pa.Schema) -> bool:
     """Whether it is a row, or a few rows, of what Python has exactly."""
     match plan:
-        case Relate(_, Aggregate(()) | CountWhere()):
-            pass
-        case Relate((below,), Aggregate(keys)) if are_handful(below, keys):
-            pass
-        case _:
+        case Relate((below,), Aggregate(keys)) if keys and not are_handful(below, keys):
             return False
-    return all(one in (pa.int64(), pa.float64(), pa.string()) for one in schema.types)
+        case Relate(_, Aggregate() | CountWhere()):
+            return all(one in (pa.int64(), pa.float64(), pa.string()) for one in schema.types)
+    return False
 
 
 def _bytes_scanned(plan: Plan) -> int:

@@ -436,11 +436,11 @@ def with_constants(
     for path, base, size in found:
         constants: tuple[tuple[str, Any], ...] = ()
         if partitioning is not None:
-            place = path[: path.rfind("/")], base
+            place = path.rpartition("/")[0], base
             if place not in told:
                 told[place] = tuple(partitioning.values(path, base).items())
             constants = told[place]
         if include_paths:
-            constants = (*(pair for pair in constants if pair[0] != "path"), ("path", path))
+            constants = tuple({**dict(constants), "path": path}.items())
         files.append(File(path, size, constants))
     return files

@@ -6,7 +6,7 @@ holds is unpickled.
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -165,17 +165,25 @@ class ParquetSource:
     @property
     def handful(self) -> frozenset[str]:
         """Columns of texts of which there are no more than a few hundred in each file."""
+        if len(self.files) > FEW_FILES:  # each may have others
+            return frozenset()
         return frozenset(set.intersection(*(set(file.handful) for file in self.files)))
 
     @property
     def no_nan(self) -> frozenset[str]:
         """Columns of which it is known that no row holds NaN."""
-        return frozenset(set.intersection(*(file.no_nan for file in self.files)))
+        known = set.intersection(*(file.no_nan for file in self.files))
+        return frozenset(known if known and self._is_unchanged else ())
 
-    def has_no_nan(self, column: str) -> None:
-        """Remember it of these files, as long as they are what they are."""
-        for file in self.files:
-            file.no_nan.add(column)
+    def have_no_nan(self, columns: Iterable[str]) -> None:
+        """Remember it of these files, for as long as they are what they are."""
+        if self._is_unchanged:
+            for file in self.files:
+                file.no_nan.update(columns)
+
+    @property
+    def _is_unchanged(self) -> bool:
+        return all(file.is_unchanged for file in self.files)
 
     @functools.cached_property
     def is_plain(self) -> bool:

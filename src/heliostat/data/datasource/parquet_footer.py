@@ -51,6 +51,14 @@ class ParquetFile:
     handful: tuple[str, ...] = ()
     # Columns that have turned out to hold no NaN, which no footer says.
     no_nan: set[str] = field(default_factory=set, compare=False)
+    # What it was known by when the footer was read.
+    identity: tuple[Any, ...] | None = field(default=None, compare=False)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the file is still the one that the footer is of, for sure."""
+        known = self.identity
+        return known is not None and os.path.exists(self.path) and _identity(self.path) == known
 
     @property
     def rows(self) -> int:
@@ -96,7 +104,7 @@ def footer_of(
             raise ValueError(f"{file.path!r} has two columns with one name: {plain.names}")
         few = few_texts(metadata, schema)
         footer = ParquetFile(
-            file.path, groups, plain, few_texts=few, handful=_handful(metadata, schema, few)
+            file.path, groups, plain, (), few, _handful(metadata, schema, few), identity=known
         )
         return footer if known is None else _kept(known, footer)
 
@@ -132,17 +140,14 @@ def few_texts(metadata: pq.FileMetaData, schema: pa.Schema) -> tuple[str, ...]:
 
 def _handful(metadata: pq.FileMetaData, schema: pa.Schema, few: Sequence[str]) -> tuple[str, ...]:
     """Those of these columns whose dictionaries are so small that they hold no more than a few hundred."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
 
-    def dictionary_bytes(name: str) -> int:
-        places = [
-            metadata.row_group(number).column(schema.names.index(name))
-            for number in range(metadata.num_row_groups)
-        ]
-        known = [one for one in places if one.has_dictionary_page]
-        sizes = [one.data_page_offset - (one.dictionary_page_offset or 0) for one in known]
-        return max(sizes, default=0) if len(known) == len(places) else HANDFUL_BYTES + 1
+    def is_small(one: pq.ColumnChunkMetaData) -> bool:
+        start = one.dictionary_page_offset if one.has_dictionary_page else None
+        return start is not None and one.data_page_offset - start <= HANDFUL_BYTES
 
-    return tuple(name for name in few if dictionary_bytes(name) <= HANDFUL_BYTES)
+    places = {name: schema.names.index(name) for name in few}
+    return tuple(name for name in few if all(is_small(one.column(places[name])) for one in groups))
 
 
 # What footers said, of files that are what they were then.
