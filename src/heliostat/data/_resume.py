@@ -198,9 +198,9 @@ def _digest(part: Part) -> str:
 def _said(value: Any) -> str:
     """A value as text that is the same in every process; of what has no such text, its class."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = (
-            f"{one.name}={_said(getattr(value, one.name))}" for one in dataclasses.fields(value)
-        )
+        # What is not compared has only turned out, and says nothing of what it reads.
+        names = [one.name for one in dataclasses.fields(value) if one.compare]
+        fields = [f"{name}={_said(getattr(value, name))}" for name in names]
         return f"{type(value).__name__}({','.join(fields)})"
     if isinstance(value, tuple | list):
         return f"[{','.join(map(_said, value))}]"
