@@ -2,13 +2,8 @@
 
 import enum
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
-
-if TYPE_CHECKING:
-    from heliostat.data._plan import Plan
 
 
 class MixStoppingCondition(enum.StrEnum):
@@ -16,15 +11,6 @@ class MixStoppingCondition(enum.StrEnum):
 
     STOP_ON_SHORTEST = "stop_on_shortest"
     STOP_ON_LONGEST_DROP = "stop_on_longest_drop"
-
-
-@dataclass(frozen=True)
-class Mix:
-    """The plans' blocks in turn, so that their rows keep to the weights."""
-
-    inputs: tuple["Plan", ...]
-    weights: tuple[float, ...]
-    until: MixStoppingCondition
 
 
 def mixed(

@@ -12,7 +12,6 @@ from typing import TypeAlias
 from heliostat.data._evaluate import is_positional
 from heliostat.data._expr import Unnest, columns_of
 from heliostat.data._failures import RAISE
-from heliostat.data._mix import Mix
 from heliostat.data._native.engine import is_sql, leaves
 from heliostat.data._native.join import Zip
 from heliostat.data._native.queries import Aggregate, Sort
@@ -31,6 +30,7 @@ from heliostat.data._plan import (
     Limit,
     MapBatches,
     MapRows,
+    Mix,
     Place,
     Plan,
     Read,

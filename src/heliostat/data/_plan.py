@@ -7,7 +7,7 @@ plan without running it (columns, number of rows) is said here; nothing here run
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -15,16 +15,13 @@ from heliostat.data._evaluate import check_predicate, computed_schema
 from heliostat.data._expr import Expr, Random
 from heliostat.data._expr import walk as walk_expr
 from heliostat.data._failures import RAISE, OnError
-from heliostat.data._mix import Mix
+from heliostat.data._mix import MixStoppingCondition
 from heliostat.data._native.binding import query_schema
 from heliostat.data._native.queries import Query
 from heliostat.data._seeds import Reseeding
 from heliostat.data.block import Bundle, require_columns
 from heliostat.data.datasource.parquet import ParquetSource
 from heliostat.data.datasource.source import Source
-
-if TYPE_CHECKING:
-    from heliostat.data.dataset import Dataset, MaterializedDataset
 
 # -- where Python functions run ---------------------------------------------------------------
 
@@ -284,41 +281,16 @@ class Relate:
     query: Query
 
 
+@dataclass(frozen=True)
+class Mix:
+    """The plans' blocks in turn, so that their rows keep to the weights."""
+
+    inputs: tuple["Plan", ...]
+    weights: tuple[float, ...]
+    until: MixStoppingCondition
+
+
 Plan: TypeAlias = Read | Blocks | Apply | Union | Relate | Mix
-
-
-class Planned:
-    """What the parts of Dataset stand on: a plan, and what Dataset does with plans."""
-
-    _plan: Plan
-    _schema: pa.Schema | None
-
-    def _self(self) -> "Dataset":
-        raise NotImplementedError
-
-    def _derive(self, plan: Plan) -> "Dataset":
-        raise NotImplementedError
-
-    def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
-        raise NotImplementedError
-
-    def _run(self, plan: Plan) -> tuple[list[Bundle], pa.Schema | None]:
-        raise NotImplementedError
-
-    def _keep(self, bundles: Sequence[Bundle], schema: pa.Schema | None) -> "MaterializedDataset":
-        raise NotImplementedError
-
-
-def plans_of(verb: str, *others: Any) -> tuple[Plan, ...]:
-    """The plans of what a verb takes beside its dataset.
-
-    Raises:
-        TypeError: if one is no Dataset.
-    """
-    for one in others:
-        if not isinstance(one, Planned):
-            raise TypeError(f"{verb}: {one!r:.80} is not a Dataset; use ray.data.from_...() first")
-    return tuple(one._plan for one in others)
 
 
 def step_name(step: Step) -> str:

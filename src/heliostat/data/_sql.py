@@ -1,7 +1,8 @@
 """`heliostat.data.sql`: a query over datasets that are named beside it."""
 
 from heliostat.data._native.queries import Text
-from heliostat.data._plan import Relate, plans_of
+from heliostat.data._plan import Relate
+from heliostat.data._planned import plans_of
 from heliostat.data.dataset import Dataset
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from heliostat.data._evaluate import evaluate
 from heliostat.data._expr import Expr, columns_of
-from heliostat.data._mix import Mix, mixed
+from heliostat.data._mix import mixed
 from heliostat.data._native.engine import Segment
 from heliostat.data._native.queries import CountWhere
 from heliostat.data._ordering.shuffling import shuffled_blocks
@@ -22,6 +22,7 @@ from heliostat.data._ordering.sorting import sorted_blocks
 from heliostat.data._plan import (
     UDF_STEPS,
     Apply,
+    Mix,
     Plan,
     Read,
     Relate,

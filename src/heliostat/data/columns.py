@@ -8,18 +8,9 @@ import pyarrow as pa
 from heliostat.data._evaluate import build_udfs, computed, filtered, needs_worker
 from heliostat.data._expr import Expr, Star, Udf, Unnest, walk
 from heliostat.data._failures import RAISE, OnError
-from heliostat.data._plan import (
-    Actors,
-    Apply,
-    Compute,
-    Drop,
-    MapBatches,
-    Planned,
-    Rename,
-    Select,
-    Where,
-)
+from heliostat.data._plan import Actors, Apply, Compute, Drop, MapBatches, Rename, Select, Where
 from heliostat.data._plan import Udf as Function
+from heliostat.data._planned import Planned
 from heliostat.data._predicate import parse
 from heliostat.data.compute import UdfOptions, parse_udf
 

@@ -13,7 +13,6 @@ from heliostat.data._plan import (
     Blocks,
     Limit,
     Plan,
-    Planned,
     Relate,
     Select,
     Shuffle,
@@ -21,6 +20,7 @@ from heliostat.data._plan import (
     count_of,
     schema_of,
 )
+from heliostat.data._planned import Planned
 from heliostat.data._split import split_while_running
 from heliostat.data.aggregate import Count
 from heliostat.data.arrays import no_rows

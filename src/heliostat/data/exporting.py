@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 
 import heliostat
-from heliostat.data._plan import Planned
+from heliostat.data._planned import Planned
 from heliostat.data.arrays import no_rows
 from heliostat.data.block import concat, require_columns, to_batch
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, cast
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
-from heliostat.data._plan import Blocks, Planned, Read, walk
+from heliostat.data._plan import Blocks, Read, walk
+from heliostat.data._planned import Planned
 from heliostat.data._stats import Stats
 from heliostat.data.datasource.iterable import IterableSource
 from heliostat.data.stats_summary import DatasetStatsSummary, summarize

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heliostat.data._expr import Call, Column, Expr
-from heliostat.data._plan import Apply, Planned, Shuffle, ShuffleBlocks, Where
+from heliostat.data._plan import Apply, Shuffle, ShuffleBlocks, Where
+from heliostat.data._planned import Planned
 from heliostat.data._seeds import RandomSeedConfig, parse_seed
 from heliostat.data.columns import no_options
 from heliostat.data.expressions import random

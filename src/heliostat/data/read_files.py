@@ -1,24 +1,38 @@
 """Readers of files, a format each; what they have in common is in `read_options`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
+from pyarrow import fs
+
+from heliostat.data._plan import Read
 from heliostat.data.dataset import Dataset
 from heliostat.data.datasource import audio, csv, images, json, orc, video
 from heliostat.data.datasource.avro import AvroFormat, fastavro
+from heliostat.data.datasource.files import FileSource, Format, with_constants
 from heliostat.data.datasource.numpy import NumpyFormat
 from heliostat.data.datasource.partitioning import Partitioning
-from heliostat.data.datasource.paths import Paths
+from heliostat.data.datasource.paths import Paths, find
 from heliostat.data.datasource.text import BinaryFormat, TextFormat
 from heliostat.data.datasource.tfrecords import TfrecordsFormat
 from heliostat.data.datasource.webdataset import WebDatasetFormat
-from heliostat.data.read_options import FileOptions, own_options, read_files
+from heliostat.data.read_options import (
+    FileOptions,
+    check_names,
+    of_files,
+    open_arguments,
+    own_options,
+    parse_place,
+    pieces,
+    shuffling,
+)
 
 __all__ = [
     "read_audio",
     "read_avro",
     "read_binary_files",
     "read_csv",
+    "read_files",
     "read_images",
     "read_json",
     "read_numpy",
@@ -405,3 +419,58 @@ def read_orc(paths: Paths, **options: Unpack[FileOptions]) -> Dataset:
         [{'id': 0}, {'id': 1}]
     """
     return read_files("read_orc", paths, orc.OrcFormat(), options, extensions=orc.EXTENSIONS)
+
+
+def read_files(
+    verb: str,
+    paths: Paths,
+    form: Format,
+    options: Mapping[str, Any],
+    *,
+    extensions: Sequence[str] | None = None,
+    partitioning: Partitioning | None = None,
+) -> Dataset:
+    """A dataset of files of one format.
+
+    Args:
+        verb: The reader, for errors.
+        paths: What the user gave.
+        form: Their format.
+        options: A FileOptions.
+        extensions: Which files count, if the user does not say.
+        partitioning: How values are written into paths, if the user does not say.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        FileNotFoundError: if a path does not exist.
+        ValueError: if there are no files, or an option makes no sense.
+        TypeError: if an option is unknown.
+    """
+    check_names(verb, options, FileOptions)
+    place = parse_place(options)
+    filesystem: fs.FileSystem
+    filesystem, found = find(
+        paths,
+        kind=form.name,
+        filesystem=options.get("filesystem"),
+        extensions=options.get("file_extensions", extensions),
+        ignore_missing=options.get("ignore_missing_paths", False),
+    )
+    files = with_constants(
+        found,
+        options.get("partitioning", partitioning),
+        options.get("partition_filter"),
+        options.get("include_paths", False),
+    )
+    source = FileSource(
+        tuple(files),
+        filesystem,
+        form,
+        open_arguments(verb, options.get("arrow_open_stream_args")),
+        min_tasks=pieces(options),
+        shuffling=shuffling(options.get("shuffle")),
+        on_error=of_files(options, verb, one_each=bool(form.row_columns)),
+    )
+    return Dataset(Read(source, place))

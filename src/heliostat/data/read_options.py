@@ -3,22 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from pyarrow import fs
-
 from heliostat.data._failures import RAISE, OnError
-from heliostat.data._plan import Read, Tasks
+from heliostat.data._plan import Tasks
 from heliostat.data.compute import parse_on_error, parse_tasks
 from heliostat.data.context import DataContext
-from heliostat.data.dataset import Dataset
 from heliostat.data.datasource.files import (
     FileShuffleConfig,
-    FileSource,
-    Format,
     Shuffling,
-    with_constants,
 )
 from heliostat.data.datasource.partitioning import Partitioning
-from heliostat.data.datasource.paths import Paths, find
 
 __all__ = [
     "FileOptions",
@@ -29,7 +22,6 @@ __all__ = [
     "own_options",
     "parse_place",
     "pieces",
-    "read_files",
     "shuffling",
 ]
 
@@ -212,61 +204,6 @@ def shuffling(shuffle: Any) -> Shuffling | None:
     if not isinstance(shuffle, FileShuffleConfig):
         raise ValueError(f'shuffle must be "files" or a FileShuffleConfig, got {shuffle!r}')
     return Shuffling(shuffle)
-
-
-def read_files(
-    verb: str,
-    paths: Paths,
-    form: Format,
-    options: Mapping[str, Any],
-    *,
-    extensions: Sequence[str] | None = None,
-    partitioning: Partitioning | None = None,
-) -> Dataset:
-    """A dataset of files of one format.
-
-    Args:
-        verb: The reader, for errors.
-        paths: What the user gave.
-        form: Their format.
-        options: A FileOptions.
-        extensions: Which files count, if the user does not say.
-        partitioning: How values are written into paths, if the user does not say.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        FileNotFoundError: if a path does not exist.
-        ValueError: if there are no files, or an option makes no sense.
-        TypeError: if an option is unknown.
-    """
-    check_names(verb, options, FileOptions)
-    place = parse_place(options)
-    filesystem: fs.FileSystem
-    filesystem, found = find(
-        paths,
-        kind=form.name,
-        filesystem=options.get("filesystem"),
-        extensions=options.get("file_extensions", extensions),
-        ignore_missing=options.get("ignore_missing_paths", False),
-    )
-    files = with_constants(
-        found,
-        options.get("partitioning", partitioning),
-        options.get("partition_filter"),
-        options.get("include_paths", False),
-    )
-    source = FileSource(
-        tuple(files),
-        filesystem,
-        form,
-        open_arguments(verb, options.get("arrow_open_stream_args")),
-        min_tasks=pieces(options),
-        shuffling=shuffling(options.get("shuffle")),
-        on_error=of_files(options, verb, one_each=bool(form.row_columns)),
-    )
-    return Dataset(Read(source, place))
 
 
 def of_files(options: Mapping[str, Any], verb: str, *, one_each: bool) -> OnError:

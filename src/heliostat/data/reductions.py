@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from heliostat.data._plan import Apply, Plan, Planned, Select
+from heliostat.data._plan import Apply, Plan, Select
+from heliostat.data._planned import Planned
 from heliostat.data.aggregate import AggregateFn, AggregateFnV2, Max, Mean, Min, Std, Sum
 from heliostat.data.block import Row, require_columns
 from heliostat.data.grouped_data import GroupedData, On

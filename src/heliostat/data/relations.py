@@ -16,7 +16,8 @@ from heliostat.data._native.queries import (
     Unpivot,
     Window,
 )
-from heliostat.data._plan import Apply, Compute, Planned, Relate, SortRows, Where, plans_of
+from heliostat.data._plan import Apply, Compute, Relate, SortRows, Where
+from heliostat.data._planned import Planned, plans_of
 from heliostat.data.columns import names_of
 from heliostat.data.expressions import coalesce, col
 from heliostat.data.grouped_data import GroupedData

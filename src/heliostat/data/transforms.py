@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from heliostat.data._expr import Expr
 from heliostat.data._failures import OnError
-from heliostat.data._mix import Mix, MixStoppingCondition
+from heliostat.data._mix import MixStoppingCondition
 from heliostat.data._plan import (
     Apply,
     Filter,
@@ -15,12 +15,13 @@ from heliostat.data._plan import (
     Limit,
     MapBatches,
     MapRows,
+    Mix,
     Repartition,
     Shuffle,
     SortRows,
     Union,
-    plans_of,
 )
+from heliostat.data._planned import plans_of
 from heliostat.data.block import check_batch_format, from_batch, to_batch
 from heliostat.data.columns import Columns, names_of
 from heliostat.data.compute import UdfOptions, parse_on_error, parse_udf

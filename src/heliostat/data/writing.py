@@ -9,7 +9,8 @@ import pyarrow as pa
 from heliostat.data import connectors
 from heliostat.data._commit import SaveMode
 from heliostat.data._expr import Expr
-from heliostat.data._plan import Planned, schema_of
+from heliostat.data._plan import schema_of
+from heliostat.data._planned import Planned
 from heliostat.data._write import WriteOptions, run_write
 from heliostat.data.block import require_columns
 from heliostat.data.context import DataContext

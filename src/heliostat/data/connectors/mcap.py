@@ -14,7 +14,7 @@ from heliostat.data.dataset import Dataset
 from heliostat.data.datasource.file_based import FileBasedDatasource
 from heliostat.data.datasource.files import OpenFile
 from heliostat.data.datasource.paths import Paths
-from heliostat.data.read_options import read_files
+from heliostat.data.read_files import read_files
 
 __all__ = ["MCAPDatasource", "TimeRange", "read_mcap"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from heliostat.data._plan import Planned
+from heliostat.data._planned import Planned
 from heliostat.data.block import to_batch
 from heliostat.data.connectors import needed
 

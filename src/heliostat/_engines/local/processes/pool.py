@@ -33,6 +33,7 @@ from heliostat._engines.local.messages import (
 from heliostat._engines.local.processes import oom, zygote_start
 from heliostat._engines.local.processes.preload import Preloads
 from heliostat._engines.local.processes.zygote_stops import PATIENCE_S, ZygoteStops
+from heliostat._engines.local.transport.conn import Ends
 from heliostat._engines.local.worker import threads
 
 if TYPE_CHECKING:
@@ -57,15 +58,6 @@ class Launch(NamedTuple):
     environ: dict[str, str]
     own_packages: bool = False
     log: int | None = None
-
-
-class Ends(NamedTuple):
-    """The driver's ends of a new worker: its socket, the one for handing over others, its output."""
-
-    socket: socket.socket
-    handover: socket.socket
-    stdout: int
-    stderr: int
 
 
 class Forked(Message):

@@ -13,7 +13,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from heliostat._engines.local import direct_messages, messages
 from heliostat._engines.local.direct_messages import (
@@ -38,8 +38,14 @@ _TOGETHER = 64  # messages to one worker that may be sent together
 _IN_A_ROW = 4  # calls without a wait or pause after which they may be, though the worker is idle
 _PAUSE_S = 1e-3
 
-if TYPE_CHECKING:
-    from heliostat._engines.local.processes.pool import Ends
+
+class Ends(NamedTuple):
+    """The driver's ends of a new worker: its socket, the one for handing over others, its output."""
+
+    socket: socket.socket
+    handover: socket.socket
+    stdout: int
+    stderr: int
 
 
 def encode(batch: Sequence[Any]) -> bytes:
