@@ -57,8 +57,10 @@ class ParquetFile:
     @property
     def is_unchanged(self) -> bool:
         """Whether the file is still the one that the footer is of, for sure."""
-        known = self.identity
-        return known is not None and os.path.exists(self.path) and _identity(self.path) == known
+        try:
+            return self.identity is not None and _identity(self.path) == self.identity
+        except OSError:
+            return False
 
     @property
     def rows(self) -> int:
