@@ -233,3 +233,22 @@ def test_tables_of_every_type_come_back_from_parquet(tmp_path):
     ray.data.from_arrow(table).write_parquet(str(tmp_path / "out"))
     back = ray.data.read_parquet(str(tmp_path / "out")).take_batch(batch_format="pyarrow")
     assert back.equals(table)
+
+
+def test_packed_files_have_names_that_readers_unpack(tmp_path):
+    ds = ray.data.from_items([{"a": 1}, {"a": 2}])
+    packed = {"arrow_open_stream_args": {"compression": "gzip"}}
+    for kind in ("csv", "json", "tfrecords"):
+        path = str(tmp_path / kind)
+        getattr(ds, f"write_{kind}")(path, **packed)
+        assert all(name.endswith(f".{kind}.gz") for name in files(path))
+        assert getattr(ray.data, f"read_{kind}")(path).take_all() == ds.take_all()
+    for kind in ("parquet", "orc"):
+        with pytest.raises(ValueError, match=rf"use write_{kind}\(compression='gzip'\)"):
+            getattr(ds, f"write_{kind}")(str(tmp_path / kind), **packed)
+
+
+def test_files_without_rows_cannot_be_asked_for(tmp_path):
+    for name in ("min_rows_per_file", "max_rows_per_file", "min_bytes_per_file"):
+        with pytest.raises(ValueError, match=f"{name} must be an int >= 1, got 0"):
+            ray.data.range(3).write_parquet(str(tmp_path), **{name: 0})

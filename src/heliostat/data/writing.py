@@ -528,13 +528,13 @@ class Writing(Planned):
         asked = WriteOptions(
             concurrency=options.get("concurrency"),
             remote=options.get("ray_remote_args"),
-            min_rows=(
-                options.get("min_rows_per_file")
-                or options.get("num_rows_per_file")
-                or sink.min_rows_per_write
+            min_rows=_first(
+                options.get("min_rows_per_file"),
+                options.get("num_rows_per_file"),
+                sink.min_rows_per_write,
             ),
             max_rows=options.get("max_rows_per_file"),
-            min_bytes=options.get("min_bytes_per_file") or sink.min_bytes_per_write,
+            min_bytes=_first(options.get("min_bytes_per_file"), sink.min_bytes_per_write),
         )
         checkpoint = options.get("checkpoint")
         config = DataContext.get_current().checkpoint_config
@@ -549,6 +549,10 @@ class Writing(Planned):
 
         assert isinstance(sink, FileDatasink)
         resumable_write(self._plan, sink, asked, os.fspath(checkpoint), self._bundles)
+
+
+def _first(*given: int | None) -> int | None:
+    return next((one for one in given if one is not None), None)
 
 
 _NAMES = tuple(WriteFileOptions.__annotations__)

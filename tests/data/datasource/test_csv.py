@@ -1,7 +1,9 @@
 """CSV files: types, what is packed, and which file and row an error names."""
 
 import gzip
+import os
 
+import pyarrow as pa
 import pytest
 from pyarrow import csv
 
@@ -84,3 +86,21 @@ def test_files_without_rows_or_without_anything(tmp_path):
     assert (ds.take_all(), ds.columns()) == ([], ["a", "b"])
     write(tmp_path / "b.csv", "")
     assert ray.data.read_csv(str(tmp_path)).count() == 0
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.date32(), pa.string()])
+def test_a_row_whose_only_value_is_null_stays_a_row(tmp_path, kind):
+    values = [None, "x" if kind == pa.string() else pa.scalar(5).cast(pa.int32()).cast(kind), None]
+    ds = ray.data.from_arrow(pa.table({"a": pa.array(values, kind)}))
+    ds.write_csv(str(tmp_path))
+    options = csv.ConvertOptions(strings_can_be_null=True)
+    back = ray.data.read_csv(str(tmp_path), convert_options=options).take_all()
+    assert [row["a"] for row in back] == [row["a"] for row in ds.take_all()]
+    assert ray.data.read_csv(str(tmp_path)).count() == 3
+
+
+def test_bytes_that_are_no_text_are_refused_by_the_name_of_their_column(tmp_path):
+    for rows in ([{"a": 1, "b": b"\xff"}], [{"b": b"\xff"}, {"b": None}]):
+        with pytest.raises(ValueError, match="column 'b' of type binary cannot be written"):
+            ray.data.from_items(rows).write_csv(str(tmp_path / "out"))
+    assert not os.listdir(tmp_path)

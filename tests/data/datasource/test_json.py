@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 
 import heliostat as ray
@@ -44,3 +45,47 @@ def test_only_json_files_of_a_directory_count(tmp_path):
     (tmp_path / "a.json").write_text('{"a": 1}')
     (tmp_path / "b.txt").write_text("no")
     assert ray.data.read_json(str(tmp_path)).count() == 1
+
+
+def test_numbers_are_written_as_they_are(tmp_path):
+    values = [1 / 3, 1e-15, 1e300, 123456789.123456789, 2.0, -0.0, None, float("nan")]
+    table = pa.table(
+        {
+            "x": pa.array(values),
+            "f": pa.array([0.1] * 8, pa.float32()),
+            "i": pa.array([(1 << 53) + 1, None] * 4),
+            "l": pa.array([[(1 << 53) + 1, None], None] * 4),
+            "s": pa.array([{"a": (1 << 53) + 1, "b": [1, None]}] * 8),
+            "o": pa.array([[1e-12]] * 8),
+        }
+    )
+    ray.data.from_arrow(table).write_json(str(tmp_path))
+    back = ray.data.read_json(str(tmp_path)).take_all()
+    assert [row["x"] for row in back] == [*values[:6], None, None]
+    assert [type(row["x"]) for row in back[:6]] == [float] * 6
+    assert back[0]["f"] == 0.1
+    for name in "ilso":
+        assert [row[name] for row in back] == table.column(name).to_pylist()
+
+
+def test_what_is_written_is_what_pandas_writes(tmp_path):
+    table = pa.table(
+        {
+            'a"/:é': ["plain", 'q"\\', "\u2028é", None],
+            "b": [True, None, False, True],
+            "c": ["1.50", None, "2", "x"],
+            "d": pa.array(["x", "y", "~", " "], pa.large_string()),
+        }
+    )
+    ray.data.from_arrow(table.slice(1, 3)).write_json(str(tmp_path))
+    (path,) = tmp_path.iterdir()
+    wanted = table.slice(1, 3).to_pandas().to_json(orient="records", lines=True)
+    assert [*map(json.loads, path.read_text().splitlines())] == [
+        *map(json.loads, wanted.splitlines())
+    ]
+    assert path.read_text().endswith("}\n")
+
+
+def test_bytes_that_are_no_text_are_refused_by_the_name_of_their_column(tmp_path):
+    with pytest.raises(ValueError, match="bytes in column 'b', which are no text"):
+        ray.data.from_items([{"a": 1, "b": b"\xff"}]).write_json(str(tmp_path / "out"))

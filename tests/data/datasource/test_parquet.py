@@ -364,3 +364,30 @@ def test_columns_of_few_texts_are_known_by_their_footers(tmp_path):
     nested = pa.table({"s": [{"a": 1, "b": 2}] * rows, "few": ["x"] * rows})
     pq.write_table(nested, tmp_path / "a.parquet")
     assert open_parquet(tmp_path).files[0].few_texts == ()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_columns_that_cannot_name_directories_are_refused(tmp_path, known):
+    out = str(tmp_path / "out")
+    table = pa.table({"k": [b"x"], "l": [[1]], "n": ["__HIVE_DEFAULT_PARTITION__"], "v": [1]})
+    ds = ray.data.from_arrow(table)
+    if not known:
+        ds = ds.map_batches(lambda batch: batch, batch_format="pyarrow")
+    for name, why in (
+        ("k", "binary has no text"),
+        ("l", "list<.*has no text"),
+        ("n", "stands for null"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            ds.write_parquet(out, partition_cols=[name])
+    with pytest.raises(ValueError, match="must leave a column to write"):
+        ds.select_columns(["v"]).write_parquet(out, partition_cols=["v", "v"])
+    assert not os.listdir(tmp_path)
+
+
+def test_columns_of_dictionaries_name_directories(tmp_path):
+    texts = pa.array(["a", None, "a"]).dictionary_encode()
+    ds = ray.data.from_arrow(pa.table({"k": texts, "v": [1, 2, 3]}))
+    ds.write_parquet(str(tmp_path), partition_cols=["k", "k"])
+    rows = ray.data.read_parquet(str(tmp_path)).sort("v").take_all()
+    assert [(row["k"], row["v"]) for row in rows] == [("a", 1), (None, 2), ("a", 3)]

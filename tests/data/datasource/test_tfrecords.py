@@ -77,3 +77,12 @@ def test_what_no_record_can_hold_is_named():
     assert parse_example(serialize_example({"a": np.ones((2, 2))})) == {"a": [1.0] * 4}
     with pytest.raises(NotImplementedError, match="tf_schema"):
         ray.data.read_tfrecords("x", tf_schema=1)
+
+
+def test_numbers_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"column 'x' holds 9223372036854775808; .* 64 bits"):
+        serialize_example({"x": [1, 1 << 63]})
+    with pytest.raises(ValueError, match=r"column 'x' holds \[1e\+300\]; .* 32 bits"):
+        serialize_example({"x": 1e300})
+    kept = parse_example(serialize_example({"x": [float("inf"), -(1 << 63) * 1.0]}))
+    assert kept == {"x": [float("inf"), -(1 << 63) * 1.0]}

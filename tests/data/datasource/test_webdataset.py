@@ -101,3 +101,25 @@ def test_what_cannot_be_encoded_is_named(tmp_path):
     ds = ray.data.from_items([{"x": 1}])
     ds.write_webdataset(str(tmp_path / "out"), encoder=lambda row: {"x": str(row["x"])})
     assert ray.data.read_webdataset(str(tmp_path / "out")).take(1)[0]["x"] == b"1"
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([{"__key__": "a.1", "cls": 1}, {"__key__": "a.2", "cls": 2}], "'a.1': .* first dot"),
+        ([{"__key__": "a/", "cls": 1}], "'a/': .* slash"),
+        ([{"__key__": "a", "cls": 1}, {"__key__": "a", "txt": "x"}], "two rows .*__key__='a'"),
+        ([{"__key__": "a", "txt": None}, {"__key__": "b", "txt": "x"}], "'a' has no values"),
+        ([{"__key__": "a", "b/c.txt": "x"}], "column 'b/c.txt' has a slash"),
+    ],
+)
+def test_rows_that_would_not_come_back_are_refused(tmp_path, rows, why):
+    ds = ray.data.from_items(rows, override_num_blocks=1)
+    with pytest.raises(ValueError, match=why):
+        ds.write_webdataset(str(tmp_path / "out"))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_key_may_be_zero(tmp_path):
+    ray.data.from_items([{"__key__": 0, "cls": 1}]).write_webdataset(str(tmp_path))
+    assert ray.data.read_webdataset(str(tmp_path)).take(1)[0]["__key__"] == "0"

@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import csv
 
-from heliostat.data.datasource.datasink import BlockBasedFileDatasink, accepted
+from heliostat.data.datasource.datasink import BlockBasedFileDatasink
 from heliostat.data.datasource.files import OpenFile
+from heliostat.data.datasource.writers import accepted, write_columns
 
 __all__ = ["EXTENSIONS", "CsvDatasink", "CsvFormat"]
 
@@ -94,4 +95,12 @@ class CsvDatasink(BlockBasedFileDatasink):
                     f"CSV cannot hold column {field.name!r} of type {field.type}; "
                     "drop it or turn it into text"
                 )
+        write_columns(table, file, self._write)
+
+    def _write(self, table: pa.Table, file: Any) -> None:
+        if table.num_columns == 1 and table.column(0).null_count:
+            # To readers an empty line is no row, and two quotes are null.
+            texts: Any = table.column(0).cast(pa.string())
+            texts = texts.fill_null("")
+            table = pa.table([texts], names=table.column_names)
         csv.write_csv(table, file, **self._arguments)

@@ -1,7 +1,6 @@
 """Where rows go: the protocol that users write sinks against, and the sinks that write files."""
 
 import contextlib
-import inspect
 import io
 import os
 import uuid
@@ -33,6 +32,8 @@ ReturnType = TypeVar("ReturnType")
 
 # On an object store so many uploads at most stay open to be completed together.
 OPEN_UPLOADS = 256
+# What a reader knows packed files by.
+_ENDINGS = {"gzip": ".gz", "bz2": ".bz2", "zstd": ".zst", "brotli": ".br", "lz4": ".lz4"}
 # So many requests of a commit are under way together.
 AT_ONCE = 16
 
@@ -152,37 +153,6 @@ class Datasink(Generic[ReturnType]):
         return None
 
 
-_ELSEWHERE = {"partition_cols": " Only write_parquet makes directories by value."}
-
-
-def accepted(verb: str, arguments: Mapping[str, Any], writer: Callable[..., Any]) -> dict[str, Any]:
-    """Arguments for a library's writer, looked at before anything runs.
-
-    Args:
-        verb: The user's call, for the message.
-        arguments: What the user gives beside what every writer takes.
-        writer: The library's function; its first two parameters are ours to give.
-
-    Returns:
-        The arguments.
-
-    Raises:
-        TypeError: For one that the writer does not know.
-
-    Example:
-        >>> accepted("write", {"indent": 2}, lambda rows, file, indent=0: None)
-        {'indent': 2}
-    """
-    known = [*inspect.signature(writer).parameters][2:]
-    for name in arguments:
-        if name not in known:
-            raise TypeError(
-                f"{verb}() got an unexpected argument {name!r}. Beside what every writer of files "
-                f"takes, it takes {known}.{_ELSEWHERE.get(name, '')}"
-            )
-    return dict(arguments)
-
-
 class FileDatasink(Datasink[list[str]]):
     """Writes files into a directory: all of them are seen at its end, or none.
 
@@ -202,6 +172,8 @@ class FileDatasink(Datasink[list[str]]):
 
     # Whether Arrow's threads do the work: then no worker is needed for it.
     in_driver = False
+    # Whether a packed file is read by the end of its name, such as `.csv.gz`.
+    tells_packing = True
     # Whether a file without rows is written where there are no rows, for its columns.
     tells_columns = False
 
@@ -227,7 +199,9 @@ class FileDatasink(Datasink[list[str]]):
             )
         self.try_create_dir = try_create_dir
         self.open_stream_args = dict(open_stream_args or {})
-        self.filename_provider = filename_provider or FilenameProvider(dataset_uuid, file_format)
+        packing = _ENDINGS.get(self.open_stream_args.get("compression", ""), "")
+        ending = file_format and file_format + packing * self.tells_packing
+        self.filename_provider = filename_provider or FilenameProvider(dataset_uuid, ending)
         self.file_format = file_format
         self.write_uuid = uuid.uuid4().hex[:12]
         self.directory = self.path

@@ -52,7 +52,7 @@ class FilenameProvider:
             A name that no other block has.
         """
         name = self.get_filename_for_task(write_uuid, task_index)
-        return name if not block_index else _with(name, f"{block_index:06}")
+        return name if not block_index else self._with(name, f"{block_index:06}")
 
     def get_filename_for_row(
         self, row: Row, write_uuid: str, task_index: int, block_index: int, row_index: int
@@ -70,9 +70,8 @@ class FilenameProvider:
             A name that no other row has.
         """
         name = self.get_filename_for_task(write_uuid, task_index)
-        return _with(name, f"{block_index:06}_{row_index:06}")
+        return self._with(name, f"{block_index:06}_{row_index:06}")
 
-
-def _with(name: str, numbers: str) -> str:
-    stem, ending = os.path.splitext(name)
-    return f"{stem}_{numbers}{ending}"
+    def _with(self, name: str, numbers: str) -> str:
+        ending = f".{self._file_format}" if self._file_format else os.path.splitext(name)[1]
+        return f"{name.removesuffix(ending)}_{numbers}{ending}"

@@ -67,6 +67,8 @@ class ImageDatasink(RowBasedFileDatasink):
         **options: Of every sink of files.
     """
 
+    tells_packing = False
+
     def __init__(self, path: Any, column: str, file_format: str, **options: Any) -> None:
         super().__init__(path, file_format=file_format, **options)
         self._column = column

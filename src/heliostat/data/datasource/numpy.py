@@ -47,6 +47,7 @@ class NumpyDatasink(BlockBasedFileDatasink):
     """
 
     in_driver = True
+    tells_packing = False
 
     def __init__(self, path: Any, column: str, **options: Any) -> None:
         super().__init__(path, file_format="npy", **options)

@@ -9,8 +9,9 @@ from pyarrow import orc
 
 from heliostat.data.arrays import refuse_objects
 from heliostat.data.block import require_columns
-from heliostat.data.datasource.datasink import BlockBasedFileDatasink, accepted
+from heliostat.data.datasource.datasink import BlockBasedFileDatasink
 from heliostat.data.datasource.files import OpenFile
+from heliostat.data.datasource.writers import accepted, refuse_packing, write_columns
 
 __all__ = ["EXTENSIONS", "OrcDatasink", "OrcFormat"]
 
@@ -54,10 +55,12 @@ class OrcDatasink(BlockBasedFileDatasink):
     in_driver = True
 
     def __init__(self, path: Any, arguments: dict[str, Any], **options: Any) -> None:
+        refuse_packing("write_orc", options)
         super().__init__(path, file_format="orc", **options)
         self._arguments = accepted("write_orc", arguments, orc.write_table)
 
     def write_table(self, table: pa.Table, file: Any) -> None:
         """Write the rows."""
         refuse_objects(table.schema, "write_orc")
-        orc.write_table(table, file, **self._arguments)
+        arguments = self._arguments
+        write_columns(table, file, lambda rows, file: orc.write_table(rows, file, **arguments))

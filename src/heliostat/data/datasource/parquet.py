@@ -29,6 +29,7 @@ from heliostat.data.datasource.partitioning import Partitioning
 from heliostat.data.datasource.paths import Paths, find, resolve
 from heliostat.data.datasource.retry import retrying
 from heliostat.data.datasource.source import Part
+from heliostat.data.datasource.writers import refuse_packing, write_columns
 
 __all__ = ["ParquetDatasink", "ParquetSource", "open_parquet"]
 
@@ -449,24 +450,37 @@ class ParquetDatasink(BlockBasedFileDatasink):
         partition_cols: Sequence[str],
         **options: Any,
     ) -> None:
+        refuse_packing("write_parquet", options)
         super().__init__(path, file_format="parquet", **options)
         self._arguments = dict(arguments)
         self._arguments_fn = arguments_fn
-        self._partition_cols = list(partition_cols)
+        self._partition_cols = list(dict.fromkeys(partition_cols))
         self.tells_columns = not partition_cols
 
     def on_write_start(self, schema: pa.Schema | None = None) -> None:
         """Look at the columns to partition by, if they are known."""
         if schema is not None:
-            require_columns(self._partition_cols, schema.names, "write_parquet")
-            if self._partition_cols and len(schema) == len(self._partition_cols):
-                raise ValueError("write_parquet: partition_cols must leave a column to write")
+            self._check_columns(schema)
+
+    def _check_columns(self, schema: pa.Schema) -> None:
+        require_columns(self._partition_cols, schema.names, "write_parquet")
+        if self._partition_cols and not set(schema.names) - set(self._partition_cols):
+            raise ValueError("write_parquet: partition_cols must leave a column to write")
+        for name in self._partition_cols:
+            kind: pa.DataType = schema.field(name).type
+            if pa.types.is_dictionary(kind):
+                kind = kind.value_type
+            if any(test(kind) for test in (*_BYTES, pa.types.is_nested)):
+                raise ValueError(
+                    f"write_parquet(partition_cols=[{name!r}]): {kind} has no text to name a "
+                    "directory by; cast the column to string"
+                )
 
     def parts_of(self, table: pa.Table) -> Sequence[tuple[str, pa.Table]]:
         """The rows of each combination of values, and its directory."""
         if not self._partition_cols:
             return [("", table)]
-        require_columns(self._partition_cols, table.column_names, "write_parquet")
+        self._check_columns(table.schema)
         return list(partitioned(table, self._partition_cols))
 
     def write_table(self, table: pa.Table, file: Any) -> None:
@@ -476,7 +490,7 @@ class ParquetDatasink(BlockBasedFileDatasink):
         if self._arguments_fn is not None:
             arguments.update(self._arguments_fn())
         arguments.setdefault("use_dictionary", _repeating(table))
-        pq.write_table(table, file, **arguments)
+        write_columns(table, file, lambda rows, file: pq.write_table(rows, file, **arguments))
 
 
 def _repeating(table: pa.Table) -> bool | list[str]:
@@ -502,6 +516,8 @@ def partitioned(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[str, 
     codes = np.zeros(table.num_rows, np.int64)
     for name in columns:
         column: Any = table.column(name)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
         encoded = pa.concat_arrays(column.chunks).dictionary_encode(null_encoding="encode")
         codes = codes * max(1, len(encoded.dictionary)) + np.asarray(encoded.indices)
         # Only those that occur: the product of many columns would not fit.
@@ -515,6 +531,11 @@ def partitioned(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[str, 
         yield "/".join(map(_hive, columns, values)), take_rows(rest, rows)
 
 
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
 def _hive(name: str, value: Any) -> str:
-    text = "__HIVE_DEFAULT_PARTITION__" if value is None else quote(str(value), safe=" ")
+    text = _NULL if value is None else quote(str(value), safe=" ")
+    if value == _NULL:
+        raise ValueError(f"write_parquet: {value!r} in column {name!r} stands for null in paths")
     return f"{quote(name, safe=' ')}={text}"

@@ -229,10 +229,18 @@ def _feature(name: str, value: Any) -> bytes:
     if all(isinstance(one, bool | int | np.integer) for one in values):
         if not values:
             return b""
+        if max(values) >= 1 << 63:
+            raise ValueError(f"column {name!r} holds {max(values)}; a TFRecord has ints of 64 bits")
         packed = b"".join(_number(int(one)) for one in values)
         return _field(_INTS, _field(1, packed))
     if all(isinstance(one, bool | int | float | np.number) for one in values):
-        return _field(_FLOATS, _field(1, np.asarray(values, "<f4").tobytes()))
+        with np.errstate(over="ignore"):
+            floats = np.asarray(values, "<f4")
+        if np.any(np.isinf(floats) & np.isfinite(np.asarray(values, "f8"))):
+            raise ValueError(
+                f"column {name!r} holds {values!r:.80}; a TFRecord has floats of 32 bits"
+            )
+        return _field(_FLOATS, _field(1, floats.tobytes()))
     if all(isinstance(one, str | bytes) for one in values):
         texts = [one.encode() if isinstance(one, str) else one for one in values]
         return _field(_BYTES, b"".join(_field(1, one) for one in texts))

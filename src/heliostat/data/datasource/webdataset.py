@@ -245,11 +245,22 @@ class WebDatasetDatasink(BlockBasedFileDatasink):
 
     def write_table(self, table: pa.Table, file: Any) -> None:
         """Write the rows."""
+        keys: set[str] = set()
         with tarfile.open(fileobj=file, mode="w|") as tar:
             for row in iter_rows(table):
-                self._write_sample(tar, row)
+                sample = self._encoded(row)
+                key = sample.get("__key__")
+                key = uuid.uuid4().hex if key is None or key == "" else str(key)
+                members = [
+                    (name, value)
+                    for name, value in sample.items()
+                    if not name.startswith("__") and value is not None
+                ]
+                _check_sample(key, [name for name, _ in members], keys)
+                keys.add(key)
+                _add_members(tar, key, members)
 
-    def _write_sample(self, tar: tarfile.TarFile, row: Mapping[str, Any]) -> None:
+    def _encoded(self, row: Mapping[str, Any]) -> dict[str, Any]:
         sample = dict(row)
         for one in self._encoders:
             if callable(one):
@@ -259,15 +270,33 @@ class WebDatasetDatasink(BlockBasedFileDatasink):
                     name: value if name.startswith("__") or value is None else encode(name, value)
                     for name, value in sample.items()
                 }
-        key = sample.get("__key__") or uuid.uuid4().hex
-        for name, value in sample.items():
-            if name.startswith("__") or value is None:
-                continue
-            content = value.encode() if isinstance(value, str) else value
-            if not isinstance(content, bytes):
-                raise ValueError(
-                    f"the encoder gave {type(value).__name__} for {name!r}; members are bytes"
-                )
-            member = tarfile.TarInfo(f"{key}.{name}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+        return sample
+
+
+def _check_sample(key: str, names: Sequence[str], keys: set[str]) -> None:
+    """Refuse what readers would take for another row, or for none."""
+    base = key.rpartition("/")[2]
+    if not base or "." in base:
+        raise ValueError(
+            f"__key__={key!r}: to readers a row's name ends at its first dot; "
+            "give names without dots, that do not end with a slash"
+        )
+    if key in keys:
+        raise ValueError(f"two rows of one archive have __key__={key!r}; give each its own")
+    if not names:
+        raise ValueError(f"the row with __key__={key!r} has no values, and would not be written")
+    for name in names:
+        if "/" in name:
+            raise ValueError(f"column {name!r} has a slash in its name, which ends a directory")
+
+
+def _add_members(tar: tarfile.TarFile, key: str, members: Iterable[tuple[str, Any]]) -> None:
+    for name, value in members:
+        content = value.encode() if isinstance(value, str) else value
+        if not isinstance(content, bytes):
+            raise ValueError(
+                f"the encoder gave {type(value).__name__} for {name!r}; members are bytes"
+            )
+        member = tarfile.TarInfo(f"{key}.{name}")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
