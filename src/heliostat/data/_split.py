@@ -9,7 +9,7 @@ import heliostat
 from heliostat.data._deal import Deal
 from heliostat.data._execute import Execution
 from heliostat.data._plan import Apply, Limit, Plan
-from heliostat.data.block import Bundle
+from heliostat.data.block import Bundle, schema_of_blocks
 from heliostat.data.context import DataContext
 from heliostat.data.iterator import DataIterator
 
@@ -176,8 +176,7 @@ class SplitIterator(DataIterator):
             A dataset of rows that are there.
         """
         bundles = list(self._bundles())
-        schema = bundles[0].schema if bundles else self._dataset._schema
-        return self._dataset._keep(bundles, schema)
+        return self._dataset._keep(bundles, schema_of_blocks(bundles) or self._dataset._schema)
 
     def count(self) -> int:
         """How many rows this part gets; runs a pass.

@@ -24,7 +24,6 @@ __all__ = [
     "is_frame",
     "is_tensor",
     "no_rows",
-    "one_type",
     "refuse_objects",
     "schema_without_views",
     "tensors",
@@ -233,14 +232,16 @@ def tensors(array: "np.ndarray[Any, Any]", missing: "np.ndarray[Any, Any] | None
         missing: Which tensors are null, whatever is in their places.
 
     Returns:
-        An Arrow array.
-
-    Raises:
-        pa.ArrowInvalid: if a tensor would have no elements.
+        An Arrow array; without elements, of lists or of tensors that may have several shapes.
     """
     size = math.prod(array.shape[1:])
-    if size == 0:
-        raise pa.ArrowInvalid(f"tensors of shape {array.shape[1:]} have no elements")
+    if size == 0:  # for which Arrow has no type
+        absent = [False] * len(array) if missing is None else missing
+        values = [None if no else one for one, no in zip(array, absent, strict=True)]
+        element = _elements_of(array.reshape(-1)).type
+        if array.ndim == 2:
+            return pa.array(values, pa.list_(element))
+        return ragged(values) if values else pa.nulls(0, RaggedTensorType(element))
     flat = array.reshape(-1)
     elements = _elements_of(flat)
     kind = pa.fixed_shape_tensor(elements.type, array.shape[1:])
@@ -406,10 +407,7 @@ def to_numpy(column: Any, writable: bool, owned: bool = False) -> Any:
         The array.
     """
     if isinstance(column.type, RaggedTensorType):
-        values = np.empty(len(column), object)
-        for position, value in enumerate(_shaped(column)):
-            values[position] = value.copy() if writable and value is not None else value
-        return values
+        return _several_shapes(list(_shaped(column)), writable)
     if is_tensor(column.type) and column.null_count:
         values = np.full(len(column), None, object)
         there = to_numpy(column.drop_null(), writable, owned)
@@ -430,6 +428,16 @@ def to_numpy(column: Any, writable: bool, owned: bool = False) -> Any:
     else:
         array = column.to_numpy()
     return array.copy() if writable and not array.flags.writeable else array
+
+
+def _several_shapes(tensors: list[Any], writable: bool) -> "np.ndarray[Any, Any]":
+    shapes = {None if one is None else one.shape for one in tensors}
+    if len(shapes) == 1 and 0 in (shapes.copy().pop() or ()):
+        return np.stack(tensors)  # of one shape, for which there is no other type
+    values = np.empty(len(tensors), object)
+    for position, value in enumerate(tensors):
+        values[position] = value.copy() if writable and value is not None else value
+    return values
 
 
 def _is_whole(column: Any) -> bool:
@@ -513,28 +521,6 @@ def _shaped(column: Any) -> Iterator[Any]:
         for number, (shape, valid) in enumerate(zip(shapes, there, strict=True)):
             value = flat[starts[number] : starts[number + 1]]
             yield value.reshape(shape) if valid and shape is not None else None
-
-
-def one_type(columns: Sequence[Any]) -> Sequence[Any]:
-    """The parts of a column; if they are tensors of several shapes, all as such.
-
-    Args:
-        columns: Chunked arrays.
-
-    Returns:
-        The same values, whose types fit together if they were tensors of one kind.
-    """
-    kinds = {column.type for column in columns}
-    if len(kinds) == 1 or not all(is_tensor(kind) for kind in kinds):
-        return columns
-    if len({kind.value_type for kind in kinds}) > 1:
-        return columns
-    return [
-        column
-        if isinstance(column.type, RaggedTensorType) or not len(column)
-        else pa.chunked_array([ragged(list(to_numpy(column, False)))])
-        for column in columns
-    ]
 
 
 def is_frame(value: Any) -> bool:

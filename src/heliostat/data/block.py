@@ -17,14 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import heliostat
+from heliostat.data._common_type import common_schema, fitted
 from heliostat.data.arrays import (
     MANY_COLUMNS,
     from_numbers,
     has_few_texts,
     is_frame,
-    is_object,
     is_tensor,
-    one_type,
     row_maker,
     to_arrow,
     to_numpy,
@@ -150,13 +149,12 @@ def from_batch(batch: Any, source: str = "the function", like: pa.Schema | None 
 
 def _as_before(array: Any, name: str, like: pa.Schema) -> Any:
     index = like.get_field_index(name)
-    fixed = isinstance(array.type, pa.FixedShapeTensorType)
-    if index < 0 or not fixed or len(array.type.shape) != 1:
+    kind = like.field(index).type if index >= 0 else None
+    if kind is None or not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
         return array
-    kind = like.field(index).type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-        return array
-    return array.storage.cast(pa.list_(array.type.value_type))
+    if isinstance(array.type, pa.FixedShapeTensorType) and len(array.type.shape) == 1:
+        return array.storage.cast(pa.list_(array.type.value_type))
+    return array
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]]) -> Block:
@@ -236,32 +234,12 @@ def concat(tables: Sequence[Block]) -> Block:
         return full[0]
     if not full:
         return tables[0] if tables else pa.table({})
-    if any(is_tensor(kind) for kind in full[0].schema.types):
-        full = _with_one_tensor_type(full)
-    alike = all(table.schema.equals(full[0].schema) for table in full[1:])
-    if not alike and any(is_object(kind) for table in full for kind in table.schema.types):
-        from heliostat.data.extensions._objects import all_kept  # noqa: PLC0415 - it loads pandas
-
-        full = all_kept(full)
     try:
+        if not all(table.schema.equals(full[0].schema) for table in full[1:]):
+            full = fitted(full)
         return pa.concat_tables(full, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"blocks whose columns do not fit together: {error}") from error
-
-
-def _with_one_tensor_type(tables: list[Block]) -> list[Block]:
-    """The tables, whose tensors may have several shapes if those of one table differ from another's."""
-    for name in tables[0].column_names:
-        if not all(name in table.column_names for table in tables):
-            continue
-        columns = [table.column(name) for table in tables]
-        fitted = one_type(columns)
-        if fitted is not columns:
-            tables = [
-                table.set_column(table.column_names.index(name), name, column)
-                for table, column in zip(tables, fitted, strict=True)
-            ]
-    return tables
 
 
 def take_rows(table: Block, indices: "np.ndarray[Any, Any]") -> Block:
@@ -488,6 +466,18 @@ class Bundle:
             return self
         size = self.size_bytes * rows // self.rows if self.rows else 0
         return Bundle(self.cell, self.start + start, rows, size, self.schema)
+
+
+def schema_of_blocks(bundles: Sequence[Bundle]) -> pa.Schema | None:
+    """The columns of all blocks, in types that hold all of their values; None if there are none.
+
+    Where blocks do not fit together, the columns of the first.
+    """
+    schemas = [one.schema for one in bundles if one.rows] or [one.schema for one in bundles]
+    try:
+        return common_schema(schemas) if schemas else None
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return schemas[0]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from heliostat.data._execute import Execution
 from heliostat.data._optimize import Streamed, compile_stages, optimize
 from heliostat.data._plan import Apply, Blocks, Limit, Plan, Read, count_of, render, schema_of, walk
 from heliostat.data._stats import Stats
-from heliostat.data.block import Bundle, iter_rows
+from heliostat.data.block import Bundle, iter_rows, schema_of_blocks
 from heliostat.data.connectors.verbs import Connected
 from heliostat.data.consumption import Consumption
 from heliostat.data.context import DataContext
@@ -149,7 +149,7 @@ class Dataset(
             self._keep_stats(execution)
         schema = schema_of(plan)
         if schema is None:
-            schema = bundles[0].schema if bundles else execution.schema
+            schema = schema_of_blocks(bundles) if bundles else execution.schema
         return bundles, schema
 
     def _execution(self, plan: Plan, *, unbounded: bool = False) -> Execution:
@@ -378,7 +378,7 @@ class MaterializedDataset(Dataset):
         """Names, and the first rows."""
         names = self.columns() or []
         rows = [row for bundle in self._first(10) for row in iter_rows(bundle.table())]
-        return [names, *([_shown(row[name]) for name in names] for row in rows)]
+        return [names, *([_shown(row.get(name)) for name in names] for row in rows)]
 
     def _first(self, rows: int) -> list[Bundle]:
         return self._run(Apply(self._plan, Limit(rows)))[0]

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 import heliostat
 from heliostat.data._plan import Blocks, Read
-from heliostat.data.block import Bundle, Cell, from_batch, from_rows
+from heliostat.data.block import Bundle, Cell, from_batch, from_rows, schema_of_blocks
 from heliostat.data.dataset import Dataset, MaterializedDataset
 from heliostat.data.datasource.iterable import IterableSource, row_of
 from heliostat.data.read_api import from_arrow
@@ -36,7 +36,7 @@ def _of_refs(refs: Any, verb: str, wrap: Any = None) -> MaterializedDataset:
             bundles.append(Bundle(cell, 0, table.num_rows, table.nbytes, table.schema))
         else:
             bundles.append(Bundle.of(table))
-    return MaterializedDataset(Blocks(tuple(bundles), bundles[0].schema if bundles else None))
+    return MaterializedDataset(Blocks(tuple(bundles), schema_of_blocks(bundles)))
 
 
 def from_arrow_refs(tables: Any) -> MaterializedDataset:

@@ -12,7 +12,7 @@ from heliostat.data import connectors
 from heliostat.data._deal import split_at
 from heliostat.data._plan import Blocks, Read
 from heliostat.data.arrays import is_frame
-from heliostat.data.block import Block, Bundle, from_batch, from_rows
+from heliostat.data.block import Block, Bundle, from_batch, from_rows, schema_of_blocks
 from heliostat.data.compute import TaskPoolStrategy
 from heliostat.data.dataset import Dataset, MaterializedDataset
 from heliostat.data.datasource.custom import CustomSource, Datasource
@@ -389,7 +389,7 @@ def _of(
 ) -> MaterializedDataset:
     tables = [table.replace_schema_metadata(None) for table in tables]
     bundles = [Bundle.of(table) for table in tables]
-    schema = tables[0].schema if tables else None
+    schema = schema_of_blocks(bundles)
     if pieces and len(bundles) == 1 and bundles[0].rows:
         rows, pieces = bundles[0].rows, min(pieces, bundles[0].rows)
         cuts = [rows * part // pieces for part in builtins.range(1, pieces)]

@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from heliostat.data._common_type import as_type, common_schema
 from heliostat.data._failures import RAISE, OnError
-from heliostat.data.arrays import refuse_objects, tensors
+from heliostat.data.arrays import RaggedTensorType, is_tensor, refuse_objects, tensors
 from heliostat.data.block import require_columns, take_rows
 from heliostat.data.datasource.datasink import BlockBasedFileDatasink
 from heliostat.data.datasource.files import Shuffling, left_out, scalar, unreadable, with_constants
@@ -357,7 +358,7 @@ def _common_schema(files: Sequence[ParquetFile]) -> pa.Schema:
         if file.schema is whole or file.schema.equals(whole):
             continue
         try:
-            whole = pa.unify_schemas([whole, file.schema], promote_options="permissive")
+            whole = common_schema([whole, file.schema])
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ValueError(
                 f"the columns of {file.path!r} do not fit those of the files before it, "
@@ -390,7 +391,9 @@ _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_b
 def _cast(column: Any, wanted: Any) -> Any:
     if column.type == wanted.type:
         return column
-    if not isinstance(wanted.type, pa.FixedShapeTensorType):
+    if is_tensor(column.type) or isinstance(wanted.type, RaggedTensorType):
+        return as_type(column, wanted.type)
+    if not is_tensor(wanted.type):
         return column.cast(wanted.type)
     if column.null_count:
         raise ValueError(f"column {wanted.name!r} has nulls, which are no tensors")

@@ -104,25 +104,6 @@ def kept(values: Iterable[Any], what: str, why: str) -> "ArrowPythonObjectArray"
     return made
 
 
-def all_kept(tables: "Sequence[pa.Table]") -> "list[pa.Table]":
-    """The tables, whose columns are of objects wherever that of one is."""
-    names = {
-        field.name
-        for table in tables
-        for field in table.schema
-        if isinstance(field.type, ArrowPythonObjectType)
-    }
-    return [_kept_in(table, names) for table in tables]
-
-
-def _kept_in(table: pa.Table, names: set[str]) -> pa.Table:
-    for at, field in enumerate(table.schema):
-        if field.name in names and not isinstance(field.type, ArrowPythonObjectType):
-            objects = ArrowPythonObjectArray.from_objects(table.column(at).to_pylist())
-            table = table.set_column(at, field.name, objects)
-    return table
-
-
 class ArrowPythonObjectType(pa.ExtensionType):
     """The type of a column of pickled objects.
 
