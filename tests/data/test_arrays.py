@@ -282,3 +282,8 @@ def test_tensors_of_which_some_are_missing_go_through_all_verbs():
     assert batch["t"].dtype == object
     assert batch["t"][0] is None
     assert batch["t"][1].tolist() == [[1, 1], [1, 1]]
+
+
+def test_what_is_masked_is_null():
+    array = np.ma.array([1, 2, 3], mask=[False, True, False])
+    assert to_arrow(array, "a", "here").to_pylist() == [1, None, 3]

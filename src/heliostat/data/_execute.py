@@ -40,12 +40,14 @@ from heliostat.data._messages import (
 from heliostat.data._optimize import Item, Stage, Streamed, compile_stages, optimize
 from heliostat.data._pipeline import Pipeline
 from heliostat.data._plan import (
+    DYNAMIC,
     UDF_STEPS,
     Actors,
     Blocks,
     Here,
     Plan,
     Tasks,
+    further_options,
     schema_of,
     settled,
     step_name,
@@ -257,7 +259,9 @@ class Execution:
     def _launch(self, command: Launch) -> None:
         parts, tables = pack(command.items, share=True)
         if command.actor is None:
-            ref = self._function(command.stage).remote(parts, *tables)
+            further = further_options(self.stages[command.stage].place)
+            function = self._function(command.stage)
+            ref = (function.options(**further) if further else function).remote(parts, *tables)
         else:
             ref = self._actors[command.stage, command.actor].run.remote(parts, *tables)
         self._pending[ref] = Flying(command.stage, command.task, command.attempt, command.actor)
@@ -280,19 +284,20 @@ class Execution:
             options = {"name": stage.name, "max_retries": 0, **self._placed(stage.place)}
             if self._gives_way:
                 options.setdefault("num_cpus", 0)
-            self._functions[number] = heliostat.remote(run).options(**options)
+            self._functions[number] = heliostat.remote(**options)(run)
         return self._functions[number]
 
     def _placed(self, place: Tasks | Actors) -> dict[str, Any]:
         """The options of its tasks or actors, with the labels that are asked for in general."""
         labels = self._options.label_selector
-        return {**({} if labels is None else {"label_selector": labels}), **dict(place.options)}
+        told = {name: value for name, value in place.options if name != DYNAMIC}
+        return {**({} if labels is None else {"label_selector": labels}), **told}
 
     def _start_actor(self, number: int, actor: int) -> None:
         stage = self.stages[number]
         assert isinstance(stage.place, Actors)
         # Without a wish of the user's the pool's size alone says how many run at once.
-        options = {"num_cpus": 0, **self._placed(stage.place)}
+        options = {"num_cpus": 0, **self._placed(stage.place), **further_options(stage.place)}
         if number not in self._functions:
             # What errors and lists call it by, as with Ray.
             named = type(f"MapWorker({stage.name})", (StageActor,), {})

@@ -51,6 +51,10 @@ class Here:
     """In the driver, between two waits. For what is native and needs no process."""
 
 
+# The option that is a function, which gives further ones for each task or actor.
+DYNAMIC = "ray_remote_args_fn"
+
+
 @dataclass(frozen=True)
 class Tasks:
     """In tasks, as many at once as the machine takes, or at most `size`."""
@@ -71,6 +75,12 @@ class Actors:
 
 
 Place: TypeAlias = Here | Tasks | Actors
+
+
+def further_options(place: Here | Tasks | Actors) -> dict[str, Any]:
+    """Options for the task or actor that is started next, from the function that gives them."""
+    dynamic = None if isinstance(place, Here) else dict(place.options).get(DYNAMIC)
+    return {} if dynamic is None else dict(dynamic())
 
 
 @dataclass(frozen=True)

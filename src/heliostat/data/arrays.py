@@ -101,6 +101,8 @@ def to_arrow(column: Any, name: str, source: str) -> Any:
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return column
     column = _as_numpy(column, name, source)
+    if isinstance(column, np.ma.MaskedArray) and column.ndim == 1:  # what is masked is null
+        return pa.array(column)
     if isinstance(column, str | bytes | np.generic) or not hasattr(column, "__len__"):
         raise ValueError(
             f"{source} returned {type(column).__name__} for column {name!r}; a column is a list "

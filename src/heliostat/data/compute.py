@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypedDict
 
 import heliostat
 from heliostat.data._failures import RAISE, OnError
-from heliostat.data._plan import Actors, Tasks, Udf, is_async
+from heliostat.data._plan import DYNAMIC, Actors, Tasks, Udf, is_async
 from heliostat.data.context import DataContext
 
 __all__ = ["ActorPoolStrategy", "TaskPoolStrategy", "UdfOptions", "parse_tasks", "parse_udf"]
@@ -132,9 +132,12 @@ def parse_udf(
     if not callable(fn):
         raise TypeError(f"fn must be a function or a callable class, got {fn!r}")
     is_class = isinstance(fn, type)
-    if is_class and not callable(getattr(fn, "__call__", None)):  # noqa: B004 - of its instances
-        raise TypeError(f"{fn!r} has no __call__ method")
+    # Of its instances: to be called itself is what every class has from `type`.
+    if isinstance(fn, type) and not any("__call__" in vars(one) for one in fn.__mro__):
+        raise TypeError(f"{fn!r} has no __call__ method, with which it would take rows or batches")
     get = options.get
+    if not isinstance(get("fn_kwargs") or {}, Mapping):
+        raise TypeError(f"fn_kwargs must be a dict of arguments by name, got {get('fn_kwargs')!r}")
     constructor = get("fn_constructor_args"), get("fn_constructor_kwargs")
     if not is_class and constructor != (None, None):
         raise ValueError(
@@ -151,6 +154,10 @@ def parse_udf(
     )
     remote = {name: get(name) for name in _RESOURCES if get(name) is not None}
     remote.update((name, value) for name, value in options.items() if name not in _OWN)
+    if remote.get(DYNAMIC, _check_options) is None:
+        del remote[DYNAMIC]
+    elif not callable(remote.get(DYNAMIC, _check_options)):
+        raise TypeError(f"{DYNAMIC} must be a function, got {remote[DYNAMIC]!r}")
     strategy = _strategy(fn, is_class, get("compute"), get("concurrency"))
     _check_options(remote, is_class)
     if isinstance(strategy, TaskPoolStrategy):
@@ -182,6 +189,7 @@ class UdfOptions(TypedDict, total=False):
         num_cpus: CPUs for each task or actor.
         num_gpus: GPUs for each task or actor.
         memory: Bytes for each task or actor.
+        ray_remote_args_fn: Gives further options, asked before each task or actor is started.
         on_error: What happens to a row for which the function raises, or which kills its process:
             `"raise"`, `"skip"` (left out), `"null"` (only for `map`) or `"quarantine"` (saved, with
             the reason, in `DataContext.quarantine_path`). A batch is halved until its failing rows
@@ -197,12 +205,14 @@ class UdfOptions(TypedDict, total=False):
     num_cpus: float | None
     num_gpus: float | None
     memory: float | None
+    ray_remote_args_fn: Callable[[], Mapping[str, Any]] | None
     on_error: str | None
     resources: Mapping[str, float]
     runtime_env: Any
     scheduling_strategy: Any
     accelerator_type: str
     label_selector: Mapping[str, str]
+    max_calls: int
     max_retries: int
     retry_exceptions: Any
     max_restarts: int
@@ -319,4 +329,8 @@ def _check_options(options: Mapping[str, Any], is_class: bool) -> None:
 
     class Actor: ...
 
-    heliostat.remote(Actor if is_class else task).options(**options)
+    options = {name: value for name, value in options.items() if name != DYNAMIC}
+    if "num_returns" in options:
+        raise ValueError("num_returns says nothing here: a function gives rows or batches")
+    if options:
+        heliostat.remote(**options)(Actor if is_class else task)
