@@ -268,3 +268,34 @@ def test_an_aggregate_of_ones_own_asks_the_accessor_of_a_block():
     assert [row["spread(x)"] for row in ds.groupby("g").aggregate(Spread("x")).take_all()] == [0, 0]
     told = BlockAccessor.for_block(pa.table({"x": [4, None]}))
     assert (told.count("x"), told.sum("x", False), told.min("x", False)) == (2, None, None)
+
+
+def test_nan_is_neither_the_greatest_nor_in_the_middle():
+    ds = ray.data.from_items([{"v": 1.0}, {"v": math.nan}, {"v": None}, {"v": -3.0}])
+    assert ds.aggregate(AbsMax("v"), Quantile("v")) == {"abs_max(v)": 3.0, "quantile(v)": -1.0}
+    nothing = ray.data.from_items([{"v": math.nan}]).aggregate(AbsMax("v"), Quantile("v"))
+    assert all(map(math.isnan, nothing.values()))
+
+
+def test_the_greatest_absolute_value_may_be_above_the_type():
+    least = ray.data.from_arrow(pa.table({"v": pa.array([-128, 3], pa.int8()), "b": [True, None]}))
+    assert least.aggregate(AbsMax("v"), AbsMax("b")) == {"abs_max(v)": 128, "abs_max(b)": 1}
+    with pytest.raises(TypeError, match=r"abs_max\(s\) needs a column of numbers"):
+        ray.data.from_items([{"s": "x"}]).aggregate(AbsMax("s"))
+
+
+def test_sums_have_room_for_what_the_column_has_room_for():
+    large = decimal.Decimal(10) ** 20
+    ds = ray.data.from_arrow(
+        pa.table({"u": pa.array([1 << 63, 1], pa.uint64()), "d": pa.array([large, 3])})
+    )
+    assert ds.aggregate(Sum("u"), Sum("d")) == {"sum(u)": (1 << 63) + 1, "sum(d)": large + 3}
+
+
+def test_counted_values_keep_their_type():
+    span = datetime.timedelta(seconds=5)
+    ds = ray.data.from_arrow(pa.table({"d": [span, span], "count": ["x", "x"]}))
+    found = ds.aggregate(ValueCounter("d"), ApproximateTopK("d", 1), ApproximateTopK("count", 1))
+    assert found["value_counter(d)"] == {"values": [span], "counts": [2]}
+    assert found["approx_topk(d)"] == [{"d": span, "count": 2}]
+    assert list(found["approx_topk(count)"][0].values()) == ["x", 2]

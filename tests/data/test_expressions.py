@@ -1,6 +1,8 @@
 import datetime
 import re
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -377,3 +379,81 @@ def test_what_fails_on_values_names_the_expression(expr):
     ds = ray.data.from_items([{"a": "abc", "b": 1}]).with_column("c", expr)
     with pytest.raises(ValueError, match=re.escape(f"{expr!r} cannot be computed")):
         ds.take_all()
+
+
+def test_a_choice_may_be_null():
+    assert values(when(col("a") > 0).then(col("f")).otherwise(None)) == [1.5, None, None, 0.0]
+    assert values(when(col("a") > 0).then(None).otherwise("no")) == [None, "no", "no", None]
+    assert values(when(lit(None)).then(1).otherwise(2)) == [2] * 4
+
+
+def test_is_in_cuts_no_number_to_make_it_fit():
+    small = ray.data.from_arrow(pa.table({"x": pa.array([2, 3, 127], pa.int8())}))
+    for given, kept in (
+        ([2.5, 3.0], [3]),
+        ([300, 127, -129], [127]),
+        ([float("nan"), float("inf"), np.float32(2.5), np.int64(2)], [2]),
+    ):
+        assert [row["x"] for row in small.filter(expr=col("x").is_in(given)).take_all()] == kept
+    with pytest.raises(ValueError, match="cannot read \"'ab'\""):
+        small.filter(expr="x in 'ab'")
+
+
+def test_values_of_numpy_and_pandas_are_what_they_are(tmp_path):
+    table = pa.table(
+        {
+            "f": [1.5, 0.5, None],
+            "t": pa.array([0, 1, 2], pa.timestamp("ns")),
+            "u": pa.array([2**64 - 1, 5, None], pa.uint64()),
+            "i": [-1, 7, 3],
+        }
+    )
+    memory = ray.data.from_arrow(table)
+    memory.write_parquet(str(tmp_path))
+    for expr, kept in (
+        (col("f") > np.float64(1.0), [0]),
+        (col("f") > np.float32(1.0), [0]),
+        (col("t") > pd.Timestamp(1), [2]),
+        (col("t") >= pd.Timestamp(1), [1, 2]),
+        (col("t") > np.datetime64(1, "ns"), [2]),
+        (col("t") - pd.Timedelta(1) >= pd.Timestamp(0), [1, 2]),
+        (col("t") > pd.NaT, []),
+        (col("u") > 6, [0]),
+        (col("u") > -1, [0, 1]),
+        (col("u") >= 2**63, [0]),
+        (col("i") < 2**63, [0, 1, 2]),
+        (col("u") > col("i"), [0]),
+        (lit(True), [0, 1, 2]),
+        (lit(1) < lit(2), [0, 1, 2]),
+    ):
+        for ds in (memory, ray.data.read_parquet(str(tmp_path))):
+            found = ds.filter(expr=expr)
+            assert found.count() == len(kept)
+            times = [table["t"][number].as_py() for number in kept]
+            assert [row["t"] for row in found.take_all()] == times
+
+
+def test_texts_of_every_layout_are_texts():
+    for kind in (pa.large_string(), pa.dictionary(pa.int8(), pa.string())):
+        ds = ray.data.from_arrow(pa.table({"s": pa.array(["ab", None], kind)}))
+        for expr, first in (
+            (col("s") + "!", "ab!"),
+            (lit("<") + col("s") + col("s"), "<abab"),
+            (col("s").str.upper(), "AB"),
+            (col("s").str.len(), 2),
+            (col("s").fill_null("none"), "ab"),
+        ):
+            assert ds.with_column("x", expr).take_all()[0]["x"] == first
+    filled = ds.fill_null("none").take_all()
+    assert [row["s"] for row in filled] == ["ab", "none"]
+
+
+def test_nan_comes_after_all_numbers_of_a_list():
+    nan = float("nan")
+    ds = ray.data.from_arrow(pa.table({"l": [[3.0, nan, None, 1.0]]}))
+    for order, found in (
+        ("ascending", "[1.0, 3.0, nan, None]"),
+        ("descending", "[3.0, 1.0, nan, None]"),
+    ):
+        got = ds.with_column("x", col("l").list.sort(order)).take(1)[0]["x"]
+        assert str(list(got)) == found

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from heliostat.data._native.queries import Measure
-from heliostat.data._native.relation import quote
+from heliostat.data._native.relation import is_nan, quote
 from heliostat.data.block import iter_rows
 
 Accumulator = TypeVar("Accumulator")
@@ -204,6 +204,13 @@ class Native(AggregateFnV2[Any, Any]):
 
     def _made(self, sql: str, kind: pa.DataType | None = None, *, by_row: bool = False) -> Measure:
         return Measure(self.name, sql, self._target_col_name, kind, by_row)
+
+    def _but_nan(self, sql: str, schema: pa.Schema | None) -> str:
+        """The value of what is not NaN, as in Arrow; NaN only where there is nothing else."""
+        kind = type_of(schema, self._target_col_name)
+        if kind is None or not pa.types.is_floating(kind):
+            return sql
+        return f"coalesce({sql} FILTER (WHERE NOT {is_nan(self._column)}), {sql})"
 
     def _unless_null(self, sql: str) -> str:
         """The value; null if any is null and nulls count."""

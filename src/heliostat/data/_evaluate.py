@@ -3,7 +3,9 @@
 Also says what type an expression has, by computing it over no rows. It does not know plans.
 """
 
+import datetime
 import hashlib
+import numbers
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +64,22 @@ def evaluate(
     return _repeated(value, table.num_rows)
 
 
+def _scalar(value: Any) -> Any:
+    if isinstance(value, np.generic) and value.dtype.kind not in "mM":
+        value = value.item()
+    if isinstance(value, int) and value >= 1 << 63:
+        return pa.scalar(value, pa.uint64())
+    if isinstance(value, datetime.datetime) and value != value:  # the NaT of pandas
+        value = None
+    # Of pandas' times Arrow takes no nanoseconds.
+    if getattr(value, "nanosecond", 0):
+        zone: Any = value.tz and str(value.tz)
+        return pa.scalar(value.value, pa.timestamp("ns", zone))
+    if getattr(value, "nanoseconds", 0):
+        return pa.scalar(value.value, pa.duration("ns"))
+    return pa.scalar(value)
+
+
 def _repeated(value: Any, rows: int) -> Any:
     scalar: Any = value
     # Arrow repeats no list zero times.
@@ -83,7 +101,7 @@ class _Evaluation:
                 require_columns([name], self._table.column_names, f"the expression {expr!r}")
                 return self._table.column(name)
             case Literal(value):
-                return pa.scalar(value.item() if isinstance(value, np.generic) else value)
+                return _scalar(value)
             case Alias(value):
                 return self.of(value)
             case Call():
@@ -111,7 +129,13 @@ class _Evaluation:
         values = [self.of(one) for one in call.arguments]
         kernel = KERNELS.get(call.function) or getattr(pc, call.function)
         try:
-            return kernel(*_typed(values, call.function), **dict(call.options))
+            typed = _typed(values, call.function)
+            try:
+                return kernel(*typed, **dict(call.options))
+            except (pa.ArrowNotImplementedError, pa.ArrowTypeError):
+                if not any(pa.types.is_dictionary(one.type) for one in typed):
+                    raise
+                return kernel(*map(_decoded, typed), **dict(call.options))
         except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
             kinds = ", ".join(str(value.type) for value in values)
             raise TypeError(f"{call!r} cannot be computed of {kinds}: {error}") from error
@@ -137,9 +161,17 @@ class _Evaluation:
 # -- kernels that Arrow lacks, or that differ -------------------------------------------------
 
 
+def _decoded(value: Any) -> Any:
+    """Few different values as what they are: there are hardly any kernels for their numbers."""
+    return value.cast(value.type.value_type) if pa.types.is_dictionary(value.type) else value
+
+
 def _add(left: Any, right: Any) -> Any:
-    if pa.types.is_string(left.type) or pa.types.is_large_string(left.type):
-        return pc.binary_join_element_wise(left, right, pa.scalar("", left.type))
+    kinds = (left.type, right.type)
+    if all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in kinds):
+        kind = pa.string() if kinds == (pa.string(), pa.string()) else pa.large_string()
+        texts = (left.cast(kind), right.cast(kind))
+        return pc.binary_join_element_wise(*texts, pa.scalar("", kind))
     return pc.add(left, right)
 
 
@@ -158,7 +190,18 @@ def _modulo(left: Any, right: Any) -> Any:
 
 
 def _is_in(value: Any, values: Sequence[Any]) -> Any:
-    return pc.is_in(value, value_set=pa.array(list(values), value.type))
+    listed = list(values)
+    if pa.types.is_integer(value.type):
+        bits = value.type.bit_width - pa.types.is_signed_integer(value.type)
+        low = -(1 << bits) if pa.types.is_signed_integer(value.type) else 0
+
+        def can_be(one: Any) -> bool:
+            number = isinstance(one, numbers.Real)
+            return not number or bool(one % 1 == 0 and low <= one < 1 << bits)
+
+        # Arrow would cut 2.5 to 2, and refuse what is too large.
+        listed = [int(one) if isinstance(one, float) else one for one in listed if can_be(one)]
+    return pc.is_in(value, value_set=pa.array(listed, value.type))
 
 
 def _list_get(value: Any, index: int) -> Any:
@@ -178,8 +221,10 @@ def _list_sort(value: Any, order: str, null_placement: str) -> Any:
     def ordered(values: list[Any] | None) -> list[Any] | None:
         if values is None:
             return None
-        there = sorted((one for one in values if one is not None), reverse=order == "descending")
-        nulls = [None] * (len(values) - len(there))
+        nan = [one for one in values if one != one]
+        nulls = [None] * values.count(None)
+        there = [one for one in values if one is not None and one == one]
+        there = sorted(there, reverse=order == "descending") + nan
         return there + nulls if null_placement == "at_end" else nulls + there
 
     return pa.array([ordered(values) for values in value.to_pylist()], value.type)
@@ -232,7 +277,15 @@ _OF_ANY = ("is_null", "is_valid", "cast")
 
 def _typed(values: list[Any], function: str) -> list[Any]:
     """Columns of nothing but nulls, which may have no type of their own, as what is beside them."""
+    if function == "if_else":
+        return [*_typed(values[:1], "invert"), *_typed(values[1:], "coalesce")]
     kinds = [one.type for one in values]
+    signs = {pa.types.is_uint64(kind) for kind in kinds if pa.types.is_integer(kind)}
+    if function in _COMPARING and len(signs) > 1:
+        # Whole numbers of 64 bits with and without a sign have no other type for both.
+        positive = [pa.types.is_unsigned_integer(one.type) or _is_positive(one) for one in values]
+        wide: pa.DataType = pa.uint64() if all(positive) else pa.decimal128(20, 0)
+        return [one.cast(wide) for one in values]
     if function in _OF_ANY or not any(map(pa.types.is_null, kinds)):
         return values
     beside = next((kind for kind in kinds if not pa.types.is_null(kind)), None)
@@ -242,6 +295,10 @@ def _typed(values: list[Any], function: str) -> list[Any]:
     if kind is None:
         return values
     return [one.cast(kind) if pa.types.is_null(one.type) else one for one in values]
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, pa.Scalar) and value.is_valid and value.as_py() >= 0
 
 
 def _cast(value: Any, target_type: Any, safe: bool) -> Any:

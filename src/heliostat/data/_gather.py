@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from heliostat.data._batching import rebatch
+from heliostat.data._ordering.order import with_one_zero
 from heliostat.data._plan import GatheringStep, Groups, Repartition, ShuffleBlocks
 from heliostat.data.block import concat, require_columns, take_rows
 
@@ -74,7 +75,14 @@ def boundaries(table: pa.Table, keys: Sequence[str]) -> "np.ndarray[Any, Any]":
 
 def _codes(column: Any) -> "np.ndarray[Any, Any]":
     """A number for each different value; null has one, too."""
-    indices = column.combine_chunks().dictionary_encode().indices
+    column = with_one_zero(column)
+    try:
+        indices = column.combine_chunks().dictionary_encode().indices
+    except pa.ArrowNotImplementedError as error:
+        raise TypeError(
+            f"values of type {column.type} cannot be told apart here; take a column of numbers, "
+            "texts or times that is made of them, with map or with_column"
+        ) from error
     codes: np.ndarray[Any, Any] = pc.fill_null(indices, -1).to_numpy(zero_copy_only=False)
     return codes.astype(np.int64)
 

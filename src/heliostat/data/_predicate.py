@@ -112,9 +112,11 @@ def _compare(values: list[ast.expr], ops: list[ast.cmpop], text: str) -> Expr:
 def _constants(node: ast.expr, text: str) -> list[Any]:
     try:
         values = ast.literal_eval(node)
-        return list(values)
+        if not isinstance(values, str | bytes):
+            return list(values)
     except (ValueError, TypeError) as error:
         raise _unknown(node, text) from error
+    raise _unknown(node, text)
 
 
 def _unknown(node: ast.expr, text: str) -> ValueError:

@@ -18,7 +18,7 @@ from heliostat.data._aggregate_fn import (
     type_of,
 )
 from heliostat.data._native.queries import Measure
-from heliostat.data._native.relation import is_nan, quote
+from heliostat.data._native.relation import is_nan, quote, unused
 from heliostat.data.arrays import is_object
 
 __all__ = [
@@ -43,7 +43,10 @@ __all__ = [
     "ZeroPercentage",
 ]
 
-IT = "__entry"  # in lambdas of SQL, where a column of that name would be meant instead
+
+def _entry(schema: pa.Schema | None) -> str:
+    """A name in lambdas of SQL, where a column of that name would be meant instead."""
+    return unused("__entry", [] if schema is None else schema.names)
 
 
 class Count(Native):
@@ -94,8 +97,12 @@ class Sum(Native):
         kind = type_of(schema, self._target_col_name)
         whole = kind is not None and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))
         sql = self._unless_null(f"sum({number(self, schema)})")
+        if kind is not None and pa.types.is_uint64(kind):
+            return self._made(f"({sql})::UBIGINT", kind)
         if whole:
             return self._made(f"({sql})::BIGINT", pa.int64())
+        if kind is not None and pa.types.is_decimal(kind):
+            return self._made(sql, pa.decimal128(38, max(kind.scale, 0)))
         floating = kind is not None and pa.types.is_floating(kind)
         return self._made(sql, pa.float64() if floating else None)
 
@@ -129,16 +136,12 @@ class Min(Native):
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
         kind = type_of(schema, self._target_col_name)
-        column = self._column
         if kind is not None and is_object(kind):
             raise TypeError(
                 f"{self.name} needs values with an order, but they are objects of any kind"
             )
-        if kind is not None and pa.types.is_floating(kind):
-            # As in Arrow, NaN is the result only where there is nothing else.
-            sql = f"coalesce({self._kind}({column}) FILTER (WHERE NOT {is_nan(column)}), "
-            return self._made(self._unless_null(f"{sql}{self._kind}({column}))"), kind)
-        return self._made(self._unless_null(f"{self._kind}({column})"), kind)
+        sql = self._but_nan(f"{self._kind}({self._column})", schema)
+        return self._made(self._unless_null(sql), kind)
 
 
 class Max(Min):
@@ -237,7 +240,13 @@ class AbsMax(Min):
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
         kind = type_of(schema, self._target_col_name)
-        return self._made(self._unless_null(f"max(abs({self._column}))"), kind)
+        value = self._column
+        if kind is not None and (pa.types.is_signed_integer(kind) or pa.types.is_boolean(kind)):
+            # The least of a type has a greatest that is not in it.
+            value, kind = f"{value}::BIGINT", pa.int64()
+        elif kind is None or not pa.types.is_duration(kind):
+            value = number(self, schema)
+        return self._made(self._unless_null(self._but_nan(f"max(abs({value}))", schema)), kind)
 
 
 class Quantile(Native):
@@ -273,7 +282,8 @@ class Quantile(Native):
         self._q = q
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
-        sql = f"quantile_cont({number(self, schema)}::DOUBLE, {self._q!r})"
+        value = f"{number(self, schema)}::DOUBLE"
+        sql = self._but_nan(f"quantile_cont({value}, {self._q!r})", schema)
         return self._made(self._unless_null(sql), pa.float64())
 
 
@@ -358,15 +368,20 @@ class ApproximateTopK(Native):
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
         # Exact: the histogram of the values, the most frequent first.
-        name = quote(str(self._target_col_name))
+        name, it = str(self._target_col_name), _entry(schema)
         entries = f"map_entries(histogram({self._column}))"
         ranked = (
             f"list_reverse_sort(list_transform({entries}, "
-            f"lambda {IT}: {{'n': {IT}.value, 'v': {IT}.key}}))"
+            f"lambda {it}: {{'n': {it}.value, 'v': {it}.key}}))"
         )
-        pair = f"{{{name}: {IT}.v, 'count': {IT}.n::BIGINT}}"
-        sql = f"list_transform(list_slice({ranked}, 1, {self._k}), lambda {IT}: {pair})"
-        return self._made(sql)
+        count = unused("count", [name])
+        pair = f"{{{quote(name)}: {it}.v, {count}: {it}.n::BIGINT}}"
+        sql = f"list_transform(list_slice({ranked}, 1, {self._k}), lambda {it}: {pair})"
+        kind = type_of(schema, name)
+        if kind is None:
+            return self._made(sql)
+        fields: Any = {name: kind, count: pa.int64()}
+        return self._made(sql, pa.list_(pa.struct(fields)))
 
 
 class Unique(Native):
@@ -452,7 +467,8 @@ class AsList(Native):
         super().__init__(on, ignore_nulls, alias_name)
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
-        sql = f"list({self._column} ORDER BY __row)"
+        row = unused("__row", [] if schema is None else schema.names)
+        sql = f"list({self._column} ORDER BY {row})"
         if self._ignore_nulls:
             sql += f" FILTER (WHERE {self._column} IS NOT NULL)"
         kind = type_of(schema, self._target_col_name)
@@ -482,13 +498,19 @@ class ValueCounter(Native):
         nulls = f"(count(*) - count({self._column}))"
         null = f"CASE WHEN {nulls} > 0 THEN [{{'key': NULL, 'value': {nulls}}}] ELSE [] END"
         entries = f"list_concat(map_entries(histogram({self._column})), {null})"
+        it = _entry(schema)
         ranked = (
             f"list_sort(list_transform({entries}, "
-            f"lambda {IT}: {{'n': -{IT}.value::BIGINT, 'v': {IT}.key}}))"
+            f"lambda {it}: {{'n': -{it}.value::BIGINT, 'v': {it}.key}}))"
         )
-        values = f"list_transform({ranked}, lambda {IT}: {IT}.v)"
-        counts = f"list_transform({ranked}, lambda {IT}: -{IT}.n)"
-        return self._made(f"{{'values': {values}, 'counts': {counts}}}")
+        values = f"list_transform({ranked}, lambda {it}: {it}.v)"
+        counts = f"list_transform({ranked}, lambda {it}: -{it}.n)"
+        kind = type_of(schema, self._target_col_name)
+        sql = f"{{'values': {values}, 'counts': {counts}}}"
+        if kind is None:
+            return self._made(sql)
+        lists: Any = {"values": pa.list_(kind), "counts": pa.list_(pa.int64())}
+        return self._made(sql, pa.struct(lists))
 
 
 class MissingValuePercentage(Native):

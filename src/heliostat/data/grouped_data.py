@@ -90,7 +90,8 @@ class GroupedData:
             return by_python
         ours = self._dataset._derive(Relate((plan,), Aggregate(self._keys, native)))
         own_only = by_python.select_columns([one.name for one in own])
-        both = self._dataset._derive(Relate((ours._plan, own_only._plan), Zip()))
+        beside = Zip(absent=tuple(one.name for one in own))
+        both = self._dataset._derive(Relate((ours._plan, own_only._plan), beside))
         return both.select_columns([*self._keys, *(one.name for one in named)])
 
     def count(self) -> "Dataset":

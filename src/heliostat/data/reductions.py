@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from heliostat.data._ordering.order import with_one_zero
 from heliostat.data._plan import Apply, Plan, Select
 from heliostat.data._planned import Planned
 from heliostat.data.aggregate import AggregateFn, AggregateFnV2, Max, Mean, Min, Std, Sum
@@ -221,7 +222,7 @@ class Reductions(Planned):
         for bundle in self._bundles(plan):
             values = bundle.table().column(0)
             try:
-                found.append(pc.unique(values))
+                found.append(pc.unique(with_one_zero(values)))
             except pa.ArrowNotImplementedError:
                 return self._unique_nested(plan, ignore_nulls)
         different = pa.chunked_array(found).unique() if found else pa.array([])

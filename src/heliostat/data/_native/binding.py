@@ -16,7 +16,9 @@ from heliostat.data._native.queries import Query
 from heliostat.data._native.relation import Relation, clash
 from heliostat.data._native.temp_files import folder_of, remove_stale_folders
 from heliostat.data._native.types import as_it_was, plain, storage_schema
+from heliostat.data.block import require_names
 
+_WHERE = re.compile(r"\n\nLINE (1: |\d+: \) AS _)")
 _REFUSED = re.compile(r"(?!IO )[A-Z][A-Za-z ]+ Error: ")
 
 
@@ -128,6 +130,7 @@ def bind(query: Query, inputs: Sequence[Relation]) -> Relation:
             )
     written = query.write(inputs)
     columns = written.columns
+    require_names([name for name, _ in columns or ()], query.name)
     known = [(name, kind) for name, kind in columns or () if kind is not None]
     if columns is not None and len(known) == len(columns):
         return Relation(written.sql, pa.schema(known))
@@ -145,7 +148,7 @@ def bind(query: Query, inputs: Sequence[Relation]) -> Relation:
         schemas = [one.schema for one in inputs]
         return Relation(written.sql, pa.schema([(f.name, as_it_was(f, schemas)) for f in asked]))
     fields = [
-        (name, plain(found.type) if kind is None else kind)
+        (name, found.type if kind is None else kind)
         for (name, kind), found in zip(columns, asked, strict=True)
     ]
     return Relation(written.sql, pa.schema(fields))
@@ -158,17 +161,23 @@ def _ask(sql: str, tables: tuple[tuple[str, pa.Schema], ...], name: str) -> pa.S
             stored = storage_schema(schema)
             duck.register(table, pa.table([pa.array([], f.type) for f in stored], schema=stored))
         try:
-            empty = duck.sql(f"SELECT * FROM ({sql}) AS _ LIMIT 0").to_arrow_table()
+            relation = duck.sql(f"SELECT * FROM ({sql}) AS _ LIMIT 0")
+            found = zip(relation.to_arrow_table().schema, relation.types, strict=True)
         except Exception as error:
             raise refused(error, name) from error
-    found: pa.Schema = empty.schema
-    return found
+    # Arrow has the same type for a whole DECIMAL of full width as for an integer of 128 bits.
+    return pa.schema(
+        [
+            one.with_type(one.type if str(kind)[:3] == "DEC" else plain(one.type))
+            for one, kind in found
+        ]
+    )
 
 
 def refused(error: Exception, name: str) -> Exception:
     """DuckDB's error as one of ours, or the error itself if it is of something else."""
     # The line that DuckDB shows begins with what is ours; the query's name has the user's.
-    said = str(error).partition("\n\nLINE 1: ")[0]
+    said = _WHERE.split(str(error))[0]
     if said.startswith("Out of Memory"):
         remedy = "raise DataContext.memory_budget_bytes, or free memory"
         return MemoryError(f"{name} needs more memory than it may have; {remedy}: {said}")

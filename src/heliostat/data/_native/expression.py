@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from heliostat.data._evaluate import evaluate
@@ -55,6 +56,8 @@ def sql_of(expr: Expr, schema: pa.Schema) -> str | None:
 
 
 def _literal(value: Any) -> str | None:
+    if isinstance(value, np.generic) and value.dtype.kind not in "mM":
+        value = value.item()
     match value:
         case None:
             return "NULL"
@@ -70,7 +73,9 @@ def _literal(value: Any) -> str | None:
             digits = format(value, "f")
             return digits if value.is_finite() and len(digits) <= MOST_DIGITS else None
         case datetime.datetime():
-            return f"TIMESTAMP {text(str(value))}" if value.tzinfo is None else None
+            # DuckDB's TIMESTAMP has no nanoseconds, and pandas' NaT is no time.
+            exact = value == value and not getattr(value, "nanosecond", 0)
+            return f"TIMESTAMP {text(str(value))}" if exact and value.tzinfo is None else None
         case datetime.date():
             return f"DATE {text(str(value))}"
     return None

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from heliostat.data._native.queries import Written
-from heliostat.data._native.relation import Relation, quote
+from heliostat.data._native.relation import Relation, family, quote, unused
 from heliostat.data.block import require_columns
 
 KINDS = {
@@ -62,11 +63,17 @@ class Join:
         # DuckDB would turn texts into numbers, and fail at the first that is none.
         for a, b in zip(self.on, self.right_on, strict=True):
             one, other = left.schema.field(a).type, right.schema.field(b).type
-            if {_family(one), _family(other)} == {"number", "text"}:
-                raise TypeError(
-                    f"join: {a!r} is {one} and {b!r} {other}; make one type of them first, as in "
-                    f"ds.with_column({a!r}, col({a!r}).cast(pa.{'int64' if _family(one) == 'text' else 'string'}()))"
-                )
+            families = {family(one), family(other)}
+            if "span" in families and one != other:
+                kind = f"duration({(one if family(one) == 'span' else other).unit!r})"
+            elif families == {"number", "text"}:
+                kind = "int64()" if family(one) == "text" else "string()"
+            else:
+                continue
+            raise TypeError(
+                f"join: {a!r} is {one} and {b!r} {other}; make one type of them first, as in "
+                f"ds.with_column({a!r}, col({a!r}).cast(pa.{kind}))"
+            )
 
     def _columns(
         self, left: Relation, right: Relation
@@ -79,13 +86,14 @@ class Join:
         lefts = [name for name in left.names if not turned or name not in same]
         rights = [name for name in right.names if turned or name not in self.right_on]
         for name in lefts:
-            new, sql = name, f"l.{quote(name)}"
+            new, sql, kind = name, f"l.{quote(name)}", left.schema.field(name).type
             if name in same and self.kind == "full_outer":
                 # On rows of the right side alone the key is the right side's.
                 sql = f"coalesce({sql}, r.{quote(same[name])})"
+                kind = _of_both(kind, right.schema.field(same[name]).type)
             if name in rights:
                 new += self.left_suffix or ""
-            pairs.append((new, sql, left.schema.field(name).type))
+            pairs.append((new, sql, kind))
         for name in rights:
             new = name + (self.right_suffix or "") if name in lefts else name
             pairs.append((new, f"r.{quote(name)}", right.schema.field(name).type))
@@ -98,12 +106,12 @@ class Join:
         return pairs
 
 
-def _family(kind: pa.DataType) -> str:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "number"
-    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else "other"
+def _of_both(left: Any, right: Any) -> pa.DataType | None:
+    """The type of a value of either; None for what SQL makes of them."""
+    moments = pa.types.is_timestamp(left) and pa.types.is_timestamp(right)
+    zones = moments and bool(left.tz and right.tz) and left.unit == right.unit
+    kind: pa.DataType | None = left if zones or left == right else None
+    return kind
 
 
 def _one_side(side: Relation, alias: str, sides: str) -> Written:
@@ -138,21 +146,28 @@ class AsofJoin:
         require_columns([*self.by, self.right_on], right.names, "join_asof")
         join = Join("inner", (*self.by, self.on), (*self.by, self.right_on),
                     self.left_suffix, self.right_suffix)  # fmt: skip
+        join._require_comparable(left, right)
         pairs = join._columns(left, right)
         sign = ">=" if self.direction == "backward" else "<="
         equal = "".join(f"l.{quote(name)} = r.{quote(name)} AND " for name in self.by)
-        numbered = left.select("*, row_number() OVER () AS __row")
+        numbered, row = left.numbered()
         listed = ", ".join(f"{sql} AS {quote(name)}" for name, sql, _ in pairs)
         sql = (
             f"SELECT {listed} FROM ({numbered}) AS l ASOF LEFT JOIN ({right.select()}) AS r "
-            f"ON {equal}l.{quote(self.on)} {sign} r.{quote(self.right_on)} ORDER BY l.__row"
+            f"ON {equal}l.{quote(self.on)} {sign} r.{quote(self.right_on)} ORDER BY l.{row}"
         )
         return Written(sql, tuple((name, kind) for name, _, kind in pairs))
 
 
 @dataclass(frozen=True)
 class Zip:
-    """Rows of several relations side by side, by their position."""
+    """Rows of several relations side by side, by their position.
+
+    Attributes:
+        absent: Columns of null, where one row is and functions for the others were not called.
+    """
+
+    absent: tuple[str, ...] = ()
 
     keeps_rows = False
 
@@ -175,11 +190,13 @@ class Zip:
                 taken.append(name)
                 parts.append(f"t{number}.{quote(field.name)} AS {quote(name)}")
                 columns.append((name, field.type))
+        marks = [unused("__there", one.names) for one in inputs]
         sides = " POSITIONAL JOIN ".join(
-            f"({one.select('*, 1 AS __there')}) AS t{number}" for number, one in enumerate(inputs)
+            f"({one.select(f'*, 1 AS {mark}')}) AS t{number}"
+            for number, (one, mark) in enumerate(zip(inputs, marks, strict=True))
         )
         # The shorter side is filled with nulls, which is never what was meant.
-        there = " + ".join(f"t{number}.__there" for number in range(len(inputs)))
+        there = " + ".join(f"t{number}.{mark}" for number, mark in enumerate(marks))
         uneven = "the datasets have different numbers of rows; cut them with limit()"
         check = f"CASE WHEN ({there}) IS NULL THEN error('{uneven}') ELSE TRUE END"
         return Written(f"SELECT {', '.join(parts)} FROM {sides} WHERE {check}", tuple(columns))

@@ -6,9 +6,10 @@ of nothing, whatever its columns would have been called.
 
 import pyarrow as pa
 
-from heliostat.data._native.join import Join
+from heliostat.data._expr import Literal
+from heliostat.data._native.join import Join, Zip
 from heliostat.data._native.queries import Aggregate, Text
-from heliostat.data._plan import Apply, Blocks, Plan, Relate
+from heliostat.data._plan import Apply, Blocks, Compute, Plan, Relate
 from heliostat.data.block import Bundle
 
 # Of whose rows there is one for rows of both sides only.
@@ -39,6 +40,8 @@ def of_nothing(plan: Plan) -> Plan | None:
         case Relate((below,), query) if not isinstance(query, Text):
             inner = of_nothing(below)
             return None if inner is None else Relate((inner,), query)
+        case Relate((ours, _), Zip(absent)) if absent:
+            return Apply(ours, Compute(tuple((name, Literal(None)) for name in absent)))
         case Relate(_, Join(kind)) if kind in _OF_BOTH:
             return None
         case Apply(below, step):

@@ -4,15 +4,16 @@ Where a column only passes through, its type is kept; where DuckDB computes it, 
 says that DuckDB is asked.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
 from heliostat.data._expr import Call, Expr, columns_of
 from heliostat.data._native.expression import compares_a_column, count_of, sql_of
-from heliostat.data._native.relation import Relation, clash, is_nan, quote, quoted
+from heliostat.data._native.relation import Relation, clash, family, is_nan, quote, quoted, text
 from heliostat.data.block import require_columns
 
 
@@ -66,7 +67,7 @@ def order_by(keys: Sequence[str], descending: Sequence[bool], schema: pa.Schema)
     parts = []
     for key, down in zip(keys, descending, strict=True):
         if down and pa.types.is_floating(schema.field(key).type):
-            parts.append(f"coalesce({is_nan(quote(key))}, FALSE)")
+            parts.append(f"{is_nan(quote(key))} NULLS LAST")
         parts.append(f"{quote(key)} {'DESC' if down else 'ASC'} NULLS LAST")
     return "ORDER BY " + ", ".join(parts)
 
@@ -89,9 +90,9 @@ class Sort:
         """Numbered first, since DuckDB's sort may exchange equal rows."""
         (below,) = inputs
         require_columns(self.keys, below.names, "sort")
-        numbered = below.select("*, row_number() OVER () AS __row")
+        numbered, row = below.numbered()
         order = order_by(self.keys, self.descending, below.schema)
-        sql = f"SELECT {quoted(below.names)} FROM ({numbered}) AS _ {order}, __row"
+        sql = f"SELECT {quoted(below.names)} FROM ({numbered}) AS _ {order}, {row}"
         return Written(sql, kept(below.schema))
 
 
@@ -104,8 +105,8 @@ class Measure:
         sql: Over the columns.
         on: The column it is of, if any.
         kind: Its type; None asks DuckDB.
-        by_row: Whether it depends on the order of the rows: its SQL may name `__row` then, their
-            number. Threads give DuckDB the rows in any order.
+        by_row: Whether it depends on the order of the rows: its SQL may name `unused("__row")`
+            then, their number. Threads give DuckDB the rows in any order.
     """
 
     name: str
@@ -163,8 +164,7 @@ class Aggregate:
         ]
         columns_out += [(one.name, one.kind) for one in measures]
         if any(one.by_row for one in measures):
-            numbered = below.select("*, row_number() OVER () AS __row")
-            below = Relation(numbered, below.schema)
+            below = Relation(below.numbered()[0], below.schema)
         inner = below.select(", ".join(parts), rest)
         named = [f"k{number}" for number in range(len(self.keys))]
         named += [f"m{number}" for number in range(len(measures))]
@@ -212,8 +212,11 @@ class CountWhere:
         """Whether Arrow reads and counts in less time than a query: of numbers, to be looked at all."""
         if isinstance(self.predicate, Call) and self.predicate.function in _BETTER_FILTERED:
             return False
-        return not compares_a_column(self.predicate) and all(
-            pa.types.is_primitive(schema.field(name).type) for name in columns_of(self.predicate)
+        read = columns_of(self.predicate)
+        return (
+            bool(read)
+            and not compares_a_column(self.predicate)
+            and all(pa.types.is_primitive(schema.field(name).type) for name in read)
         )
 
 
@@ -234,13 +237,13 @@ class Distinct:
         """The lowest row number of each group."""
         (below,) = inputs
         require_columns(self.on, below.names, "distinct")
-        numbered = below.select("*, row_number() OVER () AS __row")
+        numbered, row = below.numbered()
         by = quoted(self.on or below.names)
         first = (
             f"SELECT * FROM ({numbered}) AS _ "
-            f"QUALIFY row_number() OVER (PARTITION BY {by} ORDER BY __row) = 1"
+            f"QUALIFY row_number() OVER (PARTITION BY {by} ORDER BY {row}) = 1"
         )
-        sql = f"SELECT {quoted(below.names)} FROM ({first}) AS _ ORDER BY __row"
+        sql = f"SELECT {quoted(below.names)} FROM ({first}) AS _ ORDER BY {row}"
         return Written(sql, kept(below.schema))
 
 
@@ -300,7 +303,7 @@ class Unpivot:
         (below,) = inputs
         require_columns([*self.on, *self.index], below.names, "unpivot")
         values = ", ".join(map(quote, self.on))
-        names = ", ".join("'" + name.replace("'", "''") + "'" for name in self.on)
+        names = ", ".join(map(text, self.on))
         lead = f"{quoted(self.index)}, " if self.index else ""
         sql = below.select(
             f"{lead}unnest([{names}]) AS {quote(self.variable)}, "
@@ -308,8 +311,8 @@ class Unpivot:
         )
         types = [below.schema.field(name).type for name in self.on]
         kind = types[0] if all(one == types[0] for one in types) else None
-        texts = {pa.types.is_string(one) or pa.types.is_large_string(one) for one in types}
-        if len(texts) > 1:
+        families = {family(one) for one in types}
+        if kind is None and ("span" in families or len({one == "text" for one in families}) > 1):
             told = ", ".join(f"{name}: {one}" for name, one in zip(self.on, types, strict=True))
             raise TypeError(
                 f"unpivot needs columns whose values fit into one, got {told}; cast them before, as in "
@@ -341,22 +344,45 @@ class Pivot:
         measure = self.aggregate._measure(below.schema)
         named = [self.on, *self.index, *([] if measure.on is None else [measure.on])]
         require_columns(named, below.names, "pivot")
-        on = quote(self.on)
-        parts = [quote(name) for name in self.index]
+        parts = [f"k{number} AS {quote(name)}" for number, name in enumerate(self.index)]
         columns: list[tuple[str, pa.DataType | None]] = [
             (name, below.schema.field(name).type) for name in self.index
         ]
+        kind = below.schema.field(self.on).type
         for value in self.values:
             name = str(value)
-            literal = "'" + name.replace("'", "''") + "'"
-            same = f"{on} IS NULL" if value is None else f"{on}::VARCHAR = {literal}"
+            if not name:
+                raise ValueError(
+                    f"pivot: {self.on!r} has an empty text, which cannot be the name of a column; "
+                    "put another text in its place before"
+                )
+            same = "p IS NULL" if value is None else f"p = {_as_text(value, kind)}"
             # Grouped by the value as well below, so that any aggregate can be cut by it.
             parts.append(f"any_value(m) FILTER (WHERE {same}) AS {quote(name)}")
             columns.append((name, measure.kind))
-        by = quoted([*self.index, self.on])
-        inner = below.select(f"{by}, {measure.sql} AS m", f"GROUP BY {by}")
-        rest = f"GROUP BY {quoted(self.index)} ORDER BY {quoted(self.index)}" if self.index else ""
+        # Columns have numbers for names inside: one may be called as a value is.
+        indices = [f"k{number}" for number in range(len(self.index))]
+        by = [f"{quote(name)} AS {one}" for name, one in zip(self.index, indices, strict=True)]
+        inner = (Relation(below.numbered()[0], below.schema) if measure.by_row else below).select(
+            ", ".join([*by, f"{quote(self.on)} AS p", f"{measure.sql} AS m"]),
+            "GROUP BY " + ", ".join(str(1 + number) for number in range(1 + len(indices))),
+        )
+        order = ", ".join(f"{one} NULLS LAST" for one in indices)
+        rest = f"GROUP BY {', '.join(indices)} ORDER BY {order}" if indices else ""
         return Written(f"SELECT {', '.join(parts)} FROM ({inner}) AS _ {rest}", tuple(columns))
+
+
+def _as_text(value: Any, kind: pa.DataType) -> str:
+    """A value as a text of SQL that becomes what it is compared with."""
+    if isinstance(value, bytes):
+        return f"from_hex({text(value.hex())})"
+    if pa.types.is_duration(kind):
+        return text(str(pa.scalar(value, kind).cast(pa.int64())))
+    return text(str(value))
+
+
+# Of rows that are equal in the order these say the same: their numbers must not tell them apart.
+_OF_PEERS = re.compile(r"\s*(rank|dense_rank|percent_rank|cume_dist)\s*\(", re.IGNORECASE).match
 
 
 @dataclass(frozen=True)
@@ -379,20 +405,24 @@ class Window:
         """Window functions over a numbered relation, and back into the order of the rows."""
         (below,) = inputs
         require_columns([*self.partition, *self.order], below.names, "window")
-        numbered = below.select("*, row_number() OVER () AS __row")
+        numbered, row = below.numbered()
         over = f"PARTITION BY {quoted(self.partition)} " if self.partition else ""
-        if self.order:
-            over += order_by(self.order, self.descending, below.schema) + ", __row"
-        else:
-            over += "ORDER BY __row"
-        made = ", ".join(f"{sql} OVER ({over}) AS {quote(name)}" for name, sql in self.pairs)
+        keys = order_by(self.order, self.descending, below.schema) if self.order else ""
+        by_row = f"{keys}, {row}" if keys else f"ORDER BY {row}"
+        made = ", ".join(
+            f"{sql} OVER ({over}{keys if keys and _OF_PEERS(sql) else by_row}) AS {quote(name)}"
+            for name, sql in self.pairs
+        )
         old = [name for name in below.names if name not in dict(self.pairs)]
         lead = f"{quoted(old)}, " if old else ""
-        sql = f"SELECT {lead}{made} FROM ({numbered}) AS _ ORDER BY __row"
+        sql = f"SELECT {lead}{made} FROM ({numbered}) AS _ ORDER BY {row}"
         columns: list[tuple[str, pa.DataType | None]] = [
             (name, below.schema.field(name).type) for name in old
         ]
         return Written(sql, (*columns, *((name, None) for name, _ in self.pairs)))
+
+
+_COMMENTS = re.compile(r"\A(\s|--[^\n]*(\n|\Z)|/\*.*?\*/)+", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -403,6 +433,10 @@ class Text:
     tables: tuple[str, ...]
 
     keeps_rows = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, str) or not self.query.strip():
+            raise TypeError(f"sql needs a query, such as 'SELECT * FROM ds', got {self.query!r}")
 
     @property
     def name(self) -> str:
@@ -417,7 +451,8 @@ class Text:
             f"{quote(name)} AS {'NOT MATERIALIZED ' if one.is_scan else ''}({one.select()})"
             for name, one in zip(self.tables, inputs, strict=True)
         )
-        query = self.query.strip().rstrip(";")
+        # A comment at the end is to end before what follows, and WITH may come after another.
+        query = _COMMENTS.sub("", self.query).strip().rstrip(";") + "\n"
         if not tables:
             return Written(query, None)
         if query[:4].lower() == "with" and query[4:5].isspace():

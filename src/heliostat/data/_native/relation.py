@@ -39,6 +39,11 @@ class Relation:
         source = self.sql if self.sql.replace("_", "").isalnum() else f"({self.sql}) AS _"
         return f"SELECT {what} FROM {source} {rest}".strip()
 
+    def numbered(self) -> tuple[str, str]:
+        """A SELECT that gives the number of each row as well, and how that is called."""
+        row = unused("__row", self.names)
+        return self.select(f"*, row_number() OVER () AS {row}"), row
+
     @property
     def names(self) -> list[str]:
         """The names of its columns."""
@@ -80,6 +85,34 @@ def text(value: str) -> str:
     """
     escaped = value.replace("'", "''")
     return f"'{escaped}'"
+
+
+def unused(name: str, names: Sequence[str]) -> str:
+    """A name of ours that none of the columns has.
+
+    Example:
+        >>> unused("__row", ["a", "__ROW"])
+        '__row_'
+    """
+    while name in {one.lower() for one in names}:
+        name += "_"
+    return name
+
+
+def family(kind: pa.DataType) -> str:
+    """What its values are, as far as SQL would take one kind for another: the unit of a span, say.
+
+    Example:
+        >>> family(pa.int8()), family(pa.duration("s"))
+        ('number', 'span')
+    """
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "number"
+    if pa.types.is_duration(kind):
+        return "span"
+    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else "other"
 
 
 def clash(names: Sequence[str]) -> bool:

@@ -40,10 +40,31 @@ def storage_type(kind: pa.DataType) -> pa.DataType:
         return pa.int64()
     if pa.types.is_dictionary(kind):
         return storage_type(kind.value_type)
+    if pa.types.is_nested(kind):
+        inner: pa.DataType = _nested(kind)
+        return inner
+    if pa.types.is_decimal(kind) and kind.scale < 0:
+        return pa.decimal128(kind.precision - kind.scale, 0)
     if pa.types.is_decimal256(kind):
         if kind.precision > 38:
             raise TypeError(f"columns of {kind} have more digits than the native engine's 38")
         return pa.decimal128(kind.precision, kind.scale)
+    return kind
+
+
+def _nested(kind: Any) -> Any:
+    def inside(field: Any) -> Any:
+        outer = isinstance(field.type, pa.BaseExtensionType) or pa.types.is_dictionary(field.type)
+        return field if outer else field.with_type(storage_type(field.type))
+
+    if pa.types.is_struct(kind):
+        return pa.struct([inside(one) for one in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(inside(kind.value_field))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(inside(kind.value_field))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(inside(kind.value_field), kind.list_size)
     return kind
 
 
@@ -80,9 +101,20 @@ def storage_schema(schema: pa.Schema) -> pa.Schema:
 
 def from_storage(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     """What DuckDB gave, with the names and types that were promised."""
-    arrays = [
-        _restored(column, one.type) for column, one in zip(batch.columns, schema, strict=True)
-    ]
+    if batch.num_columns != len(schema):
+        raise ValueError(
+            f"the query gives other columns where there are rows: {batch.schema.names}; say which, "
+            "as in PIVOT ds ON kind IN ('a', 'b')"
+        )
+    arrays = []
+    for column, one in zip(batch.columns, schema, strict=True):
+        try:
+            arrays.append(_restored(column, one.type))
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"column {one.name!r} has values that {one.type} cannot hold: {error}; "
+                "make another type of them before, as a DOUBLE"
+            ) from error
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -110,8 +142,9 @@ def _restored(column: Any, kind: pa.DataType) -> Any:
     return column.cast(kind)
 
 
-def as_it_was(field: Any, inputs: Sequence[pa.Schema]) -> pa.DataType:
-    """The type of a column that a user's SQL gives: a tensor's, if it was one under this name.
+def as_it_was(field: Any, inputs: Sequence[pa.Schema]) -> Any:
+    """The type of a column that a user's SQL gives: as before, if it had this name, and one that
+    DuckDB has no word for, such as a tensor, a span of time or a time in a zone.
 
     Args:
         field: Name and type as DuckDB gives them.
@@ -120,12 +153,15 @@ def as_it_was(field: Any, inputs: Sequence[pa.Schema]) -> pa.DataType:
     Returns:
         An Arrow type.
     """
-    found = plain(field.type)
+    found: Any = field.type
     for schema in inputs:
         at = schema.get_field_index(field.name)
-        kind = schema.field(at).type if at >= 0 else found
-        if isinstance(kind, pa.BaseExtensionType) and storage_type(kind).equals(found):
+        kind: Any = schema.field(at).type if at >= 0 else found
+        wordless = isinstance(kind, pa.BaseExtensionType) or pa.types.is_duration(kind)
+        if (wordless or pa.types.is_nested(kind)) and storage_type(kind).equals(found):
             return kind
+        if all(pa.types.is_timestamp(one) and one.tz for one in (kind, found)):
+            return pa.timestamp(found.unit, kind.tz)
     return found
 
 

@@ -93,6 +93,16 @@ def as_numbers(column: Any, down: bool) -> "np.ndarray[Any, Any]":
     return -values if values.dtype.kind == "f" else ~values
 
 
+def with_one_zero(column: Any) -> Any:
+    """Numbers with a point in which zero, which has two signs and one place, has one sign."""
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    if not pa.types.is_floating(column.type):
+        return column
+    zero = from_numbers(np.zeros(1, "f4" if pa.types.is_float32(column.type) else "f8"))
+    return pc.add(column, zero[0])
+
+
 def _stable(ranks: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """Argsort, stable. Up to 16 bits by counting; wider ones fast, and then equal ones are mended."""
     if ranks.dtype.itemsize <= 2:
@@ -125,12 +135,7 @@ def _ranks(column: Any, down: bool) -> "np.ndarray[Any, Any]":
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if pa.types.is_float16(column.type):
-        column = column.cast(pa.float32())
-    if pa.types.is_floating(column.type):
-        # Zero has two signs and one place.
-        zero = from_numbers(np.zeros(1, "f4" if pa.types.is_float32(column.type) else "f8"))
-        column = pc.add(column, zero[0])
+    column = with_one_zero(column)
     if _are_different_numbers(column):
         return as_numbers(column, down)
     return _numbered(column, down)

@@ -1,0 +1,240 @@
+import datetime
+import decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import heliostat as ray
+from heliostat.data.aggregate import (
+    AggregateFnV2,
+    ApproximateTopK,
+    AsList,
+    Count,
+    Sum,
+    ValueCounter,
+)
+from heliostat.data.expressions import col
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+NAN = float("nan")
+DAY = datetime.timedelta(days=1)
+
+
+def table(**columns):
+    return ray.data.from_arrow(pa.table(columns))
+
+
+def values(ds, name):
+    return [row[name] for row in ds.iter_rows()]
+
+
+class Rows(AggregateFnV2):
+    def __init__(self):
+        super().__init__("rows", lambda: 0, on=None, ignore_nulls=False)
+
+    def aggregate_block(self, block):
+        return block.num_rows
+
+    def combine(self, one, other):
+        return one + other
+
+
+@pytest.mark.parametrize("name", ["__row", "__ROW", "__there", "__entry", "k0", "m", "p", "_"])
+def test_no_name_of_a_column_is_taken_for_one_of_ours(name):
+    ds = table(**{name: [2, 1, 2, None], "z": ["x", "y", "z", "x"]})
+    assert values(ds.distinct(name), name) == [2, 1, None]
+    assert values(ds.window({"n": "row_number()"}), name) == [2, 1, 2, None]
+    assert ds.aggregate(AsList(name)) == {f"list({name})": [2, 1, 2, None]}
+    assert values(ds.zip(ds), f"{name}_1") == [2, 1, 2, None]
+    counted = ds.aggregate(ValueCounter(name), ApproximateTopK(name, 1))
+    assert counted[f"value_counter({name})"] == {"values": [2, 1, None], "counts": [2, 1, 1]}
+    assert counted[f"approx_topk({name})"] == [{name: 2, "count": 2}]
+    near = ds.drop_null().join_asof(table(**{name: [1, 2], "q": [5, 6]}), on=name)
+    assert values(near, "q") == [6, 5, 6]
+    assert values(ds.pivot("z", Sum(name), index=name), "x") == [None, 2, None]
+    assert ds.pivot(name, AsList("z")).take_all() == [{"1": ["y"], "2": ["x", "z"], "None": ["x"]}]
+
+
+def test_the_first_rows_of_a_descending_sort_are_those_of_the_whole_sort():
+    ds = table(f=[0.5, NAN, None, 2.0, NAN])
+    whole = [repr(one) for one in values(ds.sort("f", descending=True), "f")]
+    assert whole == ["2.0", "0.5", "nan", "nan", "None"]
+    first = values(ds.sort("f", descending=True).limit(4), "f")
+    assert [repr(one) for one in first] == whole[:4]
+
+
+def test_equal_rows_have_the_same_rank_and_different_numbers():
+    ds = table(v=[5, 1, 5, 7])
+    ranked = ds.window(
+        {"r": "rank()", "d": " DENSE_RANK ()", "n": "row_number()", "s": "sum(v)"}, order_by="v"
+    )
+    rows = [tuple(row.values()) for row in ranked.iter_rows()]
+    assert rows == [(5, 2, 2, 2, 6), (1, 1, 1, 1, 1), (5, 2, 2, 3, 11), (7, 4, 3, 4, 18)]
+
+
+def test_zero_is_one_key_whatever_its_sign():
+    ds = table(k=[0.0, -0.0, 1.5, -0.0, None], v=[1, 2, 3, 4, 5])
+    assert ds.groupby("k").map_groups(lambda group: {"n": [len(group["v"])]}).take_all() == [
+        {"n": 3}, {"n": 1}, {"n": 1}
+    ]  # fmt: skip
+    both = ds.groupby("k").aggregate(Count(), Rows())
+    assert [(row["count()"], row["rows"]) for row in both.iter_rows()] == [(3, 3), (1, 1), (1, 1)]
+    assert ds.unique("k") == [0.0, 1.5, None]
+    blocks = [ray.get(ref).column("v").to_pylist() for ref in
+              ds.repartition(2, keys=["k"]).to_arrow_refs()]  # fmt: skip
+    assert any({1, 2, 4} <= set(block) for block in blocks)
+
+
+def test_ours_and_users_aggregates_of_no_rows_are_those_of_no_rows():
+    ds = table(k=pa.array([], pa.int64()))
+    assert ds.aggregate(Count(), Rows()) == {"count()": 0, "rows": None}
+    assert ds.groupby("k").aggregate(Rows(), Count()).take_all() == []
+
+
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        ([True, False, True], ["False", "True"]),
+        ([b"a", b"\xff", b"a"], ["b'a'", "b'\\xff'"]),
+        ([DAY, 2 * DAY, DAY], ["1 day, 0:00:00", "2 days, 0:00:00"]),
+        (pa.array([0.1, 0.2, 0.1], pa.float32()), None),
+        (pa.array([0, 1, 0], pa.timestamp("us", "Europe/Berlin")), None),
+        (pa.array([500_000, 1, 500_000], pa.timestamp("us")), None),
+        (pa.array([decimal.Decimal("1.5"), decimal.Decimal(2), decimal.Decimal("1.5")]), None),
+        (pa.array(["x", "y'", "x"]).dictionary_encode(), ["x", "y'"]),
+        ([[1], [2], [1]], ["[1]", "[2]"]),
+    ],
+)
+def test_pivot_finds_values_of_any_type(found, names):
+    (row,) = table(c=found, v=[1, 2, 3]).pivot("c", Sum("v")).take_all()
+    assert sorted(row.values()) == [2, 4]
+    assert names is None or list(row) == names
+
+
+def test_columns_that_would_have_one_name_are_refused():
+    ds = table(k=[1, 2], c=["k", "x"], v=[1, 2])
+    for verb in (
+        lambda: ds.pivot("c", Sum("v"), index="k"),
+        lambda: ds.pivot("c", Sum("v"), values=["x", "x"]),
+        lambda: ds.unpivot(["k"], index="v", value_name="v"),
+        lambda: ds.groupby("k").aggregate(Sum("v", alias_name="k")),
+    ):
+        with pytest.raises(ValueError, match=r"are named '[kxv]'; rename one"):
+            verb()
+    with pytest.raises(ValueError, match="'c' has an empty text"):
+        table(c=[""], v=[1]).pivot("c", Sum("v"))
+
+
+def test_spans_of_different_units_are_not_compared_by_their_numbers():
+    seconds, millis = pa.array([1], pa.duration("s")), pa.array([1], pa.duration("ms"))
+    one, other = table(d=seconds, a=[1]), table(d=millis, b=[2])
+    remedy = r"cast\(pa.duration\('s'\)\)"
+    with pytest.raises(TypeError, match=remedy):
+        one.join(other, "inner", on="d")
+    with pytest.raises(TypeError, match=remedy):
+        one.join_asof(other, on="d")
+    with pytest.raises(TypeError, match=remedy):
+        one.join(table(d=[1], b=[2]), "inner", on="d")
+    alike = other.with_column("d", col("d") * 1000).with_column(
+        "d", col("d").cast(pa.duration("s"))
+    )
+    assert one.join(alike, "inner", on="d").count() == 1
+    with pytest.raises(TypeError, match="fit into one"):
+        table(a=seconds, b=millis).unpivot(["a", "b"])
+
+
+def test_keys_of_a_full_join_have_a_type_that_holds_those_of_both_sides():
+    for left, right, kind in (
+        (pa.array([1], pa.int8()), pa.array([1000]), pa.int64()),
+        (pa.array([1]), pa.array([2.5]), pa.float64()),
+        (pa.array([0.5], pa.float32()), pa.array([0.1]), pa.float64()),
+        (pa.array([1], pa.timestamp("s")), pa.array([1], pa.timestamp("ns")), pa.timestamp("ns")),
+        (pa.array(["a"]).dictionary_encode(), pa.array(["b"]), pa.string()),
+    ):
+        joined = table(k=left).join(table(k=right), "full_outer", on="k")
+        assert joined.schema().base_schema.field("k").type == kind
+        assert {*values(joined, "k")} == {*left.cast(kind).tolist(), *right.tolist()}
+
+
+def test_a_query_may_begin_and_end_with_a_comment():
+    ds = ray.data.range(3)
+    for query in (
+        "SELECT id FROM ds -- all of them",
+        "-- first\nWITH t AS (SELECT id FROM ds) SELECT id FROM t",
+        "/* first\n*/ WITH t AS (SELECT id FROM ds) SELECT id FROM t;\n",
+        "SELECT id FROM ds WHERE '-- no' = '-- no';",
+    ):
+        assert ds.sql(query).count() == 3
+    for query in (5, "", " \n"):
+        with pytest.raises(TypeError, match="needs a query"):
+            ds.sql(query)
+    with pytest.raises(ValueError, match=r"near \"\)\"$"):
+        ds.sql("SELECT id FROM ds WHERE")
+
+
+def test_a_query_whose_columns_depend_on_rows_is_told():
+    ds = table(k=["a", "b"], v=[1, 2], n=[1, 2])
+    with pytest.raises(ValueError, match=r"other columns where there are rows.*ON kind IN"):
+        ds.sql("PIVOT ds ON k USING sum(v)").take_all()
+    assert ds.sql("PIVOT ds ON k IN ('a') USING sum(v)").count() == 2
+
+
+def test_a_query_gives_spans_zones_and_whole_decimals_as_they_were():
+    schema = pa.schema(
+        {
+            "d": pa.duration("ms"),
+            "z": pa.timestamp("us", "Europe/Berlin"),
+            "w": pa.decimal128(38, 0),
+            "s": pa.struct({"d": pa.duration("ns")}),
+        }
+    )
+    row = {
+        "d": DAY,
+        "z": datetime.datetime(2020, 7, 1, tzinfo=datetime.UTC),
+        "w": decimal.Decimal(10) ** 30,
+        "s": {"d": datetime.timedelta(0, 1)},
+    }
+    given = pa.Table.from_pylist([row], schema=schema)
+    ds = ray.data.from_arrow(given)
+    got = ds.sql("SELECT * FROM ds")
+    assert got.schema().base_schema == schema
+    assert got.to_arrow() == given
+    assert ds.sql("SELECT sum(w) AS s FROM ds").take_all() == [{"s": row["w"]}]
+    with pytest.raises(ValueError, match=r"'h' has values that int64 cannot hold.*DOUBLE"):
+        ds.sql("SELECT sum(9223372036854775807) AS h FROM ds, range(2)").take_all()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.struct({"d": pa.duration("us")}),
+        pa.list_(pa.struct({"d": pa.duration("ns")})),
+        pa.struct({"d": pa.float16()}),
+        pa.list_(pa.float16()),
+        pa.decimal128(5, -2),
+    ],
+)
+def test_what_duckdb_cannot_hold_inside_of_lists_and_structs_passes_through(kind):
+    inner = {"d": None}
+    example = {
+        pa.list_(pa.float16()): [1.5, None],
+        pa.list_(pa.struct({"d": pa.duration("ns")})): [{"d": DAY}, inner],
+        pa.decimal128(5, -2): decimal.Decimal(1500),
+        pa.struct({"d": pa.float16()}): {"d": 1.5},
+    }.get(kind, {"d": DAY})
+    given = pa.table({"n": [0, 1], "v": pa.array([example, None], kind)})
+    ds = ray.data.from_arrow(given)
+    assert ds.sort("n").limit(2).to_arrow() == given
+    assert ds.distinct().to_arrow() == given
+
+
+@pytest.mark.parametrize("name", ["a[1].parquet", "a*.parquet", "a?.parquet", "a\\1.parquet"])
+def test_the_name_of_a_file_is_no_pattern(name, tmp_path):
+    for one in (name, "a1.parquet"):
+        pq.write_table(pa.table({"f": [one], "n": [1]}), tmp_path / one)
+    ds = ray.data.read_parquet(str(tmp_path / name))
+    assert values(ds.filter(expr=col("n") > 0), "f") == [name]
+    assert values(ds.sort("n").limit(1), "f") == [name]
+    assert ds.sql("SELECT count(*) AS n FROM ds").take_all() == [{"n": 1}]
