@@ -26,7 +26,7 @@ def put(path, mode, *names):
 
 
 def below(path):
-    return _commit._files(str(path))
+    return _commit.files_below(str(path))
 
 
 def test_nothing_is_seen_before_the_end(tmp_path):
@@ -126,7 +126,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_live_ones_are_left
 # In a process of its own, which imports once and forks: a child for each of the kills.
 KILLS = """
 import os, random, signal, sys, time
-from heliostat.data._commit import SaveMode, Staging, _files
+from heliostat.data._commit import SaveMode, Staging, files_below
 
 target, mode, kills = sys.argv[1], SaveMode(sys.argv[2]), int(sys.argv[3])
 
@@ -146,7 +146,7 @@ def write(turn, ready, go):
 rng = random.Random(mode)
 outcomes = set()
 for turn in range(kills):
-    before = frozenset(_files(target))
+    before = frozenset(files_below(target))
     ready, go = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
@@ -159,7 +159,7 @@ for turn in range(kills):
     os.waitpid(child, 0)
     for end in (*ready, *go):
         os.close(end)
-    after = frozenset(_files(target))
+    after = frozenset(files_below(target))
     new = frozenset(f"{turn}.{number}" for number in range(20))
     assert after in (before, new if mode == "overwrite" else before | new), (turn, after)
     assert all(open(os.path.join(target, name)).read() for name in after)

@@ -12,7 +12,7 @@ import pytest
 import heliostat as ray
 from heliostat.data import _resume
 from heliostat.data._commit import Staging
-from heliostat.data.datasource import parquet_footer
+from heliostat.data.datasource import FilenameProvider, parquet_footer
 from heliostat.data.datasource.parquet import open_parquet
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -258,3 +258,63 @@ def test_a_run_that_ended_between_its_commit_and_the_end_of_its_checkpoint_appen
     os.rename(kept, state)
     plain(source).write_parquet(out, checkpoint=state)
     assert ray.data.read_parquet(out).count() == 100
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "what"),
+    [
+        (
+            lambda ds: ds.rename_columns({"twice": "x"}),
+            lambda ds: ds.rename_columns({"twice": "y"}),
+            "steps",
+        ),
+        (
+            lambda ds: ds.select_columns(["id", "twice", "c", "d"]),
+            lambda ds: ds.select_columns(["id", "c", "twice", "d"]),
+            "steps",
+        ),
+    ],
+)
+def test_a_run_with_other_columns_does_not_go_on_where_the_first_stopped(
+    first, second, what, source, tmp_path
+):
+    def run(change, fail):
+        once = Once(str(tmp_path / "log"), fail)
+        ds = ray.data.read_parquet(source).map(lambda row: {**once(row), "c": 1, "d": 2})
+        change(ds).write_parquet(str(tmp_path / "out"), checkpoint=str(tmp_path / "state"))
+
+    with pytest.raises(RuntimeError, match="killed here"):
+        run(first, 57)
+    with pytest.raises(ValueError, match=f"begun with other {what}"):
+        run(second, None)
+
+
+@pytest.mark.parametrize("verb", ["write_csv", "write_parquet"])
+def test_a_run_with_another_format_does_not_go_on_where_the_first_stopped(verb, source, tmp_path):
+    with pytest.raises(RuntimeError, match="killed here"):
+        write(source, tmp_path, fail=57)
+    options = {"partition_cols": ["twice"]} if verb == "write_parquet" else {}
+    ds = ray.data.read_parquet(source, override_num_blocks=10).map(lambda row: row)
+    with pytest.raises(ValueError, match="begun with other format"):
+        getattr(ds, verb)(str(tmp_path / "out"), checkpoint=str(tmp_path / "state"), **options)
+
+
+def test_a_file_that_was_written_anew_is_another_even_if_it_has_the_same_size(source, tmp_path):
+    with pytest.raises(RuntimeError, match="killed here"):
+        write(source, tmp_path, fail=57)
+    path = os.path.join(source, sorted(os.listdir(source))[0])
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(ValueError, match="begun with other files"):
+        write(source, tmp_path)
+
+
+def test_names_that_two_parts_have_are_refused_before_all_is_done(source, tmp_path):
+    class Numbers(FilenameProvider):
+        def get_filename_for_block(self, block, write_uuid, task_index, block_index):
+            return f"part-{task_index}.parquet"
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"name 'part-0.parquet' to two files; use write_uuid"):
+            write(source, tmp_path, filename_provider=Numbers())
+        assert len(set(seen(tmp_path / "log"))) < 50
+    assert not (tmp_path / "out").exists()

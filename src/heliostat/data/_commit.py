@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from pyarrow import fs
 
-__all__ = ["CANNOT", "SaveMode", "Staging"]
+__all__ = ["CANNOT", "SaveMode", "Staging", "files_below"]
 
 _SUFFIX = ".staged"
 # A file system that cannot swap directories or link files says one of these.
@@ -140,7 +140,7 @@ class Staging:
             return
         if self._mode not in (SaveMode.APPEND, SaveMode.OVERWRITE):
             raise FileExistsError(f"{self._path!r} was written to by somebody else in the meantime")
-        new = _files(self.directory)
+        new = files_below(self.directory)
         if self._mode is SaveMode.APPEND and len(new) > 1 and not inside and self._merge():
             return
         if self._mode is SaveMode.OVERWRITE:
@@ -163,7 +163,7 @@ class Staging:
             return False
         else:
             # What others have put there since the links were made.
-            for file in _files(merged):
+            for file in files_below(merged):
                 if not os.path.lexists(os.path.join(self._path, file)):
                     _move(merged, self._path, file)
             return True
@@ -235,8 +235,15 @@ def _exchange(one: str, other: str) -> None:
         raise OSError(number, os.strerror(number), one, None, other)
 
 
-def _files(directory: str) -> list[str]:
-    """The files below a directory, by their paths from there."""
+def files_below(directory: str) -> list[str]:
+    """The files below a directory, by their paths from there.
+
+    Args:
+        directory: Where.
+
+    Returns:
+        Their paths.
+    """
     found = []
     for where, _, names in os.walk(directory):
         inner = os.path.relpath(where, directory)

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import fs
 
-from heliostat.data._commit import CANNOT, SaveMode, Staging
+from heliostat.data._commit import CANNOT, SaveMode, Staging, files_below
+from heliostat.data._expr import Expr
 from heliostat.data._optimize import counts_rows
 from heliostat.data._plan import (
     ROW_FOR_ROW,
@@ -43,6 +45,8 @@ PART_BYTES = 64 << 20
 PACE_S = 30.0
 _GROUP = re.compile(r"(\d{6,})-(\d{6,})")  # its first part, and the one after its last
 _STATE = "checkpoint.json"
+# What says of a sink how its files are written.
+_OF_FILES = ("file_format", "_column", "_partition_cols", "_arguments")
 _BEGUN = f"{_STATE}.new"
 
 
@@ -108,17 +112,18 @@ def resumable_write(
     read, steps = _split(plan)
     if not sink.is_local:
         raise ValueError("checkpoint=... needs a target on this machine; copy it there afterwards")
-    least = {"min_rows_per_file": options.min_rows, "min_bytes_per_file": options.min_bytes}
-    for name, value in least.items():
-        if value is not None:
-            raise ValueError(
-                f"{name}={value} would join rows of several parts, which a checkpoint keeps in "
-                "files of their own: leave one of the two out"
-            )
+    _check_sizes(options)
     checkpoint = _place(checkpoint, sink.path)
     parts = list(read.source.read_tasks(PART_BYTES))
     names = [f"{number:06d}-{_digest(part)}" for number, part in enumerate(parts)]
-    told = {"target": sink.path, "parts": names, "steps": [step_name(step) for step in steps]}
+    told = {
+        "target": sink.path,
+        "format": _said([type(sink).__name__, *(getattr(sink, one, None) for one in _OF_FILES)]),
+        "parts": names,
+        "files": _times(read.source),
+        # Functions by their names: one that failed and was mended goes on.
+        "steps": [step_name(one) if isinstance(one, UDF_STEPS) else _said(one) for one in steps],
+    }
     if not begun(sink, options, checkpoint=checkpoint):
         _end(checkpoint)
         return
@@ -126,10 +131,12 @@ def resumable_write(
     assert final is not None
     try:
         token = _open(checkpoint, told)
+        known: dict[str, str] = {}
         first, size = 0, 1
         while first < len(parts):
             done = _done(checkpoint)
             if first in done:
+                _check_names(checkpoint, f"{first:06d}-{done[first]:06d}", known)
                 first = done[first]
                 continue
             end = min([first + size, len(parts), *(start for start in done if start > first)])
@@ -148,6 +155,16 @@ def resumable_write(
     finally:
         final.abort()
     _end(checkpoint)
+
+
+def _check_sizes(options: WriteOptions) -> None:
+    least = {"min_rows_per_file": options.min_rows, "min_bytes_per_file": options.min_bytes}
+    for name, value in least.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}={value} would join rows of several parts, which a checkpoint keeps in "
+                "files of their own: leave one of the two out"
+            )
 
 
 def _place(checkpoint: str, target: str) -> str:
@@ -195,6 +212,24 @@ def _digest(part: Part) -> str:
     return hashlib.blake2b(_said(part).encode(), digest_size=8).hexdigest()
 
 
+def _times(source: Any) -> str:
+    """What tells the files of this machine from others of the same names and sizes: when they were written."""
+    if not isinstance(getattr(source, "filesystem", None), fs.LocalFileSystem):
+        return ""
+    times = [os.stat(path).st_mtime_ns for path in source.input_files()]
+    return hashlib.blake2b(_said(times).encode(), digest_size=8).hexdigest()
+
+
+def _check_names(checkpoint: str, group: str, known: dict[str, str]) -> None:
+    """Refuse names of files that another group has: one would take the other's place."""
+    for name in files_below(os.path.join(checkpoint, group)):
+        if known.setdefault(name, group) != group:
+            raise ValueError(
+                f"the filename_provider gave the name {name!r} to two files; use write_uuid in "
+                f"names, remove the checkpoint {checkpoint!r} and start again"
+            )
+
+
 def _said(value: Any) -> str:
     """A value as text that is the same in every process; of what has no such text, its class."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -202,6 +237,10 @@ def _said(value: Any) -> str:
         names = [one.name for one in dataclasses.fields(value) if one.compare]
         fields = [f"{name}={_said(getattr(value, name))}" for name in names]
         return f"{type(value).__name__}({','.join(fields)})"
+    if isinstance(value, Expr):
+        return repr(value)
+    if isinstance(value, dict):
+        value = sorted(value.items())
     if isinstance(value, tuple | list):
         return f"[{','.join(map(_said, value))}]"
     if value is None or isinstance(value, str | int | float | bytes | pa.Schema):
