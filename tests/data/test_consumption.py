@@ -27,6 +27,14 @@ def test_take_runs_no_more_than_it_needs():
     assert sum(calls) == 16
 
 
+@pytest.mark.parametrize(
+    "verb", ["take_batch", "take_all", "to_pandas", "split", "streaming_split"]
+)
+def test_what_is_no_whole_number_is_told_by_name(verb):
+    with pytest.raises(TypeError, match=f"{verb}: .* must be an int, got 2.5"):
+        getattr(ray.data.range(5), verb)(2.5)
+
+
 def test_take_all_refuses_more_than_its_limit():
     assert ray.data.range(5).take_all(5) == ray.data.range(5).take_all()
     with pytest.raises(ValueError, match="more rows than the limit of 4"):

@@ -61,3 +61,36 @@ def test_what_comes_from_workers_as_it_is_needs_no_thread_to_run_ahead(shuffles,
     names = [one.name for one in threading.enumerate()]
     assert names.count("heliostat-data-prefetch") <= threads
     assert sum(len(batch["id"]) for batch in batches) == 90
+
+
+@pytest.mark.parametrize("of", [ray.data.Dataset, ray.data.DataIterator])
+def test_each_loop_over_what_iterates_begins_anew(of):
+    ds = ray.data.range(6)
+    source = ds if of is ray.data.Dataset else ds.iterator()
+    for made in (
+        source.iter_rows(),
+        source.iter_batches(batch_size=2),
+        source.iter_torch_batches(batch_size=2),
+    ):
+        count = len(list(made))
+        assert count == len(list(made)) > 0
+        for _ in made:
+            break
+        assert len(list(made)) == count
+        next(made)
+        assert len(list(made)) == count - 1, "a loop goes on with the pass that next has begun"
+        assert list(made) == []
+
+
+def test_a_pass_that_goes_on_is_followed_by_whole_ones():
+    iterator = ray.data.range(6).iterator()
+    next(iterator.iter_batches(batch_size=2))
+    again = ray.data.range(6).iterator()
+    again.load_state(iterator.state())
+    batches = again.iter_batches(batch_size=2)
+    assert [len(list(batches)) for _ in range(2)] == [2, 3]
+
+
+def test_what_makes_no_sense_is_told_when_batches_are_asked_for():
+    with pytest.raises(ValueError, match="prefetch_batches"):
+        ray.data.range(6).iter_batches(prefetch_batches=-1)

@@ -68,6 +68,24 @@ def test_arrays_and_lists_of_one_length_are_tensors_of_more_dimensions():
     assert next(iter(lists.iter_torch_batches()))["v"].tolist() == [[1, 2], [3, 4]]
 
 
+def test_lists_need_one_length_in_a_batch_only():
+    ds = ray.data.from_arrow(pa.table({"x": [[1], [2], [1, 2], [3, 4]], "y": [1, 2, 3, 4]}))
+    one, two = ds.iter_torch_batches(batch_size=2)
+    assert one["x"].tolist() == [[1], [2]]
+    assert two["x"].tolist() == [[1, 2], [3, 4]]
+    assert two["y"].tolist() == [3, 4]
+    (whole,) = ds.select_columns(["y"]).iter_torch_batches(batch_size=4)
+    assert whole["y"].tolist() == [1, 2, 3, 4]
+
+
+def test_what_is_nothing_but_null_is_nan():
+    ds = ray.data.from_arrow(pa.table({"x": pa.nulls(3)}))
+    for batch_size in (2, None):
+        assert all(
+            batch["x"].isnan().all() for batch in ds.iter_torch_batches(batch_size=batch_size)
+        )
+
+
 def test_what_torch_has_no_tensor_for_is_told_by_its_column():
     ragged = ray.data.from_items([{"a": np.zeros(1)}, {"a": np.zeros(2)}])
     with pytest.raises(TypeError, match=r"arrays of shape \(1,\) and arrays of shape \(2,\)"):

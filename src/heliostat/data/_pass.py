@@ -1,13 +1,15 @@
 """One pass over rows in batches: how it is cut, how far it is, and how it can be taken up again."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from heliostat.data._batching import rebatch, shuffled
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,44 @@ class Pass:
                 f"the state is of a pass with {self.cut}, which cannot be gone on with by {cut}"
             )
         return self
+
+
+class Passes(Iterator[T]):
+    """What can be gone through again: each loop over it is a pass of its own, as with Ray.
+
+    Once `next` was called on it, it is that pass and no other, as any iterator.
+
+    Args:
+        begin: Begins a pass. It is called at once, so that what is wrong is told at once.
+
+    Example:
+        >>> passes = Passes(lambda: (number for number in (1, 2)))
+        >>> [list(passes), list(passes)], next(passes), list(passes)
+        ([[1, 2], [1, 2]], 1, [2])
+    """
+
+    def __init__(self, begin: Callable[[], Generator[T]]) -> None:
+        self._begin = begin
+        self._first: Generator[T] | None = begin()
+        self._own: Generator[T] | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        # Not kept here, so that it ends when the loop is left.
+        return self._new() if self._own is None else self
+
+    def __next__(self) -> T:
+        if self._own is None:
+            self._own = self._new()
+        return next(self._own)
+
+    def _new(self) -> Generator[T]:
+        first, self._first = self._first, None
+        return self._begin() if first is None else first
+
+    def close(self) -> None:
+        """End the pass that `next` has begun."""
+        if self._own is not None:
+            self._own.close()
 
 
 def cut_tables(blocks: Iterable[pa.Table], this: Pass, slab: int = 1) -> Iterator[pa.Table]:

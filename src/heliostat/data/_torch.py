@@ -11,7 +11,12 @@ from heliostat.data.collate_fn import CollateFn
 
 
 def torch_converter(
-    dtypes: Any, device: Any, collate_fn: Any, pin_memory: bool, owned: bool = False
+    dtypes: Any,
+    device: Any,
+    collate_fn: Any,
+    pin_memory: bool,
+    owned: bool = False,
+    slab: int = 1,
 ) -> Callable[[pa.Table], Any]:
     """What makes a batch of tensors of a table.
 
@@ -21,6 +26,7 @@ def torch_converter(
         collate_fn: A function of a numpy batch, or a CollateFn.
         pin_memory: Through page-locked memory.
         owned: Nobody else has the table, so that the tensors may lie in its memory.
+        slab: How many batches may be in a table, which its columns are cut into.
 
     Returns:
         A function.
@@ -36,9 +42,7 @@ def torch_converter(
         raise ImportError("iter_torch_batches needs torch: pip install torch") from error
     if collate_fn is not None and dtypes is not None:
         raise ValueError("give either dtypes or collate_fn: a collate_fn makes the types itself")
-    for one in dtypes.values() if isinstance(dtypes, Mapping) else (dtypes,):
-        if one is not None and not isinstance(one, torch.dtype):
-            raise TypeError(f"dtypes must be of torch, such as torch.float32, got {one!r:.80}")
+    _check_dtypes(torch, dtypes)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     there = device is None or torch.device(device).type == "cpu"
@@ -54,12 +58,34 @@ def torch_converter(
         if isinstance(dtypes, Mapping):
             require_columns(list(dtypes), table.column_names, "dtypes")
         arrays = to_batch(table, "numpy", writable=True, owned=owned)
-        return {
-            name: place(_tensor(torch, array, name, _dtype(dtypes, name)))
-            for name, array in arrays.items()
-        }
+        return {name: column(name, array) for name, array in arrays.items()}
+
+    def column(name: str, array: "np.ndarray[Any, Any]") -> Any:
+        def tensor(part: "np.ndarray[Any, Any]") -> Any:
+            return place(_tensor(torch, part, name, _dtype(dtypes, name)))
+
+        return _EachBatch(array, tensor) if slab > 1 and array.dtype == object else tensor(array)
 
     return convert
+
+
+def _check_dtypes(torch: Any, dtypes: Any) -> None:
+    for one in dtypes.values() if isinstance(dtypes, Mapping) else (dtypes,):
+        if one is not None and not isinstance(one, torch.dtype):
+            raise TypeError(f"dtypes must be of torch, such as torch.float32, got {one!r:.80}")
+
+
+class _EachBatch:
+    """A column of lists, which are of one length within a batch, if they are in no other."""
+
+    def __init__(self, array: "np.ndarray[Any, Any]", tensor: Callable[[Any], Any]) -> None:
+        self._array, self._tensor = array, tensor
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, batch: slice) -> Any:
+        return self._tensor(self._array[batch])
 
 
 def _placed(torch: Any, value: Any, device: Any, pin_memory: bool) -> Any:
@@ -91,6 +117,8 @@ def _tensor(torch: Any, array: "np.ndarray[Any, Any]", name: str, dtype: Any) ->
 
 def _regular(array: "np.ndarray[Any, Any]", name: str) -> "np.ndarray[Any, Any]":
     """Lists of one length as an array of two dimensions."""
+    if all(one is None for one in array):  # as of floats, of which none is there
+        return np.full(len(array), np.nan, np.float32)
     shapes = {getattr(one, "shape", None) for one in array}
     if len(shapes) != 1 or None in shapes:
         kinds = sorted({type(one).__name__ for one in array[:100]})

@@ -63,10 +63,7 @@ class Consumption(Planned):
             >>> ray.data.range(100).take(2)
             [{'id': 0}, {'id': 1}]
         """
-        if not hasattr(limit, "__index__"):
-            raise TypeError(
-                f"take: limit must be an int, got {limit!r}; take_all() gives every row"
-            )
+        _require_whole(limit, "take: limit", "take_all() gives every row")
         return list(self._rows(Apply(self._plan, Limit(max(0, limit)))))
 
     def take_all(self, limit: int | None = None) -> list[Row]:
@@ -88,6 +85,7 @@ class Consumption(Planned):
         """
         if limit is None:
             return list(self._rows(self._plan))
+        _require_whole(limit, "take_all: limit", "None is for no limit")
         rows = list(self._rows(Apply(self._plan, Limit(limit + 1))))
         if len(rows) > limit:
             raise ValueError(f"the dataset has more rows than the limit of {limit}")
@@ -112,6 +110,7 @@ class Consumption(Planned):
             {'id': array([0, 1])}
         """
         form = check_batch_format(batch_format)
+        _require_whole(batch_size, "take_batch: batch_size", "to_pandas() gives every row")
         bundles, _ = self._run(Apply(self._plan, Limit(max(0, batch_size))))
         tables = [bundle.table() for bundle in bundles]
         if not tables:
@@ -204,6 +203,8 @@ class Consumption(Planned):
             >>> ray.data.range(3).to_pandas()["id"].tolist()
             [0, 1, 2]
         """
+        if limit is not None:
+            _require_whole(limit, "to_pandas: limit", "None is for no limit")
         plan = self._plan if limit is None else Apply(self._plan, Limit(limit + 1))
         bundles, schema = self._run(plan)
         rows = sum(bundle.rows for bundle in bundles)
@@ -241,6 +242,7 @@ class Consumption(Planned):
             >>> [part.count() for part in ray.data.range(10).split(3)]
             [4, 3, 3]
         """
+        _require_whole(n, "split: n", "split_proportionately takes shares")
         if n < 1:
             raise ValueError(f"the number of splits must be >= 1, got {n}")
         bundles, schema = self._run(self._plan)
@@ -384,6 +386,7 @@ class Consumption(Planned):
             >>> [part.count() for part in ray.data.range(5).streaming_split(2, equal=True)]
             [2, 2]
         """
+        _require_whole(n, "streaming_split: n", "it is how many iterators there are")
         if n < 1:
             raise ValueError(f"the number of splits must be >= 1, got {n}")
         if isinstance(self._plan, Blocks):
@@ -419,3 +422,8 @@ class Consumption(Planned):
         plan = self._plan
         bundles = plan.bundles if isinstance(plan, Blocks) else self._bundles()
         return sum(bundle.size_bytes for bundle in bundles)
+
+
+def _require_whole(number: object, where: str, remedy: str) -> None:
+    if not hasattr(number, "__index__"):
+        raise TypeError(f"{where} must be an int, got {number!r}; {remedy}")

@@ -5,13 +5,13 @@ somebody asks for its tensors.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from heliostat.data._jax import jax_converter
-from heliostat.data._pass import Cut
+from heliostat.data._pass import Cut, Passes
 from heliostat.data._tensorflow import tensorflow, tf_columns, tf_converter, tf_dataset
 from heliostat.data._torch import torch_converter
 from heliostat.data._torch_dataset import Features, torch_dataset
@@ -55,14 +55,17 @@ class Frameworks:
     def iter_rows(self) -> Iterator[Row]:
         """Iterate over rows.
 
-        Yields:
-            Dicts.
+        Returns:
+            An iterator of dicts; each loop over it begins anew.
 
         Example:
             >>> import heliostat as ray
             >>> next(ray.data.range(5).iter_rows())
             {'id': 0}
         """
+        return Passes(self._each_row)
+
+    def _each_row(self) -> Generator[Row]:
         for bundle in self._bundles():
             yield from iter_rows(bundle.table())
 
@@ -87,7 +90,8 @@ class Frameworks:
             local_shuffle_seed: For the same draw again.
 
         Returns:
-            An iterator of batches. Numpy arrays may be read-only views; copy what you change.
+            An iterator of batches; each loop over it begins anew. Numpy arrays may be read-only
+            views; copy what you change.
 
         Raises:
             ValueError: if an argument makes no sense.
@@ -141,10 +145,10 @@ class Frameworks:
             ValueError: if an argument makes no sense.
         """
         cut = Cut(batch_size, drop_last, local_shuffle_buffer_size, local_shuffle_seed)
-        convert = torch_converter(dtypes, device, collate_fn, pin_memory, self._is_read_anew)
         # Many small batches are made of one conversion; a shuffle has batches of its own.
         alone = collate_fn is not None or pin_memory
         slab = 1 if alone else _slab(batch_size)
+        convert = torch_converter(dtypes, device, collate_fn, pin_memory, self._is_read_anew, slab)
         return self._converted(cut, prefetch_batches, convert, slab)
 
     def iter_jax_batches(

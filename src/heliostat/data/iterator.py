@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from heliostat.data._batching import prefetch
-from heliostat.data._pass import Cut, Pass, after, cut_tables, sliced
+from heliostat.data._pass import Cut, Pass, Passes, after, cut_tables, sliced
 from heliostat.data._plan import (
     GATHERING,
     REORDERING,
@@ -86,8 +86,8 @@ class DataIterator(Frameworks):
     def iter_rows(self) -> Iterator[Row]:
         """Iterate over rows; `state` counts each as a batch.
 
-        Yields:
-            Dicts.
+        Returns:
+            An iterator of dicts; each loop over it begins anew.
 
         Example:
             >>> import heliostat as ray
@@ -100,6 +100,9 @@ class DataIterator(Frameworks):
             >>> next(again.iter_rows())
             {'id': 1}
         """
+        return Passes(self._row_pass)
+
+    def _row_pass(self) -> Generator[Row]:
         this_pass = self._begun(Cut(1, False, None, None))
         blocks = (bundle.table() for bundle in self._bundles())
         rows = (row for block in after(blocks, this_pass.batches) for row in iter_rows(block))
@@ -126,6 +129,16 @@ class DataIterator(Frameworks):
         """
         if prefetch_batches < 0:
             raise ValueError(f"prefetch_batches must be >= 0, got {prefetch_batches!r}")
+        return Passes(lambda: self._batch_pass(cut, prefetch_batches, convert, slab, encoded))
+
+    def _batch_pass(
+        self,
+        cut: Cut,
+        prefetch_batches: int,
+        convert: Callable[[pa.Table], Any],
+        slab: int,
+        encoded: bool,
+    ) -> Generator[Any]:
         this_pass = self._begun(cut)
         plan = with_encoded_texts(self._dataset._plan) if encoded else None
         blocks = (bundle.table() for bundle in self._bundles(plan))

@@ -53,8 +53,7 @@ class _Batches(IterableDataset[Any]):
         if batches is self._batches and self._used:
             raise RuntimeError(
                 "the Trainer begins another epoch, but its batches can be gone through only once; "
-                "set max_steps to what one epoch has, or give it an object whose __iter__ calls "
-                "iter_torch_batches() anew"
+                "set max_steps to what one epoch has, or give it what iter_torch_batches() returns"
             )
         self._used = True
         return batches
@@ -64,8 +63,7 @@ def prepare_trainer(trainer: TrainerT) -> TrainerT:
     """Let a Trainer take its data from a Dataset of ours as well.
 
     Give it as `train_dataset` or `eval_dataset` what `get_dataset_shard().iter_torch_batches()`
-    returns, and say `max_steps`. For several epochs, give it an object whose `__iter__` calls that
-    anew.
+    returns, and say `max_steps`. Each epoch begins it anew.
 
     Args:
         trainer: Transformers' Trainer, or a subclass.
