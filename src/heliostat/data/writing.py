@@ -374,7 +374,7 @@ class Writing(Planned):
             NotImplementedError: for `mode="upsert"`.
             Exception: what deltalake raises; then nothing is written.
         """
-        from heliostat.data.datasource.tables import library, stream  # noqa: PLC0415 - see above
+        from heliostat.data.datasource.tables import library, streamed  # noqa: PLC0415 - see above
 
         mode = SaveMode(mode)
         if mode is SaveMode.UPSERT:
@@ -386,19 +386,13 @@ class Writing(Planned):
             asked = (catalog, path, "delta", "write_delta", "write")
             found = connectors.located(*asked, storage_options=storage_options)
             path, storage_options = found.path, found.storage_options
-        rows = stream(self._bundles())
-        if rows is None:
-            return
         arguments: dict[str, Any] = {"partition_by": partition_by, **options}
         if mode in (SaveMode.APPEND, SaveMode.OVERWRITE):
             arguments["schema_mode"] = schema_mode
-        delta.write_deltalake(
-            path,
-            rows,
-            mode="error" if mode is SaveMode.CREATE else mode.value,
-            storage_options=storage_options,
-            **arguments,
-        )
+        arguments["mode"] = "error" if mode is SaveMode.CREATE else mode.value
+        with streamed(self._bundles(), self._columns, mode) as rows:
+            if rows is not None:
+                delta.write_deltalake(path, rows, storage_options=storage_options, **arguments)
 
     def write_iceberg(
         self,
@@ -480,15 +474,15 @@ class Writing(Planned):
             ValueError: for another mode.
             Exception: what Lance raises; then nothing is written.
         """
-        from heliostat.data.datasource.tables import library, stream  # noqa: PLC0415 - see above
+        from heliostat.data.datasource.tables import library, streamed  # noqa: PLC0415 - see above
 
         mode = SaveMode(mode)
         if mode not in (SaveMode.CREATE, SaveMode.APPEND, SaveMode.OVERWRITE):
             raise ValueError(f"write_lance(mode={mode.value!r}): use create, append or overwrite")
         lance = library("lance", "lance", "write_lance")
-        rows = stream(self._bundles())
-        if rows is not None:
-            lance.write_dataset(rows, path, schema=schema, mode=mode.value, **options)
+        with streamed(self._bundles(), self._columns, mode) as rows:
+            if rows is not None:
+                lance.write_dataset(rows, path, schema=schema, mode=mode.value, **options)
 
     def write_datasink(
         self,
@@ -522,6 +516,10 @@ class Writing(Planned):
         if not isinstance(datasink, Datasink):
             raise TypeError(f"datasink must be a Datasink, got {type(datasink).__name__}")
         self._write(datasink, {"ray_remote_args": ray_remote_args, "concurrency": concurrency})
+
+    def _columns(self) -> pa.Schema | None:
+        """As far as they are known: by the plan, or by what has run."""
+        return schema_of(self._plan) or self._schema
 
     def _write(self, sink: Datasink[Any], options: Mapping[str, Any]) -> None:
         schema: pa.Schema | None = schema_of(self._plan)

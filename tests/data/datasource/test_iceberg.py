@@ -71,6 +71,8 @@ refused(lambda: ds.write_iceberg(**at, catalog=1))
 refused(lambda: ds.write_iceberg(**at, mode="error"))
 refused(lambda: ds.write_iceberg(**at, upsert_kwargs={"join_cols": ["id"]}))
 refused(lambda: ds.write_iceberg(**at, overwrite_filter=col("id") > 1))
+wide = ds.limit(1).map(lambda r: {**r, "new": 1})
+refused(lambda: wide.write_iceberg(**at, mode="upsert", upsert_kwargs={"join_cols": ["id"]}))
 refused(lambda: ds.write_iceberg(**at, mode="overwrite", overwrite_filter=col("id") + 1))
 os._exit(0)
 """
@@ -102,6 +104,7 @@ def test_rows_go_both_ways_and_a_failed_write_leaves_the_table(tmp_path):
         "ValueError write_iceberg(mode='error'): use append, o",
         "ValueError upsert_kwargs are for mode='upsert', not '",
         "ValueError overwrite_filter and overwrite_kwargs are ",
+        "ValueError mode='upsert' cannot add columns to a tabl",
         "NotImplementedError (col('id') + 1) cannot be said to Iceberg:",
     ]
 

@@ -207,6 +207,14 @@ def _all_rows() -> Any:
 def _upsert(transaction: Any, tables: list[pa.Table], arguments: Mapping[str, Any]) -> None:
     if tables:
         whole = concat(tables).replace_schema_metadata(None)
+        there = transaction.table_metadata.schema().column_names
+        new = [name for name in whole.column_names if name not in there]
+        if new and transaction.table_metadata.current_snapshot() is not None:
+            # pyiceberg compares with rows as they were written, which have none of these.
+            raise ValueError(
+                f"mode='upsert' cannot add columns to a table that has rows, such as {new}: "
+                "leave them out, or append rows that have them first"
+            )
         _add_columns(transaction, whole.schema)
         # An upsert, unlike an append, wants all columns, in the order of the table.
         columns = [

@@ -4,18 +4,23 @@ Each library reads and writes in threads of its own, so the driver streams; a wr
 transaction of the table.
 """
 
+import contextlib
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
+from heliostat.data._commit import SaveMode
 from heliostat.data.arrays import no_rows, refuse_objects, schema_without_views, without_views
-from heliostat.data.block import Bundle, require_columns
+from heliostat.data.block import Bundle, concat, require_columns
 from heliostat.data.datasource.source import Part
 
-__all__ = ["TableSource", "library", "stream"]
+__all__ = ["TableSource", "library", "streamed"]
+
+# So much is looked at before a table is begun: the types of all of it fit together.
+LOOK_BYTES = 32 << 20
 
 
 def library(name: str, extra: str, verb: str) -> Any:
@@ -101,24 +106,87 @@ class TablePart:
         return self.source.read()
 
 
-def stream(bundles: Iterator[Bundle]) -> pa.RecordBatchReader | None:
+@contextlib.contextmanager
+def streamed(
+    bundles: Iterator[Bundle], columns: Callable[[], pa.Schema | None], mode: SaveMode
+) -> Generator[pa.RecordBatchReader | None]:
     """Blocks as they are made, as what libraries take.
 
     Args:
         bundles: The blocks.
+        columns: Tells the columns, once all blocks are made.
+        mode: Of the write.
 
-    Returns:
-        The reader; None if there are no blocks.
+    Yields:
+        The reader; None if there are neither blocks nor columns, and nothing to be done.
+
+    Raises:
+        ValueError: if there are neither, and there is something to be done.
+        Exception: what the making of a block raised, not what the library made of it.
     """
-    first = next(bundles, None)
-    if first is None:
-        return None
-    schema = first.table().schema.remove_metadata()
+    held = _first(bundles)
+    if not held and (known := columns()) is not None and known.names:
+        held = [no_rows(known)]
+    if not held:
+        if mode not in (SaveMode.APPEND, SaveMode.IGNORE):
+            raise ValueError(
+                f"mode={mode.value!r}: a dataset without rows, whose columns nobody knows, is no "
+                "table; give it columns, as by from_arrow"
+            )
+        yield None
+        return
+    first = concat(held)
+    schema = first.schema.remove_metadata()
     refuse_objects(schema, "a table")
+    failed: list[BaseException] = []
 
     def batches() -> Iterator[pa.RecordBatch]:
-        yield from first.table().to_batches()
-        for bundle in bundles:
-            yield from bundle.table().cast(schema).to_batches()
+        try:
+            yield from first.to_batches()
+            for bundle in bundles:
+                yield from _cast(bundle.table(), schema).to_batches()
+        except BaseException as error:
+            failed.append(error)
+            raise
 
-    return pa.RecordBatchReader.from_batches(schema, batches())
+    try:
+        yield pa.RecordBatchReader.from_batches(schema, batches())
+    except Exception:
+        if failed:
+            raise failed[0] from None
+        raise
+
+
+def _first(bundles: Iterator[Bundle]) -> list[pa.Table]:
+    held: list[pa.Table] = []
+    size = 0
+    for bundle in bundles:
+        held.append(bundle.table())
+        size += bundle.size_bytes
+        if size >= LOOK_BYTES:
+            break
+    return held
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns of the ones before it."""
+    if strange := sorted(set(table.column_names) - set(schema.names)):
+        raise ValueError(
+            f"columns {strange} are in a later block only, when the table is begun; give all rows "
+            "the same columns"
+        )
+    columns: list[Any] = []
+    for wanted in schema:
+        try:
+            columns.append(
+                table.column(wanted.name).cast(wanted.type)
+                if wanted.name in table.column_names
+                else pa.nulls(len(table), wanted.type)
+            )
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ValueError(
+                f"column {wanted.name!r} is {wanted.type} in the first blocks and "
+                f"{table.schema.field(wanted.name).type} in a later one ({error}); "
+                "cast it to one type"
+            ) from error
+    return pa.table(columns, schema=schema)
