@@ -238,3 +238,11 @@ def test_the_name_of_a_file_is_no_pattern(name, tmp_path):
     assert values(ds.filter(expr=col("n") > 0), "f") == [name]
     assert values(ds.sort("n").limit(1), "f") == [name]
     assert ds.sql("SELECT count(*) AS n FROM ds").take_all() == [{"n": 1}]
+
+
+def test_what_is_made_of_no_rows_is_not_taken_for_no_rows():
+    none = ray.data.range(3).flat_map(lambda _: [])
+    counted = none.groupby(None).count()
+    assert counted.count() == counted.groupby(None).count().take(1)[0]["count()"] == 1
+    again = ray.data.range(3).groupby(None).count().flat_map(lambda _: [])
+    assert again.distinct().take_all() == again.sort("x").take_all() == []

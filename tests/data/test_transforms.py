@@ -7,6 +7,7 @@ import pytest
 
 import heliostat as ray
 from heliostat.data import ActorPoolStrategy, TaskPoolStrategy
+from heliostat.data.expressions import col
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -304,3 +305,45 @@ def test_integers_beside_null_that_floats_cannot_hold_stay_integers_in_pandas():
     assert [row["a"] for row in same.take_all()] == wide
     unsigned = ray.data.from_arrow(pa.table({"a": pa.array([2**64 - 1, None], pa.uint64())}))
     assert unsigned.to_pandas()["a"].tolist() == [2**64 - 1, pd.NA]
+
+
+def test_a_union_has_all_columns_in_one_order_in_each_block():
+    one = ray.data.from_arrow(pa.table({"a": [1], "b": ["x"]}))
+    turned = one.union(ray.data.from_arrow(pa.table({"b": ["y"], "a": [2]})))
+    assert turned.rename_columns(["c", "d"]).take_all() == [{"c": 1, "d": "x"}, {"c": 2, "d": "y"}]
+    wide = one.union(ray.data.from_arrow(pa.table({"a": [3], "l": [[1.5]]})))
+    assert wide.take_all()[1] == {"a": 3, "b": None, "l": [1.5]}
+    assert wide.schema().base_schema == pa.schema(
+        {"a": pa.int64(), "b": pa.string(), "l": pa.list_(pa.float64())}
+    )
+    for made in (
+        wide.select_columns("b"),
+        wide.drop_columns(["a", "l"]),
+        wide.random_shuffle(seed=1).select_columns("b"),
+        wide.with_column("b", col("b").fill_null("n")).select_columns("b"),
+    ):
+        assert "x" in [row["b"] for row in made.take_all()]
+    assert [row["a"] for row in wide.filter(expr=col("b").is_null()).take_all()] == [3]
+    assert wide.unique("b") == ["x", None]
+    mixed = one.mix(ray.data.from_arrow(pa.table({"a": [3]})))
+    assert mixed.select_columns("b").count() == 2
+
+
+def test_different_values_are_those_of_blocks_of_all_types():
+    def blocks(*columns):
+        return ray.data.from_arrow([pa.table({"a": one}) for one in columns])
+
+    assert blocks([1], [1.5], pa.nulls(1)).unique("a") == [1.0, 1.5, None]
+    assert blocks(pa.nulls(1), ["x"], pa.array(["y"], pa.large_string())).unique("a") == [
+        None, "x", "y"
+    ]  # fmt: skip
+
+
+def test_categories_and_texts_are_texts_together():
+    texts = pa.array(["y", None])
+    ds = ray.data.from_arrow(pa.table({"a": texts.dictionary_encode()})).union(
+        ray.data.from_arrow(pa.table({"a": ["x"]}))
+    )
+    assert ds.schema().base_schema.field("a").type == pa.string()
+    assert [row["a"] for row in ds.sort("a").take_all()] == ["x", "y", None]
+    assert ds.groupby("a").count().count() == 3

@@ -120,14 +120,22 @@ def _special(schemas: Sequence[pa.Schema]) -> dict[str, pa.DataType]:
     return {
         name: _common(found)
         for name, found in kinds.items()
-        if len(found) > 1 and any(is_tensor(kind) or is_object(kind) for kind in found)
+        if len(found) > 1
+        and (any(is_tensor(kind) or is_object(kind) for kind in found) or _some_are_encoded(found))
     }
+
+
+def _some_are_encoded(kinds: Sequence[pa.DataType]) -> bool:
+    return len({pa.types.is_dictionary(kind) for kind in kinds}) > 1
 
 
 def _common(kinds: list[Any]) -> Any:
     for kind in kinds:
         if is_object(kind):
             return kind
+    if _some_are_encoded(kinds):
+        inner = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in kinds]
+        return common_schema([pa.schema([("", kind)]) for kind in inner]).field(0).type
     others = [kind for kind in kinds if not is_tensor(kind)]
     if not all(pa.types.is_list(kind) or pa.types.is_large_list(kind) for kind in others):
         raise pa.ArrowInvalid(f"there is no type for both of {' and '.join(map(str, kinds))}")

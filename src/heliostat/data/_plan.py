@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from heliostat.data._common_type import common_schema
 from heliostat.data._evaluate import check_predicate, computed_schema
-from heliostat.data._expr import Expr, Random
+from heliostat.data._expr import Expr, Literal, Random
 from heliostat.data._expr import walk as walk_expr
 from heliostat.data._failures import RAISE, OnError
 from heliostat.data._mix import MixStoppingCondition
@@ -392,14 +393,29 @@ def native_schema(schema: pa.Schema, step: Step) -> pa.Schema:
     return schema
 
 
+def aligned(plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """The plans, each with all columns that one of them has, in one order, as far as they are known."""
+    schemas = [schema_of(one) for one in plans]
+    whole = _union_schema(schemas)
+    if whole is None:
+        return tuple(plans)
+    made = []
+    for plan, schema in zip(plans, schemas, strict=True):
+        known = [] if schema is None else schema.names
+        absent = [one for one in whole if one.name not in known]
+        pairs = tuple((one.name, Literal(None).cast(one.type)) for one in absent)
+        filled = Apply(plan, Compute(pairs)) if pairs else plan
+        same = [*known, *(name for name, _ in pairs)] == whole.names
+        made.append(filled if same else Apply(filled, Select(tuple(whole.names))))
+    return tuple(made)
+
+
 def _union_schema(schemas: list[pa.Schema | None]) -> pa.Schema | None:
     known = [schema for schema in schemas if schema is not None]
     if len(known) < len(schemas):
         return None
-    if all(schema.equals(known[0]) for schema in known):
-        return known[0]
     try:
-        return pa.unify_schemas(known, promote_options="permissive")
+        return common_schema(known)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return None
 

@@ -10,7 +10,7 @@ from heliostat.data._ordering.order import with_one_zero
 from heliostat.data._plan import Apply, Plan, Select
 from heliostat.data._planned import Planned
 from heliostat.data.aggregate import AggregateFn, AggregateFnV2, Max, Mean, Min, Std, Sum
-from heliostat.data.block import Row, require_columns
+from heliostat.data.block import Row, concat, require_columns
 from heliostat.data.grouped_data import GroupedData, On
 from heliostat.data.summary import DatasetSummary, aggregates_for
 
@@ -218,14 +218,14 @@ class Reductions(Planned):
         """
         plan = Apply(self._plan, Select((column,)))
         self._self()._derive(plan)
-        found: list[Any] = []
+        found: list[pa.Table] = []
         for bundle in self._bundles(plan):
             values = bundle.table().column(0)
             try:
-                found.append(pc.unique(with_one_zero(values)))
+                found.append(pa.table([pc.unique(with_one_zero(values))], names=[column]))
             except pa.ArrowNotImplementedError:
                 return self._unique_nested(plan, ignore_nulls)
-        different = pa.chunked_array(found).unique() if found else pa.array([])
+        different = concat(found).column(0).unique() if found else pa.array([])
         return [one for one in different.to_pylist() if one is not None or not ignore_nulls]
 
     def _unique_nested(self, plan: Plan, ignore_nulls: bool) -> list[Any]:

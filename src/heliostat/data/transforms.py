@@ -20,6 +20,7 @@ from heliostat.data._plan import (
     Shuffle,
     SortRows,
     Union,
+    aligned,
 )
 from heliostat.data._planned import plans_of
 from heliostat.data.block import check_batch_format, from_batch, to_batch
@@ -233,7 +234,7 @@ class Transforms(Columns, Randomness):
         """The rows of this dataset, then those of the others.
 
         Args:
-            *other: Datasets.
+            *other: Datasets. A column that one does not have is null in its rows.
 
         Returns:
             A new Dataset.
@@ -243,7 +244,7 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(1).union(ray.data.range(2)).take_all()
             [{'id': 0}, {'id': 0}, {'id': 1}]
         """
-        return self._derive(Union((self._plan, *plans_of("union", *other))))
+        return self._derive(Union(aligned((self._plan, *plans_of("union", *other)))))
 
     def mix(
         self,
@@ -275,7 +276,7 @@ class Transforms(Columns, Randomness):
             raise ValueError(
                 f"mix needs a weight above 0 for each of {1 + len(other)} datasets, got {given}"
             )
-        inputs = (self._plan, *plans_of("mix", *other))
+        inputs = aligned((self._plan, *plans_of("mix", *other)))
         return self._derive(Mix(inputs, given, MixStoppingCondition(stopping_condition)))
 
     def repartition(

@@ -9,7 +9,18 @@ import pyarrow as pa
 from heliostat.data._expr import Literal
 from heliostat.data._native.join import Join, Zip
 from heliostat.data._native.queries import Aggregate, Text
-from heliostat.data._plan import Apply, Blocks, Compute, Plan, Relate
+from heliostat.data._plan import (
+    Apply,
+    Blocks,
+    Compute,
+    Drop,
+    Limit,
+    Plan,
+    Relate,
+    Rename,
+    Select,
+    Where,
+)
 from heliostat.data.block import Bundle
 
 # Of whose rows there is one for rows of both sides only.
@@ -33,7 +44,7 @@ def of_nothing(plan: Plan) -> Plan | None:
         ValueError: if the rows depend on columns that are not known.
     """
     match plan:
-        case Relate((_,), Aggregate((), aggregates)):
+        case Relate((below,), Aggregate((), aggregates)) if of_nothing(below) is None:
             columns = {one._measure(None).on for one in aggregates} - {None}
             none = pa.table({str(name): pa.nulls(0, pa.int64()) for name in columns or {"_"}})
             return Relate((Blocks((Bundle.of(none),), none.schema),), plan.query)
@@ -44,7 +55,7 @@ def of_nothing(plan: Plan) -> Plan | None:
             return Apply(ours, Compute(tuple((name, Literal(None)) for name in absent)))
         case Relate(_, Join(kind)) if kind in _OF_BOTH:
             return None
-        case Apply(below, step):
+        case Apply(below, Limit() | Select() | Drop() | Rename() | Where() | Compute() as step):
             inner = of_nothing(below)
             return None if inner is None else Apply(inner, step)
         case Relate(_, query):
