@@ -246,3 +246,20 @@ def test_what_is_made_of_no_rows_is_not_taken_for_no_rows():
     assert counted.count() == counted.groupby(None).count().take(1)[0]["count()"] == 1
     again = ray.data.range(3).groupby(None).count().flat_map(lambda _: [])
     assert again.distinct().take_all() == again.sort("x").take_all() == []
+
+
+def test_rows_stay_side_by_side_whatever_is_made_of_a_zip(tmp_path):
+    for number in range(3):
+        ids = range(100 * number, 100 * number + 100)
+        block = pa.table({"i": ids, "a": [one % 7 for one in ids]})
+        pq.write_table(block, tmp_path / f"{number}.parquet", row_group_size=10)
+    ds = ray.data.read_parquet(str(tmp_path))
+    both = ds.zip(ds.select_columns("i").rename_columns({"i": "j"}))
+    sums = [sum(range(key, 300, 7)) for key in range(7)]
+    for _ in range(5):
+        assert values(both.groupby("a").sum("j"), "sum(j)") == sums
+        alike = both.filter(expr=col("i") == col("j"))
+        assert alike.groupby("a").count().aggregate(Sum("count()")) == {"sum(count())": 300}
+        twice = alike.union(alike)
+        again = twice.zip(twice.select_columns("j").rename_columns({"j": "k"}))
+        assert again.filter(expr=col("i") == col("k")).window({"n": "count(*)"}).count() == 600

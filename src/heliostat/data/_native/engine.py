@@ -196,7 +196,7 @@ class Segment:
 
     def _relation(self, plan: Plan) -> Relation:
         match plan:
-            case Relate(_, Zip()) if not _takes_all(self.plan):
+            case Relate(_, Zip()) if plan is not _zip_on_top(self.plan):
                 return self._leaf(plan)
             case Relate(inputs, query):
                 return bind(query, [self._relation(one) for one in inputs])
@@ -260,20 +260,19 @@ class Segment:
             raise
 
 
-def _takes_all(plan: Plan) -> bool:
-    """Whether all rows of a zip in it are asked for.
+def _zip_on_top(plan: Plan) -> Plan | None:
+    """The zip all rows of which are asked for, in their order, if there is one.
 
-    DuckDB takes a side that nobody asks any more for one that is shorter than the other: where not
-    all are asked for, a zip is a query of its own, from which they are taken.
+    DuckDB takes a side that nobody asks any more for one that is shorter than the other, and gives
+    the rows of a union in any order where nobody looks at it, as for groups: any other zip is a query
+    of its own, from which they are taken.
     """
     match plan:
-        case Apply(below, step):
-            return not isinstance(step, Limit) and _takes_all(below)
-        case Relate(inputs, query):
-            return isinstance(query, Zip) or (
-                isinstance(query, Aggregate) and _takes_all(inputs[0])
-            )
-    return False
+        case Apply(below, step) if not isinstance(step, Limit):
+            return _zip_on_top(below)
+        case Relate(_, Zip()):
+            return plan
+    return None
 
 
 def _hashed(plan: Plan) -> set[str]:
