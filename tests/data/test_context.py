@@ -422,3 +422,27 @@ def test_what_is_asked_to_be_said_is_said_without_a_log(context, capsys):
     said = capsys.readouterr().err
     assert "execution starts: " in said
     assert "1 rows" in said
+
+
+RAYS_MACHINERY = """
+accurate_map_phase_timing actor_prefetcher_enabled batch_to_block_arrow_format dataset_logger_id
+decoding_size_estimation default_map_logical_memory_enabled downstream_capacity_backpressure_ratio
+enable_dynamic_output_queue_size_backpressure enable_get_object_locations_for_metrics
+enable_pandas_block enable_per_node_metrics hash_shuffle_reduce_batch_size isolate_read_workers
+join_operator_actor_num_cpus_override large_args_threshold max_hash_shuffle_aggregators
+memory_usage_poll_interval_s min_hash_shuffle_aggregator_wait_time_in_s per_stage_map_timing
+scheduling_strategy scheduling_strategy_large_args shuffle_compression shuffle_input_batch_bytes
+streaming_read_buffer_size use_datasource_v2 use_disk_based_hash_shuffle
+warn_on_driver_memory_usage_bytes
+"""
+
+
+@pytest.mark.parametrize("name", RAYS_MACHINERY.split())
+def test_programs_may_set_rays_knobs_for_its_own_machinery(context, name):
+    setattr(context, name, getattr(context, name))
+
+
+def test_an_option_of_executions_that_does_not_exist_cannot_be_set(options):
+    options.locality_with_output = True
+    with pytest.raises(AttributeError, match=r"no 'resource_limit'; they have \['resource_limits'"):
+        options.resource_limit = ExecutionResources(cpu=1)

@@ -164,7 +164,8 @@ class ExecutionOptions:
         exclude_resources: CPUs that are left to others: as many fewer run at once. Other resources
             are not offered.
         preserve_order: Rows keep their order, with or without this.
-        actor_locality_enabled: There is one machine, so every actor is near.
+        actor_locality_enabled: There is one machine, so every actor is near,
+        locality_with_output: and so is who takes the rows.
         verbose_progress: Progress for each stage; else for the last one only.
         label_selector: Labels of the machine, for every task and actor that says nothing of them.
 
@@ -188,10 +189,13 @@ class ExecutionOptions:
     actor_locality_enabled: bool = True
     verbose_progress: bool = True
     label_selector: Mapping[str, str] | None = None
+    locality_with_output: bool | Sequence[NodeIdStr] = False
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in ("resource_limits", "exclude_resources"):
             value = _checked(name, value)
+        elif name not in _OPTIONS:
+            raise AttributeError(f"ExecutionOptions have no {name!r}; they have {list(_OPTIONS)}")
         object.__setattr__(self, name, value)
 
     def task_limit(self, cpus: float) -> int | None:
@@ -222,6 +226,7 @@ def _amount(limit: float | None) -> float:
     return math.inf if limit is None else limit
 
 
+_OPTIONS = tuple(one.name for one in dataclasses.fields(ExecutionOptions))
 _OFFERED = {"resource_limits": ("cpu", "object_store_memory"), "exclude_resources": ("cpu",)}
 
 
@@ -434,12 +439,38 @@ _FIELDS = frozenset(
 # Knobs that choose between ways of Ray's to come by the same rows, with Ray's defaults.
 _OF_RAY: dict[str, Any] = {
     "default_hash_shuffle_parallelism": 200,
+    "downstream_capacity_backpressure_ratio": 2.0,
+    "hash_shuffle_aggregator_health_warning_interval_s": 30,
+    "hash_shuffle_reduce_batch_size": 16,
+    "hash_shuffle_reduce_get_timeout_s": 1800.0,
+    "large_args_threshold": 50 << 20,
+    "max_consecutive_actor_init_deaths": 0,
+    "memory_usage_poll_interval_s": 1,
+    "min_hash_shuffle_aggregator_wait_time_in_s": 300,
     "min_parallelism": 200,
     "op_resource_reservation_ratio": 0.5,
+    "scheduling_strategy": "SPREAD",
+    "scheduling_strategy_large_args": "DEFAULT",
+    "shuffle_compression": "zstd",
+    "shuffle_input_batch_bytes": 1 << 30,
     "shuffle_strategy": ShuffleStrategy.SHUFFLE_V2,
+    "streaming_read_buffer_size": 32 << 20,
+    "warn_on_driver_memory_usage_bytes": 2 << 30,
 }
-_ON = """enable_progress_bar_name_truncation enable_tensor_extension_casting
-    op_resource_reservation_enabled use_arrow_tensor_v2 use_ray_tqdm"""
-_OFF = """enable_rich_progress_bars log_internal_stack_trace s3_try_create_dir trace_allocations
-    use_polars use_polars_sort use_push_based_shuffle verbose_stats_logs"""
+_ON = """batch_to_block_arrow_format decoding_size_estimation enable_pandas_block
+    enable_lineage_reconstruction_resource_accounting enable_progress_bar_name_truncation
+    enable_tensor_extension_casting op_resource_reservation_enabled
+    pipeline_push_based_shuffle_reduce_tasks use_arrow_tensor_v2 use_datasource_v2 use_ray_tqdm"""
+_OFF = """accurate_map_phase_timing actor_prefetcher_enabled default_map_logical_memory_enabled
+    enable_dynamic_output_queue_size_backpressure enable_get_object_locations_for_metrics
+    enable_per_node_metrics enable_rich_progress_bars isolate_read_workers
+    log_internal_stack_trace pandas_block_ignore_metadata per_stage_map_timing s3_try_create_dir
+    trace_allocations use_disk_based_hash_shuffle use_legacy_dataset_ids use_polars
+    use_polars_sort use_push_based_shuffle verbose_stats_logs"""
+_NONE = """dataset_logger_id hash_aggregate_operator_actor_num_cpus_override
+    hash_shuffle_operator_actor_num_cpus_override join_operator_actor_num_cpus_override
+    max_hash_shuffle_aggregators max_hash_shuffle_finalization_batch_size
+    object_store_memory_pressure_fraction object_store_reservation_overshoot_ratio
+    output_backpressure_guard_release_interval_s"""
+_OF_RAY.update(dict.fromkeys(_NONE.split()))
 _OF_RAY.update(dict.fromkeys(_ON.split(), True) | dict.fromkeys(_OFF.split(), False))
