@@ -368,7 +368,7 @@ class ApproximateTopK(Native):
 
     def _measure(self, schema: pa.Schema | None) -> Measure:
         # Exact: the histogram of the values, the most frequent first.
-        name, it = str(self._target_col_name), _entry(schema)
+        name, it = self._target_col_name or "value", _entry(schema)
         entries = f"map_entries(histogram({self._column}))"
         ranked = (
             f"list_reverse_sort(list_transform({entries}, "
@@ -377,7 +377,7 @@ class ApproximateTopK(Native):
         count = unused("count", [name])
         pair = f"{{{quote(name)}: {it}.v, {count}: {it}.n::BIGINT}}"
         sql = f"list_transform(list_slice({ranked}, 1, {self._k}), lambda {it}: {pair})"
-        kind = type_of(schema, name)
+        kind = type_of(schema, self._target_col_name)
         if kind is None:
             return self._made(sql)
         fields: Any = {name: kind, count: pa.int64()}

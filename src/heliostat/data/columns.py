@@ -1,6 +1,6 @@
 """The verbs that speak of columns: computed, chosen, named, dropped. All lazy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 import pyarrow as pa
@@ -275,7 +275,7 @@ def names_of(cols: str | Sequence[str], verb: str) -> tuple[str, ...]:
     Raises:
         ValueError: if there are none, or one is given twice.
     """
-    names = (cols,) if isinstance(cols, str) else tuple(cols)
+    names = (cols,) if isinstance(cols, str) else tuple(cols) if isinstance(cols, Iterable) else ()
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{verb} needs column names, got {cols!r}")
     if len(set(names)) != len(names):

@@ -1,5 +1,6 @@
 """The lazy verbs: each adds one step to the plan and gives a new Dataset; nothing runs."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -226,9 +227,9 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(1_000_000).limit(2).take_all()
             [{'id': 0}, {'id': 1}]
         """
-        if isinstance(limit, bool) or not isinstance(limit, int):
+        if isinstance(limit, bool) or not hasattr(limit, "__index__"):
             raise TypeError(f"limit must be an int, got {limit!r}")
-        return self._derive(Apply(self._plan, Limit(max(0, limit))))
+        return self._derive(Apply(self._plan, Limit(max(0, int(limit)))))
 
     def union(self, *other: "Dataset") -> "Dataset":
         """The rows of this dataset, then those of the others.
@@ -272,7 +273,7 @@ class Transforms(Columns, Randomness):
             [1, 2, 1, 2]
         """
         given = tuple(weights) if weights is not None else (1.0,) * (1 + len(other))
-        if len(given) != 1 + len(other) or min(given) <= 0:
+        if len(given) != 1 + len(other) or not all(0 < one < math.inf for one in given):
             raise ValueError(
                 f"mix needs a weight above 0 for each of {1 + len(other)} datasets, got {given}"
             )

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from heliostat.data._native.queries import Query
-from heliostat.data._native.relation import Relation, clash
+from heliostat.data._native.relation import UNNAMED, Relation, clash
 from heliostat.data._native.temp_files import folder_of, remove_stale_folders
 from heliostat.data._native.types import as_it_was, plain, storage_schema
 from heliostat.data.block import require_names
@@ -146,7 +146,8 @@ def bind(query: Query, inputs: Sequence[Relation]) -> Relation:
         raise
     if columns is None:
         schemas = [one.schema for one in inputs]
-        return Relation(written.sql, pa.schema([(f.name, as_it_was(f, schemas)) for f in asked]))
+        named = [("" if f.name == UNNAMED else f.name, as_it_was(f, schemas)) for f in asked]
+        return Relation(written.sql, pa.schema(named))
     fields = [
         (name, found.type if kind is None else kind)
         for (name, kind), found in zip(columns, asked, strict=True)

@@ -23,7 +23,7 @@ from heliostat.data._native.queries import Aggregate, CountWhere, Text
 from heliostat.data._native.relation import Relation, clash, quote, quoted
 from heliostat.data._native.scan import is_scanned, scan_of
 from heliostat.data._native.temp_files import removed_if_killed
-from heliostat.data._native.types import from_storage, storage_type, to_storage
+from heliostat.data._native.types import from_storage, storage_schema, to_storage
 from heliostat.data._plan import (
     Apply,
     Compute,
@@ -239,7 +239,7 @@ class Segment:
             return to_storage(whole), whole.schema.remove_metadata()
         first = concat(tables)
         kinds = first.schema.remove_metadata()
-        stored = pa.schema([(one.name, storage_type(one.type)) for one in kinds])
+        stored = storage_schema(kinds)
         return pa.RecordBatchReader.from_batches(
             stored, self._batches(first, bundles, kinds)
         ), kinds

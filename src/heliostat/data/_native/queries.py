@@ -351,15 +351,12 @@ class Pivot:
         kind = below.schema.field(self.on).type
         for value in self.values:
             name = str(value)
-            if not name:
-                raise ValueError(
-                    f"pivot: {self.on!r} has an empty text, which cannot be the name of a column; "
-                    "put another text in its place before"
-                )
             same = "p IS NULL" if value is None else f"p = {_as_text(value, kind)}"
             # Grouped by the value as well below, so that any aggregate can be cut by it.
             parts.append(f"any_value(m) FILTER (WHERE {same}) AS {quote(name)}")
             columns.append((name, measure.kind))
+        if not parts:
+            raise ValueError(f"pivot: {self.on!r} has no values to make columns of; give an index")
         # Columns have numbers for names inside: one may be called as a value is.
         indices = [f"k{number}" for number in range(len(self.index))]
         by = [f"{quote(name)} AS {one}" for name, one in zip(self.index, indices, strict=True)]

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+# SQL has no name without letters; Arrow has, as for the index that pandas writes into a CSV.
+UNNAMED = "heliostat.unnamed"
+
 
 @dataclass(frozen=True)
 class Relation:
@@ -57,7 +60,7 @@ def quote(name: str) -> str:
         >>> quote("a b")
         '"a b"'
     """
-    escaped = name.replace('"', '""')
+    escaped = (name or UNNAMED).replace('"', '""')
     return f'"{escaped}"'
 
 

@@ -29,7 +29,7 @@ def is_scanned(source: Any) -> TypeGuard[ParquetSource]:
         return False
     names = source.schema.names
     local = isinstance(source.filesystem, fs.LocalFileSystem)
-    plain = local and bool(names) and source.is_plain and not clash(names)
+    plain = local and all(names or [""]) and source.is_plain and not clash(names)
     return plain and not any(_PATTERN(file.path) for file in source.files)
 
 

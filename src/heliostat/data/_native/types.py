@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from heliostat.data._native.relation import UNNAMED
 from heliostat.data.arrays import is_object
 
 # SQL sees an object as a struct of this one field: it can pass it on, and takes it for nothing else.
@@ -75,6 +76,8 @@ def to_storage(table: pa.Table) -> pa.Table:
         if kind != one.type:
             column = _stored(table.column(number), kind)
             table = table.set_column(number, pa.field(one.name, kind), column)
+    if "" in table.column_names:
+        table = table.rename_columns([name or UNNAMED for name in table.column_names])
     return table.replace_schema_metadata(None)
 
 
@@ -96,7 +99,7 @@ def _stored(column: Any, kind: pa.DataType) -> Any:
 
 def storage_schema(schema: pa.Schema) -> pa.Schema:
     """The schema of `to_storage`."""
-    return pa.schema([pa.field(one.name, storage_type(one.type)) for one in schema])
+    return pa.schema([pa.field(one.name or UNNAMED, storage_type(one.type)) for one in schema])
 
 
 def from_storage(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
