@@ -60,3 +60,30 @@ def test_what_does_not_fit_is_named():
         PathPartitionParser.of("hive", field_names=["b"])("/a/y=1/x")
     with pytest.raises(ValueError, match=r"y='x'.*no int"):
         PathPartitionParser.of("hive", field_types={"y": int})("/a/y=x/x")
+
+
+def test_directories_above_what_is_read_are_columns_too(tmp_path):
+    table = tmp_path / "of=us" / "year=2024"
+    ray.data.from_items([{"v": 1}]).write_csv(str(table / "month=2"))
+    (path,) = (table / "month=2").iterdir()
+    wanted = {"v": 1, "of": "us", "year": "2024", "month": "2"}
+    for where in (tmp_path, table, table / "month=2", path):
+        assert ray.data.read_csv(str(where)).take_all() == [wanted]
+    below = Partitioning("hive", base_dir=str(table))
+    assert ray.data.read_csv(str(path), partitioning=below).take_all() == [{"v": 1, "month": "2"}]
+    assert Partitioning("hive").values("https://a/get?of=us/k=1/x.csv", "https://a") == {"k": "1"}
+
+
+def test_a_missing_value_has_the_type_of_the_others(tmp_path):
+    there, missing = [{"v": 1}], [{"v": 2}]
+    kinds = Partitioning("hive", field_types={"k": int})
+    for form in ("csv", "parquet", "text"):
+        ds = [ray.data.from_items(rows) for rows in (there, missing)]
+        for one, value in zip(ds, ("10", "__HIVE_DEFAULT_PARTITION__"), strict=True):
+            out = str(tmp_path / form / f"k={value}")
+            one.write_parquet(out) if form == "parquet" else one.write_csv(out)
+        read = getattr(ray.data, f"read_{form}")
+        ds = read(str(tmp_path / form), partitioning=kinds)
+        schema = ds.materialize().schema()
+        assert str(schema.types[schema.names.index("k")]) == "int64"
+        assert {row["k"] for row in ds.take_all()} == {10, None}

@@ -265,15 +265,25 @@ class FileTask:
             raise unreadable(file.path, self.format.name, error) from error
 
 
+# What is missing, of a column that is not of texts.
+_NULLS: dict[Any, Any] = {
+    int: pa.scalar(None, pa.int64()),
+    float: pa.scalar(None, pa.float64()),
+    bool: pa.scalar(None, pa.bool_()),
+}
+
+
 def scalar(value: Any) -> Any:
     """The value of a path as Arrow has it; one that is missing counts as text.
 
     Args:
-        value: A string, number, truth value or None.
+        value: A string, number, truth value or None, or a scalar already.
 
     Returns:
         A scalar.
     """
+    if isinstance(value, pa.Scalar):
+        return value
     return pa.scalar(value, pa.string() if value is None else None)
 
 
@@ -438,7 +448,12 @@ def with_constants(
         if partitioning is not None:
             place = path.rpartition("/")[0], base
             if place not in told:
-                told[place] = tuple(partitioning.values(path, base).items())
+                values = partitioning.values(path, base)
+                kinds = partitioning.field_types or {}
+                told[place] = tuple(
+                    (name, _NULLS.get(kinds.get(name)) if value is None else value)
+                    for name, value in values.items()
+                )
             constants = told[place]
         if include_paths:
             constants = tuple({**dict(constants), "path": path}.items())

@@ -32,7 +32,8 @@ class Partitioning:
 
     Args:
         style: `"hive"` for `year=2024/month=1/`, `"dir"` for `2024/1/`.
-        base_dir: Where the partitions begin; by default below the path that was given.
+        base_dir: Where the partitions begin; by default "hive" takes those of the whole path, and
+            "dir" those below the path that was given.
         field_names: The columns, in order; `"dir"` needs them.
         field_types: Their types, where they are not strings: `int`, `float`, `bool`.
         filesystem: Where `base_dir` is.
@@ -76,9 +77,11 @@ class Partitioning:
         """
         if self.base_dir is not None:
             base = resolve(self.base_dir, self.filesystem)[1]
+        elif self.style == "hive":
+            base = ""
         directory = os.path.dirname(path)
         base = base.rstrip("/")
-        if directory != base and not directory.startswith(f"{base}/"):
+        if base and directory != base and not directory.startswith(f"{base}/"):
             return {}
         parts = [part for part in directory[len(base) :].split("/") if part]
         named = self._hive(parts, path) if self.style == "hive" else self._dir(parts, path)
@@ -86,7 +89,8 @@ class Partitioning:
 
     def _hive(self, parts: list[str], path: str) -> dict[str, str]:
         pairs = [part.split("=", 1) for part in parts if "=" in part]
-        named = {unquote(name): unquote(value) for name, value in pairs}
+        # What has a question mark is an address with a query.
+        named = {unquote(name): unquote(value) for name, value in pairs if "?" not in name}
         if self.field_names is not None and named and list(named) != list(self.field_names):
             raise ValueError(
                 f"the directories of {path!r} name {list(named)}, "
