@@ -54,6 +54,9 @@ def test_hugging_face_datasets_are_taken_whole_and_in_their_order():
     assert [row["a"] for row in chosen.take_all()] == [5, 2]
     stream = ray.data.from_huggingface(whole.to_iterable_dataset())
     assert [row["a"] for row in stream.take(3)] == [0, 1, 2]
+    assert (stream.count(), stream.materialize().count()) == (10, 10)
+    parts = stream.train_test_split(0.2)
+    assert [part.count() for part in parts] == [8, 2]
     with pytest.raises(TypeError, match=r"choose one of \['train'\]"):
         ray.data.from_huggingface(datasets.DatasetDict({"train": whole}))
     with pytest.raises(TypeError, match="got int"):
@@ -73,6 +76,13 @@ def test_torch_datasets_are_read_when_rows_are_wanted():
                 yield {"n": number}
                 number += 1
 
+    class Few(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([5, 6])
+
+    few = ray.data.from_torch(Few())
+    assert (few.count(), "num_rows=0" in repr(few)) == (2, False)
+    assert few.repartition(2).take_all() == [{"item": 5}, {"item": 6}]
     assert ray.data.from_torch(Endless()).take(2) == [{"item": {"n": 0}}, {"item": {"n": 1}}]
     with pytest.raises(TypeError, match="got int"):
         ray.data.from_torch(3)

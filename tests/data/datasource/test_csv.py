@@ -37,9 +37,13 @@ def test_files_of_different_types_fit_together(tmp_path):
 def test_directories_become_columns_and_packed_files_are_unpacked(tmp_path):
     write(tmp_path / "year=2023" / "a.csv", "id\n1\n")
     (tmp_path / "year=2024").mkdir()
+    (tmp_path / "year=2024" / "b.csv.br").write_bytes(
+        pa.compress(b"id\n3\n", "brotli", asbytes=True)
+    )
     (tmp_path / "year=2024" / "a.csv.gz").write_bytes(gzip.compress(b"id\n2\n"))
     ds = ray.data.read_csv(str(tmp_path))
-    assert ds.take_all() == [{"id": 1, "year": "2023"}, {"id": 2, "year": "2024"}]
+    rows = [(row["id"], row["year"]) for row in ds.take_all()]
+    assert rows == [(1, "2023"), (2, "2024"), (3, "2024")]
 
 
 def test_only_the_wanted_columns_are_read(tmp_path):

@@ -133,6 +133,8 @@ class OpenFile:
         asked = self._arguments.get("compression", "detect")
         if asked != "detect":
             return asked
+        if self.path.endswith(".br"):  # which Arrow unpacks, but does not know by its name
+            return "brotli"
         try:
             return pa.Codec.detect(self.path).name
         except (ValueError, TypeError):

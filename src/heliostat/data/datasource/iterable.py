@@ -50,12 +50,11 @@ class IterableSource:
     schema = None
     # It can be read in this process alone: others would need a copy of it.
     reads_in_driver = True
-    size_bytes = 0
 
     @property
-    def rows(self) -> int:
+    def rows(self) -> int | None:
         """As it says itself; else unknown."""
-        return len(self.rows_of) if self.by_index else 0
+        return len(self.rows_of) if self.by_index else None
 
     def describe(self) -> str:
         """Its name."""
@@ -63,7 +62,29 @@ class IterableSource:
 
     def read_tasks(self, target_bytes: int) -> Sequence[Part]:
         """It is one part."""
-        return [self]
+        return [IterablePart(self.kind, self.rows_of, self.by_index, self.rows or 0)]
+
+    def select(self, columns: tuple[str, ...]) -> None:
+        """It gives all columns."""
+
+    def head(self, rows: int) -> None:
+        """It is read as far as rows are taken."""
+
+    def input_files(self) -> list[str]:
+        """None."""
+        return []
+
+
+@dataclass(frozen=True)
+class IterablePart:
+    """All of it."""
+
+    kind: str
+    rows_of: Any
+    by_index: bool
+    rows: int
+
+    size_bytes = 0
 
     def read(self) -> Iterator[pa.Table]:
         """So many rows at a time."""
@@ -79,13 +100,3 @@ class IterableSource:
                 rows = []
         if rows:
             yield from_rows(rows)
-
-    def select(self, columns: tuple[str, ...]) -> None:
-        """It gives all columns."""
-
-    def head(self, rows: int) -> None:
-        """It is read as far as rows are taken."""
-
-    def input_files(self) -> list[str]:
-        """None."""
-        return []
