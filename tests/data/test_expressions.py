@@ -1,4 +1,6 @@
 import datetime
+import decimal
+import math
 import re
 
 import numpy as np
@@ -457,3 +459,26 @@ def test_nan_comes_after_all_numbers_of_a_list():
     ):
         got = ds.with_column("x", col("l").list.sort(order)).take(1)[0]["x"]
         assert str(list(got)) == found
+
+
+def test_large_whole_numbers_meet_floats_as_doubles(tmp_path):
+    table = pa.table({"n": [1 << 60, (1 << 60) + 1, 3], "f": [0.5, 1e19, 2.5]})
+    memory = ray.data.from_arrow(table)
+    memory.write_parquet(str(tmp_path))
+    for ds in (memory, ray.data.read_parquet(str(tmp_path))):
+        assert ds.filter(expr=col("n") > 1e6).count() == 2
+        assert [row["n"] for row in ds.filter(expr=col("n") < col("f")).take_all()] == [
+            (1 << 60) + 1
+        ]
+        seconds = ds.with_column("s", col("n") / 1e9).take_all()
+        assert [row["s"] for row in seconds] == [1152921504.606847, 1152921504.606847, 3e-9]
+
+
+def test_decimals_are_divided_with_a_rest():
+    tens = [decimal.Decimal(one) for one in ("7.50", "-7.50", "0.25")]
+    ds = ray.data.from_arrow(pa.table({"d": pa.array(tens, pa.decimal128(6, 2))}))
+    for divisor in (2, -2, decimal.Decimal("0.7")):
+        rows = ds.with_columns({"q": col("d") // divisor, "r": col("d") % divisor}).take_all()
+        for row in rows:
+            assert row["d"] == row["q"] * divisor + row["r"]
+            assert row["q"] == math.floor(row["d"] / divisor)

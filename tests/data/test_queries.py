@@ -288,3 +288,10 @@ def test_a_column_without_a_name_goes_through_every_verb(tmp_path):
         assert ds.sum("") == 3
         assert ds.summary().get_column_stats("")["max"] == 2
         assert ds.pivot("a", Sum("b")).take_all() == [{"": 2, "x": 4}]
+
+
+def test_of_rows_that_are_as_near_the_nearest_in_their_order_is_taken():
+    left = table(t=[2, 1])
+    right = table(t=[1, 2, 1, 2], q=[1, 2, 3, 4])
+    assert values(left.join_asof(right, on="t"), "q") == [4, 3]
+    assert values(left.join_asof(right, on="t", direction="forward"), "q") == [2, 1]

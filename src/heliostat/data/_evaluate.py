@@ -177,7 +177,11 @@ def _add(left: Any, right: Any) -> Any:
 
 def _floor_divide(left: Any, right: Any) -> Any:
     quotient = pc.divide(left, right)
-    if not pa.types.is_integer(quotient.type):
+    kind = quotient.type
+    if pa.types.is_decimal(kind):
+        # Without the digits behind the point, which leave no room to multiply.
+        return pc.floor(quotient).cast(pa.decimal128(max(1, kind.precision - kind.scale), 0))
+    if not pa.types.is_integer(kind):
         return pc.floor(quotient)
     # Arrow cuts towards zero; the floor is one less where something is left and signs differ.
     rest = pc.subtract(left, pc.multiply(quotient, right))
@@ -286,6 +290,12 @@ def _typed(values: list[Any], function: str) -> list[Any]:
         positive = [pa.types.is_unsigned_integer(one.type) or _is_positive(one) for one in values]
         wide: pa.DataType = pa.uint64() if all(positive) else pa.decimal128(20, 0)
         return [one.cast(wide) for one in values]
+    if pa.float64() in kinds:
+        # Arrow refuses to make a double of whole numbers that it does not hold to the last digit.
+        whole = (pa.int64(), pa.uint64())
+        values = [
+            one.cast(pa.float64(), safe=False) if one.type in whole else one for one in values
+        ]
     if function in _OF_ANY or not any(map(pa.types.is_null, kinds)):
         return values
     beside = next((kind for kind in kinds if not pa.types.is_null(kind)), None)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from heliostat.data._native.queries import Written
-from heliostat.data._native.relation import Relation, family, quote, unused
+from heliostat.data._native.relation import Relation, family, quote, quoted, unused
 from heliostat.data.block import require_columns
 
 KINDS = {
@@ -151,9 +151,17 @@ class AsofJoin:
         sign = ">=" if self.direction == "backward" else "<="
         equal = "".join(f"l.{quote(name)} = r.{quote(name)} AND " for name in self.by)
         numbered, row = left.numbered()
+        others, place = right.numbered()
+        # Of rows that are as near, the nearest in their order: DuckDB takes any.
+        way = "DESC" if self.direction == "backward" else "ASC"
+        near = quoted([*self.by, self.right_on])
+        nearest = (
+            f"SELECT * FROM ({others}) AS _ "
+            f"QUALIFY row_number() OVER (PARTITION BY {near} ORDER BY {place} {way}) = 1"
+        )
         listed = ", ".join(f"{sql} AS {quote(name)}" for name, sql, _ in pairs)
         sql = (
-            f"SELECT {listed} FROM ({numbered}) AS l ASOF LEFT JOIN ({right.select()}) AS r "
+            f"SELECT {listed} FROM ({numbered}) AS l ASOF LEFT JOIN ({nearest}) AS r "
             f"ON {equal}l.{quote(self.on)} {sign} r.{quote(self.right_on)} ORDER BY l.{row}"
         )
         return Written(sql, tuple((name, kind) for name, _, kind in pairs))
