@@ -1,6 +1,7 @@
 """Messages survive the way to bytes and back, however these arrive, and go out together where nobody waits for one."""
 
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -165,6 +166,28 @@ def test_buffers_arrive_as_bytes() -> None:
     value: m.Value = (m.INLINE, memoryview(b"pickle"), (memoryview(b"buffer"), bytearray(b"x")), ())
     (got,) = Parser().feed(encode([m.Put(1, bytes(16), value)]))
     assert got.value == (m.INLINE, b"pickle", (b"buffer", b"x"), ())
+
+
+def test_a_large_message_takes_time_by_its_size_alone() -> None:
+    data = memoryview(encode([m.Put(1, bytes(16), (m.INLINE, bytes(100 << 20), (), ()))]))
+    began, parser = time.monotonic(), Parser()
+    got = [one for at in range(0, len(data), 1 << 14) for one in parser.feed(data[at:][: 1 << 14])]
+    assert len(got) == 1
+    assert time.monotonic() - began < 10, "what has come was copied with all that came before"
+
+
+def test_a_large_message_and_those_after_it_are_sent_by_their_size_alone(box) -> None:
+    began, got = time.monotonic(), []
+    for number, size in enumerate((64 << 20, 1, 1)):
+        put = m.Put(1, bytes([number]) * 16, (m.INLINE, bytes(size), (), ()))
+        box.conn.out.append(put)
+        box.conn.encode()
+    while not box.conn.send():
+        got += box.arrived()
+    while len(got) < 3:
+        got += box.arrived()
+    assert [one[1][0] for one in got] == [0, 1, 2]
+    assert time.monotonic() - began < 10
 
 
 def test_every_kind_of_message_has_a_number_of_its_own() -> None:

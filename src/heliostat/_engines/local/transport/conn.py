@@ -77,16 +77,22 @@ class Buffer:
 class Parser:
     """Collects bytes as they come and gives messages as they are complete."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_missing", "_parts")
 
     def __init__(self) -> None:
-        self._rest = b""
+        # Joined when a message is complete: with each that comes, a large one would be copied.
+        self._parts: list[bytes] = []
+        self._missing = 0
 
     def feed(self, data: bytes) -> list[Any]:
         """The messages that `data` completes."""
-        if self._rest:
-            data = self._rest + data
-        start, end = 0, len(data)
+        if self._parts:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return []
+            data = b"".join(self._parts)
+        start, end, length = 0, len(data), 0
         found: list[Any] = []
         while end - start >= 4:
             (length,) = _LENGTH.unpack_from(data, start)
@@ -95,7 +101,8 @@ class Parser:
             start += 4 + length
             for fields in marshal.loads(memoryview(data)[start - length : start]):
                 found.append(WIRE[fields[0]].of(fields[1:]))  # noqa: PERF401 - not slower
-        self._rest = data[start:]
+        self._parts = [data[start:]] if start < end else []
+        self._missing = 4 + (length if end - start >= 4 else 0) - (end - start)
         return found
 
 
@@ -105,7 +112,7 @@ _BUFFER = Buffer()  # one thread at a time reads
 class Channel:
     """A socket to another process."""
 
-    __slots__ = ("_backlog", "_parser", "broken", "out", "sock", "watched")
+    __slots__ = ("_backlog", "_later", "_parser", "broken", "out", "sock", "watched")
 
     def __init__(self, sock: socket.socket, watched: int) -> None:
         sock.setblocking(False)
@@ -113,7 +120,8 @@ class Channel:
         self.out: list[Any] = []
         self.broken = False  # nobody reads what is sent
         self.watched = watched  # the events that a poll looks for
-        self._backlog = b""  # what the socket did not take
+        self._backlog = memoryview(b"")  # what the socket did not take: a view, as it may be large
+        self._later: list[bytes] = []  # what comes after it
         self._parser = Parser()
 
     def encode(self) -> None:
@@ -121,7 +129,10 @@ class Channel:
         if self.out:
             messages, self.out = self.out, []
             frame = encode(messages)
-            self._backlog = self._backlog + frame if self._backlog else frame
+            if self._backlog:
+                self._later.append(frame)
+            else:
+                self._backlog = memoryview(frame)
 
     def send(self) -> bool:
         """Send what is encoded; False if the socket is full and wants to be waited for."""
@@ -133,12 +144,14 @@ class Channel:
             return False
         except OSError:  # it died; somebody else will say so
             self.broken = True
-            sent = len(self._backlog)
-        if sent == len(self._backlog):
-            self._backlog = b""
-            return True
+            self._later, sent = [], len(self._backlog)
         self._backlog = self._backlog[sent:]
-        return False
+        if self._backlog:
+            return False
+        if not self._later:
+            return True
+        self._backlog, self._later = memoryview(b"".join(self._later)), []
+        return self.send()
 
     def read(self) -> list[Any] | None:
         """The messages that have arrived; None at the end of the stream."""
