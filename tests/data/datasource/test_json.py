@@ -89,3 +89,14 @@ def test_what_is_written_is_what_pandas_writes(tmp_path):
 def test_bytes_that_are_no_text_are_refused_by_the_name_of_their_column(tmp_path):
     with pytest.raises(ValueError, match="bytes in column 'b', which are no text"):
         ray.data.from_items([{"a": 1, "b": b"\xff"}]).write_json(str(tmp_path / "out"))
+
+
+def test_files_are_packed_as_pandas_is_asked_to(tmp_path):
+    ds = ray.data.from_items([{"a": 1}, {"a": 2}])
+    ds.write_json(str(tmp_path), compression="gzip")
+    assert all(path.name.endswith(".json.gz") for path in tmp_path.iterdir())
+    assert ray.data.read_json(str(tmp_path)).take_all() == ds.take_all()
+    with pytest.raises(ValueError, match=r"write_json\(compression='zip'\): use one of"):
+        ds.write_json(str(tmp_path), compression="zip")
+    with pytest.raises(NotImplementedError, match="storage_options"):
+        ds.write_json(str(tmp_path), storage_options={"a": 1})

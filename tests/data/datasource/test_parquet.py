@@ -391,3 +391,9 @@ def test_columns_of_dictionaries_name_directories(tmp_path):
     ds.write_parquet(str(tmp_path), partition_cols=["k", "k"])
     rows = ray.data.read_parquet(str(tmp_path)).sort("v").take_all()
     assert [(row["k"], row["v"]) for row in rows] == [("a", 1), (None, 2), ("a", 3)]
+
+
+def test_an_argument_that_no_writer_knows_is_refused_before_anything_runs(tmp_path):
+    ds = ray.data.range(3).map(lambda row: {"id": 1 / 0})
+    with pytest.raises(TypeError, match=r"write_parquet\(\) got an unexpected argument 'nonsense'"):
+        ds.write_parquet(str(tmp_path / "out"), nonsense=1)

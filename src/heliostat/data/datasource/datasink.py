@@ -33,7 +33,7 @@ ReturnType = TypeVar("ReturnType")
 # On an object store so many uploads at most stay open to be completed together.
 OPEN_UPLOADS = 256
 # What a reader knows packed files by.
-_ENDINGS = {"gzip": ".gz", "bz2": ".bz2", "zstd": ".zst", "brotli": ".br", "lz4": ".lz4"}
+ENDINGS = {"gzip": ".gz", "bz2": ".bz2", "zstd": ".zst", "brotli": ".br", "lz4": ".lz4"}
 # So many requests of a commit are under way together.
 AT_ONCE = 16
 
@@ -199,7 +199,7 @@ class FileDatasink(Datasink[list[str]]):
             )
         self.try_create_dir = try_create_dir
         self.open_stream_args = dict(open_stream_args or {})
-        packing = _ENDINGS.get(self.open_stream_args.get("compression", ""), "")
+        packing = ENDINGS.get(self.open_stream_args.get("compression", ""), "")
         ending = file_format and file_format + packing * self.tells_packing
         self.filename_provider = filename_provider or FilenameProvider(dataset_uuid, ending)
         self.file_format = file_format

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
 from heliostat.data.block import from_rows, to_batch
-from heliostat.data.datasource.datasink import BlockBasedFileDatasink
+from heliostat.data.datasource.datasink import ENDINGS, BlockBasedFileDatasink
 from heliostat.data.datasource.files import OpenFile
 from heliostat.data.datasource.writers import accepted
 
@@ -96,8 +96,19 @@ class JsonDatasink(BlockBasedFileDatasink):
     def __init__(self, path: Any, arguments: Mapping[str, Any], **options: Any) -> None:
         import pandas as pd  # noqa: PLC0415 - half a second that readers need not spend
 
-        super().__init__(path, file_format="json", **options)
         own = accepted("write_json", arguments, pd.DataFrame.to_json)
+        # pandas packs files of its own only, and would leave these as they are.
+        packing = own.pop("compression", None)
+        if isinstance(packing, str) and packing in ENDINGS:
+            given = options.get("open_stream_args") or {}
+            options["open_stream_args"] = {"compression": packing, **given}
+        elif packing not in (None, "infer"):
+            raise ValueError(f"write_json(compression={packing!r}): use one of {[*ENDINGS]}")
+        if own.pop("storage_options", None) is not None:
+            raise NotImplementedError(
+                "write_json(storage_options=...) is not offered; give a filesystem"
+            )
+        super().__init__(path, file_format="json", **options)
         self._arguments = {**_LINES, **own}
         if self._arguments["orient"] != "records":
             self._arguments["lines"] = arguments.get("lines", False)

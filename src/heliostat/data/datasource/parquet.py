@@ -30,7 +30,7 @@ from heliostat.data.datasource.partitioning import Partitioning
 from heliostat.data.datasource.paths import Paths, find, resolve
 from heliostat.data.datasource.retry import retrying
 from heliostat.data.datasource.source import Part
-from heliostat.data.datasource.writers import refuse_packing, write_columns
+from heliostat.data.datasource.writers import accepted, refuse_packing, write_columns
 
 __all__ = ["ParquetDatasink", "ParquetSource", "open_parquet"]
 
@@ -455,7 +455,7 @@ class ParquetDatasink(BlockBasedFileDatasink):
     ) -> None:
         refuse_packing("write_parquet", options)
         super().__init__(path, file_format="parquet", **options)
-        self._arguments = dict(arguments)
+        self._arguments = accepted("write_parquet", arguments, pq.write_table)
         self._arguments_fn = arguments_fn
         self._partition_cols = list(dict.fromkeys(partition_cols))
         self.tells_columns = not partition_cols
