@@ -318,3 +318,11 @@ def test_names_that_two_parts_have_are_refused_before_all_is_done(source, tmp_pa
             write(source, tmp_path, filename_provider=Numbers())
         assert len(set(seen(tmp_path / "log"))) < 50
     assert not (tmp_path / "out").exists()
+
+
+def test_columns_stay_where_no_row_does(source, tmp_path):
+    ds = ray.data.read_parquet(source).filter(lambda row: False)
+    for _ in range(2):
+        ds.write_parquet(str(tmp_path / "out"), checkpoint=str(tmp_path / "state"))
+    back = ray.data.read_parquet(str(tmp_path / "out"))
+    assert (back.columns(), back.count(), len(os.listdir(tmp_path / "out"))) == (["id"], 0, 1)

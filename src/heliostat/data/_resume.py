@@ -30,10 +30,12 @@ from heliostat.data._plan import (
     Plan,
     Read,
     Where,
+    schema_of,
     step_name,
 )
 from heliostat.data._write import WriteOptions, begun, run_write
-from heliostat.data.datasource.datasink import FileDatasink, WriteResult
+from heliostat.data.arrays import no_rows
+from heliostat.data.datasource.datasink import FileDatasink, TaskContext, WriteResult
 from heliostat.data.datasource.source import Part
 
 __all__ = ["resumable_write"]
@@ -148,13 +150,21 @@ def resumable_write(
             _write_group(whole, sink, options, os.path.join(checkpoint, group), bundles)
             if time.monotonic() - began < PACE_S:
                 size *= 2
-        for group in filter(_GROUP.fullmatch, os.listdir(checkpoint)):
-            files = os.path.join(checkpoint, group)
-            shutil.copytree(files, final.directory, copy_function=_link, dirs_exist_ok=True)
+        _gather(checkpoint, sink, final.directory, schema_of(plan))
         final.commit()
     finally:
         final.abort()
     _end(checkpoint)
+
+
+def _gather(checkpoint: str, sink: FileDatasink, directory: str, schema: pa.Schema | None) -> None:
+    """All files of all groups; one that tells the columns, if there are none."""
+    for group in filter(_GROUP.fullmatch, os.listdir(checkpoint)):
+        files = os.path.join(checkpoint, group)
+        shutil.copytree(files, directory, copy_function=_link, dirs_exist_ok=True)
+    if sink.tells_columns and schema is not None and not files_below(directory):
+        sink.directory = directory
+        sink.write(iter([no_rows(schema)]), TaskContext(0, sink.get_name()))
 
 
 def _check_sizes(options: WriteOptions) -> None:
