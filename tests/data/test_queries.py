@@ -295,3 +295,32 @@ def test_of_rows_that_are_as_near_the_nearest_in_their_order_is_taken():
     right = table(t=[1, 2, 1, 2], q=[1, 2, 3, 4])
     assert values(left.join_asof(right, on="t"), "q") == [4, 3]
     assert values(left.join_asof(right, on="t", direction="forward"), "q") == [2, 1]
+
+
+def test_rows_that_fail_and_are_left_out_do_not_count_for_a_limit():
+    ds = ray.data.range(40).map(lambda row: {"x": 1 // (row["id"] % 2)}, on_error="skip")
+    assert len(ds.take(5)) == ds.limit(5).count() == 5
+    nulls = ray.data.range(40).map(lambda row: {"x": 1 // (row["id"] % 2)}, on_error="null")
+    assert values(nulls.limit(3), "x") == [None, 1, None]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pa.array([1, 2, 1001], pa.timestamp("ns", "UTC")),
+        pa.array([1, 2, 1001], pa.duration("ns")),
+        pa.array([5, 1 << 63, (1 << 64) - 1], pa.uint64()),
+        pa.array([1, 2, 3]).dictionary_encode(),
+    ],
+)
+def test_keys_of_users_aggregates_are_as_they_were(keys):
+    ds = table(k=keys)
+    assert ds.groupby("k").aggregate(Rows()).to_arrow().column("k").combine_chunks() == keys
+    both = ds.groupby("k").aggregate(Rows(), Count()).to_arrow()
+    assert both.column("k").to_pylist() == keys.to_pylist()
+    assert both.column("rows").to_pylist() == [1, 1, 1]
+
+
+def test_a_dataset_keeps_a_column():
+    with pytest.raises(ValueError, match="would leave no column"):
+        ray.data.range(3).drop_columns("id")

@@ -141,7 +141,7 @@ class Stage:
     @property
     def row_for_row(self) -> bool:
         """Whether each row it takes becomes one row."""
-        return all(isinstance(step, (*ROW_FOR_ROW, Limit)) for step in self.steps)
+        return all(isinstance(step, Limit) or _is_row_for_row(step) for step in self.steps)
 
 
 # -- rules ------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def merge_limits(plan: Plan) -> Plan | None:
 def push_limit_below_rows(plan: Plan) -> Plan | None:
     """A limit goes below a step that turns each row into one row."""
     match plan:
-        case Apply(Apply(below, step), Limit() as limit) if isinstance(step, ROW_FOR_ROW):
+        case Apply(Apply(below, step), Limit() as limit) if _is_row_for_row(step):
             return Apply(Apply(below, limit), step)
     return None
 
@@ -504,6 +504,11 @@ def _fused_place(last: Stage, step: Step) -> Place | None:
 
 def _survives(step: Step) -> bool:
     return isinstance(step, UDF_STEPS) and step.udf.on_error != RAISE
+
+
+def _is_row_for_row(step: Step) -> bool:
+    # A function may fail on a row that is left out then.
+    return isinstance(step, ROW_FOR_ROW) and (not _survives(step) or _gives_nulls(step))
 
 
 def _gives_nulls(step: Step) -> bool:

@@ -380,7 +380,10 @@ def native_schema(schema: pa.Schema, step: Step) -> pa.Schema:
             return pa.schema([schema.field(name) for name in columns])
         case Drop(columns):
             require_columns(columns, schema.names, "drop_columns")
-            return pa.schema([one for one in schema if one.name not in columns])
+            kept = [one for one in schema if one.name not in columns]
+            if not kept:
+                raise ValueError("drop_columns would leave no column, and so no rows; keep one")
+            return pa.schema(kept)
         case Rename():
             names = rename(schema.names, step)
             return pa.schema([one.with_name(new) for one, new in zip(schema, names, strict=True)])

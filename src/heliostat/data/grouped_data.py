@@ -290,18 +290,12 @@ class _OwnAggregates:
         self.__name__ = ", ".join(one.name for one in named)
 
     def __call__(self, group: pa.Table) -> pa.Table:
-        row = {key: group.column(key)[0].as_py() for key in self._keys}
-        key: Any = row[self._keys[0]] if len(self._keys) == 1 else tuple(row.values())
-        values = {
-            one.name: one.aggregate._of(key if self._keys else None, group) for one in self._named
-        }
-        block = from_rows([{**row, **values}])
-        for name in self._keys:
-            kind = group.schema.field(name).type
-            block = block.set_column(
-                block.column_names.index(name), name, block.column(name).cast(kind)
-            )
-        return block
+        keys = group.select(self._keys).slice(0, 1)
+        found = [column[0].as_py() for column in keys.columns]
+        key: Any = found[0] if len(found) == 1 else tuple(found) if found else None
+        values = from_rows([{one.name: one.aggregate._of(key, group) for one in self._named}])
+        # As they are: not every key is the same again when Python has had it in its hands.
+        return pa.table([*keys.columns, *values.columns], [*self._keys, *values.column_names])
 
 
 class _Named:
