@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
+import numpy as np
 import pyarrow as pa
 
 from heliostat.data.arrays import is_frame
@@ -336,7 +337,7 @@ def frame_column(values: Any, index: Any) -> "pd.Series":
     """
     import pandas as pd  # noqa: PLC0415 - half a second that other users of Data need not spend
 
-    series = pd.Series([None] * len(index), index=index, dtype=object)
+    column = np.full(len(index), None, object)
     for position, value in enumerate(values):
-        series.iat[position] = value
-    return series
+        column[position] = value  # pandas would take an array of one element for that element
+    return pd.Series(column, index=index)

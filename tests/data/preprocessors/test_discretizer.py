@@ -39,3 +39,6 @@ def test_a_column_of_one_value_is_cut_too_and_nonsense_refused():
         CustomKBinsDiscretizer(["a", "b"], bins={"a": [0, 1]})
     with pytest.raises(ValueError, match="bins must be an int >= 1"):
         UniformKBinsDiscretizer(["a"], bins=0).fit(ds)
+    endless = ray.data.from_pandas(pd.DataFrame({"a": [1.0, float("inf")]}))
+    with pytest.raises(ValueError, match=r"column 'a' goes from 1\.0 to inf"):
+        UniformKBinsDiscretizer(["a"], bins=2).fit(endless)

@@ -90,3 +90,11 @@ def test_missing_values_have_to_be_filled_first():
             encoder.fit(ds)
     with pytest.raises(ValueError, match=r"columns \['s'\]: they have missing values"):
         OrdinalEncoder(["s"]).fit(ds).transform_batch(pd.DataFrame({"s": ["x", None]}))
+
+
+@pytest.mark.parametrize("options", [{}, {"max_categories": {"a": 1}}])
+def test_one_category_alone_is_a_vector_too(options):
+    values = ["x", "x"] if not options else ["x", "x", "y"]
+    ds = ray.data.from_pandas(pd.DataFrame({"a": values}))
+    rows = OneHotEncoder(["a"], **options).fit_transform(ds).take_all()
+    assert [row["a"].tolist() for row in rows] == [[1], [1], [0]][: len(values)]

@@ -70,7 +70,8 @@ class Moments:
         count = self.count + len(values)
         mean = float(values.mean())
         apart = mean - self.mean
-        self.squares += float(((values - mean) ** 2).sum())
+        with np.errstate(invalid="ignore"):  # what is infinite is no number away from the mean
+            self.squares += float(((values - mean) ** 2).sum())
         self.squares += apart * apart * self.count * len(values) / count
         self.mean += apart * len(values) / count
         self.low = float(np.fmin(self.low, values.min()))

@@ -112,6 +112,10 @@ class UniformKBinsDiscretizer(CustomKBinsDiscretizer):
             low, high = found[column].low, found[column].high
             if np.isnan(low):
                 raise ValueError(f"column {column!r} has no values to cut into intervals")
+            if not np.isfinite(high - low):
+                raise ValueError(
+                    f"column {column!r} goes from {low} to {high}: no interval is even"
+                )
             if low == high:
                 # As pandas.cut does it.
                 low, high = low - (abs(low) or 1) * 0.001, high + (abs(high) or 1) * 0.001
