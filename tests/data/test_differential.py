@@ -143,8 +143,53 @@ def less(a, b):
     return None if a is None or b is None else a < b
 
 
+def first_of_each(rows, *names):
+    kinds = {}
+    for row in rows:
+        kinds.setdefault(tuple(plain(row[name]) for name in names), row)
+    return list(kinds.values())
+
+
+def ranked(rows, within, by):
+    def rank(row):
+        group = [one for one in rows if one[within] == row[within]]
+        return 1 + sum(key(one[by]) < key(row[by]) for one in group)
+
+    return [{**row, "i": rank(row)} for row in rows]
+
+
+def turned(ds):
+    first, second = ds.split_at_indices([3])
+    return second.union(first)
+
+
 # name: ours, the reference, and whether other verbs may follow
 VERBS = {
+    "distinct": (
+        lambda ds: ds.distinct(["k", "b"]),
+        lambda rows: first_of_each(rows, "k", "b"),
+    ),
+    "window": (
+        lambda ds: ds.window({"i": "rank()"}, partition_by="k", order_by="f"),
+        lambda rows: ranked(rows, "k", "f"),
+    ),
+    "zip": (
+        lambda ds: (
+            ds.zip(ds.select_columns("n").rename_columns({"n": "m"}))
+            .filter(expr=col("m") == col("n"))
+            .drop_columns("m")
+        ),
+        lambda rows: rows,
+    ),
+    "map groups": (
+        lambda ds: ds.groupby(["k", "s"]).map_groups(lambda group: group, batch_format="pyarrow"),
+        lambda rows: ordered(ordered(rows, "s"), "k"),
+    ),
+    "split": (turned, lambda rows: rows[3:] + rows[:3]),
+    "other order": (
+        lambda ds: ds.union(ds.select_columns(NAMES[::-1]).limit(2)),
+        lambda rows: rows + rows[:2],
+    ),
     "filter": (
         lambda ds: ds.filter(expr=col("i") < col("k")),
         lambda rows: [row for row in rows if true(less(row["i"], row["k"]))],
