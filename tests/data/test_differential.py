@@ -317,6 +317,8 @@ def plain(value):
         return value.astimezone(datetime.UTC).isoformat()
     if isinstance(value, float) and math.isnan(value):
         return "nan"
+    if isinstance(value, float) and value == 0:
+        return 0.0  # its sign may go where only the first row of a kind stays
     return value
 
 

@@ -324,3 +324,14 @@ def test_keys_of_users_aggregates_are_as_they_were(keys):
 def test_a_dataset_keeps_a_column():
     with pytest.raises(ValueError, match="would leave no column"):
         ray.data.range(3).drop_columns("id")
+
+
+def test_a_share_of_no_rows_by_a_column_is_no_rows():
+    train, test = table(s=pa.array([], pa.string())).train_test_split(0.5, stratify="s")
+    assert (train.count(), test.count()) == (0, 0)
+
+
+def test_both_zeros_come_into_the_same_dataset():
+    ds = table(k=[0.0, -0.0] * 4)
+    parts = ds.streaming_train_test_split(0.7, split_type="hash", hash_column="k")
+    assert sorted(part.count() for part in parts) == [0, 8]

@@ -31,6 +31,7 @@ from heliostat.data._expr import (
     columns_of,
     walk,
 )
+from heliostat.data._ordering.order import with_one_zero
 from heliostat.data.arrays import no_rows, to_arrow
 from heliostat.data.block import require_columns
 from heliostat.data.datasource.paths import resolve
@@ -336,7 +337,7 @@ def _hash_share(value: Any) -> Any:
     """A number from 0 to 1 for each value: the same for the same value, in any process."""
     if isinstance(value, pa.ChunkedArray):
         value = value.combine_chunks()
-    encoded = value.dictionary_encode()
+    encoded = with_one_zero(value).dictionary_encode()
     words = (repr(one).encode() for one in [*encoded.dictionary.to_pylist(), None])
     hashes = [int.from_bytes(hashlib.blake2b(word, digest_size=8).digest()) for word in words]
     shares = np.array(hashes, np.uint64) / 2.0**64

@@ -351,7 +351,7 @@ class Consumption(Planned):
             cut = rows - test_size
         else:
             cut = int(rows * (1 - test_size))
-        if stratify is not None:
+        if stratify is not None and rows:
             whole = concat([bundle.table() for bundle in bundles])
             share = test_size if isinstance(test_size, float) else test_size / rows
             train_rows, test_rows = stratified(whole, stratify, share)
