@@ -68,6 +68,7 @@ def test_no_boxes_in_a_picture_are_a_tensor_without_elements(tmp_path):
     assert shaped(kept.take_all()) == shapes
     assert shaped(kept.sort("id", descending=True).take_all()) == shapes[::-1]
     assert [one.shape for one in kept.to_pandas()["a"]] == shapes
+    assert shaped(ray.data.sql("select * from kept order by id", kept=kept).take_all()) == shapes
     assert kept.take_batch(2)["a"].shape == (2, 0, 4)
     kept.write_parquet(str(tmp_path))
     assert shaped(ray.data.read_parquet(str(tmp_path)).sort("id").take_all()) == shapes

@@ -182,7 +182,7 @@ def plain(kind: pa.DataType) -> pa.DataType:
         DataType(int64)
     """
     inner: Any = kind
-    if pa.types.is_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):  # DuckDB has one kind of lists
         return pa.list_(plain(inner.value_type))
     if pa.types.is_fixed_size_list(kind):
         sized: pa.DataType = pa.list_(plain(inner.value_type), inner.list_size)
