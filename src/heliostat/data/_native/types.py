@@ -161,7 +161,9 @@ def as_it_was(field: Any, inputs: Sequence[pa.Schema]) -> Any:
         at = schema.get_field_index(field.name)
         kind: Any = schema.field(at).type if at >= 0 else found
         wordless = isinstance(kind, pa.BaseExtensionType) or pa.types.is_duration(kind)
-        if (wordless or pa.types.is_nested(kind)) and storage_type(kind).equals(found):
+        if (wordless or pa.types.is_nested(kind)) and plain(storage_type(kind)).equals(
+            plain(found)
+        ):
             return kind
         if all(pa.types.is_timestamp(one) and one.tz for one in (kind, found)):
             return pa.timestamp(found.unit, kind.tz)
