@@ -3,6 +3,7 @@
 Also says what type an expression has, by computing it over no rows. It does not know plans.
 """
 
+import contextlib
 import datetime
 import hashlib
 import numbers
@@ -197,6 +198,10 @@ def _modulo(left: Any, right: Any) -> Any:
 def _is_in(value: Any, values: Sequence[Any]) -> Any:
     listed = list(values)
     if pa.types.is_integer(value.type):
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            found: Any = pa.array(listed)
+            if pa.types.is_integer(found.type):
+                return pc.is_in(value, value_set=found.cast(value.type))
         bits = value.type.bit_width - pa.types.is_signed_integer(value.type)
         low = -(1 << bits) if pa.types.is_signed_integer(value.type) else 0
 

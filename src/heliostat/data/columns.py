@@ -145,7 +145,7 @@ class Columns(Planned):
 
         Raises:
             KeyError: if a column does not exist.
-            ValueError: if a name is given twice, or none is given.
+            ValueError: if a name is given twice, or none is given, or no column is left.
 
         Example:
             >>> import heliostat as ray

@@ -172,7 +172,8 @@ class Relations(Planned):
             on: The column to be near in.
             by: Columns that must be equal.
             right_on: The column on the right side, if it has another name there.
-            direction: `backward` (the last one at or before) or `forward` (the first at or after).
+            direction: `backward` (the last one at or before) or `forward` (the first at or after);
+                so it is among rows with the same value, too.
             left_suffix: Added to other columns of the left side that the right side has, too.
             right_suffix: The same for the right side.
 
@@ -306,6 +307,7 @@ class Relations(Planned):
         Raises:
             KeyError: if a column does not exist.
             TypeError: if the aggregate is not one of ours.
+            ValueError: if two columns would have one name, or there would be none.
 
         Example:
             >>> import heliostat as ray
