@@ -252,3 +252,10 @@ def test_files_without_rows_cannot_be_asked_for(tmp_path):
     for name in ("min_rows_per_file", "max_rows_per_file", "min_bytes_per_file"):
         with pytest.raises(ValueError, match=f"{name} must be an int >= 1, got 0"):
             ray.data.range(3).write_parquet(str(tmp_path), **{name: 0})
+
+
+def test_what_is_read_over_http_is_not_written():
+    with pytest.raises(
+        NotImplementedError, match="'http://localhost/out': over HTTP files are read"
+    ):
+        ray.data.range(3).write_csv("http://localhost/out")

@@ -189,6 +189,10 @@ class FileDatasink(Datasink[list[str]]):
         file_format: str | None = None,
         mode: SaveMode | str = SaveMode.APPEND,
     ) -> None:
+        if os.fspath(path).startswith(("http://", "https://")):
+            raise NotImplementedError(
+                f"{os.fspath(path)!r}: over HTTP files are read only; write to a directory or a store"
+            )
         self.filesystem, self.path = contact(path, filesystem)
         self.mode = SaveMode(mode)
         if self.mode is SaveMode.UPSERT:
