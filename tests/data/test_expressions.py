@@ -482,3 +482,14 @@ def test_decimals_are_divided_with_a_rest():
         for row in rows:
             assert row["d"] == row["q"] * divisor + row["r"]
             assert row["q"] == math.floor(row["d"] / divisor)
+
+
+def test_wide_decimals_are_computed_with_whole_numbers():
+    money = decimal.Decimal("12345678901234567.890")
+    ds = ray.data.from_arrow(pa.table({"d": pa.array([money, None], pa.decimal128(20, 3))}))
+    for expr, value in (
+        (col("d") * 2, money * 2),
+        (col("d") - 10, money - 10),
+        (-3 + col("d"), money - 3),
+    ):
+        assert [row["x"] for row in ds.with_column("x", expr).take_all()] == [value, None]

@@ -5,6 +5,7 @@ Also says what type an expression has, by computing it over no rows. It does not
 
 import contextlib
 import datetime
+import decimal
 import hashlib
 import numbers
 import uuid
@@ -281,6 +282,8 @@ def _map_part(name: str) -> Callable[[Any], Any]:
 _LOGICAL = ("and_kleene", "or_kleene", "invert")
 # Arrow compares no two columns of the type null; as anything else that is null, they give null.
 _COMPARING = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+# What these give of decimals has no more digits than it needs.
+_NARROW = ("add", "subtract", "multiply")
 # What these give does not depend on what the nulls are of.
 _OF_ANY = ("is_null", "is_valid", "cast")
 
@@ -296,6 +299,9 @@ def _typed(values: list[Any], function: str) -> list[Any]:
         positive = [pa.types.is_unsigned_integer(one.type) or _is_positive(one) for one in values]
         wide: pa.DataType = pa.uint64() if all(positive) else pa.decimal128(20, 0)
         return [one.cast(wide) for one in values]
+    if function in _NARROW and any(map(pa.types.is_decimal, kinds)):
+        # A number beside decimals has the digits that it has, not the 19 of its type.
+        values = [_as_decimal(one) for one in values]
     if pa.float64() in kinds:
         # Arrow refuses to make a double of whole numbers that it does not hold to the last digit.
         whole = (pa.int64(), pa.uint64())
@@ -311,6 +317,11 @@ def _typed(values: list[Any], function: str) -> list[Any]:
     if kind is None:
         return values
     return [one.cast(kind) if pa.types.is_null(one.type) else one for one in values]
+
+
+def _as_decimal(value: Any) -> Any:
+    whole = isinstance(value, pa.Scalar) and value.is_valid and pa.types.is_integer(value.type)
+    return pa.scalar(decimal.Decimal(value.as_py())) if whole else value
 
 
 def _is_positive(value: Any) -> bool:
