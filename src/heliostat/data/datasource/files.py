@@ -267,12 +267,8 @@ class FileTask:
             raise unreadable(file.path, self.format.name, error) from error
 
 
-# What is missing, of a column that is not of texts.
-_NULLS: dict[Any, Any] = {
-    int: pa.scalar(None, pa.int64()),
-    float: pa.scalar(None, pa.float64()),
-    bool: pa.scalar(None, pa.bool_()),
-}
+# Of what is missing. Its type alone: a scalar that is made on import would load pandas.
+_KINDS: dict[Any, pa.DataType] = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
 def scalar(value: Any) -> Any:
@@ -287,6 +283,11 @@ def scalar(value: Any) -> Any:
     if isinstance(value, pa.Scalar):
         return value
     return pa.scalar(value, pa.string() if value is None else None)
+
+
+def _missing(kind: Any) -> Any:
+    """What is missing, of a column that is not of texts."""
+    return pa.scalar(None, _KINDS[kind]) if kind in _KINDS else None
 
 
 def with_columns(table: pa.Table, constants: Mapping[str, Any]) -> pa.Table:
@@ -453,7 +454,7 @@ def with_constants(
                 values = partitioning.values(path, base)
                 kinds = partitioning.field_types or {}
                 told[place] = tuple(
-                    (name, _NULLS.get(kinds.get(name)) if value is None else value)
+                    (name, _missing(kinds.get(name)) if value is None else value)
                     for name, value in values.items()
                 )
             constants = told[place]
