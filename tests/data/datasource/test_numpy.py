@@ -60,3 +60,14 @@ def test_files_of_other_endings_are_named_with_what_was_looked_for(inline, tmp_p
         ValueError, match=r"no Numpy files in .*looked for npy; file_extensions=None"
     ):
         ray.data.read_numpy(str(tmp_path / "a.npz"))
+
+
+def test_numbers_beside_null_are_floats_unless_these_would_round_them(tmp_path):
+    ds = ray.data.from_items([{"x": 7}, {"x": None}], override_num_blocks=1)
+    ds.write_numpy(str(tmp_path / "out"), column="x")
+    back = [row["data"] for row in ray.data.read_numpy(str(tmp_path / "out")).take_all()]
+    assert back[0] == 7.0
+    assert np.isnan(back[1])
+    large = ray.data.from_items([{"x": (1 << 53) + 1}, {"x": None}], override_num_blocks=1)
+    with pytest.raises(ValueError, match=r"column 'x' has nulls.*would round.*use fill_null"):
+        large.write_numpy(str(tmp_path / "out"), column="x")

@@ -56,6 +56,15 @@ class NumpyDatasink(BlockBasedFileDatasink):
     def write_table(self, table: pa.Table, file: Any) -> None:
         """Write the column."""
         require_columns([self._column], table.column_names, "write_numpy")
+        column = table.column(self._column)
+        if column.null_count and pa.types.is_integer(column.type):
+            try:
+                column.cast(pa.float64())
+            except pa.ArrowInvalid as error:
+                raise ValueError(
+                    f"column {self._column!r} has nulls, which an array of whole numbers cannot "
+                    f"hold, and numbers that one of floats would round ({error}); use fill_null"
+                ) from error
         array = to_batch(table.select([self._column]), "numpy")[self._column]
         if array.dtype == object:
             raise ValueError(
