@@ -294,6 +294,51 @@ def test_pools_take_the_contexts_number_of_waiting_blocks(context):
     assert ray.data.ActorPoolStrategy().max_tasks_in_flight_per_actor == 5
 
 
+def test_a_dataset_may_have_knobs_of_its_own(context):
+    """They are for it and what is made of it from then on, and for nobody else."""
+
+    def failing(row):
+        if row["id"] == 1:
+            raise ValueError
+        return row
+
+    other = ray.data.range(3)
+    mine = ray.data.range(3)
+    mine.context.on_error = "skip"
+    assert mine.context is mine.context
+    assert mine.iterator().get_context() is mine.context
+    assert context.on_error == "raise"
+    assert [row["id"] for row in mine.map(failing).take_all()] == [0, 2]
+    with pytest.raises(Exception, match="ValueError"):
+        other.map(failing).take_all()
+    kept = mine.materialize()
+    assert kept.context is mine.context
+    assert [row["id"] for row in kept.map(failing).take_all()] == [0, 2]
+    assert mine.groupby("id").count().context is mine.context
+
+
+def test_knobs_of_a_dataset_reach_its_functions_and_its_pieces(context):
+    dataset = ray.data.range(4)
+    dataset.context.set_config("factor", 3)
+
+    def times(row):
+        return {"id": row["id"] * DataContext.get_current().get_config("factor", 1)}
+
+    found = dataset.map(times)
+    assert [row["id"] for row in found.take_all()] == [0, 3, 6, 9]
+    whole = [row["id"] for one in found.streaming_split(2) for row in one.iter_rows()]
+    assert sorted(whole) == [0, 3, 6, 9]
+    assert context.get_config("factor") is None
+
+
+def test_what_the_context_says_later_is_for_datasets_that_have_no_own(context):
+    dataset = ray.data.range(4)
+    context.read_op_min_num_blocks = 2
+    assert dataset.context.read_op_min_num_blocks == 2
+    context.read_op_min_num_blocks = 3
+    assert dataset.context.read_op_min_num_blocks == 2
+
+
 def test_rays_own_knobs_are_kept_and_said_once_to_turn_nothing(context, caplog):
     assert context.use_push_based_shuffle is False
     context.use_push_based_shuffle = True

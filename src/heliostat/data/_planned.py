@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from heliostat.data._plan import Plan
 from heliostat.data.block import Bundle
+from heliostat.data.context import DataContext
 
 if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset, MaterializedDataset
@@ -17,6 +18,10 @@ class Planned:
 
     _plan: Plan
     _schema: pa.Schema | None
+
+    @property
+    def _knobs(self) -> DataContext:
+        raise NotImplementedError
 
     def _self(self) -> "Dataset":
         raise NotImplementedError

@@ -234,7 +234,7 @@ def split_while_running(dataset: "Dataset", parts: int, *, equal: bool) -> list[
         The iterators.
     """
     make: Callable[..., Any] = heliostat.remote(Splitter).options(num_cpus=0).remote
-    splitter = make(dataset._plan, DataContext.get_current().copy(), parts, equal)
+    splitter = make(dataset._plan, dataset._knobs.copy(), parts, equal)
     schema = dataset.schema(fetch_if_missing=False)
     empty = dataset._keep((), None if schema is None else schema.base_schema)
     return [SplitIterator(splitter, part, empty) for part in range(parts)]

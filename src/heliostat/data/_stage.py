@@ -169,6 +169,10 @@ class StageActor:
     def build(self) -> None:
         """Make the user's objects. Apart from __init__, so that their errors stay theirs."""
         self._context.adopt()
+        with self._context.adopted():
+            self._build()
+
+    def _build(self) -> None:
         left = self._context.actor_init_max_retries
         left = left if self._context.actor_init_retry_on_errors else 0
         while True:
@@ -184,7 +188,9 @@ class StageActor:
     def run(self, parts: Sequence[Part | Position], *tables: pa.Table) -> StageResult:
         """Run the chain over one input."""
         thrifty = self._context.memory_budget_bytes is not None
-        return run_stage(self._steps, self._functions, parts, tables, share=True, thrifty=thrifty)
+        steps, functions = self._steps, self._functions
+        with self._context.adopted():
+            return run_stage(steps, functions, parts, tables, share=True, thrifty=thrifty)
 
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:

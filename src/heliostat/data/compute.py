@@ -227,13 +227,16 @@ _OWN = (
 )
 
 
-def parse_on_error(action: str | None, verb: str, *, one_each: bool) -> OnError:
+def parse_on_error(
+    action: str | None, verb: str, *, one_each: bool, context: DataContext | None = None
+) -> OnError:
     """What a user said about rows for which a function raises, or files that cannot be read.
 
     Args:
         action: `raise`, `skip`, `null`, `quarantine`, or None for what the context says.
         verb: Who asks.
         one_each: It makes exactly one row of each, which may be null.
+        context: What says so where the user does not; None for that of this process.
 
     Returns:
         The policy.
@@ -241,7 +244,7 @@ def parse_on_error(action: str | None, verb: str, *, one_each: bool) -> OnError:
     Raises:
         ValueError: if it is unknown, cannot be done, or there is no place for failing rows.
     """
-    context = DataContext.get_current()
+    context = context or DataContext.get_current()
     said = context.on_error if action is None else action
     if said not in ON_ERROR:
         raise ValueError(f"on_error must be one of {list(ON_ERROR)}, got {said!r}")

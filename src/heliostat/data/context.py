@@ -358,6 +358,7 @@ class DataContext:
             custom_execution_callback_classes=list(self.custom_execution_callback_classes),
             _configs=dict(self._configs),
             _kept=dict(self._kept),
+            _pid=os.getpid(),
         )
 
     def adopt(self) -> None:
@@ -367,9 +368,9 @@ class DataContext:
 
     @contextlib.contextmanager
     def adopted(self) -> Generator[None]:
-        """The same for a while, where others use the process afterwards."""
+        """Be it for a while, where others use the process afterwards: or now, as the driver itself."""
         before = DataContext._current
-        self.adopt()
+        DataContext._current = self
         try:
             yield
         finally:

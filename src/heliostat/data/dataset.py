@@ -100,24 +100,38 @@ class Dataset(
         self._name: str | None = None
         self._uuid = uuid.uuid4().hex
         self._runs = 0
+        self._own_knobs: DataContext | None = None
 
     @property
     def context(self) -> DataContext:
-        """What runs it is set up by: this process's DataContext.
+        """The knobs of its own: a copy of this process's DataContext, made when it is first asked for.
+
+        They are for this dataset, and for those that are made of it from then on. A dataset that is
+        never asked goes by the DataContext of the process, as it is when something runs.
 
         Example:
             >>> import heliostat as ray
-            >>> ray.data.range(3).context is ray.data.DataContext.get_current()
-            True
+            >>> ds = ray.data.range(3)
+            >>> ds.context.max_errored_blocks = 1
+            >>> ds.limit(2).context.max_errored_blocks, ray.data.range(3).context.max_errored_blocks
+            (1, 0)
         """
-        return DataContext.get_current()
+        if self._own_knobs is None:
+            self._own_knobs = DataContext.get_current().copy()
+        return self._own_knobs
+
+    @property
+    def _knobs(self) -> DataContext:
+        return self._own_knobs or DataContext.get_current()
 
     # -- what the two mixins stand on
 
     def _derive(self, plan: Plan) -> "Dataset":
         # A column that cannot be there is told at the user's line, not when rows are wanted.
         schema_of(plan)
-        return Dataset(plan)
+        made = Dataset(plan)
+        made._own_knobs = self._own_knobs
+        return made
 
     def _self(self) -> "Dataset":
         return self
@@ -125,6 +139,7 @@ class Dataset(
     def _keep(self, bundles: Sequence[Bundle], schema: pa.Schema | None) -> "MaterializedDataset":
         kept = MaterializedDataset(Blocks(tuple(bundles), schema))
         kept._stats = self._stats
+        kept._own_knobs = self._own_knobs
         return kept
 
     def _bundles(self, plan: Plan | None = None) -> Iterator[Bundle]:
@@ -154,13 +169,13 @@ class Dataset(
 
     def _execution(self, plan: Plan, *, unbounded: bool = False) -> Execution:
         self._runs += 1
-        return Execution(plan, DataContext.get_current(), unbounded=unbounded)
+        return Execution(plan, self._knobs, unbounded=unbounded)
 
     def _keep_stats(self, execution: Execution) -> None:
         if execution.stats is None:
             return
         self._stats = execution.stats
-        if DataContext.get_current().enable_stats_summary_collection:
+        if self._knobs.enable_stats_summary_collection:
             record(self.get_stats_summary())
 
     # -- what can be said
@@ -263,7 +278,7 @@ class Dataset(
             -------- Stages --------
             0: Range(2), 2 inputs, in place
         """
-        size = DataContext.get_current().target_max_block_size
+        size = self._knobs.target_max_block_size
         best = optimize(self._plan)
         lines = ["-------- Logical Plan --------", *render(self._plan)]
         lines += ["-------- Logical Plan (Optimized) --------", *render(best)]

@@ -158,14 +158,14 @@ class DataIterator(Frameworks):
         """The knobs that its next execution works with.
 
         Returns:
-            The context of this process.
+            Its dataset's.
 
         Example:
             >>> import heliostat as ray
             >>> ray.data.range(3).iterator().get_context().max_errored_blocks
             0
         """
-        return DataContext.get_current()
+        return self._dataset.context
 
     def _counted(
         self, made: Iterator[Any], source: Iterator[Any], this_pass: Pass

@@ -27,6 +27,7 @@ from heliostat.data._planned import plans_of
 from heliostat.data.block import check_batch_format, from_batch, to_batch
 from heliostat.data.columns import Columns, names_of
 from heliostat.data.compute import UdfOptions, parse_on_error, parse_udf
+from heliostat.data.context import DataContext
 from heliostat.data.randomness import Randomness
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(3).map(lambda row: {"twice": 2 * row["id"]}).take_all()
             [{'twice': 0}, {'twice': 2}, {'twice': 4}]
         """
-        udf, place = parse_udf(fn, options, _on_error("map", options))
+        udf, place = parse_udf(fn, options, _on_error("map", options, self._knobs))
         return self._derive(Apply(self._plan, MapRows(udf, place)))
 
     def map_batches(
@@ -93,7 +94,7 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(3).map_batches(twice, fn_kwargs={"by": 2}).take_all()
             [{'id': 0}, {'id': 2}, {'id': 4}]
         """
-        udf, place = parse_udf(fn, options, _on_error("map_batches", options))
+        udf, place = parse_udf(fn, options, _on_error("map_batches", options, self._knobs))
         size = _batch_size(batch_size)
         step = MapBatches(udf, place, size, check_batch_format(batch_format), not zero_copy_batch)
         return self._derive(Apply(self._plan, step))
@@ -116,7 +117,7 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(2).flat_map(lambda row: [row] * row["id"]).take_all()
             [{'id': 1}]
         """
-        udf, place = parse_udf(fn, options, _on_error("flat_map", options))
+        udf, place = parse_udf(fn, options, _on_error("flat_map", options, self._knobs))
         return self._derive(Apply(self._plan, FlatMap(udf, place)))
 
     def filter(
@@ -153,7 +154,7 @@ class Transforms(Columns, Randomness):
             )
         # Ray also takes an expression in the first place.
         expr = fn if isinstance(fn, Expr) else expr
-        on_error = _on_error("filter", options)
+        on_error = _on_error("filter", options, self._knobs)
         if expr is not None:
             return self._where(expr, options, on_error)
         assert fn is not None
@@ -332,9 +333,11 @@ class Transforms(Columns, Randomness):
         return self._derive(Apply(plan, Repartition(num_blocks, target_num_rows_per_block, by)))
 
 
-def _on_error(verb: str, options: UdfOptions) -> OnError:
+def _on_error(verb: str, options: UdfOptions, context: DataContext) -> OnError:
     """What a verb does with rows for which a function raises; taken out of its options."""
-    return parse_on_error(options.pop("on_error", None), verb, one_each=verb == "map")
+    return parse_on_error(
+        options.pop("on_error", None), verb, one_each=verb == "map", context=context
+    )
 
 
 def _batch_size(batch_size: int | str | None) -> int | None:

@@ -13,7 +13,6 @@ from heliostat.data._plan import schema_of
 from heliostat.data._planned import Planned
 from heliostat.data._write import WriteOptions, run_write
 from heliostat.data.block import require_columns
-from heliostat.data.context import DataContext
 from heliostat.data.datasource.datasink import Datasink, FileDatasink
 from heliostat.data.datasource.filename_provider import FilenameProvider
 
@@ -535,7 +534,7 @@ class Writing(Planned):
             min_bytes=_first(options.get("min_bytes_per_file"), sink.min_bytes_per_write),
         )
         checkpoint = options.get("checkpoint")
-        config = DataContext.get_current().checkpoint_config
+        config = self._knobs.checkpoint_config
         if checkpoint is None and config is not None and isinstance(sink, FileDatasink):
             if schema is not None:
                 require_columns([config.id_column], schema.names, "checkpoint_config")
