@@ -128,6 +128,42 @@ def test_a_pool_is_built_once_stays_warm_and_ends_with_its_stage(local):
         time.sleep(0.01)
 
 
+class Closing:
+    """Says in a file that it was made, and that it has closed what it had open."""
+
+    def __init__(self, path, patience=0.0):
+        self.path, self.patience = path, patience
+        self.say("open")
+
+    def say(self, what):
+        with open(self.path, "a") as file:
+            file.write(what + "\n")
+
+    def __call__(self, batch):
+        time.sleep(self.patience * (batch["id"][0] > 0))
+        return batch
+
+    def __del__(self):
+        self.say("closed")
+
+
+@pytest.mark.parametrize("engine", ["inline", "local"])
+def test_objects_of_a_pool_are_let_go_at_its_end(engine, request, tmp_path):
+    request.getfixturevalue(engine)
+    said = tmp_path / "said"
+    ds = ray.data.range(64, override_num_blocks=8)
+    assert ds.map_batches(Closing, concurrency=1, fn_constructor_args=(said,)).count() == 64
+    assert said.read_text().split() == ["open", "closed"]
+
+
+def test_what_is_in_the_midst_of_something_nobody_wants_is_not_waited_for(local, tmp_path):
+    ds = ray.data.range(8, override_num_blocks=8)
+    slow = ds.map_batches(Closing, concurrency=1, fn_constructor_args=(tmp_path / "said", 60.0))
+    started = time.monotonic()
+    assert slow.take(1) == [{"id": 0}]
+    assert time.monotonic() - started < 8
+
+
 def test_blocks_outlive_the_actors_that_made_them(local):
     ds = ray.data.range(200_000).map_batches(Counter, concurrency=2, fn_constructor_args=(0,))
     kept = ds.materialize()

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -53,9 +53,15 @@ from heliostat.data._plan import (
     step_name,
 )
 from heliostat.data._spill import give_back_when_idle, thrift
-from heliostat.data._stage import StageActor, StageResult, build_functions, run_stage
-from heliostat.data._states import StageState
-from heliostat.data._stats import StageStats, Stats
+from heliostat.data._stage import (
+    StageActor,
+    StageResult,
+    build_functions,
+    closes,
+    let_go,
+    run_stage,
+)
+from heliostat.data._stats import Stats
 from heliostat.data._streamed import streamed
 from heliostat.data.block import Bundle, Position, iter_rows
 from heliostat.data.context import DataContext
@@ -128,6 +134,8 @@ class Execution:
         self._unbounded = unbounded
         self._pending: dict[Any, Flying] = {}
         self._actors: dict[tuple[int, int], Any] = {}
+        # Those in the midst of what nobody wants any more.
+        self._adrift: set[tuple[int, int]] = set()
         self._functions: dict[int, Any] = {}
         self._here: deque[Launch] = deque()
         self._emitted: deque[Bundle] = deque()
@@ -202,7 +210,7 @@ class Execution:
             give_back_when_idle()
             # What ran below native parts comes first, as it did.
             below = [stage for one in self._executions if one.stats for stage in one.stats.stages]
-            own = [_stage_stats(state) for state in pipeline.stages]
+            own = [state.stats for state in pipeline.stages]
             self.stats = Stats([*below, *own], time.perf_counter() - started)
 
     def _loop(self, pipeline: Pipeline, show: Callable[[Pipeline], None]) -> Generator[Bundle]:
@@ -247,7 +255,7 @@ class Execution:
             case StartActor(stage, actor):
                 self._start_actor(stage, actor)
             case StopActor(stage, actor):
-                self._stop_actor((stage, actor))
+                self._stop_actors([(stage, actor)])
             case Finish(schema):
                 self.schema = schema
                 self._finished = True
@@ -306,10 +314,13 @@ class Execution:
         self._actors[number, actor] = handle
         self._pending[handle.build.remote()] = Flying(number, -1, 0, actor)
 
-    def _stop_actor(self, key: tuple[int, int]) -> None:
-        handle = self._actors.pop(key, None)
-        if handle is not None:
-            heliostat.kill(handle)
+    def _stop_actors(self, keys: Iterable[tuple[int, int]]) -> None:
+        busy = self._adrift.union((one.stage, one.actor) for one in self._pending.values())
+        there = [key for key in keys if key in self._actors]
+        idle = [key for key in there if key not in busy]
+        let_go([self._actors[key] for key in idle if closes(self.stages[key[0]].steps)])
+        for key in there:
+            heliostat.kill(self._actors.pop(key))
 
     def _run_here(self, command: Launch) -> Event:
         stage = self.stages[command.stage]
@@ -385,6 +396,8 @@ class Execution:
                 # A pool that is stopped takes its calls with it.
                 if flying.actor is None:
                     heliostat.cancel(ref)
+                else:
+                    self._adrift.add((flying.stage, flying.actor))
         self._here = deque(
             one for one in self._here if (one.stage, one.task) != (command.stage, command.task)
         )
@@ -467,7 +480,7 @@ class Execution:
         except RayError as error:
             crashed = isinstance(error, CRASHES) and not isinstance(error, RayTaskError)
             if actor is not None and (crashed or task < 0):
-                self._stop_actor((stage, actor))
+                self._stop_actors([(stage, actor)])
                 return ActorLost(stage, actor, error, crashed)
             return TaskFailed(stage, task, attempt, error, crashed)
         if task < 0:
@@ -514,11 +527,10 @@ class Execution:
         for ref, flying in self._pending.items():
             if flying.actor is None:
                 heliostat.cancel(ref)
+        self._stop_actors(list(self._actors))
         self._pending.clear()
         for stream in self._streams.values():
             stream.close()
-        for key in list(self._actors):
-            self._stop_actor(key)
 
 
 def _budget(context: DataContext) -> int:
@@ -582,17 +594,3 @@ def check_room(stages: Sequence[Stage], total: dict[str, float]) -> None:
                 + (f" beside tasks that need {max(tasks):g}" if tasks and max(tasks) else "")
                 + f", but there are {have:g}: give a smaller concurrency or {option}"
             )
-
-
-def _stage_stats(state: StageState) -> StageStats:
-    return StageStats(
-        name=state.stage.name,
-        place=state.stage.where,
-        tasks=state.tasks,
-        retries=state.retries,
-        rows_in=state.rows_in,
-        rows_out=state.rows_out,
-        bytes_out=state.bytes_out,
-        busy_s=state.busy_s,
-        failed=state.failed,
-    )

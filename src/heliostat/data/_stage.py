@@ -4,6 +4,7 @@ Runs in a worker, in an actor of a pool, or in the driver; it does not know whic
 """
 
 import contextlib
+import gc
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -191,6 +192,38 @@ class StageActor:
         steps, functions = self._steps, self._functions
         with self._context.adopted():
             return run_stage(steps, functions, parts, tables, share=True, thrifty=thrifty)
+
+    def let_go(self) -> None:
+        """Let the user's objects go, with their `__del__`."""
+        self._functions.clear()
+        gc.collect()
+
+
+# So long a user's `__del__` may take at the end of a pool.
+LET_GO_S = 10.0
+
+
+def closes(steps: Sequence[Step]) -> bool:
+    """Whether a class among them has something to do at the end.
+
+    Args:
+        steps: The chain of a stage.
+
+    Returns:
+        True if one has a `__del__`.
+    """
+    return any(isinstance(one, UDF_STEPS) and hasattr(one.udf.fn, "__del__") for one in steps)
+
+
+def let_go(actors: Iterable[Any]) -> None:
+    """Have the users' objects do what they do at their end, and wait for it.
+
+    Args:
+        actors: Handles of StageActors that run nothing.
+    """
+    closing = [one.let_go.remote() for one in actors]
+    if closing:
+        heliostat.wait(closing, num_returns=len(closing), timeout=LET_GO_S)
 
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from heliostat.data._optimize import Item, Stage
 from heliostat.data._plan import Here
+from heliostat.data._stats import StageStats
 from heliostat.data.block import Bundle
 
 Phase: TypeAlias = Literal["open", "done"]
@@ -114,6 +115,21 @@ class StageState:
     busy_s: float = 0.0
     failed: int = 0
     story: deque[str] = field(default_factory=lambda: deque(maxlen=50))
+
+    @property
+    def stats(self) -> StageStats:
+        """What it has done so far, to be told."""
+        return StageStats(
+            self.stage.name,
+            self.stage.where,
+            tasks=self.tasks,
+            retries=self.retries,
+            rows_in=self.rows_in,
+            rows_out=self.rows_out,
+            bytes_out=self.bytes_out,
+            busy_s=self.busy_s,
+            failed=self.failed,
+        )
 
     @property
     def held_bytes(self) -> int:
