@@ -254,4 +254,4 @@ def test_columns_that_tensorflow_cannot_have_are_refused(ds, tf):
 
 
 def test_an_iterator_tells_the_context(ds):
-    assert ds.iterator().get_context() is ray.data.DataContext.get_current()
+    assert ds.iterator().get_context() is ds.context

@@ -527,7 +527,8 @@ class Execution:
         for ref, flying in self._pending.items():
             if flying.actor is None:
                 heliostat.cancel(ref)
-        self._stop_actors(list(self._actors))
+        if self._actors:
+            self._stop_actors(list(self._actors))
         self._pending.clear()
         for stream in self._streams.values():
             stream.close()
