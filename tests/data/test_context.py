@@ -331,6 +331,38 @@ def test_knobs_of_a_dataset_reach_its_functions_and_its_pieces(context):
     assert context.get_config("factor") is None
 
 
+def test_pools_of_a_dataset_take_its_number_of_waiting_blocks(context):
+    dataset = ray.data.range(4)
+    dataset.context.max_tasks_in_flight_per_actor = 7
+    for pool in (
+        dataset.map(Good, concurrency=1),
+        dataset.map_batches(Good, concurrency=1),
+        dataset.flat_map(Good, concurrency=1),
+        dataset.filter(Good, concurrency=1),
+        dataset.groupby("id").map_groups(Good, concurrency=1),
+    ):
+        assert pool._plan.step.place.in_flight == 7
+    asked = ray.data.ActorPoolStrategy(size=1, max_tasks_in_flight_per_actor=3)
+    assert dataset.map(Good, compute=asked)._plan.step.place.in_flight == 3
+
+
+class Good:
+    def __call__(self, row):
+        return row
+
+
+def test_a_context_for_a_while_is_that_of_its_thread(context):
+    mine = context.copy()
+    seen = []
+    with mine.adopted():
+        assert DataContext.get_current() is mine
+        thread = threading.Thread(target=lambda: seen.append(DataContext.get_current()))
+        thread.start()
+        thread.join()
+    assert seen[0] is context
+    assert DataContext.get_current() is context
+
+
 def test_what_the_context_says_later_is_for_datasets_that_have_no_own(context):
     dataset = ray.data.range(4)
     context.read_op_min_num_blocks = 2

@@ -53,14 +53,7 @@ from heliostat.data._plan import (
     step_name,
 )
 from heliostat.data._spill import give_back_when_idle, thrift
-from heliostat.data._stage import (
-    StageActor,
-    StageResult,
-    build_functions,
-    closes,
-    let_go,
-    run_stage,
-)
+from heliostat.data._stage import StageActor, StageResult, build_functions, closes, run_stage
 from heliostat.data._stats import Stats
 from heliostat.data._streamed import streamed
 from heliostat.data.block import Bundle, Position, iter_rows
@@ -83,6 +76,8 @@ CRASHES = (WorkerCrashedError, NodeDiedError, RayActorError, OutOfMemoryError, O
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 30
+# So long objects of users' may take to be let go at the end.
+LET_GO_S = 10.0
 # Blocks in the driver and in shared memory together; the rest is left to the user's functions.
 MEMORY_SHARE = 0.25
 # Where memory is short, so many blocks may be there at once, but they are not cut without end.
@@ -136,6 +131,8 @@ class Execution:
         self._actors: dict[tuple[int, int], Any] = {}
         # Those in the midst of what nobody wants any more.
         self._adrift: set[tuple[int, int]] = set()
+        # Those that let their users' objects go.
+        self._closing: dict[Any, Any] = {}
         self._functions: dict[int, Any] = {}
         self._here: deque[Launch] = deque()
         self._emitted: deque[Bundle] = deque()
@@ -317,10 +314,12 @@ class Execution:
     def _stop_actors(self, keys: Iterable[tuple[int, int]]) -> None:
         busy = self._adrift.union((one.stage, one.actor) for one in self._pending.values())
         there = [key for key in keys if key in self._actors]
-        idle = [key for key in there if key not in busy]
-        let_go([self._actors[key] for key in idle if closes(self.stages[key[0]].steps)])
         for key in there:
-            heliostat.kill(self._actors.pop(key))
+            handle = self._actors.pop(key)
+            if key in busy or not closes(self.stages[key[0]].steps):
+                heliostat.kill(handle)
+            else:
+                self._closing[handle.let_go.remote()] = handle
 
     def _run_here(self, command: Launch) -> Event:
         stage = self.stages[command.stage]
@@ -530,6 +529,10 @@ class Execution:
         if self._actors:
             self._stop_actors(list(self._actors))
         self._pending.clear()
+        if self._closing:
+            heliostat.wait([*self._closing], num_returns=len(self._closing), timeout=LET_GO_S)
+            for handle in self._closing.values():
+                heliostat.kill(handle)
         for stream in self._streams.values():
             stream.close()
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 import heliostat
+from heliostat.actor import exit_actor
 from heliostat.data._awaited import Awaited
 from heliostat.data._batching import joined, rebatch
 from heliostat.data._evaluate import computed, filtered
@@ -194,13 +195,10 @@ class StageActor:
             return run_stage(steps, functions, parts, tables, share=True, thrifty=thrifty)
 
     def let_go(self) -> None:
-        """Let the user's objects go, with their `__del__`."""
+        """Let the user's objects go, with their `__del__`, and end."""
         self._functions.clear()
         gc.collect()
-
-
-# So long a user's `__del__` may take at the end of a pool.
-LET_GO_S = 10.0
+        exit_actor()
 
 
 def closes(steps: Sequence[Step]) -> bool:
@@ -213,17 +211,6 @@ def closes(steps: Sequence[Step]) -> bool:
         True if one has a `__del__`.
     """
     return any(isinstance(one, UDF_STEPS) and hasattr(one.udf.fn, "__del__") for one in steps)
-
-
-def let_go(actors: Iterable[Any]) -> None:
-    """Have the users' objects do what they do at their end, and wait for it.
-
-    Args:
-        actors: Handles of StageActors that run nothing.
-    """
-    closing = [one.let_go.remote() for one in actors]
-    if closing:
-        heliostat.wait(closing, num_returns=len(closing), timeout=LET_GO_S)
 
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:

@@ -13,6 +13,7 @@ from heliostat.data._plan import Udf as Function
 from heliostat.data._planned import Planned
 from heliostat.data._predicate import parse
 from heliostat.data.compute import UdfOptions, parse_udf
+from heliostat.data.context import DataContext
 
 if TYPE_CHECKING:
     from heliostat.data.dataset import Dataset
@@ -85,7 +86,7 @@ class Columns(Planned):
             return self._derive(Apply(self._plan, compute))
         self._derive(Apply(self._plan, compute))  # a wrong name or type is told now
         work = _Computation(pairs, None)
-        return self._derive(Apply(self._plan, _on_workers(work, options)))
+        return self._derive(Apply(self._plan, _on_workers(work, options, self._knobs)))
 
     def _where(self, expr: Any, options: Mapping[str, Any], on_error: OnError = RAISE) -> "Dataset":
         """`filter(expr=...)`."""
@@ -96,7 +97,7 @@ class Columns(Planned):
         if not needs_worker(predicate):
             return where
         work = _Computation((), predicate)
-        return self._derive(Apply(self._plan, _on_workers(work, options, on_error)))
+        return self._derive(Apply(self._plan, _on_workers(work, options, self._knobs, on_error)))
 
     def select_columns(self, cols: Any, **options: Any) -> "Dataset":
         """Keep these columns, in this order.
@@ -214,14 +215,17 @@ class _Computation:
 
 
 def _on_workers(
-    work: _Computation, options: Mapping[str, Any], on_error: OnError = RAISE
+    work: _Computation,
+    options: Mapping[str, Any],
+    context: DataContext,
+    on_error: OnError = RAISE,
 ) -> MapBatches:
     """The step that runs it in tasks, or in a pool where a class is to be built once."""
     if not work.has_class:
-        udf, place = parse_udf(work, options, on_error)
+        udf, place = parse_udf(work, options, on_error, context)
         return MapBatches(udf, place, None, "pyarrow", writable=False)
     # The pool's actors each unpickle the work, and build its objects at the first block.
-    _, place = parse_udf(_Computation, options)
+    _, place = parse_udf(_Computation, options, context=context)
     assert isinstance(place, Actors)
     return MapBatches(Function(work), place, None, "pyarrow", writable=False)
 

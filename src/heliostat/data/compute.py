@@ -84,10 +84,8 @@ class ActorPoolStrategy:
         self.max_size = max_size
         self.initial_size = self.min_size if initial_size is None else initial_size
         calls = _at_least_one("max_concurrent_calls_per_actor", max_concurrent_calls_per_actor)
-        waiting = _at_least_one("max_tasks_in_flight_per_actor", max_tasks_in_flight_per_actor)
+        self._asked = _at_least_one("max_tasks_in_flight_per_actor", max_tasks_in_flight_per_actor)
         self.max_concurrent_calls_per_actor = calls or 1
-        waiting = waiting or DataContext.get_current().max_tasks_in_flight_per_actor
-        self.max_tasks_in_flight_per_actor = waiting or 2 * self.max_concurrent_calls_per_actor
         self.enable_true_multi_threading = bool(enable_true_multi_threading)
         if self.min_size < 1:
             raise ValueError(f"the size of an actor pool must be >= 1, got {self.min_size}")
@@ -98,6 +96,15 @@ class ActorPoolStrategy:
                 f"initial_size={self.initial_size} is not between min_size={self.min_size} "
                 f"and max_size={self.max_size}"
             )
+
+    @property
+    def max_tasks_in_flight_per_actor(self) -> int:
+        """How many blocks may wait at an actor, as said here or in the context of this process."""
+        return self._in_flight(DataContext.get_current())
+
+    def _in_flight(self, context: DataContext) -> int:
+        said = self._asked or context.max_tasks_in_flight_per_actor
+        return said or 2 * self.max_concurrent_calls_per_actor
 
     def __repr__(self) -> str:
         return (
@@ -113,7 +120,10 @@ def _at_least_one(name: str, value: int | None) -> int | None:
 
 
 def parse_udf(
-    fn: Callable[..., Any], options: Mapping[str, Any], on_error: OnError = RAISE
+    fn: Callable[..., Any],
+    options: Mapping[str, Any],
+    on_error: OnError = RAISE,
+    context: DataContext | None = None,
 ) -> tuple[Udf, Tasks | Actors]:
     """Check everything a user may say about a function, and make two values of it.
 
@@ -121,6 +131,7 @@ def parse_udf(
         fn: The function or callable class.
         options: See `UdfOptions`; what is not named there is an option of tasks or actors.
         on_error: What happens to a row for which it raises.
+        context: What says so where the user does not; None for that of this process.
 
     Returns:
         What to call, and where.
@@ -171,7 +182,7 @@ def parse_udf(
         strategy.min_size,
         strategy.max_size,
         strategy.initial_size,
-        strategy.max_tasks_in_flight_per_actor,
+        strategy._in_flight(context or DataContext.get_current()),
         tuple(remote.items()),
     )
 

@@ -16,6 +16,9 @@ __all__ = ["DataContext", "ExecutionOptions", "ExecutionResources", "NodeIdStr",
 
 logger = logging.getLogger(__name__)
 
+# The context of the execution that a thread of the driver itself is a task of.
+_THREAD = threading.local()
+
 # The identifier of a machine, as text.
 NodeIdStr: TypeAlias = str
 
@@ -345,6 +348,9 @@ class DataContext:
     @classmethod
     def get_current(cls) -> "DataContext":
         """The context of this process, to read or to change; in a worker, that of the execution."""
+        mine: DataContext | None = getattr(_THREAD, "context", None)
+        if mine is not None:
+            return mine
         with cls._lock:
             if DataContext._current is None:
                 DataContext._current = DataContext()
@@ -369,12 +375,18 @@ class DataContext:
     @contextlib.contextmanager
     def adopted(self) -> Generator[None]:
         """Be it for a while, where others use the process afterwards: or now, as the driver itself."""
-        before = DataContext._current
-        DataContext._current = self
+        if os.getpid() == self._pid:  # others go on in other threads
+            before, _THREAD.context = getattr(_THREAD, "context", None), self
+            try:
+                yield
+            finally:
+                _THREAD.context = before
+            return
+        outer, DataContext._current = DataContext._current, self
         try:
             yield
         finally:
-            DataContext._current = before
+            DataContext._current = outer
 
     def retries(self) -> Retries:
         """Which errors of functions have their task tried again."""

@@ -227,7 +227,7 @@ class GroupedData:
         *,
         writable: bool = False,
     ) -> "Dataset":
-        udf, place = parse_udf(fn, options)
+        udf, place = parse_udf(fn, options, context=self._dataset._knobs)
         plan: Plan = self._dataset._plan
         if self._keys:
             plan = Apply(plan, SortRows(self._keys, (False,) * len(self._keys)))

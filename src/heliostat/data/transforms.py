@@ -55,7 +55,7 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(3).map(lambda row: {"twice": 2 * row["id"]}).take_all()
             [{'twice': 0}, {'twice': 2}, {'twice': 4}]
         """
-        udf, place = parse_udf(fn, options, _on_error("map", options, self._knobs))
+        udf, place = parse_udf(fn, options, _on_error("map", options, self._knobs), self._knobs)
         return self._derive(Apply(self._plan, MapRows(udf, place)))
 
     def map_batches(
@@ -94,7 +94,9 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(3).map_batches(twice, fn_kwargs={"by": 2}).take_all()
             [{'id': 0}, {'id': 2}, {'id': 4}]
         """
-        udf, place = parse_udf(fn, options, _on_error("map_batches", options, self._knobs))
+        udf, place = parse_udf(
+            fn, options, _on_error("map_batches", options, self._knobs), self._knobs
+        )
         size = _batch_size(batch_size)
         step = MapBatches(udf, place, size, check_batch_format(batch_format), not zero_copy_batch)
         return self._derive(Apply(self._plan, step))
@@ -117,7 +119,9 @@ class Transforms(Columns, Randomness):
             >>> ray.data.range(2).flat_map(lambda row: [row] * row["id"]).take_all()
             [{'id': 1}]
         """
-        udf, place = parse_udf(fn, options, _on_error("flat_map", options, self._knobs))
+        udf, place = parse_udf(
+            fn, options, _on_error("flat_map", options, self._knobs), self._knobs
+        )
         return self._derive(Apply(self._plan, FlatMap(udf, place)))
 
     def filter(
@@ -158,7 +162,7 @@ class Transforms(Columns, Randomness):
         if expr is not None:
             return self._where(expr, options, on_error)
         assert fn is not None
-        udf, place = parse_udf(fn, options, on_error)
+        udf, place = parse_udf(fn, options, on_error, self._knobs)
         return self._derive(Apply(self._plan, Filter(udf, place)))
 
     def add_column(

@@ -99,6 +99,20 @@ def test_a_later_block_gets_the_columns_of_the_first_ones(monkeypatch):
             rows.read_all()
 
 
+def test_an_error_of_the_library_stays_its_own():
+    blocks = [Bundle.of(pa.table({"a": [number]})) for number in range(3)]
+
+    def written():
+        with tables.streamed(iter(blocks), lambda: None, SaveMode.APPEND) as reader:
+            assert reader is not None
+            reader.read_next_batch()
+            del reader  # as a library does that cannot go on
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        written()
+
+
 def test_without_rows_and_columns_only_an_append_has_nothing_to_do():
     with tables.streamed(iter(()), lambda: None, SaveMode.APPEND) as rows:
         assert rows is None

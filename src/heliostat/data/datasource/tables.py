@@ -145,6 +145,8 @@ def streamed(
             yield from first.to_batches()
             for bundle in bundles:
                 yield from _cast(bundle.table(), schema).to_batches()
+        except GeneratorExit:  # the library has had enough, and says why itself
+            raise
         except BaseException as error:
             failed.append(error)
             raise

@@ -2,6 +2,7 @@
 
 import socket
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -10,8 +11,7 @@ from hypothesis import strategies as st
 
 from heliostat._engines.local import messages as m
 from heliostat._engines.local.messages import Cancel, Nudge, Send
-from heliostat._engines.local.processes.pool import Ends
-from heliostat._engines.local.transport.conn import Conn, Outbox, Parser, encode
+from heliostat._engines.local.transport.conn import Conn, Ends, Outbox, Parser, encode
 
 
 class Box:
@@ -188,6 +188,19 @@ def test_a_large_message_and_those_after_it_are_sent_by_their_size_alone(box) ->
         got += box.arrived()
     assert [one[1][0] for one in got] == [0, 1, 2]
     assert time.monotonic() - began < 10
+
+
+def test_a_large_message_that_was_sent_is_not_held(box) -> None:
+    tracemalloc.start()
+    try:
+        box.conn.out.append(m.Put(1, bytes(16), (m.INLINE, bytes(8 << 20), (), ())))
+        box.conn.encode()
+        while not box.conn.send():
+            box.worker.recv(1 << 20)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 4 << 20
 
 
 def test_every_kind_of_message_has_a_number_of_its_own() -> None:

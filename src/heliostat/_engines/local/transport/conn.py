@@ -37,6 +37,7 @@ _NUMBER = {kind: number for number, kind in enumerate(WIRE)}
 _TOGETHER = 64  # messages to one worker that may be sent together
 _IN_A_ROW = 4  # calls without a wait or pause after which they may be, though the worker is idle
 _PAUSE_S = 1e-3
+_NOTHING = memoryview(b"")
 
 
 class Ends(NamedTuple):
@@ -120,7 +121,7 @@ class Channel:
         self.out: list[Any] = []
         self.broken = False  # nobody reads what is sent
         self.watched = watched  # the events that a poll looks for
-        self._backlog = memoryview(b"")  # what the socket did not take: a view, as it may be large
+        self._backlog = _NOTHING  # what the socket did not take: a view, as it may be large
         self._later: list[bytes] = []  # what comes after it
         self._parser = Parser()
 
@@ -145,7 +146,7 @@ class Channel:
         except OSError:  # it died; somebody else will say so
             self.broken = True
             self._later, sent = [], len(self._backlog)
-        self._backlog = self._backlog[sent:]
+        self._backlog = self._backlog[sent:] or _NOTHING  # an empty view would hold all of it
         if self._backlog:
             return False
         if not self._later:
