@@ -335,3 +335,22 @@ def test_both_zeros_come_into_the_same_dataset():
     ds = table(k=[0.0, -0.0] * 4)
     parts = ds.streaming_train_test_split(0.7, split_type="hash", hash_column="k")
     assert sorted(part.count() for part in parts) == [0, 8]
+
+
+def test_a_zip_of_functions_that_give_no_rows_is_none():
+    nothing = ray.data.range(0).map_batches(lambda batch: batch)
+    other = ray.data.range(0).map_batches(lambda batch: batch)
+    none = ray.data.from_arrow(pa.table({"m": pa.array([], pa.int64())}))
+    renamed = nothing.select_columns("id").rename_columns({"id": "m"})
+    assert nothing.zip(renamed).filter(expr=col("m") == col("id")).take_all() == []
+    assert none.zip(nothing, other).take_all() == []
+    assert nothing.zip(other).count() == 0
+    assert nothing.zip(none).columns() == ["m"]
+    two = ray.data.range(2)
+    for uneven in (
+        nothing.zip(two),
+        two.zip(nothing),
+        two.map(lambda row: row).zip(nothing, other),
+    ):
+        with pytest.raises(ValueError, match="different numbers of rows"):
+            uneven.take_all()

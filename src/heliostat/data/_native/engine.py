@@ -137,8 +137,8 @@ class Segment:
         """
         try:
             relation = self._relation(self.plan)
-        except NothingKnownError:
-            instead = of_nothing(self.plan)
+        except NothingKnownError as error:
+            instead = of_nothing(self.plan, error.leaf)
             if instead is not None:
                 yield from Segment(instead, self.run, self.memory_bytes).blocks()
             return
@@ -218,12 +218,12 @@ class Segment:
     def _leaf(self, plan: Plan) -> Relation:
         name = f"in{len(self.inputs)}"
         bundles, schema = self.run(plan)
-        source, schema = self._source(bundles, schema)
+        source, schema = self._source(plan, bundles, schema)
         self.inputs[name] = source
         return Relation(name, schema)
 
     def _source(
-        self, bundles: Iterator[Bundle], schema: pa.Schema | None
+        self, plan: Plan, bundles: Iterator[Bundle], schema: pa.Schema | None
     ) -> tuple[pa.Table | pa.RecordBatchReader, pa.Schema]:
         tables: list[pa.Table] = []
         size = 0
@@ -235,7 +235,7 @@ class Segment:
         else:
             whole = concat(tables) if tables else no_rows(schema or pa.schema([]))
             if not whole.num_columns:
-                raise NothingKnownError
+                raise NothingKnownError(plan)
             return to_storage(whole), whole.schema.remove_metadata()
         first = concat(tables)
         kinds = first.schema.remove_metadata()
