@@ -354,3 +354,36 @@ def test_a_zip_of_functions_that_give_no_rows_is_none():
     ):
         with pytest.raises(ValueError, match="different numbers of rows"):
             uneven.take_all()
+
+
+def test_nothing_stays_nothing_below_other_verbs():
+    nothing = ray.data.range(0).map_batches(lambda batch: batch)
+    two = ray.data.range(2)
+    none = nothing.distinct()
+    assert none.zip(nothing.rename_columns({"id": "m"}).distinct()).take_all() == []
+    assert two.union(nothing).distinct().sort("id").take_all() == two.take_all()
+    assert nothing.union(none).distinct().take_all() == []
+    of_all = nothing.groupby(None).count()
+    assert two.join(of_all, "inner", on="id", right_on="count()").take_all() == [{"id": 0}]
+    with pytest.raises(ValueError, match="different numbers of rows"):
+        none.zip(two).take_all()
+
+
+def test_a_join_with_nothing_gives_what_its_kind_says():
+    nothing = ray.data.range(0).map_batches(lambda batch: batch).distinct()
+    two = ray.data.range(2)
+    for kind in ("inner", "left_semi", "right_semi", "left_outer", "left_anti"):
+        assert nothing.join(two, kind, on="id").take_all() == []
+    for kind in ("inner", "left_semi", "right_semi", "right_outer", "right_anti"):
+        assert two.join(nothing, kind, on="id").take_all() == []
+    assert two.join(nothing, "left_anti", on="id").sort("id").take_all() == two.take_all()
+    assert nothing.join(two, "right_anti", on="id").sort("id").take_all() == two.take_all()
+    assert nothing.join_asof(two, on="id").take_all() == []
+    for unknown in (
+        two.join(nothing, "left_outer", on="id"),
+        nothing.join(two, "right_outer", on="id"),
+        nothing.join(two, "full_outer", on="id"),
+        two.join_asof(nothing, on="id"),
+    ):
+        with pytest.raises(ValueError, match="nothing tells which columns"):
+            unknown.take_all()

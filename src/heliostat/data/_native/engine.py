@@ -169,7 +169,7 @@ class Segment:
                 columns = zip(zip(*rows, strict=True), schema.types, strict=True)
                 yield pa.table([pa.array(one, kind) for one, kind in columns], schema=schema)
             return
-        for batch in duck.sql(relation.sql).to_arrow_reader(ROWS_A_BLOCK):
+        for batch in duck.sql(relation.statement).to_arrow_reader(ROWS_A_BLOCK):
             if batch.num_rows:
                 yield from_storage(batch, schema)
 

@@ -4,27 +4,28 @@ A user's function that has given no rows has not shown its columns either. Most 
 of nothing, whatever its columns would have been called.
 """
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from heliostat.data._expr import Literal
-from heliostat.data._native.join import Join, Zip
-from heliostat.data._native.queries import Aggregate, Text
-from heliostat.data._plan import (
-    Apply,
-    Blocks,
-    Compute,
-    Drop,
-    Limit,
-    Plan,
-    Relate,
-    Rename,
-    Select,
-    Where,
-)
+from heliostat.data._native.join import AsofJoin, Join, Zip
+from heliostat.data._native.queries import Aggregate, Query, Text
+from heliostat.data._plan import Apply, Blocks, Compute, Drop, Plan, Relate, Union
 from heliostat.data.block import Bundle
 
-# Of whose rows there is one for rows of both sides only.
-_OF_BOTH = ("inner", "left_semi", "right_semi")
+# Of which side of a join nothing leaves nothing, by kind; and which leaves the rows of the other.
+_NOTHING_OF = {
+    "inner": (0, 1),
+    "left_semi": (0, 1),
+    "right_semi": (0, 1),
+    "left_outer": (0,),
+    "left_anti": (0,),
+    "right_outer": (1,),
+    "right_anti": (1,),
+    "full_outer": (),
+}
+_ANTI = ("left_anti", "right_anti")
 
 
 class NothingKnownError(Exception):
@@ -60,28 +61,40 @@ def of_nothing(plan: Plan, leaf: Plan) -> Plan | None:
     if plan is leaf:
         return None
     match plan:
-        case Relate((below,), Aggregate((), aggregates)) if of_nothing(below, leaf) is None:
-            columns = {one._measure(None).on for one in aggregates} - {None}
-            none = pa.table({str(name): pa.nulls(0, pa.int64()) for name in columns or {"_"}})
-            return Relate((Blocks((Bundle.of(none),), none.schema),), plan.query)
-        case Relate((below,), query) if not isinstance(query, Text):
-            inner = of_nothing(below, leaf)
-            return None if inner is None else Relate((inner,), query)
-        case Relate((ours, _), Zip(absent)) if absent:
-            return Apply(ours, Compute(tuple((name, Literal(None)) for name in absent)))
-        case Relate(inputs, Zip()) if any(one is leaf for one in inputs):
-            known = [one for one in inputs if one is not leaf and one is not _EMPTY]
-            # Whether these have rows, which is an error, is for the query to find out.
-            zipped = Relate((*known, _EMPTY), plan.query)
-            dropped = any(one is _EMPTY for one in inputs)
-            instead = zipped if dropped else Apply(zipped, Drop(tuple(_NONE.column_names)))
-            return instead if known else None
-        case Relate(_, Join(kind)) if kind in _OF_BOTH:
-            return None
-        case Apply(below, Limit() | Select() | Drop() | Rename() | Where() | Compute() as step):
+        case Apply(below, step):
             inner = of_nothing(below, leaf)
             return None if inner is None else Apply(inner, step)
-        case Relate(_, query):
+        case Relate(inputs, query):
+            sides = [of_nothing(one, leaf) for one in inputs]
+            known = tuple(one for one in sides if one is not None)
+            return Relate(known, query) if len(known) == len(sides) else _related(sides, query)
+        case Union(inputs):
+            sides = [of_nothing(one, leaf) for one in inputs]
+            known = tuple(one for one in sides if one is not None)
+            return Union(known) if known else None
+    return plan
+
+
+def _related(inputs: Sequence[Plan | None], query: Query) -> Plan | None:
+    """A verb, of whose inputs those that are None are nothing."""
+    known = [one for one in inputs if one is not None]
+    match query:
+        case Aggregate((), aggregates):
+            columns = {one._measure(None).on for one in aggregates} - {None}
+            none = pa.table({str(name): pa.nulls(0, pa.int64()) for name in columns or {"_"}})
+            return Relate((Blocks((Bundle.of(none),), none.schema),), query)
+        case Zip(absent) if absent and inputs[0] is not None:
+            return Apply(inputs[0], Compute(tuple((name, Literal(None)) for name in absent)))
+        case Zip() if known:
+            # Whether these have rows, which is an error, is for the query to find out.
+            return Apply(Relate((*known, _EMPTY), query), Drop(tuple(_NONE.column_names)))
+        case Join(kind) if any(inputs[side] is None for side in _NOTHING_OF[kind]):
+            return None
+        case Join(kind) if kind in _ANTI:
+            return known[0]
+        case AsofJoin() if inputs[0] is None:
+            return None
+        case _ if known or isinstance(query, Text):
             raise ValueError(
                 f"{query.name}: a function has given no rows, so nothing tells which columns this "
                 "reads; let it give a row at least, or run this only if count() is above 0"

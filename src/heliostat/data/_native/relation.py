@@ -39,8 +39,17 @@ class Relation:
             >>> Relation("t", pa.schema([])).select("count(*)")
             'SELECT count(*) FROM t'
         """
-        source = self.sql if self.sql.replace("_", "").isalnum() else f"({self.sql}) AS _"
+        source = self.sql if self._is_name else f"({self.sql}) AS _"
         return f"SELECT {what} FROM {source} {rest}".strip()
+
+    @property
+    def statement(self) -> str:
+        """What gives its rows, in their order."""
+        return self.select() if self._is_name else self.sql
+
+    @property
+    def _is_name(self) -> bool:
+        return self.sql.replace("_", "").isalnum()
 
     def numbered(self) -> tuple[str, str]:
         """A SELECT that gives the number of each row as well, and how that is called."""
