@@ -17,11 +17,12 @@ APART   = tests/tune/search/nevergrad.txt
 PYTEST  = $(BIN)/python -m pytest
 # Two files at a time; a test that is marked `alone` has both cores.
 TWO     = -n 2 --dist loadfile
+ROUNDS ?= 10
 # As pip does for what is not editable: each worker's zygote is a fresh interpreter, and without
 # bytecode (PYTHONDONTWRITEBYTECODE may be set) it would compile a hundred modules anew.
 COMPILE = @$(BIN)/python -m compileall -q src
 
-.PHONY: help setup fix check lint types layers sizes fast test soak test-lowest test-newest test-ray docs bench demo ci constraints clean
+.PHONY: help setup fix check lint types layers sizes fast test random soak test-lowest test-newest test-ray docs bench demo ci constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -86,6 +87,11 @@ fast: $(VENV)/.dev  ## the tests that take seconds
 test: $(VENV)/.dev  ## everything that runs here, with coverage (about 20 min on 2 cores)
 	$(COMPILE)
 	$(PYTEST) $(TWO) -m 'not soak and not ray and not gpu' --cov --cov-report=term --durations=40 --durations-min=4
+
+random: $(VENV)/.dev  ## tests of made-up examples, with others each time (ROUNDS=10; 2 min each)
+	$(COMPILE)
+	for round in $$(seq $(ROUNDS)); do \
+	  $(PYTEST) $(TWO) -q -m 'hypothesis and not soak and not ray' --hypothesis-profile=random; done
 
 soak: $(VENV)/.dev  ## long histories, chaos and kills, at full size (an hour or more)
 	$(COMPILE)
