@@ -1,5 +1,6 @@
 """The shared suite on the inline engine, and how that engine differs from the others."""
 
+import gc
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,6 +75,10 @@ EXCUSES: dict[str, tuple[str, ...]] = {
         "test_a_call_of_an_actor_cannot_be_cancelled_by_force",
     ),
     OURS: (
+        "test_an_actor_that_ends_in_peace_lets_go_of_what_it_holds",
+        "test_a_killed_actor_does_nothing_more",
+        "test_an_async_end_is_awaited",
+        "test_an_error_at_the_end_is_no_reason_to_stay",
         "test_a_dead_worker_without_retries_is_an_error_that_says_how_it_died",
         "test_a_dead_worker_is_retried",
         "test_a_worker_that_dies_while_it_reads_its_arguments_is_replaced",
@@ -170,3 +175,41 @@ def test_what_needs_a_process_of_its_own_is_refused(key: str, tmp_path: Path) ->
     with pytest.raises(NotImplementedError, match=key):
         ray.init(engine="inline", runtime_env=env)
     assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("how", ["exit_actor", "terminate", "kill"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_actor_that_ends_in_peace_is_shut_down(
+    how: str, asynchronous: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines: list[str] = []
+
+    class Ends:
+        def leave(self) -> None:
+            ray.actor.exit_actor()
+
+        def __ray_shutdown__(self) -> None:
+            lines.append(f"shutdown {bool(ray.get_runtime_context().get_actor_id())}")
+            raise ValueError("no")
+
+        def __del__(self) -> None:
+            lines.append("del")
+
+    class AsyncEnds(Ends):
+        async def __ray_shutdown__(self) -> None:  # type: ignore[override]
+            super().__ray_shutdown__()
+
+    ray.init(engine="inline")
+    try:
+        actor: Any = ray.remote(AsyncEnds if asynchronous else Ends).remote()
+        if how == "kill":
+            ray.kill(actor)
+        else:
+            call = actor.leave if how == "exit_actor" else actor.__ray_terminate__
+            with pytest.raises(ray.exceptions.RayActorError):
+                ray.get(call.remote())
+    finally:
+        ray.shutdown()
+    gc.collect()  # what an event loop has run is in a circle
+    assert lines == (["del"] if how == "kill" else ["shutdown True", "del"])
+    assert ("ValueError: no" in capsys.readouterr().err) == (how != "kill")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
@@ -367,8 +368,31 @@ class ActorExit(BaseException):
     """What `exit_actor` raises; no `except Exception` of the user's catches it."""
 
 
+def shut_down(actor: object, run: Callable[[Any], Any] = lambda outcome: outcome) -> Any:
+    """Have an actor's instance let go of what it holds, by its `__ray_shutdown__` if it has one.
+
+    Args:
+        actor: The instance.
+        run: What is done with what that returns, of an `async def` a coroutine.
+
+    Returns:
+        What `run` returns.
+    """
+    method = getattr(type(actor), "__ray_shutdown__", None)
+    if method is None:
+        return None
+    try:
+        return run(method(actor))
+    except Exception:  # noqa: BLE001 - user code, and the actor ends anyway
+        traceback.print_exc()
+        return None
+
+
 def exit_actor() -> NoReturn:
     """End the current actor on purpose; the running call and later ones get ActorDiedError.
+
+    Before it ends, its `__ray_shutdown__()` is called, if its class has one, then what it has
+    registered with `atexit`, and its `__del__()`; as when no handle to it is left.
 
     Raises:
         TypeError: If it is not called inside an actor.

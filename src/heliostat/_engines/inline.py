@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from heliostat._core.actors import ActorExit, find_method
+from heliostat._core.actors import ActorExit, find_method, shut_down
 from heliostat._core.engine import ClusterState, Running, qualified
 from heliostat._core.ids import ActorID, NodeID, ObjectID, fresh, nth
 from heliostat._core.options import (
@@ -238,7 +238,7 @@ class InlineEngine:
                 break
         self._ended.append(self._task_row(running, start, isinstance(outcome, Failure)))
         if actor is not None and isinstance(outcome, Failure):
-            outcome = self._perhaps_exit(actor, outcome)
+            outcome = self._perhaps_exit(actor, outcome, running)
         return self._store(name, outcome, options, running)
 
     def _task_row(self, running: Running, start: float, failed: bool) -> dict[str, Any]:
@@ -277,8 +277,7 @@ class InlineEngine:
             return Failure(error)
         try:
             outcome = function(*positional, **named)
-            if inspect.iscoroutine(outcome):
-                outcome = _await(outcome)
+            outcome = _awaited(outcome)
         except (KeyboardInterrupt, ActorExit) as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
@@ -418,9 +417,11 @@ class InlineEngine:
     def _forget_name(self, actor: _Actor) -> None:
         self._names.pop((actor.options.namespace or self._namespace, actor.options.name), None)
 
-    def _perhaps_exit(self, actor: _Actor, outcome: Failure) -> Failure:
+    def _perhaps_exit(self, actor: _Actor, outcome: Failure, running: Running) -> Failure:
         if not isinstance(outcome.error, ActorExit):
             return outcome
+        outcome.error.__traceback__ = None  # it refers to the instance
+        self._run(shut_down, running.task_name, (actor.instance, _awaited), {}, running)
         self._end(actor, "it called exit_actor()")
         assert actor.dead is not None
         return Failure(actor.dead)
@@ -588,9 +589,11 @@ def _retry_limit(options: TaskOptions | MethodOptions, actor: _Actor | None) -> 
     return actor.options.max_task_retries
 
 
-def _await(coroutine: Any) -> Any:
+def _awaited(outcome: Any) -> Any:
+    if not inspect.iscoroutine(outcome):
+        return outcome
     loop = asyncio.new_event_loop()
     try:
-        return loop.run_until_complete(coroutine)
+        return loop.run_until_complete(outcome)
     finally:
         loop.close()

@@ -14,6 +14,7 @@ from heliostat.testing._callers import CallerTests
 from heliostat.testing._cancelling import CancelTests
 from heliostat.testing._constructors import ConstructorTests
 from heliostat.testing._dynamic import DynamicTests
+from heliostat.testing._ends import ActorEndTests
 from heliostat.testing._environments import EnvironmentTests
 from heliostat.testing._errors import ErrorTests
 from heliostat.testing._faults import ActorFaultTests, CrashTests
@@ -55,6 +56,7 @@ class EngineTests(
     ErrorTests,
     CrashTests,
     ActorFaultTests,
+    ActorEndTests,
     CancelTests,
     StopTests,
     WaitTests,

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from heliostat import _alias
 from heliostat._core import session
-from heliostat._core.actors import ActorExit, find_method
+from heliostat._core.actors import ActorExit, find_method, shut_down
 from heliostat._core.codec import Slot, fill
 from heliostat._core.engine import Running, qualified
 from heliostat._core.options import InitOptions, Items, Place, Resources
@@ -213,6 +213,10 @@ class _Instance:
             me = bytes.fromhex(context.get_actor_id())
             kept.put("died", me, getattr(error, "pickled", b""))
             raise
+
+    def __ray_shutdown__(self) -> Any:
+        """The user's own."""
+        return shut_down(self.instance)
 
     def _begun(self, method: str, call: Any, needs: Sequence[Any]) -> Any:
         find = functools.partial(find_method, self.instance, method)

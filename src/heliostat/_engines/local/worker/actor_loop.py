@@ -9,13 +9,14 @@ import inspect
 import signal
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from heliostat import _faults
-from heliostat._core.actors import ActorExit
+from heliostat._core.actors import ActorExit, shut_down
 from heliostat._engines.local.messages import MAIL, Call, Finished, method_of
 from heliostat._engines.local.transport.waiting import SHORT_S
 from heliostat._engines.local.worker.link import REPORT_S
@@ -152,11 +153,12 @@ class _Async:
         del self._unbegun[message.task]
         name = worker.enter_call(message)
         start = time.perf_counter()
+        values: Any = None
         failure = 0
         try:
             values = await self._call(message, name)
         except ActorExit:
-            worker.exit_actor()
+            pass
         except asyncio.CancelledError as error:
             values, failure = (worker.error(name, error),), 1
         except BaseException as error:  # noqa: BLE001 - user code: it becomes the call's result
@@ -164,6 +166,8 @@ class _Async:
             failure = 2 if worker.retried(message, error) else 1
         finally:
             self._ended(message)
+        if values is None:
+            await self._leave()
         seconds = time.perf_counter() - start
         report = Finished(worker.link.proc, message.task, values, failure, seconds, ())
         worker.report(report, message)
@@ -171,6 +175,19 @@ class _Async:
             self._flush_soon()
         else:
             self._flush()
+
+    async def _leave(self) -> None:
+        """End the actor; of those that would, only the first."""
+        worker = self._worker
+        if not worker.ends():
+            await self._loop.create_future()
+        outcome = shut_down(worker.actor)
+        if inspect.isawaitable(outcome):
+            try:
+                await outcome
+            except Exception:  # noqa: BLE001 - user code, and the actor ends anyway
+                traceback.print_exc()
+        worker.exit_shut_down()
 
     async def _call(self, message: Call, name: str) -> Any:
         worker = self._worker

@@ -36,6 +36,8 @@ def serve(worker: Worker, concurrency: int, groups: dict[str, int]) -> NoReturn:
         try:
             report = worker.attempt(message, name, worker.method, message.method)
         except ActorExit:
+            report = None
+        if report is None:
             worker.exit_actor()
         link.cancelled.discard(message.task)
         worker.reply(report, message, more=False)

@@ -33,7 +33,6 @@ No end ever waits for the other: what a socket does not take is kept, and sent b
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import time
@@ -530,15 +529,14 @@ class Direct:
     # The end
 
     def leave(self) -> None:
-        """End this process once it owes nobody anything."""
+        """End this process, or its actor, once it owes nobody anything."""
         for line in list(self.lines.values()):
             if not line.actor:
                 self._read(line)
         self._leaving = True
         if self.taken or any(line.pending or line.later for line in self._numbered.values()):
             return
-        self.finish()
-        os._exit(0)
+        self._link.depart()
 
     def finish(self) -> None:
         """Send what is to be sent, however long that takes: the process ends."""

@@ -85,6 +85,7 @@ class Link:
     labels: dict[str, str]
     namespace: str
     node_id: str
+    on_depart: Callable[[], None] | None = None  # set by actors, who have something to do first
 
     def __init__(
         self,
@@ -566,6 +567,14 @@ class Link:
             drops = self.held.drops()
             if drops:
                 self.out.append(Dropped(self.proc, drops))
+
+    def depart(self) -> None:
+        """Leave, as the hub has said."""
+        if self.on_depart is not None:
+            self.on_depart()
+            return
+        self.direct.finish()
+        os._exit(0)
 
     def reset(self) -> None:
         """Refuse: it would end the caller."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextvars
+import faulthandler
+import gc
 import importlib
 import itertools
 import os
@@ -18,9 +21,10 @@ from typing import Any, NoReturn
 
 from heliostat import _faults
 from heliostat._core import session
-from heliostat._core.actors import ActorExit, find_method, is_async
+from heliostat._core.actors import ActorExit, find_method, is_async, shut_down
 from heliostat._core.codec import fill
 from heliostat._core.engine import Running, qualified
+from heliostat._core.ids import fresh
 from heliostat._core.options import UNIT, InitOptions
 from heliostat._core.outcomes import retries, spread, task_error
 from heliostat._core.tally import PENDING
@@ -52,6 +56,8 @@ from heliostat._gpus import VISIBLE, ids
 from heliostat.exceptions import UnserializableException
 
 TALLY_S = 1.0
+LAST = "__ray_terminate__"  # what an actor is called when nobody reaches it any more
+GRACE_S = 30.0  # as in Ray: how long what it does then may take
 _POST_MORTEM = "HELIOSTAT_DEBUG_POST_MORTEM"
 _DEBUGGER = "heliostat.util.rpdb"  # loaded by name when a breakpoint is met
 _MOST_NAMES = 256
@@ -74,6 +80,7 @@ class Worker:
         self.functions: dict[bytes, Any] = self.engine.functions
         self.actor: Any = None
         self.actor_id: bytes | None = None
+        self._ending = threading.Lock()  # held by who sees to the end of the actor
         self.running = Running(None, "", None, "", (), (), False)
         self._task: bytes | None = None  # what the main thread runs, and may be cancelled
         self._in_user_code = False  # an interrupt anywhere else would lose memory or a report
@@ -151,6 +158,8 @@ class Worker:
         except ActorExit:
             raise
         except SystemExit as error:
+            if self.actor_id is not None:
+                raise ActorExit from None
             self._leave(error)
         except BaseException as error:  # noqa: BLE001 - user code: it becomes the task's result
             self._in_user_code = False
@@ -301,6 +310,7 @@ class Worker:
         report = Finished(self.link.proc, message.task, values, failure, seconds, ())
         self.reply(report, message, more=False)
         if not failure:
+            self.link.on_depart = self._depart
             self.link.lends = any(name == "CPU" for name, _ in message.shape)
             self._serve(message.concurrency, dict(message.groups))
 
@@ -336,6 +346,8 @@ class Worker:
 
     def method(self, method: str) -> Any:
         """What to call, of the field `method` of a call."""
+        if self._ending.locked():
+            raise ActorExit
         return find_method(self.actor, method_of(method))
 
     def call(self, message: Call) -> None:
@@ -345,13 +357,39 @@ class Worker:
         try:
             report = self.attempt(message, name, self.method, message.method)
         except ActorExit:
+            report = None
+        if report is None:  # nothing is left of what was raised, which refers to the instance
             self.exit_actor()
         self._ended(message.task)
         self.reply(report, message, more=bool(self.link.inbox))
 
+    def _depart(self) -> None:
+        """Nobody reaches the actor any more: its last call."""
+        self.link.on_depart = _nothing
+        faulthandler.dump_traceback_later(GRACE_S, exit=True, file=sys.__stderr__ or 2)
+        nothing = self.engine.to_value(((), {}))
+        self.link.enqueue(Call(fresh(), LAST, 1, False, nothing, None, (), (), "", 0, 0))
+
+    def ends(self) -> bool:
+        """Whether the end of the actor is for the caller to see to; its calls end from now on."""
+        self._in_user_code = False
+        return self._ending.acquire(blocking=False)
+
     def exit_actor(self) -> NoReturn:
-        """The actor ends on its own wish."""
+        """The actor ends on its own wish, once its class has had its say."""
+        if not self.ends():
+            threading.Event().wait()  # another thread ends the process
+        shut_down(self.actor)
+        self.exit_shut_down()
+
+    def exit_shut_down(self) -> NoReturn:
+        """The rest of it: what the process has registered, and the instance."""
         assert self.actor_id is not None
+        atexit._run_exitfuncs()
+        collected = hasattr(type(self.actor), "__del__")
+        self.actor = None
+        if collected:
+            gc.collect()
         self.tally()
         self.link.post(Exiting(self.link.proc, self.actor_id))
         self.link.direct.finish()
@@ -420,6 +458,10 @@ def _items(name: str, outcome: Any) -> Iterator[Any]:
             f"iterable, got {type(outcome).__name__}"
         )
     return iter(outcome)
+
+
+def _nothing() -> None:
+    """It is leaving already."""
 
 
 def _flush_streams() -> None:

@@ -1,0 +1,125 @@
+"""The suite's tests of how actors end in peace: what their class and their process do then."""
+
+# mypy does not see what a class decorator returns.
+# mypy: disable-error-code="attr-defined, arg-type"
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import heliostat as ray
+from heliostat.exceptions import RayActorError
+from heliostat.testing._session import SharedSession
+from heliostat.testing.clock import until
+
+
+def _ends(kind: str) -> Any:
+    """An actor that writes down how it ends."""
+
+    class Ends:
+        def __init__(self, file: Path) -> None:
+            self.file = file
+            atexit.register(_append, file, "atexit")
+
+        def ready(self) -> int:
+            return os.getpid()
+
+        def leave(self) -> None:
+            ray.actor.exit_actor()
+
+        def __ray_shutdown__(self) -> None:
+            actor = ray.get_runtime_context().get_actor_id()
+            _append(self.file, f"shutdown {ray.get(_one.remote())} {bool(actor)}")
+
+        def __del__(self) -> None:
+            _append(self.file, "del")
+
+    class AsyncEnds(Ends):
+        async def ready(self) -> int:  # type: ignore[override]
+            return os.getpid()
+
+    if kind == "threads":
+        return ray.remote(max_concurrency=2)(Ends)
+    return ray.remote(AsyncEnds if kind == "async" else Ends)
+
+
+@ray.remote(num_cpus=0)
+def _one() -> int:
+    return 1
+
+
+def _append(file: Path, line: str) -> None:
+    with file.open("a") as out:
+        out.write(f"{line}\n")
+
+
+def _written(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+class ActorEndTests(SharedSession):
+    """`__ray_shutdown__`, `atexit` and `__del__` of actors, and which ends they are for."""
+
+    @pytest.mark.parametrize("how", ["no handle", "exit_actor", "terminate"])
+    @pytest.mark.parametrize("kind", ["plain", "threads", "async"])
+    def test_an_actor_that_ends_in_peace_lets_go_of_what_it_holds(
+        self, kind: str, how: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "lines"
+        actor = _ends(kind).remote(file)
+        ray.get(actor.ready.remote())
+        if how == "no handle":
+            del actor
+        else:
+            call = actor.leave if how == "exit_actor" else actor.__ray_terminate__
+            with pytest.raises(RayActorError):
+                ray.get(call.remote(), timeout=20)
+        until(lambda: len(_written(file)) == 3)
+        assert sorted(_written(file)) == ["atexit", "del", "shutdown 1 True"]
+
+    def test_a_killed_actor_does_nothing_more(self, tmp_path: Path) -> None:
+        actor = _ends("plain").remote(tmp_path / "lines")
+        process = Path(f"/proc/{ray.get(actor.ready.remote())}")
+        ray.kill(actor)
+        until(lambda: not process.exists())
+        assert _written(tmp_path / "lines") == []
+
+    def test_an_async_end_is_awaited(self, tmp_path: Path) -> None:
+        @ray.remote
+        class Slow:
+            async def ready(self) -> int:
+                return 1
+
+            async def __ray_shutdown__(self) -> None:
+                await asyncio.sleep(0.05)
+                _append(tmp_path / "lines", str(await _one.remote()))
+
+        actor = Slow.remote()
+        ray.get(actor.ready.remote())
+        del actor
+        until(lambda: _written(tmp_path / "lines") == ["1"])
+
+    def test_an_error_at_the_end_is_no_reason_to_stay(self, tmp_path: Path) -> None:
+        @ray.remote
+        class Bad:
+            def __init__(self) -> None:
+                atexit.register(_append, tmp_path / "lines", "atexit")
+
+            def pid(self) -> int:
+                return os.getpid()
+
+            def __ray_shutdown__(self) -> None:
+                raise ValueError("no")
+
+        actor = Bad.remote()
+        process = Path(f"/proc/{ray.get(actor.pid.remote())}")
+        with pytest.raises(RayActorError):
+            ray.get(actor.__ray_terminate__.remote(), timeout=20)
+        until(lambda: not process.exists())
+        assert _written(tmp_path / "lines") == ["atexit"]
