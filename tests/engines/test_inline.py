@@ -76,7 +76,7 @@ EXCUSES: dict[str, tuple[str, ...]] = {
     ),
     OURS: (
         "test_an_actor_that_ends_in_peace_lets_go_of_what_it_holds",
-        "test_a_killed_actor_does_nothing_more",
+        "test_a_killed_actor_is_not_shut_down",
         "test_an_async_end_is_awaited",
         "test_an_error_at_the_end_is_no_reason_to_stay",
         "test_a_dead_worker_without_retries_is_an_error_that_says_how_it_died",

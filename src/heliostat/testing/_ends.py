@@ -83,12 +83,12 @@ class ActorEndTests(SharedSession):
         until(lambda: len(_written(file)) == 3)
         assert sorted(_written(file)) == ["atexit", "del", "shutdown 1 True"]
 
-    def test_a_killed_actor_does_nothing_more(self, tmp_path: Path) -> None:
+    def test_a_killed_actor_is_not_shut_down(self, tmp_path: Path) -> None:
         actor = _ends("plain").remote(tmp_path / "lines")
         process = Path(f"/proc/{ray.get(actor.ready.remote())}")
         ray.kill(actor)
         until(lambda: not process.exists())
-        assert _written(tmp_path / "lines") == []
+        assert set(_written(tmp_path / "lines")) <= {"del"}
 
     def test_an_async_end_is_awaited(self, tmp_path: Path) -> None:
         @ray.remote

@@ -5,6 +5,7 @@ The functions and classes here are what Ray is asked to run; each has the user's
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import functools
@@ -215,8 +216,8 @@ class _Instance:
             raise
 
     def __ray_shutdown__(self) -> Any:
-        """The user's own."""
-        return shut_down(self.instance)
+        """The user's own; Ray would not wait for one that is `async def`."""
+        return shut_down(self.instance, lambda it: inspect.iscoroutine(it) and asyncio.run(it))
 
     def _begun(self, method: str, call: Any, needs: Sequence[Any]) -> Any:
         find = functools.partial(find_method, self.instance, method)

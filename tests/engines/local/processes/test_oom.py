@@ -18,6 +18,7 @@ def usage(proc, *, rss=100, limit=0, since=0.0, retriable=True):
 def test_nobody_is_ended_while_there_is_memory():
     assert choose([usage(1), usage(2, limit=200)], 949, 1000, 0.95) is None
     assert choose([], 1000, 1000, 0.95) is None
+    assert choose([usage(1)], 1000, 1000, 1.0) is None  # that is for the kernel to do
 
 
 def test_whoever_is_over_its_own_limit_is_ended_whatever_else_is_free():

@@ -55,7 +55,7 @@ def choose(workers: Sequence[Usage], used: int, total: int, threshold: float) ->
         if worker.limit and worker.rss > worker.limit:
             asked = f"more than the {_bytes(worker.limit)} that it asked for with memory="
             return Victim(worker.proc, f"{worker.name} used {_bytes(worker.rss)}, {asked}")
-    if used < threshold * total or not workers:
+    if used <= threshold * total or not workers:
         return None
     last = max(workers, key=lambda worker: (worker.retriable, worker.since))
     return Victim(
