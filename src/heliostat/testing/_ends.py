@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ def _ends(kind: str) -> Any:
     """An actor that writes down how it ends."""
 
     class Ends:
-        def __init__(self, file: Path) -> None:
-            self.file = file
+        def __init__(self, file: Path, other: Any) -> None:
+            self.file, self.other = file, other
             atexit.register(_append, file, "atexit")
 
         def ready(self) -> int:
@@ -33,9 +34,12 @@ def _ends(kind: str) -> Any:
         def leave(self) -> None:
             ray.actor.exit_actor()
 
+        def quit(self) -> None:
+            sys.exit(3)
+
         def __ray_shutdown__(self) -> None:
             actor = ray.get_runtime_context().get_actor_id()
-            _append(self.file, f"shutdown {ray.get(_one.remote())} {bool(actor)}")
+            _append(self.file, f"shutdown {ray.get(self.other.one.remote())} {bool(actor)}")
 
         def __del__(self) -> None:
             _append(self.file, "del")
@@ -50,8 +54,9 @@ def _ends(kind: str) -> Any:
 
 
 @ray.remote(num_cpus=0)
-def _one() -> int:
-    return 1
+class _Other:
+    def one(self) -> int:
+        return 1
 
 
 def _append(file: Path, line: str) -> None:
@@ -66,25 +71,24 @@ def _written(file: Path) -> list[str]:
 class ActorEndTests(SharedSession):
     """`__ray_shutdown__`, `atexit` and `__del__` of actors, and which ends they are for."""
 
-    @pytest.mark.parametrize("how", ["no handle", "exit_actor", "terminate"])
+    @pytest.mark.parametrize("how", ["no handle", "leave", "quit", "__ray_terminate__"])
     @pytest.mark.parametrize("kind", ["plain", "threads", "async"])
     def test_an_actor_that_ends_in_peace_lets_go_of_what_it_holds(
         self, kind: str, how: str, tmp_path: Path
     ) -> None:
-        file = tmp_path / "lines"
-        actor = _ends(kind).remote(file)
+        file, other = tmp_path / "lines", _Other.remote()
+        actor = _ends(kind).remote(file, other)
         ray.get(actor.ready.remote())
         if how == "no handle":
             del actor
         else:
-            call = actor.leave if how == "exit_actor" else actor.__ray_terminate__
             with pytest.raises(RayActorError):
-                ray.get(call.remote(), timeout=20)
+                ray.get(getattr(actor, how).remote(), timeout=20)
         until(lambda: len(_written(file)) == 3)
         assert sorted(_written(file)) == ["atexit", "del", "shutdown 1 True"]
 
     def test_a_killed_actor_is_not_shut_down(self, tmp_path: Path) -> None:
-        actor = _ends("plain").remote(tmp_path / "lines")
+        actor = _ends("plain").remote(tmp_path / "lines", None)
         process = Path(f"/proc/{ray.get(actor.ready.remote())}")
         ray.kill(actor)
         until(lambda: not process.exists())
@@ -93,14 +97,18 @@ class ActorEndTests(SharedSession):
     def test_an_async_end_is_awaited(self, tmp_path: Path) -> None:
         @ray.remote
         class Slow:
+            def __init__(self, other: Any) -> None:
+                self.other = other
+
             async def ready(self) -> int:
-                return 1
+                return await self.other.one.remote()  # type: ignore[no-any-return]
 
             async def __ray_shutdown__(self) -> None:
                 await asyncio.sleep(0.05)
-                _append(tmp_path / "lines", str(await _one.remote()))
+                _append(tmp_path / "lines", str(await self.other.one.remote()))
 
-        actor = Slow.remote()
+        other = _Other.remote()
+        actor = Slow.remote(other)
         ray.get(actor.ready.remote())
         del actor
         until(lambda: _written(tmp_path / "lines") == ["1"])

@@ -200,6 +200,7 @@ class _Instance:
 
     home: Home
     code: Code
+    running: Running  # of the constructor
 
     def __init__(self, actor: Any, call: Any, *needs: Any) -> None:
         context = theirs.ray().get_runtime_context()
@@ -209,6 +210,7 @@ class _Instance:
         HERE[:] = [Actor(*actor)._replace(restarted=again)]
         try:
             with _begun(self.home, self.code, call, needs, "__init__") as (_, _, make):
+                self.running = RUNNING.get()
                 self.instance = make()
         except Exception as error:
             me = bytes.fromhex(context.get_actor_id())
@@ -217,6 +219,7 @@ class _Instance:
 
     def __ray_shutdown__(self) -> Any:
         """The user's own; Ray would not wait for one that is `async def`."""
+        RUNNING.set(self.running)
         return shut_down(self.instance, lambda it: inspect.iscoroutine(it) and asyncio.run(it))
 
     def _begun(self, method: str, call: Any, needs: Sequence[Any]) -> Any:

@@ -157,7 +157,7 @@ class _Async:
         failure = 0
         try:
             values = await self._call(message, name)
-        except ActorExit:
+        except (ActorExit, SystemExit):
             pass
         except asyncio.CancelledError as error:
             values, failure = (worker.error(name, error),), 1
