@@ -198,6 +198,9 @@ def test_a_stratified_split_has_the_same_shares_of_each_value():
     assert few.train_test_split(0.1, stratify="k")[1].count() == 0
     assert few.train_test_split(0.3, stratify="k")[1].count() == 3
     assert few.train_test_split(3, stratify="k")[1].count() == 3
+    for size in range(1, few.count()):  # a number of rows is that number
+        train, test = few.train_test_split(size, stratify="k")
+        assert (train.count(), test.count()) == (few.count() - size, size)
 
 
 def test_to_count_rows_no_more_columns_are_read_than_it_takes(tmp_path):

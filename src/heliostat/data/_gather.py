@@ -115,14 +115,15 @@ def _by_keys(whole: pa.Table, keys: Sequence[str], number: int) -> Iterator[pa.T
 
 
 def stratified(
-    table: pa.Table, column: str, test_share: float
+    table: pa.Table, column: str, test_size: int | float
 ) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
     """Which rows are for training and which for testing: of each value the last ones are.
 
     Args:
         table: The rows.
         column: Whose values have the same share in both.
-        test_share: How many of each are for testing, rounded down.
+        test_size: The share of each for testing, rounded down; or how many rows in all, of each
+            its share rounded down or up.
 
     Returns:
         Positions of both, ascending.
@@ -137,6 +138,11 @@ def stratified(
     counts = np.diff(np.r_[starts, len(codes)])
     place = np.arange(len(codes)) - np.repeat(starts, counts)
     testing = np.empty(len(codes), bool)
-    kept = counts - np.floor(counts * test_share + 1e-9)
-    testing[order] = place >= np.repeat(kept, counts)
+    shares = counts * (test_size if isinstance(test_size, float) else test_size / len(codes))
+    tested = np.floor(shares + 1e-9)
+    if isinstance(test_size, int):
+        # Largest remainders first, as for seats in a parliament (Hamilton's method).
+        more = np.argsort(tested - shares, kind="stable")[: test_size - int(tested.sum())]
+        tested[more] += 1
+    testing[order] = place >= np.repeat(counts - tested, counts)
     return np.flatnonzero(~testing), np.flatnonzero(testing)

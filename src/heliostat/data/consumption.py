@@ -321,7 +321,8 @@ class Consumption(Planned):
             test_size: A share between 0 and 1, or a number of rows.
             shuffle: Bring the rows into a random order first.
             seed: For the same order again.
-            stratify: A column: each of its values has the same share in both.
+            stratify: A column: each of its values has the same share in both, rounded down if
+                `test_size` is a share.
 
         Returns:
             Train and test.
@@ -353,8 +354,7 @@ class Consumption(Planned):
             cut = int(rows * (1 - test_size))
         if stratify is not None and rows:
             whole = concat([bundle.table() for bundle in bundles])
-            share = test_size if isinstance(test_size, float) else test_size / rows
-            train_rows, test_rows = stratified(whole, stratify, share)
+            train_rows, test_rows = stratified(whole, stratify, test_size)
             return (
                 self._keep([Bundle.of(take_rows(whole, train_rows))], whole.schema),
                 self._keep([Bundle.of(take_rows(whole, test_rows))], whole.schema),
