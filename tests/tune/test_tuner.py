@@ -92,7 +92,7 @@ def test_a_failed_trial_has_its_traceback_and_the_others_go_on(run_study):
     assert (grid.num_errors, grid.num_terminated) == (1, 2)
     [error] = grid.errors
     assert isinstance(error, ValueError)
-    assert "fail_on_two" in str(error)
+    assert "ValueError in fail_on_two()" in str(error)
     assert "two is too much" in Path(grid[1].path, "error.txt").read_text()
     assert "two is too much" in str(pickle.loads(Path(grid[1].path, "error.pkl").read_bytes()))
     assert grid[1].error is error

@@ -298,7 +298,7 @@ class InlineEngine:
         first = running.task or fresh()
         if isinstance(options.num_returns, str):
             within = functools.partial(self._as, running, self._env)
-            self._streams.start(first, outcome, options.backpressure, within)
+            self._streams.start(first, name, outcome, options.backpressure, within)
             return [ObjectRef(first)]
         ids = [nth(first, index) for index in range(options.num_returns)]
         values: Sequence[Any] = [outcome] * len(ids)

@@ -40,16 +40,17 @@ class InlineStreams:
         self._values = values
         self._open: dict[bytes, _Stream] = {}
 
-    def start(self, id_: bytes, items: Any, window: int | None, within: Within) -> None:
+    def start(self, id_: bytes, name: str, items: Any, window: int | None, within: Within) -> None:
         """Run the generator as far as it may go without a taker.
 
         Args:
             id_: The stream.
+            name: Of its task, for errors.
             items: The generator, synchronous or not, or the failure of what should have made it.
             window: How many items it may be ahead; None: all.
             within: Makes the surroundings in which its code runs.
         """
-        parts = _guarded([items] if isinstance(items, Failure) else items)
+        parts = _guarded(name, [items] if isinstance(items, Failure) else items)
         self._open[id_] = _Stream(parts, window or 0, within)
         self._run(id_, window)
 
@@ -98,14 +99,17 @@ class InlineStreams:
                     return
 
 
-def _guarded(items: Any) -> Generator[Any, None, None]:
+def _guarded(name: str, items: Any) -> Generator[Any, None, None]:
     """The items of a generator; what it raises is its last item."""
     try:
+        if not (inspect.isasyncgen(items) or hasattr(items, "__iter__")):
+            got = f"a generator or give an iterable, got {type(items).__name__}"
+            raise TypeError(f"{name} is streamed: it must be {got}")
         yield from _sync(items) if inspect.isasyncgen(items) else items
     except GeneratorExit:
         raise
     except BaseException as error:  # noqa: BLE001 - user code: its error is the last item
-        yield Failure(task_error("generator", error))
+        yield Failure(task_error(name, error))
 
 
 def _sync(items: Any) -> Iterator[Any]:

@@ -119,6 +119,7 @@ class StreamTests(SharedSession):
         with pytest.raises(ValueError, match="middle") as caught:
             ray.get(failed)
         assert isinstance(caught.value, RayTaskError)
+        assert "breaks() (pid=" in str(caught.value)
         with pytest.raises(StopIteration):
             next(stream)
 

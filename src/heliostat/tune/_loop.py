@@ -221,7 +221,8 @@ class Loop:
             ref = slot.actor.start.remote(orders)
         else:
             wish = self._experiment.study.environment
-            task = _task(holds) if wish is None else _task(holds).options(runtime_env=wish)
+            task = _task(holds, self._runnable.name)
+            task = task if wish is None else task.options(runtime_env=wish)
             try:
                 ref = task.remote(self._shipped, orders)
             except NotImplementedError:  # Ray's client (ray://...) has no streams
@@ -541,8 +542,10 @@ _ACTOR = heliostat.remote(TrialActor)
 
 
 @functools.lru_cache
-def _task(holds: _Holds) -> Any:
+def _task(holds: _Holds, name: str) -> Any:
     """The same for all studies: options are checked once."""
     # The study decides what is tried again.
-    more = {"max_retries": 0, "_generator_backpressure_num_objects": _AHEAD}
-    return heliostat.remote(run_trials).options(**_options(holds, None), **more)
+    options = {**_options(holds, None), "name": name, "max_retries": 0}
+    return heliostat.remote(run_trials).options(
+        **options, _generator_backpressure_num_objects=_AHEAD
+    )
