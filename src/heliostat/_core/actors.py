@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from heliostat._core.ids import ActorID
@@ -23,7 +24,7 @@ from heliostat._core.specs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Coroutine
     from typing import Concatenate
 
     from heliostat._core import typed
@@ -368,6 +369,17 @@ class ActorExit(BaseException):
     """What `exit_actor` raises; no `except Exception` of the user's catches it."""
 
 
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Around what an actor does at its end, which comes anyway: errors are shown."""
+    try:
+        yield
+    except (ActorExit, SystemExit):
+        pass
+    except Exception:  # noqa: BLE001 - user code
+        traceback.print_exc()
+
+
 def shut_down(actor: object, run: Callable[[Any], Any] = lambda outcome: outcome) -> Any:
     """Have an actor's instance let go of what it holds, by its `__ray_shutdown__` if it has one.
 
@@ -381,11 +393,8 @@ def shut_down(actor: object, run: Callable[[Any], Any] = lambda outcome: outcome
     method = getattr(type(actor), "__ray_shutdown__", None)
     if method is None:
         return None
-    try:
+    with ending():
         return run(method(actor))
-    except Exception:  # noqa: BLE001 - user code, and the actor ends anyway
-        traceback.print_exc()
-        return None
 
 
 def exit_actor() -> NoReturn:

@@ -1,5 +1,7 @@
 """The end of an actor in peace, where something is in its way."""
 
+import asyncio
+import atexit
 import contextlib
 import os
 import sys
@@ -103,6 +105,37 @@ def test_other_threads_do_not_end_it_twice(session: None, tmp_path: Path, how: s
             ray.get(ref, timeout=20)
     until(lambda: not process.exists())
     assert begun(tmp_path) == 1
+
+
+class Leaves:
+    """Its end ends in another one."""
+
+    def __init__(self, folder: Path) -> None:
+        atexit.register((folder / "atexit").touch)
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def __ray_shutdown__(self) -> None:
+        sys.exit(3)
+
+
+class AsyncLeaves(Leaves):
+    """The same on an event loop."""
+
+    async def __ray_shutdown__(self) -> None:  # type: ignore[override]
+        await asyncio.sleep(0)
+        ray.actor.exit_actor()
+
+
+@pytest.mark.parametrize("kind", [Leaves, AsyncLeaves])
+def test_an_end_may_leave_once_more(session: None, tmp_path: Path, kind: type) -> None:
+    actor: Any = ray.remote(kind).remote(tmp_path)
+    process = process_of(actor)
+    with pytest.raises(RayActorError, match="exit_actor"):
+        ray.get(actor.__ray_terminate__.remote(), timeout=20)
+    until(lambda: not process.exists())
+    assert (tmp_path / "atexit").exists()
 
 
 def test_the_end_of_the_session_waits_for_no_actor(tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ import inspect
 import signal
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import AsyncIterator
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from heliostat import _faults
-from heliostat._core.actors import ActorExit, shut_down
+from heliostat._core.actors import ActorExit, ending, shut_down
 from heliostat._engines.local.messages import MAIL, Call, Finished, method_of
 from heliostat._engines.local.transport.waiting import SHORT_S
 from heliostat._engines.local.worker.link import REPORT_S
@@ -183,10 +182,8 @@ class _Async:
             await self._loop.create_future()
         outcome = shut_down(worker.actor)
         if inspect.isawaitable(outcome):
-            try:
+            with ending():
                 await outcome
-            except Exception:  # noqa: BLE001 - user code, and the actor ends anyway
-                traceback.print_exc()
         worker.exit_shut_down()
 
     async def _call(self, message: Call, name: str) -> Any:
