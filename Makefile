@@ -88,9 +88,9 @@ test: $(VENV)/.dev  ## everything that runs here, with coverage (about 20 min on
 	$(COMPILE)
 	$(PYTEST) $(TWO) -m 'not soak and not ray and not gpu' --cov --cov-report=term --durations=40 --durations-min=4
 
-random: $(VENV)/.dev  ## tests of made-up examples, with others each time (ROUNDS=10; 2 min each)
+random: $(VENV)/.dev  ## tests of made-up examples, with others each time (ROUNDS=10; a minute each)
 	$(COMPILE)
-	for round in $$(seq $(ROUNDS)); do \
+	rounds=$$(seq $(ROUNDS)); for round in $$rounds; do \
 	  $(PYTEST) $(TWO) -q -m 'hypothesis and not soak and not ray' --hypothesis-profile=random; done
 
 soak: $(VENV)/.dev  ## long histories, chaos and kills, at full size (an hour or more)

@@ -372,12 +372,11 @@ class ActorExit(BaseException):
 @contextlib.contextmanager
 def ending() -> Iterator[None]:
     """Around what an actor does at its end, which comes anyway: errors are shown."""
-    try:
-        yield
-    except (ActorExit, SystemExit):
-        pass
-    except Exception:  # noqa: BLE001 - user code
-        traceback.print_exc()
+    with contextlib.suppress(ActorExit, SystemExit):
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - user code
+            traceback.print_exc()
 
 
 def shut_down(actor: object, run: Callable[[Any], Any] = lambda outcome: outcome) -> Any:

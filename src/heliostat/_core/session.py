@@ -259,9 +259,15 @@ def available_resources() -> dict[str, float]:
 
 
 def attach(engine: Engine) -> None:
-    """Make `engine` the one of this process; for worker processes."""
+    """Make `engine` the one of this process."""
     global _engine
     _engine = engine
+
+
+def serve(engine: Engine) -> None:
+    """Make `engine` the one of this worker process, to its very end: others end the session."""
+    attach(engine)
+    atexit.unregister(_at_exit)
 
 
 def detach() -> Engine | None:

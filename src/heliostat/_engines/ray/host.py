@@ -104,7 +104,7 @@ def enter(home: Home) -> Any:
     """The session of this worker; made by the first call that it runs."""
     if not session.is_initialized():
         engine = importlib.import_module("heliostat._engines.ray.engine")
-        session.attach(engine.RayEngine(InitOptions(engine="ray"), home))
+        session.serve(engine.RayEngine(InitOptions(engine="ray"), home))
         if home.aliased:
             theirs.ray()
             _alias.divert()

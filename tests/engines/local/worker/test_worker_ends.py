@@ -2,7 +2,6 @@
 
 import asyncio
 import atexit
-import contextlib
 import os
 import sys
 import threading
@@ -138,6 +137,51 @@ def test_an_end_may_leave_once_more(session: None, tmp_path: Path, kind: type) -
     assert (tmp_path / "atexit").exists()
 
 
+class Cancelled:
+    """Its end cancels all that runs, itself with it, as ends of asyncio programs do."""
+
+    async def pid(self) -> int:
+        return os.getpid()
+
+    async def __ray_shutdown__(self) -> None:
+        for task in asyncio.all_tasks():
+            task.cancel()
+        await asyncio.sleep(60)
+
+
+def test_an_async_end_that_cancels_itself_is_one(session: None) -> None:
+    actor: Any = ray.remote(Cancelled).remote()
+    process = process_of(actor)
+    with pytest.raises(RayActorError, match="exit_actor"):
+        ray.get(actor.__ray_terminate__.remote(), timeout=20)
+    until(lambda: not process.exists())
+
+
+def test_an_object_that_goes_may_still_call_others(session: None, tmp_path: Path) -> None:
+    @ray.remote
+    class Last:
+        def __init__(self, other: Any) -> None:
+            self.other = other
+            atexit.register(lambda: self.note("atexit"))
+
+        def pid(self) -> int:
+            return os.getpid()
+
+        def note(self, moment: str) -> None:
+            (tmp_path / f"{moment} {ray.get(self.other.pid.remote())}").touch()
+
+        def __del__(self) -> None:
+            (tmp_path / f"del {ray.get(self.other.pid.remote())}").touch()
+
+    other = ray.remote(AsyncLeaves).remote(tmp_path)
+    pid = ray.get(other.pid.remote())
+    last: Any = Last.remote(other)
+    process = process_of(last)
+    del last
+    until(lambda: not process.exists())
+    assert sorted(one.name for one in tmp_path.iterdir()) == [f"atexit {pid}", f"del {pid}"]
+
+
 def test_the_end_of_the_session_waits_for_no_actor(tmp_path: Path) -> None:
     ray.init(num_cpus=2)
     one, other = Slow.remote(tmp_path), Slow.remote(tmp_path)
@@ -161,8 +205,7 @@ def test_an_end_may_call_others_whose_handles_it_has(session: None, tmp_path: Pa
             return os.getpid()
 
         def __ray_shutdown__(self) -> None:
-            with contextlib.suppress(OSError):
-                (tmp_path / str(ray.get(self.other.pid.remote()))).touch()
+            (tmp_path / str(ray.get(self.other.pid.remote()))).touch()
 
     other = Last.remote(None)
     last = Last.remote(other)

@@ -180,11 +180,13 @@ class _Async:
         worker = self._worker
         if not worker.ends():
             await self._loop.create_future()
-        outcome = shut_down(worker.actor)
-        if inspect.isawaitable(outcome):
-            with ending():
-                await outcome
-        worker.exit_shut_down()
+        try:
+            outcome = shut_down(worker.actor)
+            if inspect.isawaitable(outcome):
+                with ending():
+                    await outcome
+        finally:  # whoever has cancelled this, or all that runs here
+            worker.exit_shut_down()
 
     async def _call(self, message: Call, name: str) -> Any:
         worker = self._worker

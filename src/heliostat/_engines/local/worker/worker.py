@@ -365,7 +365,7 @@ class Worker:
 
     def _depart(self) -> None:
         """Nobody reaches the actor any more: its last call."""
-        self.link.on_depart = _nothing
+        self.link.on_depart = lambda: None  # it is told once
         faulthandler.dump_traceback_later(GRACE_S, exit=True, file=sys.__stderr__ or 2)
         nothing = self.engine.to_value(((), {}))
         self.link.enqueue(Call(fresh(), LAST, 1, False, nothing, None, (), (), "", 0, 0))
@@ -379,8 +379,10 @@ class Worker:
         """The actor ends on its own wish, once its class has had its say."""
         if not self.ends():
             threading.Event().wait()  # another thread ends the process
-        shut_down(self.actor)
-        self.exit_shut_down()
+        try:
+            shut_down(self.actor)
+        finally:
+            self.exit_shut_down()
 
     def exit_shut_down(self) -> NoReturn:
         """The rest of it: what the process has registered, and the instance."""
@@ -390,6 +392,7 @@ class Worker:
         self.actor = None
         if collected:
             gc.collect()
+        faulthandler.cancel_dump_traceback_later()  # what is to be sent takes as long as it takes
         self.tally()
         self.link.post(Exiting(self.link.proc, self.actor_id))
         self.link.direct.finish()
@@ -460,10 +463,6 @@ def _items(name: str, outcome: Any) -> Iterator[Any]:
     return iter(outcome)
 
 
-def _nothing() -> None:
-    """It is leaving already."""
-
-
 def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -487,9 +486,9 @@ def main(
     worker = Worker(Link(proc, sockets, store, facts), threads, birth)
     if facts["tracing"]:
         tracing = importlib.import_module("heliostat._core.tracing")
-        session.attach(tracing.start(facts["tracing"], worker.engine))
+        session.serve(tracing.start(facts["tracing"], worker.engine))
     else:
-        session.attach(worker.engine)
+        session.serve(worker.engine)
     signal.signal(MAIL, worker.on_mail)
     signal.siginterrupt(MAIL, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
